@@ -1,0 +1,190 @@
+"""An instance as OpenNebula's VM document describes it (``one.vm.info`` and the elements of ``one.vmpool.info``).
+
+Documents of all versions are read, the full ones and the pool's short ones. Nothing in a document is relied upon: an element
+that is missing, empty or no number gives None or an empty value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from xml.etree.ElementTree import Element
+
+from stratuslab.opennebula.states import State, has_failed, state_label
+
+TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
+"""The template attribute that carries the client's token for one request (kept by the server, so that it can be looked for)."""
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network interface: the lease that the cloud gave. Text as the document has it, empty where it has none."""
+
+    ip: str = ""
+    ip6: tuple[str, ...] = ()
+    external_ip: str = ""
+    external_port_range: str = ""
+    network: str = ""
+    for_ssh: bool = False
+
+    @property
+    def address(self) -> str:
+        """The address to show: IPv4 where there is one, else the first IPv6 address, else empty."""
+        return self.ip or (self.ip6[0] if self.ip6 else "")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One VM document. Properties read it when they are asked, so that a long listing pays only for what it shows."""
+
+    document: Element
+
+    @cached_property
+    def id(self) -> int:
+        """The instance's number; -1 where the document has none."""
+        number = self._integer("ID")
+        return -1 if number is None else number
+
+    @property
+    def name(self) -> str:
+        return self._text("NAME")
+
+    @property
+    def owner(self) -> str:
+        """The owner's user name, empty where the document does not tell."""
+        return self._text("UNAME")
+
+    @cached_property
+    def state(self) -> int | None:
+        """The number in STATE, see :class:`stratuslab.opennebula.states.State`."""
+        return self._integer("STATE")
+
+    @cached_property
+    def lcm_state(self) -> int | None:
+        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`."""
+        return self._integer("LCM_STATE")
+
+    @property
+    def state_label(self) -> str:
+        """The state as one word, such as ``Running``."""
+        return state_label(self.state, self.lcm_state)
+
+    @property
+    def failed(self) -> bool:
+        return has_failed(self.state, self.lcm_state)
+
+    @property
+    def done(self) -> bool:
+        return self.state == State.DONE
+
+    @property
+    def vcpu(self) -> int | None:
+        """Virtual CPUs; 1 where the template names none, which is what OpenNebula's hypervisors then give."""
+        text = self._text("TEMPLATE/VCPU")
+        return _integer(text) if text else 1
+
+    @property
+    def memory_kib(self) -> int:
+        """Memory in use in KiB as last monitored; 0 before the first poll. 3.x has it below VM, later below MONITORING."""
+        return int(self._monitored("MEMORY"))
+
+    @property
+    def cpu_percent(self) -> float:
+        """CPU in use in percent of one CPU as last monitored; 0 before the first poll."""
+        return self._monitored("CPU")
+
+    def _monitored(self, figure: str) -> float:
+        return _number(self._text(f"MONITORING/{figure}") or self._text(figure)) or 0.0
+
+    @cached_property
+    def nics(self) -> tuple[Nic, ...]:
+        """The interfaces in the document's order."""
+        return tuple(_nic(element) for element in self.document.iterfind("TEMPLATE/NIC"))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Each interface's address, those without one left out."""
+        return tuple(nic.address for nic in self.nics if nic.address)
+
+    @property
+    def hostname(self) -> str:
+        """The host that the instance runs on, or ran on last; empty before it was placed."""
+        hosts = self.document.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")
+        return _stripped(hosts[-1]) if hosts else ""
+
+    @property
+    def context(self) -> dict[str, str]:
+        """The contextualisation variables, names in upper case."""
+        context = self.document.find("TEMPLATE/CONTEXT")
+        return {} if context is None else {child.tag.upper(): _stripped(child) for child in context}
+
+    @property
+    def message(self) -> str:
+        """The cloud's own words on why the instance failed or waits, as the document has them; empty where it says nothing.
+
+        4.x and later: USER_TEMPLATE/ERROR or SCHED_MESSAGE; 3.x: TEMPLATE/ERROR/MESSAGE.
+        """
+        return (
+            self._text("USER_TEMPLATE/ERROR")
+            or self._text("TEMPLATE/ERROR/MESSAGE")
+            or (self._text("USER_TEMPLATE/SCHED_MESSAGE") if self.state == State.PENDING else "")
+        )
+
+    @property
+    def token(self) -> str:
+        """The token of the request that started the instance; empty where it was started otherwise.
+
+        3.x keeps attributes that it does not know below TEMPLATE, later versions below USER_TEMPLATE.
+        """
+        return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
+
+    def attributes(self) -> Iterator[tuple[str, str]]:
+        """Every leaf of the document as its path (``TEMPLATE/NIC/IP``) and text, in order; repeated elements stay apart."""
+        yield from _leaves(self.document, "")
+
+    def _text(self, path: str) -> str:
+        element = self.document.find(path)
+        return "" if element is None else _stripped(element)
+
+    def _integer(self, path: str) -> int | None:
+        return _integer(self._text(path))
+
+
+def _nic(element: Element) -> Nic:
+    texts = {child.tag: _stripped(child) for child in element}
+    return Nic(
+        ip=texts.get("IP", ""),
+        ip6=tuple(texts[name] for name in ("IP6", "IP6_GLOBAL", "IP6_ULA") if texts.get(name)),
+        external_ip=texts.get("EXTERNAL_IP", ""),
+        external_port_range=texts.get("EXTERNAL_PORT_RANGE", ""),
+        network=texts.get("NETWORK", ""),
+        for_ssh=texts.get("SSH", "").upper() == "YES",
+    )
+
+
+def _stripped(element: Element) -> str:
+    return (element.text or "").strip()
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # NaN and infinities are numbers to Python, and none to a table.
+    return number if abs(number) < 2**63 else None
+
+
+def _integer(text: str) -> int | None:
+    number = _number(text)
+    return None if number is None else int(number)
+
+
+def _leaves(element: Element, path: str) -> Iterator[tuple[str, str]]:
+    for child in element:
+        below = f"{path}{child.tag}"
+        if len(child):
+            yield from _leaves(child, f"{below}/")
+        else:
+            yield below, _stripped(child)

@@ -1,0 +1,42 @@
+"""The numbers of OpenNebula's answers: error codes of the answer array, fault codes, and ownership filters."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """The third element of a failed answer (OpenNebula 3.0 and later; 2.2 sends none)."""
+
+    AUTHENTICATION = 0x0100
+    AUTHORIZATION = 0x0200
+    NO_EXISTS = 0x0400
+    ACTION = 0x0800
+    API = 0x1000
+    INTERNAL = 0x2000
+    ALLOCATE = 0x4000
+    LOCKED = 0x8000
+    REPLICATION = 0x10000
+
+
+class FaultCode(IntEnum):
+    """The faults that OpenNebula's XML-RPC library (xmlrpc-c) sends itself."""
+
+    TYPE = -501
+    PARSE = -503
+    NO_SUCH_METHOD = -506
+
+
+class Owner(IntEnum):
+    """The filter argument of ``one.vmpool.info``; a number from 0 up is a user's id."""
+
+    MINE = -3
+    ALL = -2
+    MINE_AND_GROUP = -1
+
+
+class PoolState(IntEnum):
+    """The state argument of ``one.vmpool.info``; a number from 0 up means exactly that STATE."""
+
+    ANY = -2
+    NOT_DONE = -1

@@ -1,0 +1,148 @@
+"""OpenNebula's template text: ``NAME = "value"`` and ``NAME = [ KEY = "value", ... ]``, written and read.
+
+The grammar is that of OpenNebula's ``template_parser.l`` (3.2 to 7.x): in a quoted value only ``\\"`` is an escape, a
+backslash otherwise stands for itself, and the value may span lines. Three things cannot be said in it at all, and are refused
+here rather than sent: ``]]>``, control characters, and a backslash at the end of a value (it would escape the closing quote).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from stratuslab.errors import UsageError
+
+Vector = Mapping[str, str]
+"""A value with names in it, such as a DISK or a NIC."""
+
+Attribute = tuple[str, "str | Vector"]
+"""A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these and no dictionary."""
+
+_UNSAYABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_NAME = re.compile(r"[A-Za-z0-9_]+\Z")
+
+
+def quote(value: str, what: str = "a value") -> str:
+    """The value in double quotes, as OpenNebula reads it back unchanged.
+
+    ``what`` names the value in the UsageError that is raised for text that a template cannot hold.
+    """
+    unsayable = _UNSAYABLE.search(value)
+    if unsayable:
+        raise UsageError(f"{what} holds the control character U+{ord(unsayable[0]):04X}, which OpenNebula refuses")
+    if "]]>" in value:
+        raise UsageError(f'{what} holds "]]>", which OpenNebula\'s template cannot hold')
+    if value.endswith("\\"):
+        raise UsageError(f"{what} ends in a backslash, which OpenNebula's template cannot hold")
+    return '"' + value.replace('"', '\\"') + '"'
+
+
+def render(attributes: Iterable[Attribute]) -> str:
+    """The template text, one attribute to a line in the given order.
+
+    Empty values are left out: OpenNebula 3.2 reads ``""`` as two quote characters.
+    """
+    return "".join(f"{_checked(name)} = {_value(name, value)}\n" for name, value in attributes if value)
+
+
+def _value(name: str, value: str | Vector) -> str:
+    if isinstance(value, str):
+        return quote(value, name)
+    inner = ", ".join(f"{_checked(key)} = {quote(text, f'{name}/{key}')}" for key, text in value.items() if text)
+    return f"[ {inner} ]"
+
+
+def _checked(name: str) -> str:
+    if not _NAME.match(name):
+        raise UsageError(f'"{name}" is no name for a template attribute', "letters, digits and _ are allowed")
+    return name
+
+
+class TemplateSyntaxError(ValueError):
+    """Template text that OpenNebula would not take; the text says where (line, counted from 1)."""
+
+
+_TOKEN = re.compile(
+    r"""
+    (?P<skip>[ \t]*\#[^\n]*(?:\n|\Z)|[ \t\r\n]+)
+  | (?P<name>\w+)
+  | (?P<equals>=[ \t]*)
+  | (?P<comma>,)
+  | (?P<close>\])
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_VALUE = re.compile(r'(?P<open>\[)|"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^=#\s,\[\]][^=#\n\t ,\[\]]*)')
+
+
+def parse(text: str) -> Sequence[Attribute]:
+    """The attributes of a template text in order; names in upper case, as OpenNebula keeps them.
+
+    Raises TemplateSyntaxError.
+    """
+    return _Parser(text).attributes()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def attributes(self) -> list[Attribute]:
+        found: list[Attribute] = []
+        while (name := self._next("name", "")) is not None:
+            self._expect("equals")
+            found.append((name.upper(), self._value()))
+        return found
+
+    def _value(self) -> str | Vector:
+        match = _VALUE.match(self.text, self.at)
+        if match is None:
+            if self.text.startswith("\n", self.at):
+                return ""
+            raise self._error("a value")
+        self.at = match.end()
+        return self._vector() if match["open"] else self._plain(match)
+
+    def _plain(self, match: re.Match[str]) -> str:
+        if "]]>" in match[0]:
+            raise self._error('no "]]>"')
+        quoted: str | None = match["quoted"]
+        return match["bare"] if quoted is None else quoted.replace('\\"', '"')
+
+    def _vector(self) -> Vector:
+        vector: dict[str, str] = {}
+        while True:
+            key = self._expect("name").upper()
+            self._expect("equals")
+            match = _VALUE.match(self.text, self.at)
+            if match is None or match["open"]:
+                raise self._error("a value")
+            self.at = match.end()
+            vector[key] = self._plain(match)
+            if self._next("close", "comma") is not None:
+                return vector
+            self._expect("comma")
+
+    def _next(self, wanted: str, otherwise: str) -> str | None:
+        """Take a token of the wanted kind; None at the end of the text or before a token of the other kind."""
+        while self.at < len(self.text):
+            match = _TOKEN.match(self.text, self.at)
+            if match is None or match.lastgroup not in ("skip", wanted):
+                if match is not None and match.lastgroup == otherwise:
+                    return None
+                raise self._error(f"a {wanted}")
+            self.at = match.end()
+            if match.lastgroup == wanted:
+                return match[0]
+        return None
+
+    def _expect(self, wanted: str) -> str:
+        token = self._next(wanted, "")
+        if token is None:
+            raise self._error(f"a {wanted}")
+        return token
+
+    def _error(self, expected: str) -> TemplateSyntaxError:
+        line = self.text.count("\n", 0, self.at) + 1
+        return TemplateSyntaxError(f"syntax error, expecting {expected} at line {line}")
