@@ -1,0 +1,276 @@
+"""The answer to one XML-RPC call, read as a stream.
+
+OpenNebula answers ``[true, value, 0]`` or ``[false, message, code, ...]`` (2 to 5 elements, by version); a document is the
+*text* of the second element, escaped. Two parsers are nested, so that a pool of ten thousand machines costs the memory of one:
+the outer reads the XML-RPC, the inner reads that text and hands out one document at a time.
+
+Everything that arrives is untrusted: a document type (entities, external files) is refused, and sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.numbers import ErrorCode
+
+LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
+LARGEST_DOCUMENT = 1 << 25  # characters of one document, or of a message
+_ELEMENT_COST = 64  # what an element counts towards LARGEST_DOCUMENT, so that a million empty ones are noticed
+
+# OpenNebula passes on what guests and drivers wrote, control characters included, and XML 1.0 knows none of them.
+_WITHOUT_CONTROLS = bytes(ord("?") if byte < 32 and byte not in b"\t\n\r" else byte for byte in range(256))
+
+
+class NotAnAnswer(Unreachable):
+    """What came back is no answer of an XML-RPC server: another kind of document, a half one, or a hostile one."""
+
+
+class Refused(StratusLabError):
+    """The cloud refused the call; ``code`` is OpenNebula's error number (see ErrorCode), 0 where the server sends none."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Fault(StratusLabError):
+    """The server did not understand the call; ``code`` is the XML-RPC fault code (see FaultCode)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def value(chunks: Iterable[bytes]) -> str:
+    """The second element of a successful answer as text (an id, a version, a document).
+
+    Raises Refused (or the kind of error that its number stands for), Fault or NotAnAnswer.
+    """
+    text: list[str] = []
+    answer = _Answer(text.append)
+    for chunk in chunks:
+        answer.feed(chunk)
+    answer.close()
+    return "".join(text)
+
+
+def documents(chunks: Iterable[bytes], tag: str) -> Iterator[Element]:
+    """The elements called ``tag`` of the document in a successful answer: its root, or the root's children.
+
+    Raises as :func:`value` does; a broken answer may raise after some elements were handed out.
+    """
+    inner = _Documents(tag)
+    answer = _Answer(inner.feed)
+    for chunk in chunks:
+        answer.feed(chunk)
+        yield from inner.take()
+    answer.close()
+    inner.close()
+    yield from inner.take()
+
+
+def refusal(message: str, code: int) -> StratusLabError:
+    """The error for a failed answer: its kind by the number, or by the words where 2.2 sends no number."""
+    text = re.sub(r"^\[[\w.]+\]\s*", "", message.strip()) or "the cloud gave no reason"
+    if code == ErrorCode.AUTHENTICATION or "couldn't be authenticated" in text:
+        return AuthenticationError(text)
+    if code == ErrorCode.AUTHORIZATION:
+        return PermissionDenied(text)
+    if code == ErrorCode.NO_EXISTS or re.match(r"Error getting \w[\w ]* \[\d+\]", text):
+        return NotFound(text)
+    return Refused(text, code)
+
+
+class _Answer:
+    """The outer parser: methodResponse with an array or a fault; ``sink`` gets the text of a successful second element."""
+
+    def __init__(self, sink: Callable[[str], None]) -> None:
+        self._sink = sink
+        self._size = 0
+        self._head = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._path: list[str] = []
+        self._array: list[str] = []
+        self._fault: dict[str, str] = {}
+        self._member = ""
+        self._text: list[str] = []
+        self._held = 0
+        self._sinking = False
+        self._parser = _parser(self._start, self._end, self._data)
+
+    def feed(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > LARGEST_ANSWER:
+            raise NotAnAnswer(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
+        if self._decoder is None:
+            # The declaration says how the answer is encoded, and may arrive in several pieces.
+            self._head += chunk
+            if len(self._head) < 128 and b"?>" not in self._head:
+                return
+            chunk = self._begin()
+        assert self._decoder is not None
+        self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
+
+    def _begin(self) -> bytes:
+        declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["']""", self._head)
+        try:
+            codec = codecs.lookup(declared[1].decode("ascii")) if declared else codecs.lookup("utf-8")
+            self._decoder = codec.incrementaldecoder(errors="replace")
+        except (LookupError, TypeError):
+            raise NotAnAnswer("the answer is in an encoding that does not exist") from None
+        return self._head.lstrip()
+
+    def _parse(self, text: str, final: bool = False) -> None:
+        try:
+            self._parser.Parse(text, final)
+        except expat.ExpatError as error:
+            if not self._path and not self._array and not self._fault:
+                raise NotAnAnswer("the answer is no XML") from None
+            state = "broke off" if final else "is damaged"
+            raise NotAnAnswer(f"the answer {state} ({expat.ErrorString(error.code)})") from None
+
+    def close(self) -> None:
+        """The answer is at its end: raise what it says if it says anything but success."""
+        if self._decoder is None:
+            if not self._head.strip():
+                raise NotAnAnswer("the answer is empty")
+            chunk = self._begin()
+            assert self._decoder is not None
+            self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
+        self._parse("", final=True)
+        if self._fault:
+            raise Fault(self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", "")))
+        if not self._array:
+            raise NotAnAnswer("the answer holds no result")
+        if not self._succeeded():
+            message, code = (self._array[1:] + ["", ""])[:2]
+            raise refusal(message, _integer(code))
+        if len(self._array) < 2:
+            raise NotAnAnswer("the answer holds no result")
+
+    def _succeeded(self) -> bool:
+        return self._array[0].strip().lower() in ("1", "true")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]  # Apache's Java library writes ex:i8
+        if not self._path and name != "methodResponse":
+            kind = "a web page" if name.lower() == "html" else f"a <{name[:40]}> document"
+            raise NotAnAnswer(f"the answer is {kind}, not XML-RPC")
+        if len(self._path) > 32:
+            raise NotAnAnswer("the answer is nested too deeply")
+        self._path.append(name)
+        self._text.clear()
+        self._held = 0
+
+    def _data(self, text: str) -> None:
+        if self._sinking:
+            self._sink(text)
+        elif self._at_document() and not text.isspace():
+            # Blanks before the document would stand before its XML declaration, where none may be.
+            self._sinking = True
+            self._sink(text.lstrip())
+        else:
+            self._held += len(text)
+            if self._held > LARGEST_DOCUMENT:
+                raise NotAnAnswer(f"a message in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
+            self._text.append(text)
+
+    def _at_document(self) -> bool:
+        return len(self._array) == 1 and self._path[-1] != "data" and self._succeeded()
+
+    def _end(self, name: str) -> None:
+        name = self._path.pop()
+        if name == "name":
+            self._member = "".join(self._text)
+        elif name == "value" and self._path[-1] == "member":
+            self._fault.setdefault(self._member, "".join(self._text))
+        elif name == "value" and self._path[-1] == "data" and self._path.count("data") == 1:
+            self._array.append("".join(self._text))
+            self._sinking = False
+
+
+class _Documents:
+    """The inner parser: builds one element called ``tag`` after the other."""
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self._depth = 0
+        self._cost = 0
+        self._builder: TreeBuilder | None = None
+        self._builder_depth = 0
+        self._ready: list[Element] = []
+        self._parser = _parser(self._start, self._end, self._data)
+
+    def feed(self, text: str) -> None:
+        self._parse(text)
+
+    def close(self) -> None:
+        self._parse("", final=True)
+
+    def take(self) -> list[Element]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _parse(self, text: str, final: bool = False) -> None:
+        try:
+            self._parser.Parse(text, final)
+        except expat.ExpatError as error:
+            raise NotAnAnswer(f"the document in the answer is damaged ({expat.ErrorString(error.code)})") from None
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > 64:
+            raise NotAnAnswer("the document in the answer is nested too deeply")
+        if self._builder is None:
+            if name != self._tag or self._depth > 2:
+                return
+            self._builder, self._builder_depth, self._cost = TreeBuilder(), self._depth, 0
+        self._count(_ELEMENT_COST)
+        self._builder.start(name, attributes)
+
+    def _data(self, text: str) -> None:
+        if self._builder is not None:
+            self._count(len(text))
+            self._builder.data(text)
+
+    def _end(self, name: str) -> None:
+        if self._builder is not None:
+            self._builder.end(name)
+            if self._depth == self._builder_depth:
+                self._ready.append(self._builder.close())
+                self._builder = None
+        self._depth -= 1
+
+    def _count(self, cost: int) -> None:
+        self._cost += cost
+        if self._cost > LARGEST_DOCUMENT:
+            raise NotAnAnswer(f"a {self._tag} document in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
+
+
+def _parser(
+    start: Callable[[str, dict[str, str]], None], end: Callable[[str], None], data: Callable[[str], None]
+) -> expat.XMLParserType:
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.buffer_size = 1 << 16
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = data
+    parser.StartDoctypeDeclHandler = _refuse_document_type
+    return parser
+
+
+def _refuse_document_type(*declaration: object) -> None:
+    raise NotAnAnswer("the answer is a web page or declares a document type, not XML-RPC")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
