@@ -1,0 +1,188 @@
+"""What all commands share: the options, the session with the cloud, and the one ``main`` that turns errors into statuses."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, TextIO
+
+import stratuslab
+from stratuslab.answers import Answer
+from stratuslab.context import Context
+from stratuslab.errors import ExitStatus, StratusLabError, UsageError
+from stratuslab.output.talk import Talk
+from stratuslab.output.text import lines
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
+    from stratuslab.marketplace.client import Marketplace
+    from stratuslab.settings import Settings
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError and prints to the context's stream."""
+
+    output: TextIO | None = None
+
+    def error(self, message: str) -> object:  # type: ignore[override]
+        raise UsageError(message, f"see {self.prog} --help")
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        if self.output is not None:
+            self.output.write(message)
+
+
+@dataclass
+class Session:
+    """One run of a command: what was asked, the world around it, and, opened when first used, the cloud.
+
+    ``status`` is what the command returns when it raises nothing.
+    """
+
+    options: argparse.Namespace
+    context: Context
+    talk: Talk
+    status: int = ExitStatus.DONE
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, from the options, the environment and the configuration file."""
+        from stratuslab.settings import load
+
+        return load(self.context, vars(self.options))
+
+    @cached_property
+    def cloud(self) -> Cloud:
+        from stratuslab.gateway import open_cloud
+
+        return open_cloud(self.settings, self.context, self.talk)
+
+    @cached_property
+    def marketplace(self) -> Marketplace:
+        from stratuslab.gateway import open_marketplace
+
+        return open_marketplace(self.settings, self.context, self.talk)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, its options, and the function that runs it and yields answers as they are known."""
+
+    prog: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Session], Iterator[Answer]]
+    usage: str | None = None
+    epilog: str = ""
+
+    def parser(self) -> Parser:
+        """The command's parser, with the options that all commands have."""
+        parser = Parser(
+            prog=self.prog,
+            usage=self.usage,
+            description=self.summary,
+            epilog=self.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_arguments(parser)
+        _add_common(parser, self.prog)
+        return parser
+
+
+def add_cloud_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that talks to a cloud."""
+    group = parser.add_argument_group("cloud")
+    group.add_argument("--endpoint", metavar="URL", help='the cloud: a host, a URL, or "local" for the embedded cloud')
+    group.add_argument("-u", "--username", metavar="NAME", help="user name at the cloud")
+    group.add_argument("-p", "--password", metavar="TEXT", help="password; others on this computer can see it: prefer a file")
+    group.add_argument("--password-file", metavar="FILE", help="file with the password in its first line")
+    group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
+    group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")
+    group.add_argument("--ca-bundle", metavar="FILE", help="trusted certificates, instead of the system's")
+    group.add_argument("--timeout", metavar="S", help="seconds that a server may be silent (default 30)")
+    group.add_argument("-c", "--config", metavar="FILE", help="configuration (default ~/.stratuslab/stratuslab-user.cfg)")
+    group.add_argument("-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud")
+
+
+def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
+    group = parser.add_argument_group("talk")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv and -vvv even more")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    group.add_argument("--version", action="version", version=f"{prog} {stratuslab.__version__}")
+
+
+def main(command: Command, argv: Sequence[str] | None = None, context: Context | None = None) -> int:
+    """Run a command; the exit status. Without ``argv`` and ``context`` those of this process are used."""
+    in_process = context is not None
+    context = context or _process_context()
+    talk = Talk(context.stderr, command.prog)
+    try:
+        return _run(command, argv, context, talk)
+    except StratusLabError as error:
+        talk.error(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        talk.error("interrupted")
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        if not in_process:
+            # What is still in the buffer would raise once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitStatus.BROKEN_PIPE
+    except Exception as error:
+        talk.error(f"this should not have happened: {type(error).__name__}: {error}")
+        if talk.level >= 3:
+            import traceback
+
+            traceback.print_exception(error, file=context.stderr)
+        return ExitStatus.FAILED
+
+
+def _process_context() -> Context:
+    context = Context.of_process()
+    for stream in (context.stdout, context.stderr):
+        with contextlib.suppress(AttributeError):
+            # A name that the terminal's character set lacks is shown in escapes and stops nothing.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    return context
+
+
+def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: Talk) -> int:
+    parser = command.parser()
+    parser.output = context.stdout
+    try:
+        options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    except SystemExit:  # --help and --version
+        _flush(context)
+        return ExitStatus.DONE
+    talk.level = options.verbose - options.quiet
+    session = Session(options, context, talk)
+    for answer in command.run(session):
+        _write(context, lines(answer, quiet=talk.level < 0, notes=talk.level > 0))
+    return session.status
+
+
+def _write(context: Context, text: Iterator[str]) -> None:
+    if context.stdout is None:
+        raise StratusLabError("the answer cannot be written: standard output is closed")
+    try:
+        for line in text:
+            context.stdout.write(line + "\n")
+    except ValueError:
+        raise StratusLabError("the answer cannot be written: standard output is closed") from None
+    _flush(context)
+
+
+def _flush(context: Context) -> None:
+    try:
+        if context.stdout is not None:
+            context.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StratusLabError(f"the answer cannot be written: {error.strerror}") from None

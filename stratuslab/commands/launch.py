@@ -1,0 +1,165 @@
+"""Starting machines: the request that the options describe, and sending it as often as asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+from uuid import uuid4
+
+from stratuslab.cloud.request import MachineRequest
+from stratuslab.commands import image
+from stratuslab.commands.base import Session
+from stratuslab.commands.side_by_side import in_order, report
+from stratuslab.context import Context
+from stratuslab.contextualization import cloud_init, from_file, from_option
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.instance_types import InstanceType
+from stratuslab.ssh import keys
+
+
+def machine_request(session: Session, size: InstanceType) -> MachineRequest:
+    """The machine that the options describe; asks the Marketplace for the image at most once."""
+    options = session.options
+    public_keys = _public_keys(session)
+    context = _context(session)
+    if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
+        authorized, user_data = cloud_init(options.cloud_init or "", keys.read_public_keys)
+        context |= _cloud_init_keys(authorized or public_keys)
+    else:
+        user_data = ""
+    persistent = image.persistent_source(session, options.persistent_disk) if options.persistent_disk else ""
+    readonly = _readonly_source(session, options.readonly_disk) if options.readonly_disk else ""
+    boot = image.find(session, options.image)
+    return MachineRequest(
+        root=boot.root,
+        cpu=size.cpu,
+        ram=size.ram,
+        swap=size.swap,
+        token=str(uuid4()),
+        cpu_share=options.vm_cpu_amount,
+        name=options.vm_name,
+        volatile_disk=options.volatile_disk,
+        persistent_disk=persistent,
+        readonly_disk=readonly,
+        bus=options.vm_disks_bus or boot.bus,
+        network="local" if options.local_ip else "private" if options.private_ip else "public",
+        address=options.address,
+        public_keys=public_keys,
+        context=context,
+        cloud_init=user_data,
+        vnc_port=options.vnc_port,
+        vnc_listen=options.vnc_listen,
+        requirements=options.vm_requirements,
+        inbound_ports=boot.inbound_ports,
+    )
+
+
+def _public_keys(session: Session) -> str:
+    """The text of the public keys that may log in; a pair is made where the user has none at all."""
+    named = session.settings.find("user_public_key_file")
+    if named:
+        session.talk.step(f"Public key: {named.value} ({named.origin})")
+        return keys.read_public_keys(session.context.expand(named.value))
+    home = session.context.home
+    if home is None:
+        raise UsageError("there is no home directory to look for a public key in", "name one with --key FILE")
+    path = keys.public_key_file(home)
+    if path is None:
+        path = keys.make_key_pair(home / ".stratuslab")
+        session.talk.note(f"there is no public key in ~/.ssh: using the key pair {path.with_suffix('')} of our own")
+    session.talk.step(f"Public key: {path} (default)")
+    return keys.read_public_keys(path)
+
+
+def _context(session: Session) -> dict[str, str]:
+    options = session.options
+    pairs = from_file(session.context.expand(options.context_file)) if options.context_file else {}
+    return pairs | from_option(options.context)
+
+
+def _cloud_init_keys(authorized: str) -> dict[str, str]:
+    from base64 import b64encode
+
+    encoded = b64encode((authorized.strip() + "\n").encode()).decode("ascii")
+    return {"CONTEXT_METHOD": "cloud-init", "CLOUD_INIT_AUTHORIZED_KEYS": encoded}
+
+
+def _readonly_source(session: Session, text: str) -> str:
+    from stratuslab.marketplace.identifier import is_identifier
+
+    return image.metadata_source(session, text) if is_identifier(text) else text
+
+
+def launch(session: Session, request: MachineRequest) -> Iterator[tuple[int, int, str]]:
+    """Start ``--number`` machines, several at once; place (from 1), id and address of each, in order, as they are known.
+
+    After a failure no further machine is begun, those that were started are still told, and then the failure is raised.
+    """
+    count = session.options.number
+    requests = [replace(request, token=f"{request.token}/{place}") for place in range(1, count + 1)]
+    errors: list[StratusLabError] = []
+    started = 0
+    for place, outcome in enumerate(in_order(lambda one: _start(session, one), requests, stop_at_failure=True), 1):
+        if outcome.value is None:
+            assert outcome.error is not None
+            errors.append(outcome.error)
+            continue
+        started += 1
+        yield place, *outcome.value
+    not_begun = count - started - len(errors)
+    if not_begun:
+        session.talk.note(f"{not_begun} more were not begun")
+    report(session.talk, errors, started, "machines")
+
+
+def _start(session: Session, request: MachineRequest) -> tuple[int, str]:
+    number = session.cloud.allocate(request)
+    try:
+        addresses = session.cloud.instance(number).addresses
+    except StratusLabError as error:
+        session.talk.note(f"machine {number} was started, its address is not known: {error}")
+        return number, ""
+    return number, addresses[0] if addresses else ""
+
+
+class IdsFile(AbstractContextManager["IdsFile"]):
+    """The file of ``--output``: an id on each line, written at once.
+
+    What the file held before is kept until there is a first id, so that a start that fails loses nothing.
+    """
+
+    def __init__(self, context: Context, name: str | None) -> None:
+        self._path: Path | None = context.expand(name) if name else None
+        self._file: TextIO | None = None
+        self._begun = False
+
+    def __enter__(self) -> IdsFile:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("a", encoding="ascii")
+            except OSError as error:
+                raise UsageError(f'the file "{self._path}" (--output) cannot be written: {error.strerror}') from None
+        return self
+
+    def add(self, number: int) -> None:
+        """Write an id. Raises StratusLabError naming it where that fails (a full disk)."""
+        if self._file is None:
+            return
+        try:
+            if not self._begun and self._file.seekable():
+                self._file.truncate(0)
+            self._begun = True
+            self._file.write(f"{number}\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StratusLabError(f'machine {number} runs, but "{self._path}" cannot be written: {error.strerror}') from None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()

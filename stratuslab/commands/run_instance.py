@@ -1,0 +1,99 @@
+"""stratus-run-instance: start one or several machines from an image."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+
+from stratuslab import instance_types
+from stratuslab.answers import Answer, Launched, LaunchBegins, LaunchEnds, TypeList
+from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.validate import ip_address, whole_number, positive_share
+from stratuslab.errors import UsageError
+
+_MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
+_MOST_VOLATILE = 1_000_000  # GB
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="Marketplace identifier, disk UUID, or URL")
+    group = parser.add_argument_group("machine")
+    group.add_argument("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
+    group.add_argument("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
+    group.add_argument("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and end")
+    group.add_argument("--cpu", type=whole_number(1, 1024), metavar="N", help="virtual CPUs, instead of the type's")
+    group.add_argument("--ram", type=whole_number(1, _MOST_MEMORY), metavar="MB", help="RAM, instead of the type's")
+    group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
+    group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed part of the CPUs, e.g. 0.5")
+    group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: the cloud calls it one-ID)")
+    group.add_argument("--vm-requirements", default="", metavar="TEXT", help="which hosts will do, in OpenNebula's words")
+    disks = parser.add_argument_group("disks")
+    disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
+    disks.add_argument("--persistent-disk", metavar="UUID", help="attach this persistent disk")
+    disks.add_argument("--readonly-disk", metavar="ID", help="attach this Marketplace image as a data disk")
+    disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: as the image says)")
+    network = parser.add_argument_group("network and console")
+    network.add_argument("--local-ip", action="store_true", help="an address of the local network instead of a public one")
+    network.add_argument("--private-ip", action="store_true", help="an address of the private network instead of a public one")
+    network.add_argument("--address", type=ip_address, default="", metavar="IP", help="ask for this address")
+    network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
+    network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
+    guest = parser.add_argument_group("access and contextualization")
+    guest.add_argument("-k", "--key", dest="user_public_key_file", metavar="FILE", help="public SSH key that may log in")
+    guest.add_argument("--context", default="", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
+    guest.add_argument("--context-file", metavar="FILE", help="context variables: a KEY=VALUE on each line")
+    guest.add_argument("--cloud-init", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
+    image = parser.add_argument_group("image and output")
+    image.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace to look the image up in")
+    image.add_argument("--pdisk-endpoint", metavar="URL", help="the persistent disk service (default: the cloud's host)")
+    image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up")
+    image.add_argument("-o", "--output", metavar="FILE", help="write each id to this file as soon as its machine is started")
+    add_cloud_options(parser)
+
+
+def _run(session: Session) -> Iterator[Answer]:
+    options = session.options
+    if options.list_types:
+        types = instance_types.table(session.settings.instance_types)
+        yield TypeList(list(types.values()), instance_types.choose(types, _type_name(session)).name)
+        return
+    if not options.image:
+        raise UsageError("which image? Please give its identifier", f"see {COMMAND.prog} --help")
+    from stratuslab.cloud.request import template
+    from stratuslab.commands.launch import IdsFile, launch, machine_request
+
+    request = machine_request(session, _size(session))
+    session.talk.detail(template(request, session.cloud.server))
+    with IdsFile(session.context, options.output) as ids:
+        yield LaunchBegins(options.number)
+        for place, number, address in launch(session, request):
+            ids.add(number)
+            yield Launched(place, number, request.network, address)
+    yield LaunchEnds()
+
+
+def _size(session: Session) -> instance_types.InstanceType:
+    """The type's size with the options laid over it."""
+    options = session.options
+    types = instance_types.table(session.settings.instance_types)
+    size = instance_types.choose(types, _type_name(session))
+    given = {name: getattr(options, name) for name in ("cpu", "ram", "swap") if getattr(options, name) is not None}
+    size = replace(size, **given)
+    if options.vm_cpu_amount and options.vm_cpu_amount > size.cpu:
+        raise UsageError(f"--vm-cpu-amount {options.vm_cpu_amount:g} is more than the machine's {size.cpu} CPUs")
+    return size
+
+
+def _type_name(session: Session) -> str:
+    settings = session.settings
+    return settings.get("instance_type") or settings.get("default_instance_type") or instance_types.DEFAULT
+
+
+COMMAND = Command(
+    "stratus-run-instance",
+    "Start one or several machines from an image.",
+    _add_arguments,
+    _run,
+    usage="%(prog)s [options] IMAGE",
+)

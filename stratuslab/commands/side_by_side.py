@@ -1,0 +1,95 @@
+"""Doing the same to several things at once, and hearing of each in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from stratuslab.errors import ExitStatus, PartialFailure, StratusLabError
+from stratuslab.output.talk import Talk
+
+AT_ONCE = 6
+"""Calls in flight: OpenNebula's daemon takes 15 connections for all its users together."""
+
+_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[_Item, _Value]):
+    """What became of one item: a value, or the error."""
+
+    item: _Item
+    value: _Value | None = None
+    error: StratusLabError | None = None
+
+
+def in_order(
+    work: Callable[[_Item], _Value], items: Sequence[_Item], *, stop_at_failure: bool = False
+) -> Iterator[Outcome[_Item, _Value]]:
+    """Do ``work`` to every item, several at once; the outcomes in the items' order, each as soon as it is known.
+
+    With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still told
+    (KeyboardInterrupt is raised after that). Items that were not begun have no outcome.
+    """
+
+    def outcome(item: _Item) -> Outcome[_Item, _Value]:
+        try:
+            return Outcome(item, value=work(item))
+        except StratusLabError as error:
+            return Outcome(item, error=error)
+
+    if len(items) == 1 and not stop_at_failure:
+        yield outcome(items[0])
+        return
+    from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+    interrupted = False
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting: list[Future[Outcome[_Item, _Value]]] = [pool.submit(outcome, item) for item in items]
+        for future in waiting:
+            while True:
+                try:
+                    done = future.result()
+                except CancelledError:
+                    break
+                except KeyboardInterrupt:
+                    interrupted = True
+                    _cancel(waiting)
+                    continue
+                if done.error and stop_at_failure:
+                    _cancel(waiting)
+                yield done
+                break
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _cancel(futures: Sequence[object]) -> None:
+    from concurrent.futures import Future
+
+    for future in futures:
+        assert isinstance(future, Future)
+        future.cancel()
+
+
+def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) -> None:
+    """Raise the error that sums up what failed of several things; nothing happens where nothing failed.
+
+    A single failure of a single thing is raised as it is. Otherwise each is said, and the status is 5 (part of several
+    failed) where some were done, else the one that all failures have in common, else 1.
+    """
+    if not errors:
+        return
+    if len(errors) == 1 and not done:
+        raise errors[0]
+    for error in errors:
+        talk.error(str(error))
+    message = f"{len(errors)} of {len(errors) + done} {what} failed"
+    if done:
+        raise PartialFailure(message)
+    statuses = {error.status for error in errors}
+    total = StratusLabError(message)
+    total.status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
+    raise total

@@ -1,0 +1,41 @@
+"""What option values must be; argparse calls these and says which option was wrong."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A whole number from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        # int() alone would also take "1_000", " 5 " and digits of other scripts.
+        if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from {least} to {most}')
+
+    return read
+
+
+def positive_share(text: str) -> float:
+    """A number above 0."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 100_000:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number above 0')
+    return share
+
+
+def ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address, or nothing."""
+    from ipaddress import ip_address as read
+
+    if not text:
+        return ""
+    try:
+        return str(read(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no IP address') from None

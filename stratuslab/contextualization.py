@@ -1,0 +1,88 @@
+"""What an instance is told at its first start: context variables, and cloud-init's user data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from stratuslab.errors import UsageError
+
+LARGEST_USER_DATA = 16384
+"""Bytes of gzipped user data that StratusLab's images take."""
+
+
+def from_option(text: str) -> dict[str, str]:
+    """The variables of ``--context``: ``KEY=VALUE`` pairs separated by ``#``; a later pair of the same key wins."""
+    return _pairs(text.split("#"), "--context")
+
+
+def from_file(path: Path) -> dict[str, str]:
+    """The variables of ``--context-file``: ``KEY=VALUE`` lines; blank lines are passed over."""
+    return _pairs(_text(path, "--context-file").splitlines(), f"{path}, line")
+
+
+def _pairs(pieces: Iterable[str], where: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for number, piece in enumerate(pieces, 1):
+        if not piece.strip():
+            continue
+        key, equals, value = piece.partition("=")
+        if not equals or not re.fullmatch(r"\w+", key.strip(), re.ASCII):
+            raise UsageError(f"{where} {number}: no KEY=VALUE", "a key has letters, digits and _")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def cloud_init(text: str, public_keys: Callable[[Path], str]) -> tuple[str, str]:
+    """The authorized keys and the user data of ``--cloud-init``: ``TYPE,FILE`` pairs separated by ``#``.
+
+    TYPE is ``ssh`` (a public key, read by ``public_keys``), ``none`` (the file is the user data as it is) or the MIME
+    subtype of a part, such as ``x-shellscript`` or ``text/cloud-config``. The user data is base64 of the gzipped MIME
+    multipart, as StratusLab's images and OpenNebula's data source of cloud-init read it; empty where no pair asks for it.
+    """
+    keys: list[str] = []
+    parts: list[tuple[str, str]] = []
+    for pair in filter(None, (piece.strip() for piece in text.split("#"))):
+        kind, comma, name = pair.partition(",")
+        if not (comma and kind and name):
+            raise UsageError(f'"{pair}" in --cloud-init is no TYPE,FILE')
+        path = Path(name).expanduser()
+        if kind == "ssh":
+            keys.append(public_keys(path).strip())
+        else:
+            parts.append((kind, _text(path, "--cloud-init")))
+    return "\n".join(keys), _user_data(parts) if parts else ""
+
+
+def _user_data(parts: list[tuple[str, str]]) -> str:
+    from base64 import b64encode
+    from gzip import compress
+
+    literal = [content for kind, content in parts if kind == "none"]
+    if literal and len(parts) > 1:
+        raise UsageError("--cloud-init: a part of the type none is the whole user data and stands alone")
+    packed = compress((literal[0] if literal else _multipart(parts)).encode(), mtime=0)
+    if len(packed) > LARGEST_USER_DATA:
+        raise UsageError(f"--cloud-init: {len(packed)} bytes of user data, gzipped, are more than {LARGEST_USER_DATA}")
+    return b64encode(packed).decode("ascii")
+
+
+def _multipart(parts: list[tuple[str, str]]) -> str:
+    from email.mime.multipart import MIMEMultipart
+    from email.mime.text import MIMEText
+
+    # The boundary is fixed so that the same files give the same user data.
+    message = MIMEMultipart("mixed", boundary="==stratuslab-user-data==")
+    for kind, content in parts:
+        message.attach(MIMEText(content, kind.removeprefix("text/"), "utf-8"))
+    return message.as_string()
+
+
+def _text(path: Path, origin: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
+    except UnicodeDecodeError:
+        raise UsageError(f'the file "{path}" ({origin}) is not UTF-8 text') from None

@@ -1,0 +1,83 @@
+"""The one place that opens a cloud and a Marketplace from the settings: remote ones, or those embedded in this package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.endpoint import Credentials, is_local, resolve, shown
+from stratuslab.cloud.http import HttpTransport
+from stratuslab.context import Context
+from stratuslab.errors import AuthenticationError
+from stratuslab.output.talk import Talk
+from stratuslab.settings import LOCAL_MARKETPLACE, Settings
+
+if TYPE_CHECKING:
+    from stratuslab.marketplace.client import Marketplace
+
+
+def open_cloud(settings: Settings, context: Context, talk: Talk) -> Cloud:
+    """The cloud that the settings name. Nothing is sent yet.
+
+    Raises UsageError for an endpoint or a file that cannot be used, AuthenticationError where credentials are missing.
+    """
+    endpoint = settings.endpoint
+    talk.step(f"Cloud: {shown(endpoint.value)} ({endpoint.origin})")
+    if is_local(endpoint.value):
+        if endpoint.origin == "default":
+            talk.note("no cloud is configured, using the embedded one on this computer (--endpoint local)")
+        from stratuslab.local import state_directory
+        from stratuslab.local.door import LocalTransport
+
+        transport = LocalTransport(state_directory(context.environ), context.environ)
+        return Cloud(transport, Credentials("oneadmin"), "the embedded cloud", trace=talk.wire)
+    found = settings.credentials()
+    resolved = resolve(endpoint.value, found)
+    credentials = _with_password(found, resolved.url, context)
+    talk.step(f"Credentials: {credentials}")
+    talk.step(f"Calls go to {resolved.url}")
+    transport_http = HttpTransport(
+        resolved, credentials, settings.timeout, context.environ, ca_bundle=settings.ca_bundle, trace=talk.wire
+    )
+    return Cloud(transport_http, credentials, resolved.url, trace=talk.wire)
+
+
+def _with_password(credentials: Credentials, endpoint: str, context: Context) -> Credentials:
+    if credentials.certificate or credentials.password:
+        return credentials
+    if not credentials.username:
+        raise AuthenticationError(
+            f"there is no user name and no certificate for {endpoint}",
+            "see --username, --password-file and --pem-cert, or the configuration's keys username and password",
+        )
+    if not context.interactive:
+        raise AuthenticationError(
+            f"there is no password for {credentials} at {endpoint}", "see --password-file or the configuration's key password"
+        )
+    from dataclasses import replace
+    from getpass import getpass
+
+    return replace(credentials, password=getpass(f"'{credentials.username}' at '{endpoint}' password: ", context.stderr))
+
+
+def open_marketplace(settings: Settings, context: Context, talk: Talk) -> Marketplace:
+    """The Marketplace that the settings name. Nothing is sent yet; raises UsageError for an endpoint that is none."""
+    import requests
+
+    from stratuslab.marketplace.client import Marketplace, normalise_endpoint
+
+    endpoint = settings.marketplace_endpoint
+    talk.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")
+    session = requests.Session()
+    if endpoint.value == LOCAL_MARKETPLACE:
+        from stratuslab.local import state_directory
+        from stratuslab.local.marketplace import marketplace_adapter
+
+        session.mount("local://", marketplace_adapter(state_directory(context.environ)))
+    return Marketplace(
+        normalise_endpoint(endpoint.value),
+        timeout=min(settings.timeout, 10.0),
+        verify=settings.ca_bundle or True,
+        session=session,
+        trace=talk.wire,
+    )

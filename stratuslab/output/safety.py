@@ -1,0 +1,26 @@
+"""Text that cannot harm a terminal: what servers say may hold escape sequences, and what users name may hold anything."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Controls, line and paragraph separators, and the marks that reorder the text that follows them.
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    """The text on one line: line ends and runs of blanks become a blank, harmful characters become ``?``."""
+    return _HARMFUL.sub("?", re.sub(r"\s+", " ", text)).strip()
+
+
+def word(text: str) -> str:
+    """The text as one column's value: as :func:`one_line`, ``-`` where nothing is left."""
+    return one_line(text) or "-"
+
+
+def width(text: str) -> int:
+    """The columns that the text takes on a terminal: East Asian wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

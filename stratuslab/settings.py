@@ -1,0 +1,253 @@
+"""The settings of a command: each one's value, and where it came from.
+
+Option over environment over configuration file over default, as in the original client: key ``pdisk_endpoint``, option
+``--pdisk-endpoint`` and variable ``STRATUSLAB_PDISK_ENDPOINT`` are the same setting. After StratusLab's own settings come those
+of an OpenNebula user: ONE_XMLRPC, ONE_AUTH and ``~/.one/one_auth``.
+"""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
+from stratuslab.context import Context
+from stratuslab.errors import ConfigurationError, UsageError
+
+DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
+DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
+LOCAL_MARKETPLACE = "local://marketplace"
+_MAIN_SECTION = "default"
+_TYPES_SECTION = "instance_types"
+
+DEFAULTS: Mapping[str, str] = {
+    "pem_certificate": "~/.globus/usercert.pem",
+    "pem_key": "~/.globus/userkey.pem",
+    "timeout": "30",
+    "default_context_method": "one",
+}
+
+# Settings whose environment variable is not STRATUSLAB_ and the key in capitals.
+_VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and its origin in words (``--endpoint``, ``STRATUSLAB_ENDPOINT``, ``FILE [section]``, ``default``)."""
+
+    value: str
+    origin: str
+
+
+class Settings:
+    """What is set, looked up by key."""
+
+    def __init__(self, context: Context, options: Mapping[str, str | None], sections: Sections) -> None:
+        self._context = context
+        self._options = options
+        self._sections = sections
+
+    @property
+    def instance_types(self) -> Mapping[str, str]:
+        """The user's own instance types: the configuration's section of that name."""
+        return self._sections.instance_types
+
+    def find(self, key: str) -> Setting | None:
+        """The setting of that key; None where it is set nowhere and has no default. Empty text counts as not set."""
+        option = self._options.get(key)
+        if option:
+            return Setting(option, f"--{_OPTION_NAMES.get(key, key).replace('_', '-')}")
+        variable = _VARIABLES.get(key, f"STRATUSLAB_{key.upper()}")
+        if self._context.environ.get(variable):
+            return Setting(self._context.environ[variable], variable)
+        in_file = self._sections.find(key)
+        if in_file is not None and in_file.value:
+            return in_file
+        return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None
+
+    def get(self, key: str) -> str:
+        """The value of that key, empty where it is not set."""
+        found = self.find(key)
+        return found.value if found else ""
+
+    @property
+    def endpoint(self) -> Setting:
+        """The cloud's endpoint: StratusLab's settings, then OpenNebula's, then the embedded cloud."""
+        found = self.find("endpoint")
+        if found:
+            return found
+        variable = self._context.environ.get("ONE_XMLRPC")
+        if variable:
+            return Setting(variable, "ONE_XMLRPC")
+        session = self._session_file()
+        if session:
+            # OpenNebula's own commands ask the daemon on this computer when a user has a session file and nothing else.
+            return Setting(f"http://localhost:{OPENNEBULA_PORT}/RPC2", f"OpenNebula's default, as there is {session[0]}")
+        return Setting(LOCAL, "default")
+
+    @property
+    def marketplace_endpoint(self) -> Setting:
+        """The Marketplace: as set, else the embedded one for the embedded cloud, else StratusLab's own."""
+        found = self.find("marketplace_endpoint")
+        if found:
+            return found
+        return Setting(LOCAL_MARKETPLACE if is_local(self.endpoint.value) else DEFAULT_MARKETPLACE, "default")
+
+    @property
+    def timeout(self) -> float:
+        """The longest silence of a server, in seconds."""
+        found = self.find("timeout")
+        assert found is not None
+        try:
+            seconds = float(found.value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= 86400:
+            raise UsageError(f'the timeout "{found.value}" ({found.origin}) is no number of seconds')
+        return seconds
+
+    @property
+    def ca_bundle(self) -> str:
+        """A file of trusted certificates instead of the system's; empty: the system's."""
+        named = self.get("ca_bundle") or self._context.environ.get("REQUESTS_CA_BUNDLE", "")
+        return str(self._context.expand(named)) if named else ""
+
+    def credentials(self) -> Credentials:
+        """User and password, else the client certificate that is set, else OpenNebula's session file, else the usual certificate.
+
+        The password is empty where none is set; all is empty where there is nothing. Raises UsageError for a password file or
+        session file that cannot be used.
+        """
+        within = credentials_within(self.endpoint.value)
+        if within:
+            return Credentials(*within, origin=f"in the endpoint, {self.endpoint.origin}")
+        user = self.find("username")
+        if user:
+            return Credentials(user.value, self._password(), origin=user.origin)
+        certificate = self.find("pem_certificate")
+        assert certificate is not None
+        session = self._session_file()
+        if session and certificate.origin == "default":
+            return self._session(*session)
+        path = self._context.expand(certificate.value)
+        if certificate.origin == "default" and not path.is_file():
+            return Credentials()
+        return Credentials(certificate=str(path), key=str(self._context.expand(self.get("pem_key"))), origin=certificate.origin)
+
+    def _password(self) -> str:
+        if self._options.get("password"):
+            return self._options["password"] or ""
+        named = self._options.get("password_file")
+        if named:
+            return self._first_line(self._context.expand(named), "--password-file")
+        return self.get("password")
+
+    def _session_file(self) -> tuple[Path, str] | None:
+        variable = self._context.environ.get("ONE_AUTH")
+        if variable:
+            return self._context.expand(variable), "ONE_AUTH"
+        home = self._context.home
+        usual = home / ".one" / "one_auth" if home else None
+        return (usual, "OpenNebula's session file") if usual and usual.is_file() else None
+
+    def _session(self, path: Path, origin: str) -> Credentials:
+        user, colon, password = self._first_line(path, origin).partition(":")
+        if not (user and colon):
+            raise UsageError(f'the session file "{path}" ({origin}) holds no user:password')
+        return Credentials(user, password, origin=f"{origin}, {path}")
+
+    def _first_line(self, path: Path, origin: str) -> str:
+        try:
+            with path.open(encoding="utf-8") as file:
+                return file.readline(4096).rstrip("\r\n")
+        except OSError as error:
+            raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
+        except UnicodeDecodeError:
+            raise UsageError(f'the file "{path}" ({origin}) is no text') from None
+
+
+_OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "instance_type": "type"}
+
+
+class Sections:
+    """A configuration file: ``[default]``, one section laid over it, and ``[instance_types]``."""
+
+    def __init__(self, path: Path | None, parser: configparser.ConfigParser | None, selected: str = "") -> None:
+        self._path = path
+        self._parser = parser
+        self.selected = selected
+
+    @property
+    def instance_types(self) -> Mapping[str, str]:
+        """The user's own instance types as the file has them."""
+        if self._parser is None or not self._parser.has_section(_TYPES_SECTION):
+            return {}
+        return {name: self._value(_TYPES_SECTION, name) for name in self._parser.options(_TYPES_SECTION)}
+
+    def find(self, key: str) -> Setting | None:
+        """The key's value in the selected section, else in ``[default]``."""
+        if self._parser is None:
+            return None
+        for section in (self.selected, _MAIN_SECTION):
+            if section and self._parser.has_option(section, key):
+                return Setting(self._value(section, key), f"{self._path} [{section}]")
+        return None
+
+    def _value(self, section: str, key: str) -> str:
+        assert self._parser is not None
+        try:
+            return self._parser.get(section, key)
+        except configparser.InterpolationError:
+            raise ConfigurationError(
+                f'{self._path}: the value of "{key}" in [{section}] holds a single %', "write %% for a percent sign"
+            ) from None
+
+
+def load(context: Context, options: Mapping[str, str | None]) -> Settings:
+    """The settings for a command's options (by key; None or empty where not given).
+
+    ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError with the line that is wrong.
+    """
+    section = options.get("user_config_section") or context.environ.get("STRATUSLAB_USER_CONFIG_SECTION", "")
+    named = options.get("config")
+    path = context.expand(named or DEFAULT_FILE)
+    parser = _parse(path, required=bool(named))
+    if parser is None:
+        if section:
+            raise ConfigurationError(f'there is no section [{section}]: there is no file "{path}"')
+        return Settings(context, options, Sections(None, None))
+    if not parser.has_section(_MAIN_SECTION):
+        raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
+    preset = Sections(path, parser).find("selected_section")
+    section = section or (preset.value if preset else "")
+    if section and not parser.has_section(section):
+        others = ", ".join(name for name in parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)) or "none"
+        raise ConfigurationError(f"{path}: there is no section [{section}]", f"there are: {others}")
+    return Settings(context, options, Sections(path, parser, section))
+
+
+def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
+    # [default] is an ordinary section; what configparser calls DEFAULT is given a name that no file has.
+    parser = configparser.ConfigParser(default_section="\0", strict=False)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        if required:
+            raise ConfigurationError(f'there is no configuration file "{path}"') from None
+        return None
+    except OSError as error:
+        raise ConfigurationError(f'the configuration file "{path}" cannot be read: {error.strerror}') from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f'the configuration file "{path}" is not UTF-8 text (byte {error.start})') from None
+    try:
+        parser.read_string(text, source=str(path))
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigurationError(f"{path}, line {error.lineno}: a setting before the first [section]") from None
+    except configparser.ParsingError as error:
+        line, _ = error.errors[0]
+        raise ConfigurationError(f"{path}, line {line}: not understood", "a line is NAME = VALUE, [section] or # comment") from None
+    except configparser.Error:
+        raise ConfigurationError(f'the configuration file "{path}" is not understood') from None
+    return parser
