@@ -31,6 +31,7 @@ def open_marketplace(endpoint: str = "") -> Marketplace:
 
 
 def _settings(given: dict[str, str]) -> tuple[Settings, Context]:
-    context = Context.of_process()
-    context.stdin = None  # a program is never asked for a password
+    import os
+
+    context = Context(None, None, None, os.environ)  # without streams: a program is never asked for a password
     return load(context, given), context

@@ -27,7 +27,8 @@ class Context:
     """The world of one run of a command.
 
     ``clock`` gives seconds since the epoch, ``reverse_lookup`` turns an IP address into a name or raises OSError. A stream
-    is None where the process was started without it.
+    is None where the process was started without it. ``owns_process`` says that the command is all that the process is for,
+    so that it may become another program.
     """
 
     stdin: TextIO | None
@@ -36,11 +37,12 @@ class Context:
     environ: Mapping[str, str]
     clock: Callable[[], float] = field(default=time.time)
     reverse_lookup: Callable[[str], str] = field(default=reverse_lookup)
+    owns_process: bool = False
 
     @classmethod
     def of_process(cls) -> Context:
         """The context of this process."""
-        return cls(sys.stdin, sys.stdout, sys.stderr, os.environ)
+        return cls(sys.stdin, sys.stdout, sys.stderr, os.environ, owns_process=True)
 
     @property
     def home(self) -> Path | None:

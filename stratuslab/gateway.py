@@ -29,8 +29,14 @@ def open_cloud(settings: Settings, context: Context, talk: Talk) -> Cloud:
         from stratuslab.local import state_directory
         from stratuslab.local.door import LocalTransport
 
-        transport = LocalTransport(state_directory(context.environ), context.environ)
-        return Cloud(transport, Credentials("oneadmin"), "the embedded cloud", trace=talk.wire)
+        directory = state_directory(context.environ)
+        return Cloud(
+            LocalTransport(directory, context.environ),
+            Credentials("oneadmin"),
+            "the embedded cloud",
+            address=f"local:{directory}",
+            trace=talk.wire,
+        )
     found = settings.credentials()
     resolved = resolve(endpoint.value, found)
     credentials = _with_password(found, resolved.url, context)
@@ -71,9 +77,9 @@ def open_marketplace(settings: Settings, context: Context, talk: Talk) -> Market
     session = requests.Session()
     if endpoint.value == LOCAL_MARKETPLACE:
         from stratuslab.local import state_directory
-        from stratuslab.local.marketplace import marketplace_adapter
+        from stratuslab.local.adapter import MarketplaceAdapter
 
-        session.mount("local://", marketplace_adapter(state_directory(context.environ)))
+        session.mount("local://", MarketplaceAdapter(state_directory(context.environ)))
     return Marketplace(
         normalise_endpoint(endpoint.value),
         timeout=min(settings.timeout, 10.0),

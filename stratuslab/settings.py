@@ -247,7 +247,9 @@ def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
         raise ConfigurationError(f"{path}, line {error.lineno}: a setting before the first [section]") from None
     except configparser.ParsingError as error:
         line, _ = error.errors[0]
-        raise ConfigurationError(f"{path}, line {line}: not understood", "a line is NAME = VALUE, [section] or # comment") from None
+        raise ConfigurationError(
+            f"{path}, line {line}: not understood", "a line is NAME = VALUE, [section] or # comment"
+        ) from None
     except configparser.Error:
         raise ConfigurationError(f'the configuration file "{path}" is not understood') from None
     return parser

@@ -35,7 +35,7 @@ class Transport(Protocol):
 class Cloud:
     """A cloud that speaks OpenNebula's XML-RPC.
 
-    ``name`` is what messages call the cloud, ``trace`` gets a line about each call and answer, without secrets. Every method
+    ``name`` is what messages call the cloud, ``address`` what tells it from all others, ``trace`` gets a line about each call and answer, without secrets. Every method
     may raise AuthenticationError, PermissionDenied or Unreachable besides what it names.
     """
 
@@ -45,10 +45,12 @@ class Cloud:
         credentials: Credentials,
         name: str,
         *,
+        address: str = "",
         trace: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
+        self.address = address or name
         self._transport = transport
         self._credentials = credentials
         self._trace = trace
@@ -181,7 +183,7 @@ class Cloud:
 
         What only reads, or does the same when it is done twice, is sent again when the connection drops before the answer.
         """
-        body = dumps((self._credentials.session, *arguments), method).encode()
+        body = dumps((self._credentials.session, *arguments), method).encode()  # type: ignore[arg-type]
         pauses = () if method == "one.vm.allocate" else _BACK_OFF
         for pause in (*pauses, None):
             begin, size = time.perf_counter(), 0

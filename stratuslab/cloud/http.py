@@ -110,7 +110,7 @@ class HttpTransport:
     def _proxy(self, scheme: str, host: str) -> tuple[str, int] | None:
         if not any(name.lower().endswith("_proxy") for name in self.environ):
             return None
-        from urllib.request import proxy_bypass_environment
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # documented, not in typeshed
 
         found = {name.lower()[:-6]: value for name, value in self.environ.items() if name.lower().endswith("_proxy") and value}
         if scheme not in found or proxy_bypass_environment(host, found):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import stratuslab
 from stratuslab.answers import Answer
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> object:  # type: ignore[override]
         raise UsageError(message, f"see {self.prog} --help")
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:
             self.output.write(message)
 
@@ -79,6 +79,7 @@ class Command:
     run: Callable[[Session], Iterator[Answer]]
     usage: str | None = None
     epilog: str = ""
+    takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
 
     def parser(self) -> Parser:
         """The command's parser, with the options that all commands have."""
@@ -106,7 +107,9 @@ def add_cloud_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ca-bundle", metavar="FILE", help="trusted certificates, instead of the system's")
     group.add_argument("--timeout", metavar="S", help="seconds that a server may be silent (default 30)")
     group.add_argument("-c", "--config", metavar="FILE", help="configuration (default ~/.stratuslab/stratuslab-user.cfg)")
-    group.add_argument("-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud")
+    group.add_argument(
+        "-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
@@ -118,7 +121,6 @@ def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
 
 def main(command: Command, argv: Sequence[str] | None = None, context: Context | None = None) -> int:
     """Run a command; the exit status. Without ``argv`` and ``context`` those of this process are used."""
-    in_process = context is not None
     context = context or _process_context()
     talk = Talk(context.stderr, command.prog)
     try:
@@ -130,7 +132,7 @@ def main(command: Command, argv: Sequence[str] | None = None, context: Context |
         talk.error("interrupted")
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        if not in_process:
+        if context.owns_process:
             # What is still in the buffer would raise once more when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitStatus.BROKEN_PIPE
@@ -155,8 +157,13 @@ def _process_context() -> Context:
 def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: Talk) -> int:
     parser = command.parser()
     parser.output = context.stdout
+    words = list(sys.argv[1:] if argv is None else argv)
+    remote: list[str] = []
+    if command.takes_command and "--" in words:
+        # argparse would take the command's own options for ours.
+        words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
     try:
-        options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+        options = parser.parse_args(words, argparse.Namespace(command=remote))
     except SystemExit:  # --help and --version
         _flush(context)
         return ExitStatus.DONE

@@ -9,7 +9,8 @@ from stratuslab.answers import Answer
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.selection import select
 from stratuslab.commands.side_by_side import in_order, report
-from stratuslab.errors import UsageError
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +25,27 @@ def _run(session: Session) -> Iterator[Answer]:
     if not words:
         raise UsageError("which instances? Please give their ids, or a file of ids with --input", f"see {COMMAND.prog} --help")
     numbers, errors = select(session.cloud, words)
-    killed = 0
+    killed = []
     for outcome in in_order(session.cloud.kill, numbers):
         if outcome.error is None:
-            killed += 1
+            killed.append(outcome.item)
             session.talk.step(f"Killed instance {outcome.item}")
         else:
             errors.append(outcome.error)
-    report(session.talk, errors, killed, "instances")
+    _forget_host_keys(session, killed)
+    report(session.talk, errors, len(killed), "instances")
     yield from ()
+
+
+def _forget_host_keys(session: Session, numbers: list[int]) -> None:
+    """Killed instances never come back, so their SSH host keys need not be remembered."""
+    if session.context.home is None:
+        return
+    known_hosts = KnownHosts(session.context.home / ".stratuslab" / "known_hosts")
+    try:
+        known_hosts.forget(*(host_key_alias(session.cloud.address, number) for number in numbers))
+    except StratusLabError as error:
+        session.talk.step(str(error))
 
 
 def _listed(session: Session) -> list[str]:

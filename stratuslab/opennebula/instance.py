@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
-from stratuslab.opennebula.states import State, has_failed, state_label
+from stratuslab.opennebula.states import Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 """The template attribute that carries the client's token for one request (kept by the server, so that it can be looked for)."""
@@ -73,6 +73,16 @@ class Instance:
     @property
     def failed(self) -> bool:
         return has_failed(self.state, self.lcm_state)
+
+    @property
+    def phase(self) -> Phase:
+        """Whether it is being prepared, runs, or is away."""
+        return phase(self.state, self.lcm_state)
+
+    @property
+    def public_keys(self) -> str:
+        """The public SSH keys that it was started with, one on a line; the variable's name depends on the kind of cloud."""
+        return "\n".join(self.context[name] for name in ("SSH_PUBLIC_KEY", "PUBLIC_KEY") if name in self.context)
 
     @property
     def done(self) -> bool:

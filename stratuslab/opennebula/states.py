@@ -128,3 +128,27 @@ def has_failed(state: int | None, lcm_state: int | None) -> bool:
     if state != State.ACTIVE:
         return state in (State.FAILED, State.CLONING_FAILURE)
     return lcm_state is not None and _label(Lcm, "", lcm_state).endswith("Failure")
+
+
+class Phase(IntEnum):
+    """What can be expected of an instance, whatever the exact state."""
+
+    COMING = 1  # it is being prepared: waiting may help
+    UP = 2  # its operating system runs, as far as the cloud knows
+    AWAY = 3  # it does not run, and waiting alone changes nothing
+
+
+_AWAY = {Lcm.UNKNOWN, Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF, Lcm.SHUTDOWN_UNDEPLOY, Lcm.CANCEL, Lcm.CLEANUP_DELETE}
+
+
+def phase(state: int | None, lcm_state: int | None) -> Phase:
+    """The phase of a state. A number that nobody knows counts as UP: trying is how to find out."""
+    if has_failed(state, lcm_state):
+        return Phase.AWAY
+    if state != State.ACTIVE:
+        coming = (State.INIT, State.PENDING, State.CLONING)
+        return Phase.COMING if state in coming else Phase.AWAY if state in State.__members__.values() else Phase.UP
+    name = _label(Lcm, "", lcm_state or 0)
+    if lcm_state in _AWAY or name.startswith(("Epilog", "Save")):
+        return Phase.AWAY
+    return Phase.COMING if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")) else Phase.UP

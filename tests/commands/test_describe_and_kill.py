@@ -1,0 +1,139 @@
+"""stratus-describe-instance and stratus-kill-instance beyond the guide's story."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stratuslab.errors import ExitStatus
+from stratuslab.opennebula.states import Lcm
+from tests.harness import TTYLINUX, Ran, Shell, Stage
+
+HEADER = "id  state     vcpu memory    cpu% host/ip                 name\n"
+
+
+def test_no_instances_is_a_header(alice: Shell) -> None:
+    assert alice("describe") == Ran(0, HEADER, "")
+
+
+def test_ids_in_the_order_asked_and_names(alice: Shell) -> None:
+    alice("run", "--vm-name", "front end", TTYLINUX)
+    alice("run", "--vm-name", "back", TTYLINUX)
+    ran = alice("describe", "back", "1", "2")
+    assert ran.status == 0
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["2", "1"]
+    assert alice("describe", "front end").out.splitlines()[1].endswith(" front end")
+
+
+def test_a_name_that_several_have_is_refused_with_their_ids(alice: Shell) -> None:
+    alice("run", "-n", "2", "--vm-name", "twin", TTYLINUX)
+    ran = alice("kill", "twin")
+    assert ran.status == ExitStatus.USAGE
+    assert "1, 2" in ran.err
+    assert len(alice("describe").out.splitlines()) == 3
+
+
+def test_unknown_instances(alice: Shell) -> None:
+    ran = alice("describe", "99999")
+    assert (ran.status, ran.out) == (ExitStatus.NOT_FOUND, "")
+    assert "99999" in ran.err
+    assert ran.err.count("\n") == 1
+    assert alice("describe", "nobody").status == ExitStatus.NOT_FOUND
+    assert alice("describe", "9" * 30).status == ExitStatus.NOT_FOUND
+    assert alice("kill", "99999").status == ExitStatus.NOT_FOUND
+
+
+def test_what_exists_is_shown_beside_what_does_not(alice: Shell) -> None:
+    alice("run", TTYLINUX)
+    ran = alice("describe", "99999", "1")
+    assert ran.status == ExitStatus.PARTIAL
+    assert ran.out.splitlines()[1].startswith("1   ")
+    assert "99999" in ran.err
+
+
+def test_kill_goes_on_after_a_failure(alice: Shell) -> None:
+    alice("run", "-n", "2", TTYLINUX)
+    ran = alice("kill", "1", "99999", "nobody", "2")
+    assert ran.status == ExitStatus.PARTIAL
+    assert ran.out == ""
+    assert "2 of 4 instances failed" in ran.err
+    assert alice("describe").out == HEADER
+
+
+def test_killing_what_is_done_is_no_failure(alice: Shell) -> None:
+    alice("run", TTYLINUX)
+    assert alice("kill", "1") == Ran(0, "", "")
+    assert alice("kill", "1") == Ran(0, "", "")
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_ids_from_a_file(alice: Shell, tmp_path: Path, ending: str) -> None:
+    alice("run", "-n", "3", TTYLINUX)
+    ids = tmp_path / "ids"
+    ids.write_bytes(b"\xef\xbb\xbf# started today\n\n 1 2  # two of them\n\t3" + ending.encode())
+    assert alice("kill", "-i", str(ids)) == Ran(0, "", "")
+    assert alice("describe").out == HEADER
+
+
+def test_ids_from_standard_input(alice: Shell) -> None:
+    alice("run", "-n", "2", TTYLINUX)
+    assert alice("kill", "-i", "-", "1", stdin="2\n") == Ran(0, "", "")
+    assert alice("describe").out == HEADER
+
+
+def test_rubbish_in_the_ids_file(alice: Shell, tmp_path: Path) -> None:
+    alice("run", TTYLINUX)
+    ids = tmp_path / "ids"
+    ids.write_bytes(b"\xff\xfe\x00rubbish")
+    assert alice("kill", "-i", str(ids)).status == ExitStatus.USAGE
+    ids.write_text("?!\n1\n")
+    ran = alice("kill", "-i", str(ids))
+    assert ran.status == ExitStatus.PARTIAL
+    assert '"?!"' in ran.err
+    assert alice("kill", "-i", str(tmp_path / "none")).status == ExitStatus.USAGE
+    ids.write_text("# nothing\n")
+    assert alice("kill", "-i", str(ids)).status == ExitStatus.USAGE
+
+
+def test_the_reason_of_a_failure_with_v(alice: Shell, stage: Stage) -> None:
+    alice("run", TTYLINUX)
+    stage.engine.machine_reached(1, Lcm.PROLOG)
+    stage.engine.machine_failed(1, Lcm.PROLOG, "no space left")
+    plain = alice("describe", "1")
+    assert "Prolog_Failure" in plain.out
+    assert "no space left" not in plain.out
+    lines = alice("describe", "-v", "1").out.splitlines()
+    assert lines[2].startswith("    ")
+    assert "no space left" in lines[2]
+
+
+def test_slow_name_service_does_not_hang_the_table(alice: Shell) -> None:
+    alice("run", "--address", "127.101.0.9", TTYLINUX)
+
+    def slow(address: str) -> str:
+        time.sleep(30)
+        return "late.example.org"
+
+    alice.names = slow
+    begin = time.monotonic()
+    assert "127.101.0.9" in alice("describe").out
+    assert time.monotonic() - begin < 10
+
+
+def test_n_looks_up_no_names(alice: Shell, stage: Stage) -> None:
+    stage.engine.configure(ranges={"public": "134.158.75.201-134.158.75.202"})
+    alice("run", TTYLINUX)
+    alice.names = lambda address: "named.example.org"
+    assert "named.example.org" in alice("describe").out
+    assert "134.158.75.201" in alice("describe", "-n").out
+
+
+def test_other_users_instances_are_neither_shown_nor_killed(alice: Shell, stage: Stage) -> None:
+    stage.engine.allocate(stage.engine.user("bob"), "CPU=1\nMEMORY=64")
+    assert alice("describe").out == HEADER
+    ran = alice("kill", "1")
+    assert ran.status == ExitStatus.DENIED
+    assert "MANAGE" in ran.err
+    assert alice("describe", "1").status == ExitStatus.DENIED

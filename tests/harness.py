@@ -1,0 +1,133 @@
+"""Running commands as tests do: in-process, with streams and an environment of their own, or as the installed scripts."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from stratuslab.commands.base import main
+from stratuslab.context import Context
+from stratuslab.local.engine import Engine
+from stratuslab.opennebula.states import Lcm
+
+CHECKOUT = Path(__file__).parents[1]
+TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did: its exit status and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+def no_name(address: str) -> str:
+    """A name service that knows nobody."""
+    raise OSError(f"no name for {address}")
+
+
+@dataclass
+class Shell:
+    """A home directory and an environment, in which commands are run.
+
+    Calling it runs a command in-process: ``shell("describe", "165")``. Everything of the real environment that could leak in
+    is left out.
+    """
+
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    names: Callable[[str], str] = no_name
+    clock: Callable[[], float] = time.time
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "STRATUSLAB_LOCAL_DIR": str(self.home / "cloud"),
+            **self.environ,
+        }
+
+    def __call__(self, command: str, *arguments: str, stdin: str = "") -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        context = Context(io.StringIO(stdin), out, err, self.environment(), self.clock, self.names)
+        module = f"{command}_instance" if command in ("run", "describe", "connect", "kill") else command
+        status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), context)
+        return Ran(status, out.getvalue(), err.getvalue())
+
+    def script(
+        self, name: str, *arguments: str, stdin: str | None = None, environ: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> Ran:
+        """Run a script of bin/ as a process: with this Python, and the package of this checkout."""
+        environment = {**self.environment(), "PYTHONPATH": str(CHECKOUT), **(environ or {})}
+        done = subprocess.run(
+            [sys.executable, str(CHECKOUT / "bin" / name), *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+class StoppedClock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float = 1_795_329_334.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Actors:
+    """Machines that are only acted: each is where the test puts it, and has neither process nor SSH server."""
+
+    def __init__(self) -> None:
+        self.living: set[int] = set()
+
+    def spawn(self, instance: int) -> None:
+        self.living.add(instance)
+
+    def alive(self, instance: int) -> bool:
+        return instance in self.living
+
+    def kill(self, instance: int) -> None:
+        self.living.discard(instance)
+
+    def halt(self, instance: int) -> None:
+        self.living.discard(instance)
+
+
+class Stage:
+    """An embedded cloud whose machines a test moves by hand, with the engine to do so."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self.actors = Actors()
+        self.engine = Engine(directory, self.actors, clock)
+
+    def runs(self, instance: int) -> None:
+        """The instance gets to RUNNING."""
+        for step in (Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING):
+            assert self.engine.machine_reached(instance, step)
+
+    def polled(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
+        """The host reports what the instance uses."""
+        self.engine.machine_used(instance, cpu_percent, memory_kib)
+
+    def halts(self, instance: int) -> None:
+        """The guest halts itself."""
+        self.actors.living.discard(instance)
+        self.engine.machine_ended(instance)

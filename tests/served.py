@@ -1,0 +1,24 @@
+"""An embedded cloud served over HTTP on a free port of the loopback interface, for as long as a test runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stratuslab.local.accounts import Accounts
+from stratuslab.local.engine import Engine
+from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
+from stratuslab.local.server import open_server
+
+
+class Served:
+    """A running server: ``url`` is OpenNebula's door, ``proxy`` StratusLab's, ``marketplace`` the Marketplace's base."""
+
+    def __init__(self, engine: Engine, users: Mapping[str, str], flavour: Flavour = DEFAULT_FLAVOUR) -> None:
+        self._running = open_server(engine, "127.0.0.1", 0, Accounts(dict(users)), flavour).running()
+        urls = self._running.__enter__()
+        self.url = urls.rpc
+        self.proxy = urls.proxy
+        self.marketplace = urls.marketplace
+
+    def close(self) -> None:
+        self._running.__exit__(None, None, None)
