@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stratuslab.api import open_cloud, open_marketplace
     from stratuslab.cloud.client import Cloud
-    from stratuslab.cloud.request import MachineRequest, RootDisk
+    from stratuslab.cloud.request import ImageDisk, MachineRequest
     from stratuslab.errors import (
         AuthenticationError,
         NotFound,
@@ -35,12 +35,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AuthenticationError",
     "Cloud",
+    "ImageDisk",
     "Instance",
     "MachineRequest",
     "Marketplace",
     "NotFound",
     "PermissionDenied",
-    "RootDisk",
     "StratusLabError",
     "Unreachable",
     "UsageError",
@@ -53,7 +53,7 @@ _HOMES = {
     "Instance": "stratuslab.opennebula.instance",
     "MachineRequest": "stratuslab.cloud.request",
     "Marketplace": "stratuslab.marketplace.client",
-    "RootDisk": "stratuslab.cloud.request",
+    "ImageDisk": "stratuslab.cloud.request",
     "open_cloud": "stratuslab.api",
     "open_marketplace": "stratuslab.api",
 }

@@ -23,6 +23,7 @@ class ExitStatus(IntEnum):
     UNREACHABLE = 8
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    SSH = 255
 
 
 class StratusLabError(Exception):
@@ -92,3 +93,9 @@ class Unreachable(StratusLabError):
     """Nothing that speaks the expected protocol answers at the address."""
 
     status = ExitStatus.UNREACHABLE
+
+
+class SSHError(StratusLabError):
+    """SSH itself failed (no connection, no key that opens, another host key), and not what was run; ssh's own status."""
+
+    status = ExitStatus.SSH

@@ -148,7 +148,7 @@ class _Answer:
         if not self._array:
             raise NotAnAnswer("the answer holds no result")
         if not self._succeeded():
-            message, code = (self._array[1:] + ["", ""])[:2]
+            message, code = [*self._array[1:], "", ""][:2]
             raise refusal(message, _integer(code))
         if len(self._array) < 2:
             raise NotAnAnswer("the answer holds no result")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from stratuslab.cloud.client import Cloud
-from stratuslab.cloud.request import RootDisk
+from stratuslab.cloud.catalogue import Kind
+from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
 from stratuslab.errors import NotFound
 from stratuslab.marketplace.identifier import is_identifier
@@ -19,40 +19,50 @@ if TYPE_CHECKING:
 
 PDISK_PORT = 8445
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FORMS = "an image is a Marketplace identifier of 27 characters, one:NAME, template:NAME, the UUID of a disk, or a URL"
 
 
 @dataclass(frozen=True)
 class BootImage:
     """What a machine boots from, and what the image's metadata says about it (``bus`` is empty where it says nothing)."""
 
-    root: RootDisk
+    disk: ImageDisk
     bus: str = ""
     inbound_ports: tuple[str, ...] = ()
 
 
 def find(session: Session, text: str) -> BootImage:
-    """The image that the text names: a Marketplace identifier, the UUID of a persistent disk, or a source as it is (a URL,
-    ``pdisk:...``). Raises NotFound."""
+    """The image that the text names: a Marketplace identifier, ``one:ID``, ``one:NAME`` or ``one:USER/NAME`` in a datastore
+    of the cloud, the UUID of a persistent disk, or a source as it is (a URL, ``pdisk:...``). Raises NotFound."""
     if is_identifier(text):
         return _from_marketplace(session, text)
     if _UUID.fullmatch(text):
-        return BootImage(RootDisk(persistent_source(session, text)))
+        return BootImage(ImageDisk(persistent_source(session, text)))
+    return BootImage(disk(session, text))
+
+
+def disk(session: Session, text: str) -> ImageDisk:
+    """A disk of an image that is not looked up in the Marketplace; the text is as for :func:`find`, but no UUID."""
+    if is_identifier(text):
+        return _disk_of_identifier(session, text, "raw")
+    if text.startswith("one:"):
+        return ImageDisk(image_id=session.cloud.find(Kind.IMAGE, text.removeprefix("one:")))
     if re.match(r"[a-z][a-z0-9+.-]*:", text):
-        return BootImage(RootDisk(text))
-    raise NotFound(f'"{text}" is no image', "an image is a Marketplace identifier of 27 characters, the UUID of a disk, or a URL")
+        return ImageDisk(text)
+    raise NotFound(f'"{text}" is no image', _FORMS)
 
 
 def _from_marketplace(session: Session, identifier: str) -> BootImage:
-    source = metadata_source(session, identifier)
     if session.options.no_check_image_url:
         session.talk.note("the image is not looked up in the Marketplace")
-        return BootImage(_root(session.cloud, identifier, source, "raw"))
+        return BootImage(_disk_of_identifier(session, identifier, "raw"))
     metadata = session.marketplace.find(identifier)
     session.talk.detail(f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}")
     for doubt in _doubts(metadata, datetime.fromtimestamp(session.context.clock(), timezone.utc)):
         session.talk.note(f"image {identifier}: {doubt}")
-    root = _root(session.cloud, identifier, source, metadata.format)
-    return BootImage(root, metadata.disks_bus, metadata.inbound_ports)
+    found = _disk_of_identifier(session, identifier, metadata.format)
+    # Of an image in a datastore the cloud itself knows the bus.
+    return BootImage(found, metadata.disks_bus if found.image_id is None else "", metadata.inbound_ports)
 
 
 def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
@@ -63,14 +73,16 @@ def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
         yield f"its metadata expired on {metadata.valid:%Y-%m-%d}"
 
 
-def _root(cloud: Cloud, identifier: str, source: str, image_format: str) -> RootDisk:
+def _disk_of_identifier(session: Session, identifier: str, image_format: str) -> ImageDisk:
     """StratusLab's clouds fetch the image by its metadata's URL; OpenNebula's own boot what is in a datastore."""
-    image_id = None if cloud.server.is_stratuslab else cloud.datastore_image(identifier)
-    return RootDisk(source, image_id, image_format)
+    image_id = None
+    if not session.cloud.server.is_stratuslab:
+        fitting = (image for image in session.cloud.catalogue(Kind.IMAGE) if identifier in (image.identifier, image.name))
+        image_id = next((image.id for image in fitting), None)
+    return ImageDisk(_metadata_url(session, identifier), image_id, image_format)
 
 
-def metadata_source(session: Session, identifier: str) -> str:
-    """The disk source for a Marketplace identifier: the URL of its metadata."""
+def _metadata_url(session: Session, identifier: str) -> str:
     from stratuslab.marketplace.client import normalise_endpoint
 
     return f"{normalise_endpoint(session.settings.marketplace_endpoint.value)}/metadata/{identifier}"

@@ -11,7 +11,10 @@ from types import TracebackType
 from typing import TextIO
 from uuid import uuid4
 
-from stratuslab.cloud.request import MachineRequest
+from stratuslab.answers import Launched
+from stratuslab.cloud.catalogue import Kind, listing
+from stratuslab.cloud.reply import Refused
+from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
 from stratuslab.commands import image
 from stratuslab.commands.base import Session
 from stratuslab.commands.side_by_side import in_order, report
@@ -19,7 +22,11 @@ from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
+from stratuslab.opennebula.instance import Nic
 from stratuslab.ssh import keys
+
+_TEMPLATE = "template:"
+_NETWORK_OWNER = "oneadmin"  # owns the networks public, local and private on a StratusLab cloud
 
 
 def machine_request(session: Session, size: InstanceType) -> MachineRequest:
@@ -33,10 +40,16 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     else:
         user_data = ""
     persistent = image.persistent_source(session, options.persistent_disk) if options.persistent_disk else ""
-    readonly = _readonly_source(session, options.readonly_disk) if options.readonly_disk else ""
-    boot = image.find(session, options.image)
+    readonly = image.disk(session, options.readonly_disk) if options.readonly_disk else None
+    base, boot = None, image.BootImage(ImageDisk())
+    if options.image.startswith(_TEMPLATE):
+        base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
+        size = _asked_size(session, size)
+    else:
+        boot = image.find(session, options.image)
     return MachineRequest(
-        root=boot.root,
+        root=boot.disk,
+        template=base,
         cpu=size.cpu,
         ram=size.ram,
         swap=size.swap,
@@ -47,8 +60,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         persistent_disk=persistent,
         readonly_disk=readonly,
         bus=options.vm_disks_bus or boot.bus,
-        network="local" if options.local_ip else "private" if options.private_ip else "public",
-        address=options.address,
+        networks=_networks(session, of_template=base is not None),
         public_keys=public_keys,
         context=context,
         cloud_init=user_data,
@@ -57,6 +69,27 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         requirements=options.vm_requirements,
         inbound_ports=boot.inbound_ports,
     )
+
+
+def _asked_size(session: Session, size: InstanceType) -> InstanceType:
+    """What is laid over a machine template: its own size stays where neither the type nor the figure was asked for."""
+    options = session.options
+    if options.instance_type:
+        return size
+    return replace(size, cpu=options.cpu or 0, ram=options.ram or 0, swap=options.swap or 0)
+
+
+def _networks(session: Session, of_template: bool) -> tuple[Network, ...]:
+    """The networks that were asked for; without any, those of the machine template, or the public one."""
+    options = session.options
+    chosen = "local" if options.local_ip else "private" if options.private_ip else ""
+    found = [Network(chosen, _NETWORK_OWNER)] if chosen else []
+    found += [Network(text, id=session.cloud.find(Kind.NETWORK, text)) for text in options.network]
+    if not found and not (of_template and not options.address):
+        found = [Network("public", _NETWORK_OWNER)]
+    if found and options.address:
+        found[0] = replace(found[0], address=options.address)
+    return tuple(found)
 
 
 def _public_keys(session: Session) -> str:
@@ -89,14 +122,8 @@ def _cloud_init_keys(authorized: str) -> dict[str, str]:
     return {"CONTEXT_METHOD": "cloud-init", "CLOUD_INIT_AUTHORIZED_KEYS": encoded}
 
 
-def _readonly_source(session: Session, text: str) -> str:
-    from stratuslab.marketplace.identifier import is_identifier
-
-    return image.metadata_source(session, text) if is_identifier(text) else text
-
-
-def launch(session: Session, request: MachineRequest) -> Iterator[tuple[int, int, str]]:
-    """Start ``--number`` machines, several at once; place (from 1), id and address of each, in order, as they are known.
+def launch(session: Session, request: MachineRequest) -> Iterator[Launched]:
+    """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
 
     After a failure no further machine is begun, those that were started are still told, and then the failure is raised.
     """
@@ -110,21 +137,44 @@ def launch(session: Session, request: MachineRequest) -> Iterator[tuple[int, int
             errors.append(outcome.error)
             continue
         started += 1
-        yield place, *outcome.value
+        yield replace(outcome.value, place=place)
     not_begun = count - started - len(errors)
     if not_begun:
         session.talk.note(f"{not_begun} more were not begun")
     report(session.talk, errors, started, "machines")
 
 
-def _start(session: Session, request: MachineRequest) -> tuple[int, str]:
-    number = session.cloud.allocate(request)
+def _start(session: Session, request: MachineRequest) -> Launched:
     try:
-        addresses = session.cloud.instance(number).addresses
+        number = session.cloud.allocate(request)
+    except Refused as error:
+        raise _advised(session, request, error) from None
+    asked = request.networks[0].name if request.networks else ""
+    try:
+        nics = session.cloud.instance(number).nics
     except StratusLabError as error:
         session.talk.note(f"machine {number} was started, its address is not known: {error}")
-        return number, ""
-    return number, addresses[0] if addresses else ""
+        return Launched(0, number, asked, "")
+    nic = nics[0] if nics else Nic()
+    return Launched(0, number, (nic.network if asked.isdigit() else asked) or nic.network, nic.address)
+
+
+def _advised(session: Session, request: MachineRequest, error: Refused) -> StratusLabError:
+    """The refusal with what to do about it, where the cloud's words show what it is about."""
+    words = error.message.lower()
+    if "lease" in words and session.options.address:
+        error.hint = f"the address {session.options.address} is taken, or none of that network"
+    elif "network" in words:
+        try:
+            error.hint = f"see --network; {listing(session.cloud.catalogue(Kind.NETWORK), 'network')}"
+        except StratusLabError:
+            error.hint = "see --network"
+    elif "disk type" in words and request.root.source:
+        error.hint = (
+            f"OpenNebula {session.cloud.server.version} boots images of its own datastores: name one as one:NAME, "
+            "or a machine template as template:NAME"
+        )
+    return error
 
 
 class IdsFile(AbstractContextManager["IdsFile"]):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, Launched, LaunchBegins, LaunchEnds, TypeList
+from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.validate import ip_address, whole_number, positive_share
+from stratuslab.commands.validate import ip_address, positive_share, whole_number
 from stratuslab.errors import UsageError
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
@@ -17,7 +17,9 @@ _MOST_VOLATILE = 1_000_000  # GB
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", nargs="?", metavar="IMAGE", help="Marketplace identifier, disk UUID, or URL")
+    parser.add_argument(
+        "image", nargs="?", metavar="IMAGE", help="Marketplace identifier, one:NAME, template:NAME, disk UUID, or URL"
+    )
     group = parser.add_argument_group("machine")
     group.add_argument("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
     group.add_argument("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
@@ -31,11 +33,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     disks = parser.add_argument_group("disks")
     disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
     disks.add_argument("--persistent-disk", metavar="UUID", help="attach this persistent disk")
-    disks.add_argument("--readonly-disk", metavar="ID", help="attach this Marketplace image as a data disk")
+    disks.add_argument("--readonly-disk", metavar="ID", help="attach this image as a data disk")
     disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: as the image says)")
     network = parser.add_argument_group("network and console")
     network.add_argument("--local-ip", action="store_true", help="an address of the local network instead of a public one")
     network.add_argument("--private-ip", action="store_true", help="an address of the private network instead of a public one")
+    network.add_argument(
+        "--network", action="append", default=[], metavar="NAME", help="network by name, id or USER/NAME; may be given again"
+    )
     network.add_argument("--address", type=ip_address, default="", metavar="IP", help="ask for this address")
     network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
     network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
@@ -67,9 +72,9 @@ def _run(session: Session) -> Iterator[Answer]:
     session.talk.detail(template(request, session.cloud.server))
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
-        for place, number, address in launch(session, request):
-            ids.add(number)
-            yield Launched(place, number, request.network, address)
+        for launched in launch(session, request):
+            ids.add(launched.id)
+            yield launched
     yield LaunchEnds()
 
 

@@ -41,25 +41,34 @@ def test_several_machines_are_told_in_order(alice: Shell, stage: Stage, tmp_path
 
 
 def test_type_and_options_reach_the_cloud(alice: Shell, stage: Stage) -> None:
-    ran = alice("run", "-t", "c1.xlarge", "--ram", "4096", "--swap", "0", "--vm-cpu-amount", "0.5", "--vm-name", 'a "b" é', TTYLINUX)
+    ran = alice(
+        "run", "-t", "c1.xlarge", "--ram", "4096", "--swap", "0", "--vm-cpu-amount", "0.5", "--vm-name", 'a "b" é', TTYLINUX
+    )
     assert ran.status == 0
-    assert attribute(stage, 1, "NAME") == 'a "b" é'
+    assert stage.engine.instance(ADMINISTRATOR, 1).name == 'a "b" é'
     assert (attribute(stage, 1, "VCPU"), attribute(stage, 1, "CPU"), attribute(stage, 1, "MEMORY")) == ("4", "0.5", "4096")
     assert [disk.get("TYPE") for disk in vectors(stage, 1, "DISK")].count("swap") == 0
 
 
 def test_the_public_key_and_the_context_reach_the_cloud(alice: Shell, stage: Stage, tmp_path: Path) -> None:
     pairs = tmp_path / "context"
-    pairs.write_text("\nPLACE=Orsay = 91\nGREETING=it's \"hot\"\n")
+    pairs.write_text('\nPLACE=Orsay = 91\nGREETING=it\'s "hot"\n')
     assert alice("run", "--context-file", str(pairs), "--context", "PLACE=Lyon#EMPTY=#PERCENT=100%", TTYLINUX).status == 0
     (context,) = vectors(stage, 1, "CONTEXT")
     assert context["SSH_PUBLIC_KEY"] == PUBLIC_KEY
-    assert (context["PLACE"], context["GREETING"], context["PERCENT"]) == ("Lyon", "it's \"hot\"", "100%")
+    assert (context["PLACE"], context["GREETING"], context["PERCENT"]) == ("Lyon", 'it\'s "hot"', "100%")
 
 
 def test_disks_never_share_a_target(alice: Shell, stage: Stage) -> None:
     ran = alice(
-        "run", "--volatile-disk", "2", "--persistent-disk", "9ab1a1c1-0000-4000-8000-123456789abc", "--readonly-disk", TTYLINUX, TTYLINUX
+        "run",
+        "--volatile-disk",
+        "2",
+        "--persistent-disk",
+        "9ab1a1c1-0000-4000-8000-123456789abc",
+        "--readonly-disk",
+        TTYLINUX,
+        TTYLINUX,
     )
     assert ran.status == 0, ran.err
     targets = [disk["TARGET"] for disk in vectors(stage, 1, "DISK")]
@@ -217,5 +226,7 @@ def test_light_commands_load_nothing_heavy(shell: Shell, arguments: tuple[str, .
         "try:\n    run('run_instance')\nexcept SystemExit as end:\n"
         f"    print(sorted(set({heavy!r}) & set(sys.modules)), end.code, file=sys.stderr)\n"
     )
-    done: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment(), check=True)
+    done: Any = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment(), check=True
+    )
     assert done.stderr == "[] 0\n"

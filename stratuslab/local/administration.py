@@ -1,0 +1,99 @@
+"""What the embedded cloud's owner does with it as a whole: see how it is, and empty it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.errors import StratusLabError
+from stratuslab.local.engine import Engine
+from stratuslab.local.host import Capacity, Load
+from stratuslab.local.opening import NEXT_INSTANCE, found
+from stratuslab.opennebula.states import Lcm, State, state_label
+
+_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a cloud is: what its host carries and what of that is taken, how many instances are in each state (by the label
+    that tables show), and how many of them have a supervisor that lives."""
+
+    directory: Path
+    hypervisor: str
+    capacity: Capacity
+    used: Capacity
+    instances: dict[str, int]
+    supervisors: int
+    images: int
+
+
+def status(engine: Engine) -> Status:
+    """How the cloud is now."""
+    engine.fleet.settle()
+    loads = Load.read(engine.store)
+    capacity = Capacity.read(engine.store)
+    rows = engine.store.query("SELECT state, lcm_state, count(*) FROM instances GROUP BY state, lcm_state")
+    counts: Counter[str] = Counter()
+    for state, lcm_state, number in rows:
+        counts[state_label(state, lcm_state)] += number
+    return Status(
+        directory=engine.store.directory,
+        hypervisor="simulated",
+        capacity=capacity,
+        used=capacity.used(loads),
+        instances=dict(sorted(counts.items())),
+        supervisors=sum(1 for load in loads if load.state == State.ACTIVE and engine.fleet.alive(load.id)),
+        images=int(engine.store.query("SELECT count(*) FROM entries")[0][0]),
+    )
+
+
+def reset(engine: Engine) -> int:
+    """End all instances and forget them, the users, the added Marketplace entries and the settings; how many were ended.
+
+    Numbers are not given again. Commands that run meanwhile see their instances end. Raises StratusLabError where others
+    start new ones faster than they can be ended.
+    """
+    ended: set[int] = set()
+    for _ in range(_ROUNDS):
+        doomed = _doom(engine)
+        ended.update(doomed)
+        for number in doomed:
+            engine.fleet.kill(number)
+        numbers = _forget(engine)
+        if numbers is not None:
+            _remove_files(engine, numbers)
+            return len(ended)
+    raise StratusLabError("new instances are started all the time, so that the embedded cloud cannot be emptied", "try again")
+
+
+def _doom(engine: Engine) -> list[int]:
+    """Let no instance start or go on; the numbers of those that were not DONE."""
+    with engine.store.transaction():
+        rows = engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,))
+        engine.store.query(
+            "UPDATE instances SET state = ?, lcm_state = ? WHERE state <> ?", (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
+        )
+    return [row[0] for row in rows]
+
+
+def _forget(engine: Engine) -> list[int] | None:
+    """Empty the store, if nobody started an instance meanwhile; the numbers of all instances that there were."""
+    with engine.store.transaction():
+        others = (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
+        if engine.store.query("SELECT 1 FROM instances WHERE NOT (state = ? AND lcm_state = ?) AND state <> ?", others):
+            return None
+        numbers = [row[0] for row in engine.store.query("SELECT id FROM instances")]
+        for table in ("instances", "leases", "networks", "users", "entries"):
+            engine.store.query(f"DELETE FROM {table}")
+        engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
+        found(engine.store, engine.now)
+        return numbers
+
+
+def _remove_files(engine: Engine, numbers: list[int]) -> None:
+    import shutil
+
+    for number in numbers:
+        shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)

@@ -1,0 +1,194 @@
+"""The XML documents that the embedded cloud answers with, element for element as OpenNebula writes them.
+
+Documents are compact text. Values that come from a template are CDATA, numbers and names are plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stratuslab.local.flavours import Flavour
+from stratuslab.local.host import HOST_ID, HOST_NAME
+from stratuslab.local.markup import attributes, cdata, element, wrapped
+from stratuslab.local.record import Record
+from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.template import Attribute
+
+SSH_PORT = 22
+_PLACED_DISK = {
+    "ALLOW_ORPHANS": "NO",
+    "CLUSTER_ID": "0",
+    "DATASTORE": "system",
+    "DATASTORE_ID": "0",
+    "DISK_TYPE": "FILE",
+    "DRIVER": "raw",
+    "PERSISTENT_SNAPSHOTS": "YES",
+    "TM_MAD": "local",
+}
+_SHORT_DISK = (
+    *("DISK_ID", "DATASTORE", "DATASTORE_ID", "IMAGE", "IMAGE_ID", "SIZE", "TYPE"),
+    *("CLONE", "CLONE_TARGET", "LN_TARGET", "DISK_SNAPSHOT_TOTAL_SIZE"),
+)
+_SHORT_NIC = ["IP", "EXTERNAL_PORT_RANGE", "MAC", "NETWORK", "NETWORK_ID", "NIC_ID", "SECURITY_GROUPS"]
+_ALWAYS_SHORT_NIC = frozenset(["IP", "MAC", "NETWORK", "NETWORK_ID", "NIC_ID", "SECURITY_GROUPS"])
+PERMISSIONS = (
+    "<PERMISSIONS><OWNER_U>1</OWNER_U><OWNER_M>1</OWNER_M><OWNER_A>0</OWNER_A>"
+    "<GROUP_U>0</GROUP_U><GROUP_M>0</GROUP_M><GROUP_A>0</GROUP_A>"
+    "<OTHER_U>0</OTHER_U><OTHER_M>0</OTHER_M><OTHER_A>0</OTHER_A></PERMISSIONS>"
+)
+
+
+def instance(record: Record, flavour: Flavour) -> str:
+    """The whole VM document."""
+    return _legacy(record, flavour) if flavour.legacy else _full(record, flavour)
+
+
+def pooled_instance(record: Record, flavour: Flavour) -> str:
+    """The VM document as the pool has it."""
+    return _short(record, flavour) if flavour.short_pool else instance(record, flavour)
+
+
+def _head(record: Record, flavour: Flavour, *, short: bool) -> str:
+    state, lcm_state = flavour.shown_state(record.state, record.lcm_state)
+    gid, group = (0, "oneadmin") if record.uid == 0 else (1, "users")
+    previous = (
+        "" if short or flavour.legacy else f"<PREV_STATE>{state:d}</PREV_STATE><PREV_LCM_STATE>{lcm_state:d}</PREV_LCM_STATE>"
+    )
+    rescheduled = "" if flavour.legacy else "<RESCHED>0</RESCHED>"
+    return (
+        f"<ID>{record.id}</ID><UID>{record.uid}</UID><GID>{gid}</GID>{element('UNAME', record.owner)}<GNAME>{group}</GNAME>"
+        f"{element('NAME', record.name)}{'' if short else PERMISSIONS}<LAST_POLL>{record.polled}</LAST_POLL>"
+        f"<STATE>{state:d}</STATE><LCM_STATE>{lcm_state:d}</LCM_STATE>{previous}{rescheduled}"
+        f"<STIME>{record.stime}</STIME><ETIME>{record.etime}</ETIME>{element('DEPLOY_ID', _deploy_id(record))}"
+    )
+
+
+def _full(record: Record, flavour: Flavour) -> str:
+    figures = ""
+    if record.polled:
+        figures = (
+            f"<CPU>{cdata(_percent(record))}</CPU><ID>{cdata(str(record.id))}</ID><MEMORY>{cdata(str(record.memory_kib))}</MEMORY>"
+            f"<TIMESTAMP>{cdata(str(record.polled))}</TIMESTAMP>"
+        )
+    return (
+        f"<VM>{_head(record, flavour, short=False)}{wrapped('MONITORING', figures)}<SCHED_ACTIONS/>"
+        f"<TEMPLATE>{attributes(_template(record))}</TEMPLATE>{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
+        f"{wrapped('HISTORY_RECORDS', ''.join(_history(record)))}"
+        "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS></VM>"
+    )
+
+
+def _short(record: Record, flavour: Flavour) -> str:
+    figures = ""
+    if record.polled:
+        figures = f"<CPU>{_percent(record)}</CPU><MEMORY>{record.memory_kib}</MEMORY>"
+    template = "".join(element(name, record.text(name)) for name in ("CPU", "MEMORY", "VCPU") if record.text(name))
+    for name, value in _template(record):
+        if isinstance(value, str):
+            continue
+        if name == "DISK":
+            template += wrapped("DISK", "".join(f"<{key}>{cdata(value.get(key, ''))}</{key}>" for key in _SHORT_DISK))
+        elif name == "NIC":
+            keys = (key for key in _SHORT_NIC if key in _ALWAYS_SHORT_NIC or key in value)
+            template += wrapped("NIC", "".join(f"<{key}>{cdata(value.get(key, ''))}</{key}>" for key in keys))
+    return (
+        f"<VM>{_head(record, flavour, short=True)}<TEMPLATE>{template}</TEMPLATE>{wrapped('MONITORING', figures)}"
+        f"{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
+        f"{wrapped('HISTORY_RECORDS', _short_history(record))}</VM>"
+    )
+
+
+def _legacy(record: Record, flavour: Flavour) -> str:
+    """The VM document of OpenNebula 3.2, which StratusLab's clouds run."""
+    pairs = [*_template(record), *record.user_attributes, ("NAME", record.name)]
+    if record.message:
+        pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
+    ours = ("AUTOMATIC_", "SECURITY_GROUP_RULE", "SUBMIT_ON_HOLD", "TM_MAD_SYSTEM")
+    pairs = sorted((pair for pair in pairs if not pair[0].startswith(ours)), key=lambda pair: pair[0])
+    return (
+        f"<VM>{_head(record, flavour, short=False)}<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU>"
+        f"<NET_TX>0</NET_TX><NET_RX>0</NET_RX><TEMPLATE>{attributes(pairs)}</TEMPLATE>"
+        f"{wrapped('HISTORY_RECORDS', ''.join(_legacy_history(record)))}</VM>"
+    )
+
+
+def _deploy_id(record: Record) -> str:
+    booted = record.state not in (State.PENDING, State.HOLD) and record.history and record.history[-1]["rstime"]
+    return f"one-{record.id}" if booted and record.lcm_state not in (Lcm.BOOT, Lcm.BOOT_FAILURE) else ""
+
+
+def _percent(record: Record) -> str:
+    return f"{record.cpu_percent:.2f}".rstrip("0").rstrip(".")
+
+
+def _template(record: Record) -> Iterable[Attribute]:
+    """The attributes as they are now: a host adds to disks, and a server that listens elsewhere to the first interface."""
+    placed = bool(record.history)
+    first_nic = True
+    tm_mad_due = placed
+    for name, value in record.attributes:
+        if tm_mad_due and name > "TM_MAD_SYSTEM":
+            tm_mad_due = False
+            yield "TM_MAD_SYSTEM", "local"
+        if name == "DISK" and placed and not isinstance(value, str):
+            value = {**_PLACED_DISK, **value}
+        elif name == "NIC" and first_nic and not isinstance(value, str):
+            first_nic = False
+            value = {**value, **_port_range(record, value.get("IP", ""))}
+        yield name, value
+
+
+def _port_range(record: Record, address: str) -> dict[str, str]:
+    if not record.ssh_port or (record.ssh_address == address and record.ssh_port == SSH_PORT):
+        return {}
+    start = record.ssh_port - SSH_PORT + 1
+    return {"EXTERNAL_PORT_RANGE": f"{start}:{record.ssh_port}"}
+
+
+def _user_template(record: Record) -> list[Attribute]:
+    pairs = list(record.user_attributes)
+    if record.message:
+        pairs.append(("ERROR", f"{_date(record.message_time)}: {record.message}"))
+    if record.waiting:
+        pairs.append(("SCHED_MESSAGE", record.waiting))
+    return sorted(pairs, key=lambda pair: pair[0])
+
+
+def _date(seconds: int) -> str:
+    import time
+
+    return time.asctime(time.localtime(seconds))
+
+
+def _history(record: Record) -> Iterable[str]:
+    for number, entry in enumerate(record.history):
+        yield (
+            f"<HISTORY><OID>{record.id}</OID><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><CID>0</CID>"
+            f"<STIME>{entry['stime']}</STIME><ETIME>{entry['etime']}</ETIME><VM_MAD>{cdata('simulated')}</VM_MAD>"
+            f"<TM_MAD>{cdata('local')}</TM_MAD><DS_ID>0</DS_ID><PLAN_ID>-1</PLAN_ID><ACTION_ID>-1</ACTION_ID>"
+            f"{_times(entry)}<ACTION>{entry['action']}</ACTION><UID>{entry['uid']}</UID><GID>{entry['gid']}</GID>"
+            "<REQUEST_ID>-1</REQUEST_ID></HISTORY>"
+        )
+
+
+def _times(entry: dict[str, int]) -> str:
+    names = ("pstime", "petime", "rstime", "retime", "estime", "eetime")
+    return "".join(f"<{name.upper()}>{entry[name]}</{name.upper()}>" for name in names)
+
+
+def _short_history(record: Record) -> str:
+    if not record.history:
+        return ""
+    return (
+        f"<HISTORY><OID>{record.id}</OID><SEQ>{len(record.history) - 1}</SEQ><HOSTNAME>{cdata(HOST_NAME)}</HOSTNAME>"
+        f"<HID>{HOST_ID}</HID><CID>0</CID><DS_ID>0</DS_ID><VM_MAD>{cdata('simulated')}</VM_MAD><TM_MAD>{cdata('local')}</TM_MAD>"
+        f"<ACTION>{cdata(str(record.history[-1]['action']))}</ACTION></HISTORY>"
+    )
+
+
+def _legacy_history(record: Record) -> Iterable[str]:
+    for number, entry in enumerate(record.history):
+        yield (
+            f"<HISTORY><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><STIME>{entry['stime']}</STIME>"
+            f"<ETIME>{entry['etime']}</ETIME><VMMMAD>simulated</VMMMAD><TMMAD>local</TMMAD>{_times(entry)}<REASON>0</REASON></HISTORY>"
+        )

@@ -1,0 +1,241 @@
+"""The embedded cloud's engine: what users ask for, and what supervisors report, done to the instances in the store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from stratuslab.errors import NotFound, UsageError
+from stratuslab.local import lifecycle
+from stratuslab.local.allocation import allocate
+from stratuslab.local.flavours import Verb
+from stratuslab.local.fleet import Fleet
+from stratuslab.local.host import Capacity
+from stratuslab.local.leases import Leases
+from stratuslab.local.lifecycle import Step
+from stratuslab.local.machine import Machines, MachineSpec
+from stratuslab.local.opening import NEXT_INSTANCE, open_store
+from stratuslab.local.record import ADMINISTRATOR, Record, User
+from stratuslab.local.refusal import Refusal, no_such, not_authorized
+from stratuslab.local.specification import machine_spec
+from stratuslab.local.templates import Template
+from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
+from stratuslab.opennebula.states import Lcm, State
+
+_FIRST_USER = 2
+_GROUP = -4
+_LARGEST_ID = 2**31 - 1
+
+
+class Engine:
+    """The cloud in a directory. ``machines`` are its supervisors; ``clock`` gives seconds since the epoch.
+
+    Raises StratusLabError or UsageError where the store cannot be used; calls raise Refusal for what a user may not have.
+    """
+
+    def __init__(self, directory: Path, machines: Machines | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.store = open_store(directory, clock())
+        self.leases = Leases(self.store)
+        self.fleet = Fleet(self.store, machines or _supervisors(directory), clock)
+
+    def close(self) -> None:
+        self.store.close()
+
+    @property
+    def now(self) -> int:
+        return self.fleet.now
+
+    def configure(
+        self, *, first_instance: int | None = None, capacity: Capacity | None = None, ranges: Mapping[str, str] | None = None
+    ) -> None:
+        """Change the store's settings. Raises UsageError.
+
+        ``first_instance`` is the number of the next instance (none that was given before), ``capacity`` what the host
+        carries, ``ranges`` the addresses that networks lease: ``{"public": "127.101.0.1-127.101.0.254"}``.
+        """
+        with self.store.transaction():
+            if first_instance is not None:
+                number = int(self.store.setting(NEXT_INSTANCE) or 1)
+                if not number <= first_instance < _LARGEST_ID:
+                    raise UsageError(f"the next instance cannot have the number {first_instance}", f"{number} is the lowest")
+                self.store.set_setting(NEXT_INSTANCE, str(first_instance))
+            if capacity is not None:
+                capacity.write(self.store)
+            for name, span in (ranges or {}).items():
+                self.leases.set_range(name, span)
+
+    # What users ask for
+
+    def user(self, name: str) -> User:
+        """The user of that name, made known when it is new."""
+        if name == ADMINISTRATOR.name:
+            return ADMINISTRATOR
+        with self.store.transaction():
+            rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
+            if not rows:
+                self.store.query("INSERT INTO users (id, name) SELECT max(max(id) + 1, ?), ? FROM users", (_FIRST_USER, name))
+                rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
+        return User(rows[0][0], name)
+
+    def allocate(self, user: User, template: str, hold: bool = False) -> int:
+        """Make an instance of a template (text or XML); its number. It is started as soon as it fits."""
+        wanted = Template(template)
+        with self.store.transaction():
+            number = int(self.store.setting(NEXT_INSTANCE) or 1)
+            self.store.set_setting(NEXT_INSTANCE, str(number + 1))
+            self.store.add(allocate(self.store, user, wanted, number, hold, self.now))
+        self.fleet.settle()
+        return number
+
+    def instance(self, user: User, number: int) -> Record:
+        """One instance, also one that is DONE."""
+        self.fleet.settle()
+        return self._authorized(user, number, "USE")
+
+    def named(self, user: User, numbers: list[int]) -> list[Record]:
+        """Those of the numbered instances that there are and that the user may see."""
+        self.fleet.settle()
+        found = (self.store.instance(number) for number in numbers)
+        return [record for record in found if record is not None and _may(user, record)]
+
+    def pool(
+        self, user: User, owner: int, start: int, end: int, state: int, *, legacy_states: bool = False, newest_first: bool = True
+    ) -> Iterator[Record]:
+        """The instances of an owner (a filter number or an id) in a state (a number or a :class:`PoolState`).
+
+        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page, else the first and the last id.
+        ``legacy_states`` counts what failed as STATE 7.
+        """
+        if owner < _GROUP:
+            raise Refusal(ErrorCode.API, "Incorrect filter_flag")
+        if state < PoolState.ANY or state > State.CLONING_FAILURE:
+            raise Refusal(ErrorCode.API, "Incorrect filter_flag, state")
+        self.fleet.settle()
+        conditions = [_state_condition(state, legacy_states)]
+        arguments: list[int] = []
+        if owner >= 0:
+            conditions.append("uid = ?")
+            arguments.append(owner)
+        if owner in (Owner.MINE, Owner.MINE_AND_GROUP) or not user.is_administrator:
+            conditions.append("uid = ?")
+            arguments.append(user.id)
+        offset, limit = 0, -1
+        if start >= 0 and end < -1:
+            offset, limit = start, -end
+        elif start >= 0:
+            conditions.append("id BETWEEN ? AND ?")
+            arguments += [start, end if end >= 0 else _LARGEST_ID]
+        return self.store.instances(" AND ".join(conditions), arguments, offset=offset, limit=limit, newest_first=newest_first)
+
+    def act(self, user: User, number: int, verb: Verb) -> None:
+        """Do what an action asks. What asks the guest first returns at once; what pulls the cord has done so."""
+        self.fleet.settle()
+        with self.store.transaction():
+            record = self._authorized(user, number, "MANAGE")
+            step = lifecycle.begin(record, verb, user, self.now)
+            if step is not Step.START_AGAIN:
+                self.fleet.save(record)
+        if step is Step.HALT:
+            self.fleet.halt(number)
+        elif step is not Step.NOTHING:
+            self.fleet.kill(number)
+            with self.store.transaction():
+                after = self.store.instance(number)
+                if after is not None and step is Step.START_AGAIN:
+                    self.fleet.start_again(after)
+                elif after is not None and after.lcm_state == record.lcm_state:
+                    self.fleet.bereave(after)
+        self.fleet.tidy(number)
+        self.fleet.settle()
+
+    def require_administrator(self, user: User, number: int) -> None:
+        """Refuse what only the administrator may do to an instance."""
+        self._authorized(user, number, "ADMIN")
+        if not user.is_administrator:
+            raise not_authorized(user.id, "ADMIN", number)
+
+    def _authorized(self, user: User, number: int, right: str) -> Record:
+        record = self.store.instance(number)
+        if record is None:
+            raise no_such("virtual machine", number)
+        if not _may(user, record):
+            raise not_authorized(user.id, right, number)
+        return record
+
+    # What supervisors report
+
+    def machine(self, instance: int) -> MachineSpec:
+        """The machine that the instance is to be. Raises NotFound."""
+        record = self.store.instance(instance)
+        if record is None:
+            raise NotFound(f"the embedded cloud has no instance {instance}")
+        return machine_spec(record, self.fleet.directory(instance))
+
+    def machine_reached(self, instance: int, step: Lcm) -> bool:
+        """The machine is at PROLOG, BOOT or RUNNING. False: the instance is not wanted any more, and nothing was changed."""
+        with self.store.transaction():
+            record = self.store.instance(instance)
+            wanted = record is not None and lifecycle.reached(record, step, self.now)
+            if record is not None and wanted:
+                self.fleet.save(record)
+            return wanted
+
+    def machine_listens(self, instance: int, address: str, port: int) -> None:
+        """The guest's SSH server answers at this address and port."""
+
+        def change(record: Record) -> None:
+            record.ssh_address, record.ssh_port = address, port
+
+        self._change(instance, change)
+
+    def machine_failed(self, instance: int, step: Lcm, message: str) -> None:
+        """The machine could not be prepared (PROLOG) or booted (BOOT)."""
+        text = lifecycle.transfer_failure(message) if step == Lcm.PROLOG else f"DEPLOY: {message}"
+        self._change(instance, lambda record: lifecycle.failed(record, step, text, self.now))
+
+    def machine_used(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
+        """A poll: percent of one CPU, and KiB of memory in use."""
+
+        def change(record: Record) -> None:
+            if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+                record.cpu_percent, record.memory_kib, record.polled = cpu_percent, memory_kib, self.now
+
+        self._change(instance, change)
+
+    def machine_ended(self, instance: int) -> None:
+        """The guest has ended, by itself or as it was asked to. Nothing of it listens any more."""
+        self._change(instance, lambda record: lifecycle.bereaved(record, self.now))
+        self.fleet.tidy(instance)
+        self.fleet.settle()
+
+    def _change(self, instance: int, change: Callable[[Record], None]) -> None:
+        with self.store.transaction():
+            record = self.store.instance(instance)
+            if record is not None:
+                change(record)
+                self.fleet.save(record)
+
+
+def _may(user: User, record: Record) -> bool:
+    return user.is_administrator or user.id == record.uid
+
+
+def _supervisors(directory: Path) -> Machines:
+    from stratuslab.local.supervisor import Supervisors
+
+    return Supervisors(directory, os.environ)
+
+
+def _state_condition(state: int, legacy_states: bool) -> str:
+    failed = f"(state = {State.ACTIVE:d} AND lcm_state IN ({Lcm.PROLOG_FAILURE:d}, {Lcm.BOOT_FAILURE:d}))"
+    if state == PoolState.ANY:
+        return "1"
+    if state == PoolState.NOT_DONE:
+        return f"state <> {State.DONE:d}"
+    if legacy_states and state == State.FAILED:
+        return failed
+    if legacy_states and state == State.ACTIVE:
+        return f"state = {State.ACTIVE:d} AND NOT {failed}"
+    return f"state = {state:d}"

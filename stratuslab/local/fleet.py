@@ -1,0 +1,152 @@
+"""A store's instances and their supervisors, kept in agreement.
+
+No process of the embedded cloud's own watches over it. Whoever opens the store brings it up to date first: what lost its
+supervisor changes state, what waits and fits is started, what somebody was killed over is finished.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from stratuslab.errors import StratusLabError
+from stratuslab.local import lifecycle
+from stratuslab.local.host import Capacity, Load
+from stratuslab.local.leases import Leases
+from stratuslab.local.machine import Machines
+from stratuslab.local.record import Record
+from stratuslab.local.store import Store
+from stratuslab.opennebula.states import Lcm, State
+
+
+class Fleet:
+    """The instances of a store; ``machines`` are their supervisors, ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, store: Store, machines: Machines, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._machines = machines
+        self._clock = clock
+        self._leases = Leases(store)
+
+    @property
+    def now(self) -> int:
+        return int(self._clock())
+
+    def settle(self) -> None:
+        """Bring the instances up to date with the world. Where nothing changed, nothing is written."""
+        loads = Load.read(self._store)
+        active = [load for load in loads if load.state == State.ACTIVE]
+        for load in active:
+            if load.lcm_state == Lcm.CLEANUP_DELETE:
+                # Whoever began to end it may have been killed. What cannot be ended now is tried again by the next call.
+                with suppress(StratusLabError):
+                    self.kill(load.id)
+        lost = [load.id for load in active if self._is_lost(load)]
+        for number in lost:
+            with self._store.transaction():
+                record = self._store.instance(number)
+                if record is not None and self._is_lost(record):
+                    self.bereave(record)
+            self.tidy(number)
+        if lost or any(load.state == State.PENDING for load in loads):
+            while self._place_next():
+                pass
+
+    def _is_lost(self, instance: Load | Record) -> bool:
+        watched = instance.state == State.ACTIVE and instance.lcm_state in lifecycle.WATCHED
+        return watched and not self.alive(instance.id)
+
+    def alive(self, number: int) -> bool:
+        """Whether the instance's supervisor lives."""
+        try:
+            return self._machines.alive(number)
+        except OSError as error:
+            raise _unmanageable(number, error) from error
+
+    def kill(self, number: int) -> None:
+        """Pull the cord: the supervisor is gone when this returns."""
+        try:
+            self._machines.kill(number)
+        except OSError as error:
+            raise _unmanageable(number, error) from error
+
+    def halt(self, number: int) -> None:
+        """Ask the guest to shut down."""
+        try:
+            self._machines.halt(number)
+        except OSError as error:
+            raise _unmanageable(number, error) from error
+
+    def _place_next(self) -> bool:
+        """Start the oldest instance that waits and fits; whether there was one."""
+        loads = Load.read(self._store)
+        fit, reasons = Capacity.read(self._store).next_fit(loads)
+        if fit is None and all(load.waiting.endswith(reasons[load.id]) for load in loads if load.id in reasons):
+            return False
+        with self._store.transaction():
+            loads = Load.read(self._store)
+            fit, reasons = Capacity.read(self._store).next_fit(loads)
+            for load in loads:
+                reason = reasons.get(load.id, "")
+                if reason and not load.waiting.endswith(reason):
+                    waiting = f"{time.asctime(time.localtime(self.now))}: {reason}"
+                    self._store.query("UPDATE instances SET waiting = ? WHERE id = ?", (waiting, load.id))
+            record = self._store.instance(fit.id) if fit else None
+            if record is None:
+                return False
+            lifecycle.placed(record, self.now)
+            if record.obstacle:
+                lifecycle.failed(record, Lcm.PROLOG, lifecycle.transfer_failure(record.obstacle), self.now)
+            else:
+                self._spawn(record)
+            self.save(record)
+        return True
+
+    def start_again(self, record: Record) -> None:
+        """Boot a machine that was on before, if it is still in a state for that; part of a transaction."""
+        if lifecycle.start_again(record, self.now):
+            self._spawn(record)
+            self.save(record)
+
+    def _spawn(self, record: Record) -> None:
+        """Start the supervisor, inside the transaction that says so: nobody else starts one meanwhile.
+
+        Where this process is killed before the transaction's end, the instance waits on, and its supervisor is found alive.
+        """
+        try:
+            self.directory(record.id).mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._machines.alive(record.id):
+                self._machines.spawn(record.id)
+        except OSError as error:
+            reason = f"the machine's process cannot be started: {(error.strerror or str(error)).lower()}"
+            lifecycle.failed(record, Lcm.PROLOG, reason, self.now)
+
+    def bereave(self, record: Record) -> None:
+        """The instance's guest has ended, or its supervisor is dead; part of a transaction."""
+        lifecycle.bereaved(record, self.now)
+        self.save(record)
+
+    def save(self, record: Record) -> None:
+        """Keep what changed of an instance; what it had is free when it is DONE. Part of a transaction."""
+        self._store.save(record)
+        if record.state == State.DONE:
+            self._leases.release(record.id)
+
+    def tidy(self, number: int) -> None:
+        """Remove the files of an instance that is DONE."""
+        record = self._store.instance(number)
+        if record is None or record.state == State.DONE:
+            import shutil
+
+            shutil.rmtree(self.directory(number), ignore_errors=True)
+
+    def directory(self, number: int) -> Path:
+        """Where an instance keeps its files until it is DONE."""
+        return self._store.directory / "instances" / str(number)
+
+
+def _unmanageable(number: int, error: OSError) -> StratusLabError:
+    reason = (error.strerror or str(error)).lower()
+    return StratusLabError(f"the process of instance {number} of the embedded cloud cannot be managed: {reason}")

@@ -1,0 +1,339 @@
+"""The simulated guest's SSH server, over paramiko: root with a public key, shells and commands, nothing else.
+
+One thread for each connection (paramiko's), one for each session; both are bounded, in number and, before the login, in time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import paramiko
+from paramiko.auth_handler import AuthHandler
+from paramiko.common import (
+    AUTH_FAILED,
+    AUTH_SUCCESSFUL,
+    MSG_CHANNEL_REQUEST,
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_FAILED_RESOURCE_SHORTAGE,
+    OPEN_SUCCEEDED,
+)
+
+from stratuslab.local.guest_process import HungUp, Input, Interrupted, Left, decoded
+from stratuslab.local.guest_shell import Shell
+from stratuslab.local.guest_system import Guest
+from stratuslab.local.guest_terminal import Terminal
+
+MAX_CONNECTIONS = 100
+MAX_LOGGING_IN = 30
+MAX_SESSIONS = 10
+"""Open sessions of one connection; OpenSSH's own number."""
+
+LOGIN_SECONDS = 30.0
+"""The time from connecting to being logged in."""
+
+FAREWELL_SECONDS = 1.0
+"""How long a client that is sent away may take to close its side."""
+
+PIECE = 32 * 1024
+
+_WEAK = {
+    "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"],
+    "macs": ["hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"],
+    "kex": ["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"],
+    "keys": ["ssh-rsa", "ssh-dss"],
+    "pubkeys": ["ssh-rsa", "ssh-dss"],
+}
+"""What a client is not offered, though a version of paramiko may have it."""
+
+
+@dataclass
+class _Session:
+    """A channel from its opening on; ``command`` is None for a login shell."""
+
+    channel: paramiko.Channel
+    terminal: Terminal | None = None
+    command: bytes | None = None
+    requested: bool = False
+    started: bool = False
+
+
+class _Wire:
+    """A channel as its terminal sees it."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def receive(self, seconds: float | None) -> bytes | None:
+        if seconds == 0 and not (self._channel.recv_ready() or self._channel.closed or self._channel.eof_received):
+            return None
+        self._channel.settimeout(seconds)
+        try:
+            return self._channel.recv(PIECE)
+        except TimeoutError:
+            return None
+
+    def send(self, data: bytes) -> None:
+        if data:
+            self._channel.settimeout(None)
+            try:
+                self._channel.sendall(data)
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                raise HungUp from error
+
+
+class _Pipes:
+    """The console of a command without a terminal: three streams of bytes."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.input = Input(iter(lambda: channel.recv(PIECE), b""))
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._channel.sendall(data)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise HungUp from error
+
+    def write_error(self, data: bytes) -> None:
+        try:
+            self._channel.sendall_stderr(data)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise HungUp from error
+
+    def pause(self, seconds: float) -> None:
+        # Set when the channel is closed.
+        if seconds:
+            self._channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
+        if self._channel.closed:
+            raise HungUp
+
+
+class _Server(paramiko.ServerInterface):
+    """What one connection may do. Paramiko calls this from the connection's thread."""
+
+    def __init__(self, guest: Guest, keys: frozenset[bytes]) -> None:
+        self.transport: paramiko.Transport | None = None
+        self._guest = guest
+        self._keys = keys
+        self._sessions: dict[int, _Session] = {}
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = username == "root" and key.asbytes() in self._keys
+        return AUTH_SUCCESSFUL if known else AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        self._sessions = {number: session for number, session in self._sessions.items() if not session.channel.closed}
+        if kind != "session":
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        if len(self._sessions) >= MAX_SESSIONS:
+            return OPEN_FAILED_RESOURCE_SHORTAGE
+        return OPEN_SUCCEEDED
+
+    def check_channel_pty_request(
+        self,
+        channel: paramiko.Channel,
+        term: bytes,
+        width: int,
+        height: int,
+        pixelwidth: int,
+        pixelheight: int,
+        modes: bytes,
+    ) -> bool:
+        session = self._session(channel)
+        if session.requested:
+            return False
+        session.terminal = Terminal(_Wire(channel), width)
+        return True
+
+    def check_channel_window_change_request(
+        self, channel: paramiko.Channel, width: int, height: int, pixelwidth: int, pixelheight: int
+    ) -> bool:
+        terminal = self._session(channel).terminal
+        if terminal is not None:
+            terminal.resize(width)
+        return terminal is not None
+
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
+        return self._start(channel, None)
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        return self._start(channel, command)
+
+    def _start(self, channel: paramiko.Channel, command: bytes | None) -> bool:
+        session = self._session(channel)
+        if session.requested:
+            return False
+        session.requested = True
+        session.command = command
+        return True
+
+    def _session(self, channel: paramiko.Channel) -> _Session:
+        # Paramiko holds channels weakly once they are taken from its queue, and its queue for good while they are not.
+        while self.transport is not None and (opened := self.transport.accept(0)) is not None:
+            self._sessions.setdefault(opened.chanid, _Session(opened))
+        return self._sessions.setdefault(channel.chanid, _Session(channel))
+
+    def answered(self, channel: paramiko.Channel) -> None:
+        """A request of the channel has its reply: now, and not before, a session may write and end."""
+        session = self._sessions.get(channel.chanid)
+        if session is not None and session.requested and not session.started:
+            session.started = True
+            threading.Thread(target=self._serve, args=(session,), daemon=True, name=f"session-{channel.chanid}").start()
+
+    def _serve(self, session: _Session) -> None:
+        self._guest.sessions += 1
+        try:
+            status = self._run(session)
+            session.channel.send_exit_status(status)
+            session.channel.close()
+        except (HungUp, OSError, EOFError, paramiko.SSHException):
+            session.channel.close()
+        finally:
+            self._guest.sessions -= 1
+
+    def _run(self, session: _Session) -> int:
+        terminal = session.terminal
+        environment = {"TERM": "xterm"} if terminal else {}
+        shell = Shell(self._guest, terminal or _Pipes(session.channel), environment)
+        try:
+            if session.command is not None:
+                return shell.run(decoded(session.command))
+            return shell.interact(terminal.ask) if terminal else shell.run_script(shell.console.input)
+        except Left as left:
+            return left.status
+        except Interrupted:
+            return 130
+
+
+class _UnknownKey(paramiko.PKey):
+    """A key of a type that paramiko does not know; nobody's."""
+
+    def asbytes(self) -> bytes:
+        return b""
+
+
+class _AuthHandler(AuthHandler):
+    def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> paramiko.PKey:
+        # Paramiko ends the connection over a key that it cannot read, such as one on a FIDO token; SSH has the client try
+        # its next key (RFC 4252, section 7).
+        try:
+            key: paramiko.PKey | None = super()._generate_key_from_request(algorithm, keyblob)  # type: ignore[misc]
+        except Exception:
+            key = None
+        return key or _UnknownKey()
+
+
+def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    channel._handle_request(message)  # type: ignore[attr-defined]
+    server = channel.get_transport().server_object
+    if isinstance(server, _Server):
+        server.answered(channel)
+
+
+class _Connection(paramiko.Transport):
+    """Paramiko's transport, with two things that it has no hook for."""
+
+    # A session that started before its request was answered could close the channel first, and the client would see none.
+    _channel_handler_table = {  # noqa: RUF012
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        MSG_CHANNEL_REQUEST: _handle_request,
+    }
+
+    def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, server: _Server) -> None:
+        super().__init__(accepted, disabled_algorithms=_WEAK)
+        self.local_version = "SSH-2.0-StratusLab_simulated"
+        self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
+        self.daemon = True
+        self.started = time.monotonic()
+        self.add_server_key(host_key)
+        server.transport = self
+        self.start_server(threading.Event(), server)
+
+    def _parse_newkeys(self, message: paramiko.Message) -> None:
+        fresh = self.auth_handler is None
+        super()._parse_newkeys(message)  # type: ignore[misc]
+        if fresh:
+            self.auth_handler = _AuthHandler(self)
+
+    @property
+    def overdue(self) -> bool:
+        return not self.is_authenticated() and time.monotonic() - self.started > LOGIN_SECONDS
+
+
+class SshServer:
+    """Serves a listening socket, which stays its owner's, until it is stopped."""
+
+    def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
+        # Paramiko's log is about single packets; what goes wrong in it is a client's affair and no one's here.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+        self._listener = listener
+        self._guest = guest
+        self._host_key = host_key
+        self._keys = keys
+        self._connections: list[_Connection] = []
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, daemon=True, name="sshd")
+        self._listener.setblocking(False)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Drop every connection, as a machine does that goes down: no channel is closed, no status sent."""
+        self._wake.close()
+        self._thread.join()
+        self._woken.close()
+        for connection in self._connections:
+            # Only our side is closed at first: closing both while something is unread would be a reset, not an end.
+            _shut(connection)
+        end = time.monotonic() + FAREWELL_SECONDS
+        for connection in self._connections:
+            connection.join(max(0.0, end - time.monotonic()))
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            logging_in = any(not connection.is_authenticated() for connection in self._connections)
+            readable, _, _ = select.select([self._listener, self._woken], [], [], 1.0 if logging_in else None)
+            if self._woken in readable:
+                return
+            self._connections = [connection for connection in self._connections if connection.is_alive()]
+            for connection in self._connections:
+                if connection.overdue:
+                    connection.close()
+            if readable:
+                self._take()
+
+    def _take(self) -> None:
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError:
+            # Gone again, or no descriptor is left: the next one may fare better.
+            time.sleep(0.01)
+            return
+        logging_in = [connection for connection in self._connections if not connection.is_authenticated()]
+        if len(logging_in) >= MAX_LOGGING_IN:
+            # The one that has taken longest; so a crowd of silent clients keeps nobody out for long.
+            logging_in[0].close()
+        elif len(self._connections) >= MAX_CONNECTIONS:
+            accepted.close()
+            return
+        try:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connections.append(_Connection(accepted, self._host_key, _Server(self._guest, self._keys)))
+        except (OSError, RuntimeError, paramiko.SSHException):
+            accepted.close()
+
+
+def _shut(connection: _Connection) -> None:
+    with contextlib.suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_WR)

@@ -1,0 +1,157 @@
+"""The XML-RPC methods of the embedded cloud: each reads its parameters, asks the engine and writes a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from stratuslab.local import documents, pools, rpc
+from stratuslab.local.engine import Engine
+from stratuslab.local.flavours import Flavour
+from stratuslab.local.lifecycle import WrongState
+from stratuslab.local.record import User
+from stratuslab.local.refusal import Refusal
+from stratuslab.local.rpc import Parameters, RpcFault
+from stratuslab.opennebula.numbers import ErrorCode, FaultCode
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: by whom, of which server's kind, with what. Parameter 0 is the session and was dealt with."""
+
+    engine: Engine
+    user: User
+    flavour: Flavour
+    parameters: Parameters
+
+
+Answer = Iterator[bytes]
+Authenticate = Callable[[str], "User | None"]
+
+
+def answer(engine: Engine, authenticate: Authenticate, body: bytes, flavour: Flavour) -> Answer:
+    """The answer to a call, in pieces. ``authenticate`` gives the user for a session string, None where it knows none.
+
+    Raises StratusLabError where the store cannot be used.
+    """
+    try:
+        name, parameters = rpc.read_call(body)
+        method = _METHODS.get(name)
+        if method is None or (name == "one.system.version" and not flavour.version):
+            raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
+        session = parameters.text(0)
+        try:
+            user = authenticate(session)
+            if user is None:
+                raise Refusal(ErrorCode.AUTHENTICATION, "User couldn't be authenticated, aborting call.")
+            return method(Call(engine, user, flavour, parameters))
+        except Refusal as refusal:
+            return rpc.failure(refusal, name, flavour)
+    except RpcFault as fault:
+        return rpc.fault(fault)
+
+
+def _version(call: Call) -> Answer:
+    return rpc.document([call.flavour.version])
+
+
+def _allocate(call: Call) -> Answer:
+    template, hold = call.parameters.text(1), call.parameters.flag(2, False)
+    try:
+        return rpc.number(call.engine.allocate(call.user, template, hold))
+    except Refusal as refusal:
+        if call.flavour.legacy and refusal.code == ErrorCode.INTERNAL:
+            raise Refusal(refusal.code, f"Error allocating a new virtual machine. {refusal.text}") from None
+        raise
+
+
+def _info(call: Call) -> Answer:
+    record = call.engine.instance(call.user, call.parameters.integer(1))
+    return rpc.document([documents.instance(record, call.flavour)])
+
+
+def _action(call: Call) -> Answer:
+    name, number = call.parameters.text(1), call.parameters.integer(2)
+    verb = call.flavour.actions.get(name)
+    if verb is None:
+        text = "Virtual machine action not supported" if call.flavour.legacy else f'Action "{name}" is not supported'
+        call.engine.instance(call.user, number)
+        raise Refusal(ErrorCode.ACTION, text)
+    if name == "delete" and call.flavour.name == "opennebula-7":
+        call.engine.require_administrator(call.user, number)
+    try:
+        call.engine.act(call.user, number, verb)
+    except Refusal as refusal:
+        if refusal.code != ErrorCode.ACTION:
+            raise
+        if call.flavour.legacy:
+            wrong = isinstance(refusal, WrongState) or "wrong state" in refusal.text
+            text = "Wrong state to perform action" if wrong else "Virtual machine action not supported"
+        else:
+            text = f'Error performing action "{name}": {refusal.text}'
+        raise Refusal(ErrorCode.ACTION, text) from None
+    return rpc.number(number)
+
+
+def _pool(call: Call) -> Answer:
+    return _instances(call, documents.pooled_instance)
+
+
+def _extended_pool(call: Call) -> Answer:
+    return _instances(call, documents.instance)
+
+
+def _instances(call: Call, write: Callable[..., str]) -> Answer:
+    owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
+    records = call.engine.pool(
+        call.user,
+        owner,
+        start,
+        end,
+        state,
+        legacy_states=call.flavour.legacy,
+        newest_first=not call.flavour.legacy,
+    )
+    return rpc.document(chain(["<VM_POOL>"], (write(record, call.flavour) for record in records), ["</VM_POOL>"]))
+
+
+def _set(call: Call) -> Answer:
+    try:
+        numbers = [int(text) for text in call.parameters.text(1).split(",") if text.strip()]
+    except ValueError:
+        raise Refusal(ErrorCode.API, "Incorrect list of ids") from None
+    write = documents.instance if call.parameters.flag(2, False) else documents.pooled_instance
+    found = (write(record, call.flavour) for record in call.engine.named(call.user, numbers))
+    return rpc.document(chain(["<VM_POOL>"], found, ["</VM_POOL>"]))
+
+
+def _of_pool(write: Callable[[Engine], str]) -> Callable[[Call], Answer]:
+    return lambda call: rpc.document([write(call.engine)])
+
+
+def _of_number(write: Callable[[Engine, int], str]) -> Callable[[Call], Answer]:
+    return lambda call: rpc.document([write(call.engine, call.parameters.integer(1))])
+
+
+def _user(call: Call) -> Answer:
+    return rpc.document([pools.user(call.engine, call.user, call.parameters.integer(1))])
+
+
+_METHODS: dict[str, Callable[[Call], Answer]] = {
+    "one.system.version": _version,
+    "one.vm.allocate": _allocate,
+    "one.vm.info": _info,
+    "one.vm.action": _action,
+    "one.vmpool.info": _pool,
+    "one.vmpool.infoextended": _extended_pool,
+    "one.vmpool.infoset": _set,
+    "one.imagepool.info": _of_pool(pools.images),
+    "one.image.info": _of_number(pools.image),
+    "one.vnpool.info": _of_pool(pools.networks),
+    "one.vn.info": _of_number(pools.network),
+    "one.templatepool.info": _of_pool(pools.templates),
+    "one.hostpool.info": _of_pool(pools.hosts),
+    "one.datastorepool.info": _of_pool(pools.datastores),
+    "one.user.info": _user,
+}

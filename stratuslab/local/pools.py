@@ -1,0 +1,176 @@
+"""The documents of what instances are made of: images, networks, the host, datastores, and the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stratuslab.local.documents import PERMISSIONS
+from stratuslab.local.engine import Engine
+from stratuslab.local.host import HOST_ID, HOST_NAME, Capacity, Load
+from stratuslab.local.leases import Network, address_text, mac_address
+from stratuslab.local.markup import attributes, cdata, element, wrapped
+from stratuslab.local.record import User
+from stratuslab.local.refusal import Refusal, no_such
+from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.opennebula.states import State
+from stratuslab.opennebula.template import Attribute
+
+# Everybody may use what the administrator owns.
+_SHARED = PERMISSIONS.replace("<GROUP_U>0", "<GROUP_U>1").replace("<OTHER_U>0", "<OTHER_U>1")
+_ADMINISTRATORS = "<UID>0</UID><GID>0</GID><UNAME>oneadmin</UNAME><GNAME>oneadmin</GNAME>"
+IMAGE_IDENTIFIER = "MARKETPLACE_IDENTIFIER"
+"""The attribute of an image's template that holds its identifier in the Marketplace."""
+
+
+def images(engine: Engine) -> str:
+    """The image pool: the entries of the Marketplace."""
+    users = _users_of_images(engine)
+    return wrapped("IMAGE_POOL", "".join(_image(row, users) for row in _image_rows(engine)))
+
+
+def image(engine: Engine, number: int) -> str:
+    """One image. Raises Refusal."""
+    for row in _image_rows(engine, number):
+        return _image(row, _users_of_images(engine))
+    raise no_such("image", number)
+
+
+def _image_rows(engine: Engine, number: int | None = None) -> list[tuple[Any, ...]]:
+    condition, arguments = ("1", []) if number is None else ("id = ?", [number])
+    return engine.store.query(
+        f"SELECT id, identifier, title, bytes, registered FROM entries WHERE {condition} ORDER BY id DESC", arguments
+    )
+
+
+def _users_of_images(engine: Engine) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    rows = engine.store.query("SELECT image, id FROM instances WHERE state <> ? ORDER BY id", (State.DONE,))
+    for identifier, instance in rows:
+        found.setdefault(identifier, []).append(instance)
+    return found
+
+
+def _image(row: tuple[Any, ...], users: dict[str, list[int]]) -> str:
+    number, identifier, title, size, registered = row
+    instances = users.get(identifier, [])
+    template: list[Attribute] = [("DEV_PREFIX", "sd"), (IMAGE_IDENTIFIER, identifier)]
+    return (
+        f"<IMAGE><ID>{number}</ID>{_ADMINISTRATORS}{element('NAME', title)}{_SHARED}<TYPE>0</TYPE><DISK_TYPE>0</DISK_TYPE>"
+        f"<PERSISTENT>0</PERSISTENT><REGTIME>{registered}</REGTIME><MODTIME>{registered}</MODTIME>"
+        f"<SOURCE>{cdata(identifier)}</SOURCE><PATH>{cdata('')}</PATH><FORMAT>{cdata('raw')}</FORMAT><FS>{cdata('')}</FS>"
+        f"<SIZE>{-(-size // 2**20)}</SIZE><STATE>{2 if instances else 1}</STATE><PREV_STATE>1</PREV_STATE>"
+        f"<RUNNING_VMS>{len(instances)}</RUNNING_VMS><CLONING_OPS>0</CLONING_OPS><CLONING_ID>-1</CLONING_ID>"
+        "<TARGET_SNAPSHOT>-1</TARGET_SNAPSHOT><DATASTORE_ID>1</DATASTORE_ID><DATASTORE>default</DATASTORE>"
+        f"{wrapped('VMS', _ids(instances))}<CLONES/><APP_CLONES/><TEMPLATE>{attributes(template)}</TEMPLATE>"
+        f"<SNAPSHOTS><ALLOW_ORPHANS>{cdata('NO')}</ALLOW_ORPHANS><CURRENT_BASE>{cdata('-1')}</CURRENT_BASE>"
+        f"<NEXT_SNAPSHOT>{cdata('0')}</NEXT_SNAPSHOT></SNAPSHOTS><BACKUP_INCREMENTS/><BACKUP_DISK_IDS/></IMAGE>"
+    )
+
+
+def _ids(numbers: list[int]) -> str:
+    return "".join(f"<ID>{number}</ID>" for number in numbers)
+
+
+def networks(engine: Engine) -> str:
+    """The pool of virtual networks."""
+    return wrapped("VNET_POOL", "".join(_network(engine, network) for network in engine.leases.networks()))
+
+
+def network(engine: Engine, number: int) -> str:
+    """One virtual network. Raises Refusal."""
+    for found in engine.leases.networks():
+        if found.id == number:
+            return _network(engine, found)
+    raise no_such("virtual network", number)
+
+
+def _network(engine: Engine, network: Network) -> str:
+    leased = engine.leases.leased(network)
+    # A lease is written as its place in the range and its owner, a number whose upper half says that it is an instance.
+    allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leased)
+    template: list[Attribute] = [
+        ("BRIDGE", network.bridge),
+        ("BRIDGE_TYPE", "linux"),
+        ("NETWORK_MASK", "255.0.0.0"),
+        ("OUTER_VLAN_ID", ""),
+        ("PHYDEV", ""),
+        ("SECURITY_GROUPS", "0"),
+        ("VLAN_ID", ""),
+        ("VN_MAD", "local"),
+    ]
+    span = {
+        "ALLOCATED": allocated,
+        "AR_ID": "0",
+        "IP": address_text(network.first),
+        "MAC": mac_address(network.first),
+        "NEXT_INDEX": str(network.next),
+        "SHARED": "NO",
+        "SIZE": str(network.size),
+        "TYPE": "IP4",
+    }
+    return (
+        f"<VNET><ID>{network.id}</ID>{_ADMINISTRATORS}{element('NAME', network.name)}{_SHARED}<CLUSTERS><ID>0</ID></CLUSTERS>"
+        f"<BRIDGE>{cdata(network.bridge)}</BRIDGE><BRIDGE_TYPE>{cdata('linux')}</BRIDGE_TYPE><STATE>{cdata('1')}</STATE>"
+        f"<PREV_STATE>{cdata('1')}</PREV_STATE><PARENT_NETWORK_ID/><TEMPLATE_ID/><VN_MAD>{cdata('local')}</VN_MAD><PHYDEV/>"
+        "<VLAN_ID/><OUTER_VLAN_ID/><VLAN_ID_AUTOMATIC>0</VLAN_ID_AUTOMATIC>"
+        f"<OUTER_VLAN_ID_AUTOMATIC>0</OUTER_VLAN_ID_AUTOMATIC><USED_LEASES>{len(leased)}</USED_LEASES><VROUTERS/>"
+        f"{wrapped('UPDATED_VMS', _ids(sorted({instance for _, instance in leased})))}<OUTDATED_VMS/><UPDATING_VMS/><ERROR_VMS/>"
+        f"<TEMPLATE>{attributes(template)}</TEMPLATE><AR_POOL>{attributes([('AR', span)])}</AR_POOL></VNET>"
+    )
+
+
+def templates(engine: Engine) -> str:
+    """The pool of machine templates, which the embedded cloud has none of."""
+    return "<VMTEMPLATE_POOL/>"
+
+
+def hosts(engine: Engine) -> str:
+    """The host pool: this computer."""
+    capacity = Capacity.read(engine.store)
+    loads = Load.read(engine.store)
+    used = capacity.used(loads)
+    placed = [load.id for load in loads if load.state != State.PENDING]
+    return (
+        f"<HOST_POOL><HOST><ID>{HOST_ID}</ID><NAME>{HOST_NAME}</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>"
+        f"<IM_MAD>{cdata('local')}</IM_MAD><VM_MAD>{cdata('simulated')}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>"
+        "<CLUSTER>default</CLUSTER><HOST_SHARE>"
+        f"<MEM_USAGE>{used.memory_mib * 1024}</MEM_USAGE><CPU_USAGE>{used.cpu * 100:.0f}</CPU_USAGE>"
+        f"<TOTAL_MEM>{capacity.memory_mib * 1024}</TOTAL_MEM><TOTAL_CPU>{capacity.cpu * 100:.0f}</TOTAL_CPU>"
+        f"<MAX_MEM>{capacity.memory_mib * 1024}</MAX_MEM><MAX_CPU>{capacity.cpu * 100:.0f}</MAX_CPU>"
+        f"<RUNNING_VMS>{len(placed)}</RUNNING_VMS><VMS_THREAD>1</VMS_THREAD><DATASTORES/><PCI_DEVICES/><NUMA_NODES/>"
+        f"</HOST_SHARE>{wrapped('VMS', _ids(placed))}<TEMPLATE/><MONITORING/></HOST></HOST_POOL>"
+    )
+
+
+def datastores(engine: Engine) -> str:
+    """The datastore pool: where the system's disks and the images are."""
+    image_ids = [row[0] for row in engine.store.query("SELECT id FROM entries ORDER BY id")]
+    return (
+        "<DATASTORE_POOL>"
+        + "".join(
+            f"<DATASTORE><ID>{number}</ID>{_ADMINISTRATORS}<NAME>{name}</NAME>{_SHARED}<DS_MAD>{cdata('local')}</DS_MAD>"
+            f"<TM_MAD>{cdata('local')}</TM_MAD><BASE_PATH>{cdata('')}</BASE_PATH><TYPE>{kind}</TYPE><DISK_TYPE>0</DISK_TYPE>"
+            "<STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS><TOTAL_MB>0</TOTAL_MB><FREE_MB>0</FREE_MB><USED_MB>0</USED_MB>"
+            f"{wrapped('IMAGES', _ids(ids))}<TEMPLATE/></DATASTORE>"
+            for number, name, kind, ids in ((1, "default", 0, image_ids), (0, "system", 1, []))
+        )
+        + "</DATASTORE_POOL>"
+    )
+
+
+def user(engine: Engine, caller: User, number: int) -> str:
+    """One user; -1 is the caller, and others are the administrator's to see. No password is ever shown. Raises Refusal."""
+    wanted = caller.id if number == -1 else number
+    rows = engine.store.query("SELECT id, name FROM users WHERE id = ?", (wanted,))
+    if not rows:
+        raise no_such("user", wanted)
+    if wanted != caller.id and not caller.is_administrator:
+        raise Refusal(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE USER [{wanted}].")
+    found = User(*rows[0])
+    gid, group = found.group
+    return (
+        f"<USER><ID>{found.id}</ID><GID>{gid}</GID><GROUPS><ID>{gid}</ID></GROUPS><GNAME>{group}</GNAME>"
+        f"{element('NAME', found.name)}<PASSWORD>{cdata('')}</PASSWORD><AUTH_DRIVER>{cdata('core')}</AUTH_DRIVER>"
+        "<ENABLED>1</ENABLED><TEMPLATE/><DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/><DEFAULT_USER_QUOTAS>"
+        "<DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/></DEFAULT_USER_QUOTAS></USER>"
+    )

@@ -1,0 +1,83 @@
+"""What the embedded cloud knows of one instance, and of the users who own them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.template import Attribute
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the cloud. Number 0 may do everything."""
+
+    id: int
+    name: str
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.id == 0
+
+    @property
+    def group(self) -> tuple[int, str]:
+        """Number and name of the group."""
+        return (0, "oneadmin") if self.is_administrator else (1, "users")
+
+
+ADMINISTRATOR = User(0, "oneadmin")
+
+
+@dataclass
+class Record:
+    """One instance as the store keeps it. Times are seconds since the epoch, 0 for never.
+
+    ``cpu`` and ``memory_mib`` are what it takes of the host. ``attributes`` is its template with everything filled in, sorted
+    by name; ``user_attributes`` what the template had besides. ``obstacle`` says why its prolog must fail, ``message`` why it
+    failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
+    """
+
+    id: int
+    uid: int
+    name: str
+    state: int
+    lcm_state: int
+    cpu: float
+    memory_mib: int
+    image: str
+    obstacle: str
+    attributes: list[Attribute]
+    user_attributes: list[Attribute]
+    history: list[dict[str, int]] = field(default_factory=list)
+    stime: int = 0
+    etime: int = 0
+    message: str = ""
+    message_time: int = 0
+    waiting: str = ""
+    ssh_address: str = ""
+    ssh_port: int = 0
+    cpu_percent: float = 0.0
+    memory_kib: int = 0
+    polled: int = 0
+    owner: str = ""
+
+    @property
+    def state_name(self) -> str:
+        """The state as OpenNebula's messages have it, such as ``RUNNING`` or ``PENDING``."""
+        return Lcm(self.lcm_state).name if self.state == State.ACTIVE else State(self.state).name
+
+    def vectors(self, name: str) -> list[dict[str, str]]:
+        """The values of a repeated attribute such as NIC."""
+        return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
+
+    def text(self, name: str) -> str:
+        """The value of a simple attribute, empty where there is none."""
+        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
+
+    def enter(self, lcm_state: Lcm) -> None:
+        """Become ACTIVE in this LCM_STATE."""
+        self.state, self.lcm_state = State.ACTIVE, lcm_state
+
+    def rest(self, state: State) -> None:
+        """Leave ACTIVE for this STATE."""
+        self.state, self.lcm_state = state, Lcm.LCM_INIT

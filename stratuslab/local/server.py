@@ -1,0 +1,207 @@
+"""The embedded cloud's HTTP server, on the standard library's WSGI server.
+
+Like OpenNebula's daemon it has 15 connections open at once at most, lets as many wait, and closes each after its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
+
+import stratuslab
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.local.accounts import Accounts, administrator_password
+from stratuslab.local.engine import Engine
+from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
+from stratuslab.local.http import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
+from stratuslab.local.machine import Machines
+from stratuslab.local.record import ADMINISTRATOR
+
+DEFAULT_PORT = 2633
+"""OpenNebula's own."""
+
+_CONNECTIONS = 15
+_SILENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where a server answers: OpenNebula's door, StratusLab's door, the Marketplace."""
+
+    rpc: str
+    proxy: str
+    marketplace: str
+
+    def __str__(self) -> str:
+        return f"{self.rpc} {self.proxy} {self.marketplace}"
+
+
+class _Handler(ServerHandler):
+    http_version = "1.1"
+    server_software = f"stratuslab/{stratuslab.__version__}"
+
+    def cleanup_headers(self) -> None:
+        super().cleanup_headers()
+        # An application must not set this header, so that wsgiref has it from here.
+        self.headers["Connection"] = "close"  # type: ignore[attr-defined]
+
+
+class _RequestHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _SILENCE_SECONDS
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def handle(self) -> None:
+        """One request, as the base class does it, with our handler."""
+        self.raw_requestline = self.rfile.readline(65537)
+        if len(self.raw_requestline) > 65536:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(414)
+            return
+        if self.parse_request():
+            handler = _Handler(
+                self.rfile,
+                self.wfile,  # type: ignore[arg-type]
+                self.get_stderr(),
+                self.get_environ(),
+                multithread=True,
+            )
+            handler.request_handler = self  # type: ignore[attr-defined]
+            server: Any = self.server
+            handler.run(server.get_app())
+
+    def address_string(self) -> str:
+        # The base class may ask the name service, which takes its time.
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing is printed for each request."""
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """A bound server; :func:`open_server` makes it and :meth:`running` lets it answer."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = _CONNECTIONS
+
+    def __init__(self, host: str, port: int, application: Application) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__((host, port), _RequestHandler)
+        self.set_app(application)
+
+    def server_bind(self) -> None:
+        # The base class asks the name service for the host's full name.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    @property
+    def urls(self) -> Urls:
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        base = f"http://{host}:{self.server_port}"
+        return Urls(base + RPC_PATH, base + PROXY_PATH, base + MARKETPLACE_PATH)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._free.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away or stayed silent is no error of ours, and there is nobody to tell."""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Urls]:
+        """Answer, in a thread, while the block runs. At its end requests that are under way are finished, within a time."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield self.urls
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+            for _ in range(_CONNECTIONS):
+                self._free.acquire(timeout=_PATIENCE_SECONDS / _CONNECTIONS)
+
+
+def open_server(engine: Engine, host: str, port: int, accounts: Accounts, flavour: Flavour = DEFAULT_FLAVOUR) -> Server:
+    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError where it cannot be."""
+    try:
+        return Server(host, port, Application(engine, accounts, flavour))
+    except (OSError, OverflowError) as error:
+        raise _explained(host, port, error) from error
+
+
+def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusLabError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return StratusLabError(f"port {port} of {host} is in use", "choose another one with --port; 0 takes a free one")
+    if number == errno.EACCES:
+        return StratusLabError(f"port {port} of {host} may not be used by you", "choose one from 1024 up with --port")
+    if isinstance(error, OverflowError):
+        return UsageError(f"{port} is no port", "it is a number from 0 to 65535")
+    reason = (error.strerror or str(error)).lower()
+    return UsageError(f"a server cannot listen at {host}: {reason}", "--host is an address of this computer")
+
+
+def serve(
+    directory: Path,
+    host: str,
+    port: int,
+    users: Mapping[str, str],
+    flavour: Flavour,
+    announce: Callable[[Urls], None],
+    environ: Mapping[str, str],
+    machines: Machines | None = None,
+) -> None:
+    """Serve the cloud in a directory until SIGINT or SIGTERM; part of a process's main thread.
+
+    ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
+    one_auth file. ``announce`` is called once when the server answers. Raises StratusLabError or UsageError.
+    """
+    passwords = users or {ADMINISTRATOR.name: administrator_password(directory)}
+    accounts = Accounts(passwords)
+    if machines is None:
+        from stratuslab.local.supervisor import Supervisors
+
+        machines = Supervisors(directory, environ)
+    engine = Engine(directory, machines)
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with open_server(engine, host, port, accounts, flavour).running() as urls:
+            engine.fleet.settle()
+            announce(urls)
+            stop.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        engine.close()

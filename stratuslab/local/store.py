@@ -1,0 +1,226 @@
+"""The embedded cloud's memory: one SQLite file that commands, servers and supervisors share.
+
+Each change is one transaction, so a process that is killed anywhere leaves either all of it or nothing. Write-ahead logging
+lets readers go on while one process writes. The file is closed to other users, and so are the files that SQLite makes beside
+it, which take their mode from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.local.record import Record
+
+DATABASE = "cloud.sqlite"
+VERSION = 1
+_BUSY_SECONDS = 20.0
+_SCHEMA = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER NOT NULL, size INTEGER NOT NULL,
+       next INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE leases (network INTEGER NOT NULL, address INTEGER NOT NULL, instance INTEGER NOT NULL,
+       PRIMARY KEY (network, address)) WITHOUT ROWID""",
+    "CREATE INDEX leases_of_instance ON leases (instance)",
+    """CREATE TABLE instances (
+       id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, lcm_state INTEGER NOT NULL,
+       cpu REAL NOT NULL, memory_mib INTEGER NOT NULL, image TEXT NOT NULL, obstacle TEXT NOT NULL,
+       attributes TEXT NOT NULL, user_attributes TEXT NOT NULL, history TEXT NOT NULL,
+       stime INTEGER NOT NULL, etime INTEGER NOT NULL, message TEXT NOT NULL, message_time INTEGER NOT NULL,
+       waiting TEXT NOT NULL, ssh_address TEXT NOT NULL, ssh_port INTEGER NOT NULL,
+       cpu_percent REAL NOT NULL, memory_kib INTEGER NOT NULL, polled INTEGER NOT NULL)""",
+    "CREATE INDEX instances_by_state ON instances (state)",
+    "CREATE INDEX instances_by_owner ON instances (uid)",
+    """CREATE TABLE entries (id INTEGER PRIMARY KEY, identifier TEXT NOT NULL, email TEXT NOT NULL, created TEXT NOT NULL,
+       title TEXT NOT NULL, bytes INTEGER NOT NULL, registered INTEGER NOT NULL, document TEXT NOT NULL,
+       UNIQUE (identifier, email, created))""",
+)
+_NAMES = [field.name for field in fields(Record) if field.name != "owner"]
+_JSON = ("attributes", "user_attributes", "history")
+_COLUMNS = ", ".join(_NAMES)
+_SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
+_BATCH = 200
+
+
+class Store:
+    """The open store of a directory. Threads may share it; each transaction has it alone.
+
+    Raises StratusLabError where the disk is full, the file is damaged or of a newer version, or stays locked; UsageError
+    where the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / DATABASE
+        self._lock = threading.RLock()
+        _make_private(directory, self.path)
+        with self._errors():
+            self._connection = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        version = self._version()
+        if version > VERSION:
+            raise StratusLabError(
+                f"{self.path} was written by a newer version of this program",
+                "use that version, or set STRATUSLAB_LOCAL_DIR to another directory",
+            )
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version < VERSION:
+            self._log_ahead()
+            with self.transaction():
+                if self._version() < VERSION:
+                    for statement in _SCHEMA:
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _log_ahead(self) -> None:
+        # SQLite does not wait for others when it changes this mode, so that several first commands at once need patience.
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes inside are made together or, when the block raises, not at all. Others wait meanwhile: be short."""
+        with self._lock, self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def query(self, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives; a change belongs into a transaction."""
+        with self._lock, self._errors():
+            return self._connection.execute(statement, arguments).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _explained(self.path, error) from error
+
+    # Settings
+
+    def setting(self, name: str) -> str | None:
+        rows = self.query("SELECT value FROM settings WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, name: str, value: str) -> None:
+        self.query("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # Instances
+
+    def add(self, record: Record) -> None:
+        """Keep a new instance; part of a transaction."""
+        values = _values(record)
+        self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
+
+    def save(self, record: Record) -> None:
+        """Keep what changed of an instance; part of the transaction in which it was read."""
+        values = _values(record)
+        changes = ", ".join(f"{name} = ?" for name in values)
+        self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*values.values(), record.id])
+
+    def instance(self, number: int) -> Record | None:
+        rows = self.query(f"{_SELECT} WHERE id = ?", (number,)) if abs(number) < 2**63 else []
+        return _record(rows[0]) if rows else None
+
+    def instances(
+        self,
+        condition: str = "1",
+        arguments: Sequence[Any] = (),
+        *,
+        offset: int = 0,
+        limit: int = -1,
+        newest_first: bool = True,
+    ) -> Iterator[Record]:
+        """The instances that meet an SQL condition by their ids, read in pieces so that many cost the memory of few."""
+        order, beyond = ("DESC", "id < ?") if newest_first else ("ASC", "id > ?")
+        last = 2**62 if newest_first else -1
+        while limit:
+            size = _BATCH if limit < 0 else min(_BATCH, limit)
+            rows = self.query(
+                f"{_SELECT} WHERE ({condition}) AND {beyond} ORDER BY id {order} LIMIT ? OFFSET ?",
+                [*arguments, last, size, offset],
+            )
+            yield from map(_record, rows)
+            if len(rows) < size:
+                return
+            last, offset, limit = rows[-1][0], 0, limit - size if limit > 0 else limit
+
+
+def _values(record: Record) -> Mapping[str, Any]:
+    values = dict(vars(record))
+    del values["owner"]
+    for name in _JSON:
+        values[name] = json.dumps(values[name], ensure_ascii=False, separators=(",", ":"))
+    return values
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    *plain, owner = row
+    values: dict[str, Any] = dict(zip(_NAMES, plain, strict=True))
+    for name in _JSON:
+        values[name] = json.loads(values[name])
+    return Record(owner=owner or "", **values)
+
+
+def _make_private(directory: Path, path: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"the embedded cloud cannot keep its state in {directory}: {reason}",
+            "set STRATUSLAB_LOCAL_DIR to a directory of your own",
+        ) from error
+
+
+def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
+    text = str(error)
+    if "full" in text:
+        return StratusLabError(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+    if "locked" in text:
+        return StratusLabError(f"the embedded cloud's store {path} is busy", "try again")
+    if "not a database" in text or "malformed" in text:
+        return StratusLabError(
+            f"the embedded cloud's store {path} is damaged: {text}",
+            "move it away, or set STRATUSLAB_LOCAL_DIR to another directory",
+        )
+    return StratusLabError(f"the embedded cloud's store {path} cannot be used: {text}")

@@ -1,0 +1,1 @@
+"""The Marketplace: what an image's identifier is, what its metadata says, and where to look it up."""

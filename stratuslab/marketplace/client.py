@@ -1,0 +1,288 @@
+"""The Marketplace's REST interface: ``GET <endpoint>/metadata/<identifier>`` answers with what is known of one image."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+
+from stratuslab.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+    StratusLabError,
+    Unreachable,
+    UsageError,
+)
+from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+
+if TYPE_CHECKING:
+    import requests
+
+LOCAL = "local://marketplace"
+"""The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
+
+_HEADERS = {
+    "Accept": "application/rdf+xml, application/xml;q=0.9",
+    "Accept-Encoding": "identity",
+    "User-Agent": "stratuslab-client",
+}
+_REDIRECTS = 5
+_CONNECT_TIMEOUT = 10.0
+_HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
+_CHOOSE = "--marketplace-endpoint chooses another"
+
+
+def normalise_endpoint(text: str) -> str:
+    """The Marketplace's base URL, as the user meant it: ``https://`` before a bare host, no slash at the end.
+
+    ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for what is no address.
+    """
+    endpoint = text.strip().rstrip("/")
+    if endpoint in ("local", LOCAL):
+        return LOCAL
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    try:
+        parts = urlsplit(endpoint)
+        host = parts.netloc.rpartition("@")[2]
+        # Reading the port is what checks it.
+        name = host[: -len(f":{parts.port}")] if parts.port is not None else host
+    except ValueError:
+        raise _no_address(text) from None
+    if parts.scheme not in ("http", "https") or not _HOST.match(name) or parts.port == 0:
+        raise _no_address(text)
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f<>\"\\]", endpoint):
+        raise _no_address(text)
+    return endpoint
+
+
+def _no_address(text: str) -> UsageError:
+    # Whatever stands before an @ may be a password, also where the rest makes no sense.
+    shown = re.sub(r"^\s*([A-Za-z][\w+.-]*://)?.*@", r"\1", text, flags=re.DOTALL)
+    return UsageError(f"{shown[:200]!r} is no address of a Marketplace", "give a host name or an http:// or https:// URL")
+
+
+class Marketplace:
+    """A Marketplace at an endpoint (a base URL or a bare host).
+
+    ``timeout`` bounds a whole request in seconds: name service, connection, all of the answer. ``verify`` is as in requests:
+    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates; ``cert`` a client
+    certificate. Without a ``session`` one is made when it is needed. ``trace`` is told each request and answer in one line.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        timeout: float,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        session: requests.Session | None = None,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        whole = urlsplit(normalise_endpoint(endpoint))
+        login, _, host = whole.netloc.rpartition("@")
+        self.endpoint = urlunsplit(whole._replace(netloc=host))
+        """The base URL, without the user and password that it may have been given with: this one may be shown."""
+        user, _, password = login.partition(":")
+        self._login = (unquote(user), unquote(password)) if login else None
+        self._timeout = timeout
+        self._verify = verify
+        self._cert = cert
+        self._session = session
+        self._trace = trace or (lambda line: None)
+
+    def url(self, identifier: str) -> str:
+        """The address of an image's metadata. It holds no user and password, as it becomes a part of templates."""
+        return f"{self.endpoint}/metadata/{quote(identifier, safe='')}"
+
+    def find(self, identifier: str) -> Metadata:
+        """The entry about the image, by one request.
+
+        Raises NotFound when the Marketplace has none, Unreachable when no Marketplace answers in time, AuthenticationError
+        or PermissionDenied when it wants to know who asks, StratusLabError when what it has is no metadata of this image.
+        """
+        if not is_identifier(identifier):
+            raise UsageError(f"{identifier[:60]!r} is no image identifier", "it has 27 letters, digits, - or _")
+        document = self._fetched(identifier)
+        try:
+            return read(document, identifier, datetime.now(timezone.utc))
+        except StratusLabError as error:
+            raise StratusLabError(
+                f"the Marketplace {self.endpoint} has no usable metadata of {identifier}: {error.message}", error.hint
+            ) from error
+
+    def _fetched(self, identifier: str) -> bytes:
+        """The document, or Unreachable when the time is over.
+
+        The time-outs of a socket bound each step, not their sum, and the name service not at all. So the request runs in a
+        thread that is left alone when it is late; it ends by its own time-outs, or with the process.
+        """
+        if self.endpoint == LOCAL:
+            return self._get(identifier)
+        from concurrent.futures import Future
+        from concurrent.futures import TimeoutError as Late
+
+        future: Future[bytes] = Future()
+
+        def ask() -> None:
+            try:
+                future.set_result(self._get(identifier))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=ask, name="marketplace", daemon=True).start()
+        try:
+            return future.result(self._timeout)
+        except Late:
+            raise self._late(self._timeout) from None
+
+    def _late(self, seconds: float) -> Unreachable:
+        return self._unreachable(f"no answer within {seconds:g} s", f"try again later, or {_CHOOSE}")
+
+    def _unreachable(self, why: str, hint: str = _CHOOSE) -> Unreachable:
+        return Unreachable(f"the Marketplace {self.endpoint} cannot be used: {why}", hint)
+
+    def _get(self, identifier: str) -> bytes:
+        """Ask, following redirects; never from https to http, and never away from HTTP."""
+        import requests
+
+        url = self.url(identifier)
+        deadline = time.monotonic() + self._timeout
+        try:
+            for _ in range(_REDIRECTS + 1):
+                with self._ask(url) as response:
+                    kind = response.headers.get("Content-Type", "no Content-Type")
+                    self._trace(f"< {response.status_code} {response.reason}, {kind}")
+                    if not response.is_redirect:
+                        self._check(response, identifier)
+                        return self._body(response, deadline)
+                    url = self._redirected(url, response.headers["Location"])
+        except requests.RequestException as error:
+            raise self._translated(error) from error
+        except OSError as error:
+            # requests says so when a file of certificates is not there.
+            raise ConfigurationError(f"the Marketplace {self.endpoint} cannot be asked: {error}") from error
+        raise self._unreachable("it redirects in circles")
+
+    def _ask(self, url: str) -> requests.Response:
+        import warnings
+
+        import requests
+
+        if self._session is None:
+            self._session = requests.Session()
+        self._trace(f"> GET {url}")
+        # The name and password are for the host that they were given for and no other.
+        same = urlsplit(url).netloc == urlsplit(self.endpoint).netloc
+        request = self._session.prepare_request(
+            requests.Request("GET", url, headers=_HEADERS, auth=self._login if same else None)
+        )
+        # verify must be an argument here: as the session's attribute it would lose against REQUESTS_CA_BUNDLE.
+        settings: Any = self._session.merge_environment_settings(url, {}, True, self._verify, self._cert)
+        with warnings.catch_warnings():
+            # Who switches the verification off knows that it is off.
+            if self._verify is False:
+                warnings.simplefilter("ignore")
+            # Not Session.send: it reads the whole body of a redirect, however long, even when told not to follow it.
+            return self._session.get_adapter(url).send(
+                request, timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout), **settings
+            )
+
+    def _translated(self, error: requests.RequestException) -> StratusLabError:
+        """What went wrong in a few words: the texts of requests are pages, and may hold the URL with its password."""
+        import socket
+        import ssl
+
+        from requests import exceptions
+
+        if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
+            return UsageError(f"{self.endpoint} is no address of a Marketplace", _CHOOSE)
+        causes = _causes(error)
+        if isinstance(error, exceptions.ConnectTimeout):
+            return self._late(min(self._timeout, _CONNECT_TIMEOUT))
+        if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
+            return self._late(self._timeout)
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return self._unreachable(
+                    f"its TLS certificate is not trusted: {cause.verify_message}",
+                    "REQUESTS_CA_BUNDLE names a file of further certificates to trust",
+                )
+        if isinstance(error, exceptions.SSLError):
+            return self._unreachable("TLS failed", "is it an https:// address, and are the certificates yours?")
+        if isinstance(error, exceptions.ProxyError):
+            return self._unreachable("the proxy does not lead to it", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
+        for cause in causes:
+            if isinstance(cause, socket.gaierror):
+                return self._unreachable("its host name is not known", f"check the name, or {_CHOOSE}")
+        for cause in causes:
+            if isinstance(cause, OSError) and cause.strerror:
+                return self._unreachable(cause.strerror, _CHOOSE)
+        return self._unreachable("it answers something that is no HTTP, or breaks off in the middle", _CHOOSE)
+
+    def _redirected(self, url: str, location: str) -> str:
+        try:
+            parts = urlsplit(urljoin(url, location))
+            allowed = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
+            if parts.scheme in allowed and parts.hostname:
+                return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        except ValueError:
+            pass
+        raise self._unreachable("it redirects to an address that is not followed")
+
+    def _check(self, response: requests.Response, identifier: str) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        if status in (404, 410):
+            raise NotFound(
+                f"no image {identifier} in the Marketplace {self.endpoint}",
+                "check the identifier; a Marketplace does not list images that have expired or are deprecated",
+            )
+        if status == 401:
+            raise AuthenticationError(
+                f"the Marketplace {self.endpoint} wants a user name and password, or knows them not", _CHOOSE
+            )
+        if status == 403:
+            raise PermissionDenied(f"the Marketplace {self.endpoint} does not let you read {identifier}", _CHOOSE)
+        raise self._unreachable(
+            f"it answered {status} {response.reason or ''}".rstrip(),
+            "try again later" if status >= 500 else _CHOOSE,
+        )
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced[:20]) > MAXIMUM_SIZE:
+            raise too_large
+        body = bytearray()
+        for chunk in response.iter_content(1 << 14):
+            body += chunk
+            if len(body) > MAXIMUM_SIZE:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise self._late(self._timeout)
+        self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
+        if is_web_page(bytes(body)):
+            raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")
+        return bytes(body)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error with all that it was made from; requests and urllib3 keep the first cause in different places."""
+    found: list[BaseException] = []
+    ahead: list[object] = [error]
+    while ahead:
+        cause = ahead.pop(0)
+        if isinstance(cause, BaseException) and cause not in found:
+            found.append(cause)
+            ahead += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+    return found

@@ -1,0 +1,1 @@
+"""The way into an instance: where it listens, which keys open it, which host key it has, and who speaks SSH to it."""

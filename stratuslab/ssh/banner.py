@@ -1,0 +1,124 @@
+"""Waiting until an SSH server really is there, which is when its first line was read (RFC 4253, section 4.2).
+
+That a port is open proves nothing: a forwarding host accepts for a machine that has not booted, and a booting machine
+accepts before its sshd answers.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from stratuslab.errors import TimedOut, Unreachable
+
+Point = tuple[str, int]
+"""A host name or address, and a port."""
+
+TRY_TIMEOUT = 4.0
+"""Seconds that one try may last: a machine may come up behind an address that swallowed the first packets."""
+
+_PAUSE = 0.5
+_TICK = 1.0
+_MAXIMUM_SIZE = 16 << 10
+
+
+def read_banner(host: str, port: int, timeout: float) -> str:
+    """The line with which an SSH server there introduces itself, such as ``SSH-2.0-OpenSSH_9.2``.
+
+    A server may send other lines before it. ``timeout`` is in seconds and bounds all of it. Raises Unreachable, whose text
+    says in a few words what is there instead.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        connection = socket.create_connection((host, port), timeout)
+    except socket.gaierror as error:
+        raise Unreachable("the host name is not known") from error
+    except TimeoutError as error:
+        raise Unreachable("no answer") from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise Unreachable(getattr(error, "strerror", None) or "no connection") from error
+    with connection:
+        received = bytearray()
+        try:
+            while len(received) < _MAXIMUM_SIZE and (left := deadline - time.monotonic()) > 0:
+                connection.settimeout(left)
+                data = connection.recv(1024)
+                received += data
+                banner = _banner(received)
+                if banner:
+                    return banner
+                if not data:
+                    raise Unreachable(_instead(received) or "it closes the connection at once")
+        except TimeoutError:
+            pass
+        except OSError as error:
+            raise Unreachable(_instead(received) or error.strerror or "the connection broke off") from error
+        raise Unreachable(_instead(received) or "it accepts the connection and stays silent")
+
+
+def _banner(received: bytearray) -> str:
+    # Only whole lines count: half a banner is what a server sends that is being killed.
+    for line in bytes(received).split(b"\n")[:-1]:
+        if line.startswith(b"SSH-"):
+            return line.rstrip(b"\r").decode("ascii", "backslashreplace")
+    return ""
+
+
+def _instead(received: bytearray) -> str:
+    if not received:
+        return ""
+    line = bytes(received).split(b"\n")[0].rstrip(b"\r")[:40]
+    return f"it is no SSH server, it says {line.decode('ascii', 'backslashreplace')!r}"
+
+
+def wait_for_ssh(
+    points: Sequence[Point],
+    deadline: float,
+    clock: Callable[[], float] = time.monotonic,
+    on_wait: Callable[[str], None] | None = None,
+) -> Point:
+    """The first of the points at which an SSH server introduced itself.
+
+    All points are tried side by side, again and again, through whatever is there before. ``deadline`` is a time of
+    ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen. Raises TimedOut, which
+    says what was last seen at each point, and Unreachable where there is no point at all.
+    """
+    if not points:
+        raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")
+    from queue import Empty, SimpleQueue
+
+    found: SimpleQueue[Point] = SimpleQueue()
+    over = threading.Event()
+    last = dict.fromkeys(points, "not answered yet")
+
+    def knock(point: Point) -> None:
+        while not over.is_set():
+            left = max(deadline - clock(), 0.2)
+            try:
+                read_banner(*point, min(TRY_TIMEOUT, left))
+            except Unreachable as error:
+                last[point] = error.message
+            else:
+                found.put(point)
+                return
+            over.wait(_PAUSE)
+
+    for point in last:
+        # Daemons: a name service that hangs must not keep the process.
+        threading.Thread(target=knock, args=(point,), name="ssh-banner", daemon=True).start()
+    try:
+        while True:
+            left = deadline - clock()
+            try:
+                return found.get(timeout=min(max(left, 0.25), _TICK))
+            except Empty:
+                pass
+            seen = "; ".join(f"{host} port {port}: {what}" for (host, port), what in last.items())
+            if left <= 0.25:
+                raise TimedOut(f"no SSH server answered in time ({seen})", "the machine may still boot: try again")
+            if on_wait is not None:
+                on_wait(seen)
+    finally:
+        over.set()

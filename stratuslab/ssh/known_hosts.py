@@ -1,0 +1,98 @@
+"""The host keys of instances, remembered in a file of our own and not in the user's ``~/.ssh/known_hosts``.
+
+Clouds give an address to one machine after another, so a key is remembered for the *instance*: under an alias made of the
+cloud's endpoint and the instance's number (OpenSSH's HostKeyAlias). A used-again address is then no alarm, and a changed key
+of a living instance is one. The file is in OpenSSH's format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), and ``ssh`` adds to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stratuslab.errors import StratusLabError
+from stratuslab.ssh.own_files import locked, make_directory, replace
+
+
+def host_key_alias(endpoint: str, instance: int) -> str:
+    """The name of an instance in the file, such as ``165.cloud.example.com.5f2b8c1de0``.
+
+    It is the same for the same cloud whoever asks, so user and password of a URL play no role; the digest at its end tells
+    apart clouds on one host. Nothing in it has a meaning in known_hosts, in a shell or as an option.
+    """
+    import hashlib
+
+    # Up to the last @: a password may hold a slash that should have been written as %2F.
+    cloud = re.sub(r"\A([a-z][a-z0-9+.-]*://)?.*@", r"\1", endpoint.strip(), flags=re.I | re.S).rstrip("/").lower()
+    host = re.sub(r"\A[a-z][a-z0-9+.-]*://", "", cloud).partition("/")[0]
+    readable = re.sub(r"[^a-z0-9.-]+", "-", host).strip("-.")[:60] or "cloud"
+    return f"{instance}.{readable}.{hashlib.sha256(cloud.encode('utf-8', 'surrogateescape')).hexdigest()[:10]}"
+
+
+@contextmanager
+def _said(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StratusLabError(
+            f"the file of host keys {path} cannot be {what}: {error.strerror or error}", "check its permissions and the disk"
+        ) from error
+
+
+class KnownHosts:
+    """The file, in the client's own directory. Every method raises StratusLabError where it cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(self) -> None:
+        """Make the file, for the user only, where there is none: ``ssh`` would make it with other permissions."""
+        with _said(self.path, "written"):
+            make_directory(self.path.parent)
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+
+    def keys(self, alias: str) -> list[tuple[str, str]]:
+        """The keys that are known of an instance: type and base64 text."""
+        return [(kind, text) for name, kind, text in self._entries() if name == alias]
+
+    def add(self, alias: str, kind: str, text: str) -> None:
+        """Remember a key: its type (``ssh-ed25519``) and its base64 text."""
+        self.prepare()
+        with _said(self.path, "written"), locked(self.path):
+            content = self.path.read_bytes()
+            start = b"" if not content or content.endswith(b"\n") else b"\n"
+            with self.path.open("ab", buffering=0) as file:
+                file.write(start + f"{alias} {kind} {text}\n".encode("ascii"))
+
+    def forget(self, *aliases: str) -> bool:
+        """Forget the keys of instances that are gone; whether there was something to forget."""
+        with _said(self.path, "written"):
+            if not self.path.exists():
+                return False
+            gone = set(aliases)
+            with locked(self.path):
+                while True:
+                    content = self.path.read_bytes()
+                    lines = content.splitlines(keepends=True)
+                    kept = [line for line in lines if line.split(b" ", 1)[0].decode("utf-8", "replace") not in gone]
+                    if len(kept) == len(lines):
+                        return False
+                    # An ssh that appends meanwhile knows no lock: what it wrote is read again rather than lost.
+                    if self.path.stat().st_size == len(content):
+                        replace(self.path, b"".join(kept))
+                        return True
+
+    def _entries(self) -> Iterator[tuple[str, str, str]]:
+        with _said(self.path, "read"):
+            try:
+                content = self.path.read_text("utf-8", "replace")
+            except FileNotFoundError:
+                return
+        for line in content.splitlines():
+            words = line.split()
+            if len(words) >= 3 and not line.startswith(("#", "@")):
+                for name in words[0].split(","):
+                    yield name, words[1], words[2]

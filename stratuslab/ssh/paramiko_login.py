@@ -1,0 +1,204 @@
+"""Logging in with paramiko: the connection, the host's key compared with what is known, the user's keys offered."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stratuslab.errors import SSHError
+from stratuslab.ssh.keys import USUAL_NAMES, private_half
+from stratuslab.ssh.known_hosts import KnownHosts
+from stratuslab.ssh.target import Target
+
+if TYPE_CHECKING:
+    from paramiko import Agent, PKey, Transport
+
+Ask = Callable[[str], str]
+"""Asks the user for a secret, given the prompt."""
+
+_KEEPALIVE = 30
+
+
+def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> Transport:
+    """A connection that is logged in to the target; the caller closes it.
+
+    A host that is met for the first time is remembered; one with another key than it had is refused. ``ask`` asks for the
+    passphrase of ``target.key``, without it an encrypted key is not used. Raises SSHError.
+    """
+    from paramiko import SSHException, Transport
+
+    # What fails is told by exceptions; without a handler Python would print paramiko's warnings as well.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    try:
+        connection = socket.create_connection((target.host, target.port), target.connect_timeout)
+    except (OSError, UnicodeError) as error:
+        why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+        raise SSHError(f"no connection to {target.host} port {target.port}: {why}") from error
+    transport: Transport | None = None
+    try:
+        transport = Transport(connection)
+        transport.banner_timeout = target.connect_timeout
+        _prefer(transport, [kind for kind, _ in known_hosts.keys(target.alias)])
+        transport.start_client(timeout=target.connect_timeout)
+        _check_host_key(transport, target, known_hosts)
+        _authenticate(transport, target, ask)
+        transport.set_keepalive(_KEEPALIVE)
+    except BaseException as error:
+        (transport or connection).close()
+        if isinstance(error, (SSHException, EOFError, OSError)):
+            raise SSHError(f"{target.host} port {target.port} does not complete the SSH handshake: {error}") from error
+        raise
+    return transport
+
+
+def _prefer(transport: Transport, kinds: list[str]) -> None:
+    """Let the host show the key that is known of it, and not another one that it has too."""
+    signatures = {name for kind in kinds for name in _SIGNATURES.get(kind, (kind,))}
+    security = transport.get_security_options()
+    security.key_types = tuple(sorted(security.key_types, key=lambda name: name not in signatures))
+
+
+_SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
+"""The names that a key type has as a signature algorithm, where that is not its own (RFC 8332)."""
+
+
+def _check_host_key(transport: Transport, target: Target, known_hosts: KnownHosts) -> None:
+    key = transport.get_remote_server_key()
+    shown = (key.get_name(), key.get_base64())
+    known = known_hosts.keys(target.alias)
+    if not known:
+        known_hosts.add(target.alias, *shown)
+    elif shown not in known:
+        raise SSHError(
+            f"{target.host} has not the host key that this instance had: another machine answers, or it was set up anew",
+            f"if you know why, forget the old key: ssh-keygen -R {target.alias} -f {known_hosts.path}",
+        )
+
+
+def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None:
+    from paramiko import AuthenticationException, SSHException
+
+    offer = _Offer(target, ask)
+    try:
+        for key in offer.in_order():
+            try:
+                transport.auth_publickey(target.user, key)
+            except AuthenticationException:
+                continue
+            except SSHException:
+                # Servers hang up after a number of keys.
+                break
+            if transport.is_authenticated():
+                return
+    finally:
+        offer.close()
+    tried = f"{offer.tried} tried" if offer.tried else "there is none to offer"
+    raise SSHError(
+        f"{target.host} lets {target.user} in with none of the keys ({'; '.join([tried, *offer.problems])})",
+        "give the private key that belongs to the instance's public key with --key",
+    )
+
+
+class _Offer:
+    """The keys to offer, in the order that OpenSSH has: the one that was named, the agent's, those of ``~/.ssh``."""
+
+    def __init__(self, target: Target, ask: Ask | None) -> None:
+        self._target = target
+        self._ask = ask
+        self._agent: Agent | None = None
+        self.tried = 0
+        self.problems: list[str] = []
+
+    def in_order(self) -> Iterator[PKey]:
+        offered = set()
+        for key in self._candidates():
+            if key.asbytes() not in offered:
+                offered.add(key.asbytes())
+                self.tried += 1
+                yield key
+
+    def close(self) -> None:
+        if self._agent is not None:
+            self._agent.close()
+
+    def _candidates(self) -> Iterator[PKey]:
+        named = self._target.key
+        locked: Path | None = None
+        if named is not None and named.suffix != ".pub":
+            key, locked = self._loaded(named)
+            if key is not None:
+                yield key
+        wanted = _blob(named)
+        for agent_key in self._agent_keys():
+            if not self._target.only_key or agent_key.asbytes() == wanted:
+                yield agent_key
+        if locked is not None and self._ask is not None:
+            key, _ = self._loaded(locked, self._ask(f"Passphrase of {locked}: "))
+            if key is not None:
+                yield key
+        elif locked is not None:
+            self.problems.append(f"{locked} is protected by a passphrase")
+        if not self._target.only_key:
+            yield from self._usual_keys()
+
+    def _loaded(self, path: Path, passphrase: str | None = None) -> tuple[PKey | None, Path | None]:
+        """The private key; or None, and the path again where it needs a passphrase."""
+        try:
+            return _private_key(path, passphrase), None
+        except _PassphraseWanted:
+            return None, path
+        except (OSError, ValueError) as error:
+            self.problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+            return None, None
+
+    def _agent_keys(self) -> Iterator[PKey]:
+        from paramiko import Agent, SSHException
+
+        try:
+            self._agent = Agent()
+            yield from self._agent.get_keys()
+        except (SSHException, OSError) as error:
+            self.problems.append(f"the SSH agent does not answer: {error}")
+
+    def _usual_keys(self) -> Iterator[PKey]:
+        for name in USUAL_NAMES:
+            path = private_half(Path("~/.ssh").expanduser() / name)
+            if path.is_file() and path != self._target.key:
+                try:
+                    yield _private_key(path, None)
+                except (OSError, ValueError):
+                    # Nobody named this one.
+                    continue
+
+
+class _PassphraseWanted(ValueError):
+    pass
+
+
+def _private_key(path: Path, passphrase: str | None) -> PKey:
+    from paramiko import ECDSAKey, Ed25519Key, PasswordRequiredException, RSAKey, SSHException
+
+    for kind in (Ed25519Key, ECDSAKey, RSAKey):
+        try:
+            return kind.from_private_key_file(str(path), passphrase)
+        except PasswordRequiredException:
+            raise _PassphraseWanted from None
+        except SSHException:
+            continue
+    raise ValueError("no private key that can be read" + (", or the passphrase is wrong" if passphrase else ""))
+
+
+def _blob(key: Path | None) -> bytes:
+    """The public key that belongs to the file, as it goes over the wire; empty where it is not known."""
+    if key is None:
+        return b""
+    public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
+    try:
+        return base64.b64decode(public.read_text().split()[1])
+    except (OSError, ValueError, IndexError, binascii.Error):
+        return b""

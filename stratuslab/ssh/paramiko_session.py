@@ -1,0 +1,209 @@
+"""An SSH session by paramiko, for computers that have no ``ssh``: the same known hosts, keys, statuses and remote shell."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, BinaryIO
+
+from stratuslab.errors import SSHError
+from stratuslab.ssh.known_hosts import KnownHosts
+from stratuslab.ssh.target import Target, remote_command
+
+if TYPE_CHECKING:
+    from paramiko import Channel
+
+_CHUNK = 1 << 16
+_RESIZED = b"r"
+_OVER = b"o"
+
+
+def session(
+    target: Target,
+    command: Sequence[str],
+    stdin: BinaryIO | None,
+    stdout: BinaryIO,
+    stderr: BinaryIO,
+    *,
+    terminal: str = "xterm",
+    ask: Callable[[str], str] | None = None,
+) -> int:
+    """Run the command on the target, or the user's shell without one, until it ends; its status.
+
+    The streams are carried byte by byte, and a slow one slows the other side down; the end of ``stdin`` (or None) is told to
+    the command. The shell has a terminal of the kind ``terminal`` where ``stdin`` is one. ``ask`` asks the user for the
+    passphrase of a key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
+    """
+    from paramiko import SSHException
+
+    from stratuslab.ssh.paramiko_login import log_in
+
+    line = remote_command(command)
+    with ExitStack() as stack:
+        transport = log_in(target, KnownHosts(target.known_hosts), ask)
+        stack.callback(transport.close)
+        try:
+            channel = transport.open_session(timeout=target.connect_timeout)
+            streams = stack.enter_context(_streams(channel, stdin, stderr))
+            if line:
+                channel.exec_command(line)
+            elif streams.terminal is None:
+                channel.invoke_shell()
+            else:
+                size = os.get_terminal_size(streams.terminal)
+                channel.get_pty(terminal, size.columns, size.lines)
+                stack.enter_context(_told_of_resizes(streams.wake))
+                channel.invoke_shell()
+                stack.enter_context(_raw(streams.terminal))
+            status = streams.carry(stdout)
+        except (SSHException, EOFError) as error:
+            raise SSHError(f"the SSH session with {target.host} failed: {error}") from error
+        if status < 0:
+            # There is no status when a signal ended the command, and when the machine went away. Its end may follow the
+            # channel's at a distance.
+            transport.join(0.5)
+            if not transport.is_active():
+                raise SSHError(f"the connection to {target.host} was closed by the remote host")
+    return status if status >= 0 else 255
+
+
+class _Streams:
+    """Three streams and a channel: two threads feed the channel and drain its errors, the caller's carries the output."""
+
+    def __init__(self, channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO, pipe: tuple[int, int]) -> None:
+        self._channel = channel
+        self._stdin = stdin
+        self._stderr = stderr
+        self._woken, self.wake = pipe
+        self._descriptor = _descriptor(stdin)
+        self.terminal = self._descriptor if self._descriptor is not None and os.isatty(self._descriptor) else None
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._drain_errors)]
+
+    def carry(self, stdout: BinaryIO) -> int:
+        """Until the other side has ended; its status, -1 where it told none."""
+        for thread in self._threads:
+            thread.start()
+        while data := self._channel.recv(_CHUNK):
+            stdout.write(data)
+            stdout.flush()
+        self._threads[1].join()
+        return self._channel.recv_exit_status()
+
+    def end(self) -> None:
+        # A closed channel ends what waits for it, the wake-up what waits for input.
+        self._channel.close()
+        os.write(self.wake, _OVER)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(2)
+
+    def _feed(self) -> None:
+        # OSError: the channel was closed, nobody wants to read on.
+        with suppress(OSError, EOFError):
+            for data in self._input():
+                self._channel.sendall(data)
+            self._channel.shutdown_write()
+
+    def _input(self) -> Iterator[bytes]:
+        if self._descriptor is None:
+            while self._stdin is not None and (data := self._stdin.read(_CHUNK)):
+                yield data
+            return
+        # Not the stream's read(): a thread that waits in it can be woken by nothing, and holds a lock at exit.
+        while True:
+            ready, _, _ = select.select([self._descriptor, self._woken], [], [])
+            if self._woken in ready:
+                if _OVER in os.read(self._woken, 64):
+                    return
+                self._resize()
+            elif data := os.read(self._descriptor, _CHUNK):
+                yield data
+            else:
+                return
+
+    def _resize(self) -> None:
+        if self.terminal is not None:
+            size = os.get_terminal_size(self.terminal)
+            self._channel.resize_pty(size.columns, size.lines)
+
+    def _drain_errors(self) -> None:
+        writable = True
+        while data := self._channel.recv_stderr(_CHUNK):
+            # The two outputs share a window: one that nobody drains stops the other.
+            if writable:
+                try:
+                    self._stderr.write(data)
+                    self._stderr.flush()
+                except (OSError, ValueError):
+                    writable = False
+
+
+@contextmanager
+def _streams(channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO) -> Iterator[_Streams]:
+    pipe = os.pipe()
+    # A signal handler writes to it, and must never wait.
+    os.set_blocking(pipe[1], False)
+    streams = _Streams(channel, stdin, stderr, pipe)
+    try:
+        yield streams
+    finally:
+        streams.end()
+        for descriptor in pipe:
+            os.close(descriptor)
+
+
+def _descriptor(stream: BinaryIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *signals: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets only the main thread handle signals.
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handled in before.items():
+            signal.signal(number, handled)
+
+
+@contextmanager
+def _told_of_resizes(wake: int) -> Iterator[None]:
+    """A window that changes its size wakes the feeding thread; the handler itself may have interrupted a lock's holder."""
+
+    def resized(number: int, frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(wake, _RESIZED)
+
+    with _handled(resized, signal.SIGWINCH):
+        yield
+
+
+@contextmanager
+def _raw(terminal: int) -> Iterator[None]:
+    """Every key goes to the other side; the terminal is as it was afterwards, also when this process is told to end."""
+    import termios
+    import tty
+
+    def terminated(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = termios.tcgetattr(terminal)
+    with _handled(terminated, signal.SIGTERM, signal.SIGHUP):
+        try:
+            tty.setraw(terminal)
+            yield
+        finally:
+            with suppress(termios.error):
+                termios.tcsetattr(terminal, termios.TCSADRAIN, before)
