@@ -47,8 +47,11 @@ class LaunchEnds:
 
 @dataclass(frozen=True)
 class InstanceRow:
-    """One instance in the table. ``memory_kib`` and ``cpu_percent`` are live figures, ``places`` the names or addresses at
-    which it is found, ``note`` why it failed or waits (empty where there is nothing to say)."""
+    """One instance in the table.
+
+    ``memory_kib`` and ``cpu_percent`` are live figures, ``places`` the names or addresses at which it is found, ``note`` why
+    it failed or waits (empty where there is nothing to say), ``cloud`` the name of its cloud where several are asked.
+    """
 
     id: int
     state: str
@@ -58,6 +61,7 @@ class InstanceRow:
     places: Sequence[str]
     name: str
     note: str = ""
+    cloud: str = ""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ class Settings:
         """The user's own instance types: the configuration's section of that name."""
         return self._sections.instance_types
 
+    @property
+    def cloud_sections(self) -> list[str]:
+        """The configuration's sections that describe a cloud each; ``[default]`` where it has no other."""
+        return self._sections.clouds or [_MAIN_SECTION]
+
     def find(self, key: str) -> Setting | None:
         """The setting of that key; None where it is set nowhere and has no default. Empty text counts as not set."""
         option = self._options.get(key)
@@ -186,6 +191,13 @@ class Sections:
             return {}
         return {name: self._value(_TYPES_SECTION, name) for name in self._parser.options(_TYPES_SECTION)}
 
+    @property
+    def clouds(self) -> list[str]:
+        """The names of the sections beside ``[default]`` and ``[instance_types]``."""
+        if self._parser is None:
+            return []
+        return [name for name in self._parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)]
+
     def find(self, key: str) -> Setting | None:
         """The key's value in the selected section, else in ``[default]``."""
         if self._parser is None:
@@ -223,7 +235,7 @@ def load(context: Context, options: Mapping[str, str | None]) -> Settings:
     preset = Sections(path, parser).find("selected_section")
     section = section or (preset.value if preset else "")
     if section and not parser.has_section(section):
-        others = ", ".join(name for name in parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)) or "none"
+        others = ", ".join(Sections(path, parser).clouds) or "none"
         raise ConfigurationError(f"{path}: there is no section [{section}]", f"there are: {others}")
     return Settings(context, options, Sections(path, parser, section))
 

@@ -19,8 +19,10 @@ from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, S
 from stratuslab.opennebula.numbers import ErrorCode
 
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
-LARGEST_DOCUMENT = 1 << 25  # characters of one document, or of a message
-_ELEMENT_COST = 64  # what an element counts towards LARGEST_DOCUMENT, so that a million empty ones are noticed
+LARGEST_DOCUMENT = 1 << 25  # characters of one document, or of all that is around the documents
+LARGEST_TAG = 1 << 20  # bytes of one tag or comment: expat holds it whole, and reads it from its start with each chunk
+_ELEMENT_COST = 256  # what an element counts towards LARGEST_DOCUMENT, so that a million empty ones are noticed
+_ENCODINGS = ("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252")
 
 # OpenNebula passes on what guests and drivers wrote, control characters included, and XML 1.0 knows none of them.
 _WITHOUT_CONTROLS = bytes(ord("?") if byte < 32 and byte not in b"\t\n\r" else byte for byte in range(256))
@@ -51,12 +53,10 @@ def value(chunks: Iterable[bytes]) -> str:
 
     Raises Refused (or the kind of error that its number stands for), Fault or NotAnAnswer.
     """
-    text: list[str] = []
-    answer = _Answer(text.append)
+    answer = _Answer()
     for chunk in chunks:
         answer.feed(chunk)
-    answer.close()
-    return "".join(text)
+    return answer.close().strip()
 
 
 def documents(chunks: Iterable[bytes], tag: str) -> Iterator[Element]:
@@ -86,10 +86,38 @@ def refusal(message: str, code: int) -> StratusLabError:
     return Refused(text, code)
 
 
-class _Answer:
-    """The outer parser: methodResponse with an array or a fault; ``sink`` gets the text of a successful second element."""
+class _Parser:
+    """An expat parser that refuses document types, and tags that are too long to be held."""
 
-    def __init__(self, sink: Callable[[str], None]) -> None:
+    def __init__(
+        self, start: Callable[[str, dict[str, str]], None], end: Callable[[str], None], data: Callable[[str], None]
+    ) -> None:
+        self._fed = 0
+        # The text is UTF-8 by the time it gets here, whatever its declaration says.
+        self._expat = expat.ParserCreate("utf-8")
+        self._expat.buffer_text = True
+        self._expat.buffer_size = 1 << 16
+        self._expat.StartElementHandler = start
+        self._expat.EndElementHandler = end
+        self._expat.CharacterDataHandler = data
+        self._expat.StartDoctypeDeclHandler = _refuse_document_type
+
+    def parse(self, text: str, final: bool = False) -> None:
+        """Read on; raises expat.ExpatError."""
+        data = text.encode()
+        self._fed += len(data)
+        self._expat.Parse(data, final)
+        if self._fed - self._expat.CurrentByteIndex > LARGEST_TAG:
+            raise NotAnAnswer(f"a tag in the answer is larger than {LARGEST_TAG >> 20} MiB")
+
+
+class _Answer:
+    """The outer parser: methodResponse with an array or a fault.
+
+    ``sink`` gets the text of a successful second element as it comes; without a sink it is held like the others.
+    """
+
+    def __init__(self, sink: Callable[[str], None] | None = None) -> None:
         self._sink = sink
         self._size = 0
         self._head = b""
@@ -101,7 +129,7 @@ class _Answer:
         self._text: list[str] = []
         self._held = 0
         self._sinking = False
-        self._parser = _parser(self._start, self._end, self._data)
+        self._parser = _Parser(self._start, self._end, self._data)
 
     def feed(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -118,24 +146,28 @@ class _Answer:
 
     def _begin(self) -> bytes:
         declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["']""", self._head)
+        name = declared[1].decode("ascii") if declared else "utf-8"
         try:
-            codec = codecs.lookup(declared[1].decode("ascii")) if declared else codecs.lookup("utf-8")
-            self._decoder = codec.incrementaldecoder(errors="replace")
-        except (LookupError, TypeError):
-            raise NotAnAnswer("the answer is in an encoding that does not exist") from None
+            codec = codecs.lookup(name)
+        except LookupError:
+            codec = None
+        # Python has codecs that unpack, execute or only encode; servers write one of these few.
+        if codec is None or codec.name not in _ENCODINGS or codec.incrementaldecoder is None:
+            raise NotAnAnswer(f"the answer is in the encoding {name[:40]}, which is not understood")
+        self._decoder = codec.incrementaldecoder(errors="replace")
         return self._head.lstrip()
 
     def _parse(self, text: str, final: bool = False) -> None:
         try:
-            self._parser.Parse(text, final)
+            self._parser.parse(text, final)
         except expat.ExpatError as error:
             if not self._path and not self._array and not self._fault:
                 raise NotAnAnswer("the answer is no XML") from None
             state = "broke off" if final else "is damaged"
             raise NotAnAnswer(f"the answer {state} ({expat.ErrorString(error.code)})") from None
 
-    def close(self) -> None:
-        """The answer is at its end: raise what it says if it says anything but success."""
+    def close(self) -> str:
+        """The answer is at its end: its second element, or raises what it says if it says anything but success."""
         if self._decoder is None:
             if not self._head.strip():
                 raise NotAnAnswer("the answer is empty")
@@ -144,7 +176,8 @@ class _Answer:
             self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
         self._parse("", final=True)
         if self._fault:
-            raise Fault(self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", "")))
+            text, code = self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", ""))
+            raise Fault(f"the server does not understand the call: {text or 'it gave no reason'} (fault {code})", code)
         if not self._array:
             raise NotAnAnswer("the answer holds no result")
         if not self._succeeded():
@@ -152,6 +185,7 @@ class _Answer:
             raise refusal(message, _integer(code))
         if len(self._array) < 2:
             raise NotAnAnswer("the answer holds no result")
+        return self._array[1]
 
     def _succeeded(self) -> bool:
         return self._array[0].strip().lower() in ("1", "true")
@@ -165,20 +199,23 @@ class _Answer:
             raise NotAnAnswer("the answer is nested too deeply")
         self._path.append(name)
         self._text.clear()
-        self._held = 0
+        self._hold(_ELEMENT_COST)
 
     def _data(self, text: str) -> None:
-        if self._sinking:
-            self._sink(text)
-        elif self._at_document() and not text.isspace():
+        if self._sink is not None and not self._sinking and self._at_document() and not text.isspace():
             # Blanks before the document would stand before its XML declaration, where none may be.
             self._sinking = True
-            self._sink(text.lstrip())
+            text = text.lstrip()
+        if self._sink is not None and self._sinking:
+            self._sink(text)
         else:
-            self._held += len(text)
-            if self._held > LARGEST_DOCUMENT:
-                raise NotAnAnswer(f"a message in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
+            self._hold(len(text))
             self._text.append(text)
+
+    def _hold(self, cost: int) -> None:
+        self._held += cost
+        if self._held > LARGEST_DOCUMENT:
+            raise NotAnAnswer(f"a message in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
 
     def _at_document(self) -> bool:
         return len(self._array) == 1 and self._path[-1] != "data" and self._succeeded()
@@ -204,7 +241,7 @@ class _Documents:
         self._builder: TreeBuilder | None = None
         self._builder_depth = 0
         self._ready: list[Element] = []
-        self._parser = _parser(self._start, self._end, self._data)
+        self._parser = _Parser(self._start, self._end, self._data)
 
     def feed(self, text: str) -> None:
         self._parse(text)
@@ -218,7 +255,7 @@ class _Documents:
 
     def _parse(self, text: str, final: bool = False) -> None:
         try:
-            self._parser.Parse(text, final)
+            self._parser.parse(text, final)
         except expat.ExpatError as error:
             raise NotAnAnswer(f"the document in the answer is damaged ({expat.ErrorString(error.code)})") from None
 
@@ -230,7 +267,7 @@ class _Documents:
             if name != self._tag or self._depth > 2:
                 return
             self._builder, self._builder_depth, self._cost = TreeBuilder(), self._depth, 0
-        self._count(_ELEMENT_COST)
+        self._count(_ELEMENT_COST + sum(map(len, attributes.values())) if attributes else _ELEMENT_COST)
         self._builder.start(name, attributes)
 
     def _data(self, text: str) -> None:
@@ -250,19 +287,6 @@ class _Documents:
         self._cost += cost
         if self._cost > LARGEST_DOCUMENT:
             raise NotAnAnswer(f"a {self._tag} document in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
-
-
-def _parser(
-    start: Callable[[str, dict[str, str]], None], end: Callable[[str], None], data: Callable[[str], None]
-) -> expat.XMLParserType:
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.buffer_size = 1 << 16
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = data
-    parser.StartDoctypeDeclHandler = _refuse_document_type
-    return parser
 
 
 def _refuse_document_type(*declaration: object) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
@@ -61,6 +61,14 @@ class Session:
         from stratuslab.gateway import open_cloud
 
         return open_cloud(self.settings, self.context, self.talk)
+
+    def cloud_of(self, section: str) -> Cloud:
+        """The cloud that a section of the configuration describes. Nobody is asked for a password meanwhile."""
+        from stratuslab.gateway import open_cloud
+        from stratuslab.settings import load
+
+        given = {**vars(self.options), "user_config_section": section}
+        return open_cloud(load(self.context, given), replace(self.context, stdin=None), self.talk)
 
     @cached_property
     def marketplace(self) -> Marketplace:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stratuslab.cloud.catalogue import Kind
 from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
-from stratuslab.errors import NotFound
+from stratuslab.errors import NotFound, Unreachable
 from stratuslab.marketplace.identifier import is_identifier
 
 if TYPE_CHECKING:
@@ -56,13 +56,25 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
     if session.options.no_check_image_url:
         session.talk.note("the image is not looked up in the Marketplace")
         return BootImage(_disk_of_identifier(session, identifier, "raw"))
-    metadata = session.marketplace.find(identifier)
+    metadata = _metadata(session, identifier)
     session.talk.detail(f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}")
     for doubt in _doubts(metadata, datetime.fromtimestamp(session.context.clock(), timezone.utc)):
         session.talk.note(f"image {identifier}: {doubt}")
     found = _disk_of_identifier(session, identifier, metadata.format)
     # Of an image in a datastore the cloud itself knows the bus.
     return BootImage(found, metadata.disks_bus if found.image_id is None else "", metadata.inbound_ports)
+
+
+def _metadata(session: Session, identifier: str) -> Metadata:
+    try:
+        return session.marketplace.find(identifier)
+    except Unreachable as error:
+        if session.settings.marketplace_endpoint.origin == "default":
+            error.hint = (
+                "StratusLab's own Marketplace may be gone: name another with --marketplace-endpoint, or the image as one:NAME "
+                "or a URL, or do not look it up with --no-check-image-url"
+            )
+        raise
 
 
 def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:

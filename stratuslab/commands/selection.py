@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 from stratuslab.cloud.client import Cloud
 from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.opennebula.numbers import Owner
 
 LARGEST_ID = 2**31 - 1
 """Ids are signed 32 bits on the wire."""
 
 
-def select(cloud: Cloud, words: Sequence[str]) -> tuple[list[int], list[StratusLabError]]:
+def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[list[int], list[StratusLabError]]:
     """The ids that the words name, in their order, each once; and an error for each word that names none.
 
-    Names are looked up among the user's instances that are not done, by one listing at most. The errors are NotFound for a
-    name or number that no instance has, UsageError for a name that several have.
+    Names are looked up among the owner's instances (see Owner) that are not done, by one listing at most. The errors are
+    NotFound for a name or number that no instance has, UsageError for a name that several have.
     """
     named: dict[str, list[int]] = {word: [] for word in words if not _is_id(word)}
     if named:
-        for instance in cloud.instances():
+        for instance in cloud.instances(owner):
             if instance.name in named:
                 named[instance.name].append(instance.id)
     ids: list[int] = []

@@ -97,7 +97,7 @@ def read_call(body: bytes) -> tuple[str, Parameters]:
         raise
     except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the unmarshaller raises depends on what is wrong.
-        raise _malformed(str(error)) from None
+        raise _malformed(str(error) or "It is no method call.") from None
     method = unmarshaller.getmethodname()
     if not method:
         raise _malformed("It names no method.")
@@ -112,9 +112,10 @@ def _malformed(text: str) -> RpcFault:
     return RpcFault(FaultCode.PARSE, f"Call XML not a proper XML-RPC call.  {text}")
 
 
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<methodResponse>\n'
-_ARRAY = "<params>\n<param><value><array><data>\n"
-_ARRAY_END = "</data></array></value></param>\n</params>\n</methodResponse>\n"
+# Lines end as the daemon ends them.
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\r\n<methodResponse>\r\n'
+_ARRAY = "<params>\r\n<param><value><array><data>\r\n"
+_ARRAY_END = "</data></array></value></param>\r\n</params>\r\n</methodResponse>\r\n"
 
 
 def number(value: int) -> Iterator[bytes]:
@@ -127,7 +128,7 @@ def document(pieces: Iterable[str]) -> Iterator[bytes]:
     yield f"{_HEAD}{_ARRAY}{_flag(True)}<value><string>".encode()
     for piece in pieces:
         yield escape(piece).encode("utf-8", "replace")
-    yield f"</string></value>\n{_integer(0)}{_ARRAY_END}".encode()
+    yield f"</string></value>\r\n{_integer(0)}{_ARRAY_END}".encode()
 
 
 def failure(refusal: Refusal, method: str, flavour: Flavour) -> Iterator[bytes]:
@@ -137,7 +138,7 @@ def failure(refusal: Refusal, method: str, flavour: Flavour) -> Iterator[bytes]:
         lambda: _text(f"[{flavour.tag(method)}] {refusal.text}"),
         lambda: _integer(refusal.code),
         lambda: _integer(refusal.object_id),
-        lambda: "<value><i8>-1</i8></value>\n",
+        lambda: "<value><i8>-1</i8></value>\r\n",
     ]
     yield f"{_HEAD}{_ARRAY}{''.join(make() for make in elements[: flavour.failure_length])}{_ARRAY_END}".encode(
         "utf-8", "replace"
@@ -146,19 +147,19 @@ def failure(refusal: Refusal, method: str, flavour: Flavour) -> Iterator[bytes]:
 
 def fault(error: RpcFault) -> Iterator[bytes]:
     yield (
-        f"{_HEAD}<fault>\n<value><struct>\n<member><name>faultCode</name>\n<value><i4>{error.code:d}</i4></value></member>\n"
-        f"<member><name>faultString</name>\n<value><string>{escape(error.text)}</string></value></member>\n"
-        "</struct></value>\n</fault>\n</methodResponse>\n"
+        f"{_HEAD}<fault>\r\n<value><struct>\r\n<member><name>faultCode</name>\r\n<value><i4>{error.code:d}</i4></value></member>\r\n"
+        f"<member><name>faultString</name>\r\n<value><string>{escape(error.text)}</string></value></member>\r\n"
+        "</struct></value>\r\n</fault>\r\n</methodResponse>\r\n"
     ).encode("utf-8", "replace")
 
 
 def _flag(value: bool) -> str:
-    return f"<value><boolean>{value:d}</boolean></value>\n"
+    return f"<value><boolean>{value:d}</boolean></value>\r\n"
 
 
 def _integer(value: int) -> str:
-    return f"<value><i4>{value:d}</i4></value>\n"
+    return f"<value><i4>{value:d}</i4></value>\r\n"
 
 
 def _text(value: str) -> str:
-    return f"<value><string>{escape(value)}</string></value>\n"
+    return f"<value><string>{escape(value)}</string></value>\r\n"

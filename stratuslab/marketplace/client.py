@@ -260,8 +260,9 @@ class Marketplace:
 
     def _body(self, response: requests.Response, deadline: float) -> bytes:
         too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced[:20]) > MAXIMUM_SIZE:
+        length = response.headers.get("Content-Length", "")[:20]
+        announced = int(length) if length.isdecimal() else None
+        if announced is not None and announced > MAXIMUM_SIZE:
             raise too_large
         body = bytearray()
         for chunk in response.iter_content(1 << 14):
@@ -270,6 +271,9 @@ class Marketplace:
                 raise too_large
             if time.monotonic() > deadline:
                 raise self._late(self._timeout)
+        if announced is not None and len(body) < announced:
+            # urllib3 notices this itself since its version 2.
+            raise self._unreachable("its answer breaks off in the middle", "try again")
         self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
         if is_web_page(bytes(body)):
             raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stratuslab.answers import Answer, InstanceRow, InstanceTable, Launched, LaunchBegins, LaunchEnds, Line, TypeList
+from stratuslab.answers import Answer, InstanceRow, InstanceTable, LaunchBegins, Launched, LaunchEnds, Line, TypeList
 from stratuslab.output.safety import one_line, width, word
 
 # Title and least width of each column of the guide's table; the last column is as long as it is.
 _COLUMNS = (("id", 4), ("state", 10), ("vcpu", 5), ("memory", 10), ("cpu%", 5), ("host/ip", 24), ("name", 4))
+_CLOUD = ("cloud", 6)  # the first column, where several clouds are asked
 
 
 def lines(answer: Answer, *, quiet: bool = False, notes: bool = False) -> Iterator[str]:
@@ -46,9 +47,10 @@ def _type_line(mark: str, name: str, cpu: str, ram: str, swap: str) -> str:
 
 
 def _table(rows: Sequence[InstanceRow], notes: bool) -> Iterator[str]:
-    cells = [_cells(row) for row in rows]
-    widths = [_width(least, [row[column] for row in cells]) for column, (_, least) in enumerate(_COLUMNS)]
-    yield _joined([title for title, _ in _COLUMNS], widths)
+    columns = [_CLOUD, *_COLUMNS] if any(row.cloud for row in rows) else _COLUMNS
+    cells = [_cells(row)[-len(columns) :] for row in rows]
+    widths = [_width(least, [row[column] for row in cells]) for column, (_, least) in enumerate(columns)]
+    yield _joined([title for title, _ in columns], widths)
     for row, values in zip(rows, cells, strict=True):
         yield _joined(values, widths)
         if notes and row.note:
@@ -57,6 +59,7 @@ def _table(rows: Sequence[InstanceRow], notes: bool) -> Iterator[str]:
 
 def _cells(row: InstanceRow) -> list[str]:
     return [
+        word(row.cloud),
         str(row.id),
         row.state,
         "-" if row.vcpu is None else str(row.vcpu),

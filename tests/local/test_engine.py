@@ -584,7 +584,9 @@ class TestAdministration:
 
         def busy(instance: int) -> None:
             kill(instance)
+            stage.actors.kill = kill  # type: ignore[method-assign]
             started(call)
+            stage.actors.kill = busy  # type: ignore[method-assign]
 
         stage.actors.kill = busy  # type: ignore[method-assign]
         with pytest.raises(StratusLabError, match="cannot be emptied"):

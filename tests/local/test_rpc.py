@@ -103,7 +103,7 @@ INTEGER = "Parameter that is supposed to be integer is not"
         (request("<string>s</string>", "<string>CPU=1</string>", "<int>1</int>", method="one.vm.allocate"), -501, "boolean"),
         (b"rubbish", -503, "Call XML not a proper XML-RPC call.  Call is not valid XML.  syntax error"),
         (b"", -503, "no element found"),
-        (request("<string>s</string>")[:-9], -503, "no element found"),
+        (request("<string>s</string>")[:-9], -503, "Call is not valid XML"),
         (request("<string>a\x01b</string>"), -503, "not well-formed"),
         (request("<string>s</string>", "<int>x</int>"), -503, "proper XML-RPC call"),
         (request("<string>s</string>", f"<int>{'9' * 5000}</int>"), -503, "proper XML-RPC call"),

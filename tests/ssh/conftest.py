@@ -8,6 +8,7 @@ import pty
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -120,11 +121,10 @@ def _interface(server: Server):
                 self.terminal, slave = pty.openpty()
                 _resize(self.terminal, *self.size)
                 process = subprocess.Popen(
-                    argv,
+                    [sys.executable, "-c", _WITH_TERMINAL, *argv],
                     stdin=slave,
                     stdout=slave,
                     stderr=slave,
-                    preexec_fn=_take_terminal,
                     start_new_session=True,
                     env={"PATH": os.environ["PATH"], "PS1": "# ", "USER": "root", **self.environment},
                 )
@@ -142,8 +142,8 @@ def _resize(terminal: int, height: int, width: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
 
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# Not by preexec_fn, which is not safe in a process with threads.
+_WITH_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 def _interact(channel, process: subprocess.Popen, terminal: int) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stratuslab
 from stratuslab.errors import StratusLabError
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
+ROOT = Path(stratuslab.__file__).parent.parent
 URL = "https://cloud.example.com:2634/xmlrpc"
 
 
@@ -83,21 +86,21 @@ def test_what_others_wrote_is_kept(file: KnownHosts) -> None:
     assert file.path.read_text() == f"{foreign}\n"
 
 
-def _write(file: KnownHosts, name: int, barrier) -> None:
-    barrier.wait(20)
-    for round_ in range(25):
-        file.add(f"{name}.{round_}", "ssh-rsa", "AAAA")
-        file.forget(f"{name}.{round_ - 1}")
+AT_ONCE = """
+import sys
+from pathlib import Path
+from stratuslab.ssh.known_hosts import KnownHosts
+file, name = KnownHosts(Path(sys.argv[1])), sys.argv[2]
+for round in range(25):
+    file.add(f"{name}.{round}", "ssh-rsa", "AAAA")
+    file.forget(f"{name}.{round - 1}")
+"""
 
 
 def test_processes_at_once_lose_nothing(file: KnownHosts) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(4)
-    processes = [context.Process(target=_write, args=(file, name, barrier)) for name in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
+    argv = [sys.executable, "-c", AT_ONCE, str(file.path)]
+    processes = [subprocess.Popen([*argv, str(name)], cwd=ROOT) for name in range(4)]
+    assert [process.wait(30) for process in processes] == [0, 0, 0, 0]
     assert sorted(file.path.read_text().split("\n")) == ["", *(f"{name}.24 ssh-rsa AAAA" for name in range(4))]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
+import stratuslab
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.ssh.keys import make_key_pair, private_half, public_key_file, read_public_keys
+
+ROOT = Path(stratuslab.__file__).parent.parent
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDnMkyMWbC/1/2dKSPL3fx2hHcOxnzQj7cW+q8Npx0Kx ann@example.com"
 ECDSA = (
@@ -148,23 +151,31 @@ def test_half_a_pair_is_mended(tmp_path: Path) -> None:
         make_key_pair(tmp_path)
 
 
-def _make(directory: Path, barrier, answers) -> None:
-    barrier.wait(20)
-    public = make_key_pair(directory)
-    answers.put((public.read_text(), private_half(public).read_text()))
+AT_ONCE = """
+import sys
+from pathlib import Path
+from stratuslab.ssh.keys import make_key_pair, private_half
+print("ready", flush=True)
+sys.stdin.readline()
+public = make_key_pair(Path(sys.argv[1]))
+print(public.read_text() + private_half(public).read_text())
+"""
 
 
 def test_processes_at_once_have_one_pair(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier, answers = context.Barrier(5), context.Queue()
-    processes = [context.Process(target=_make, args=(tmp_path / "new", barrier, answers)) for _ in range(5)]
+    argv = [sys.executable, "-c", AT_ONCE, str(tmp_path / "new")]
+    processes = [subprocess.Popen(argv, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) for _ in range(4)]
     for process in processes:
-        process.start()
-    pairs = {answers.get(timeout=20) for _ in processes}
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join(20)
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    pairs = {process.communicate(timeout=20)[0] for process in processes}
     assert len(pairs) == 1
-    assert sorted(os.listdir(tmp_path / "new")) == [".id_ed25519.lock", "id_ed25519", "id_ed25519.pub"]  # noqa: PTH208
+    assert "PRIVATE KEY" in pairs.pop()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".id_ed25519.lock", "id_ed25519", "id_ed25519.pub"]
 
 
 def test_no_place_for_a_pair(tmp_path: Path) -> None:
