@@ -185,12 +185,12 @@ def byte_by_byte(data: bytes) -> Answer:
     return answer
 
 
-def stream(begin: bytes, pieces: Iterable[bytes], **headers: object) -> Answer:
+def stream(begin: bytes, pieces: Iterable[bytes]) -> Answer:
     """An answer that is made while it is sent, until the client has had enough."""
 
     def answer(talk: Conversation) -> None:
         talk.read_request()
-        talk.send(head(Content_Type="text/xml", **headers) + begin)
+        talk.send(head(Content_Type="text/xml") + begin)
         for piece in pieces:
             talk.send(piece)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit, urlunsplit
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import UsageError
 
@@ -18,14 +19,14 @@ LOCAL = "local"
 
 STRATUSLAB_PORT = 2634
 OPENNEBULA_PORT = 2633
-_LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Credentials:
     """Who calls: user name and password (or login token), or the files of a client certificate and its key.
 
-    ``origin`` says where they were found, for messages.
+    ``origin`` says where they were found, for messages. Raises UsageError for a user name or password that a call cannot carry.
     """
 
     username: str = ""
@@ -33,6 +34,11 @@ class Credentials:
     certificate: str = ""
     key: str = ""
     origin: str = ""
+
+    def __post_init__(self) -> None:
+        if re.search("[\x00-\x1f\x7f\ud800-\udfff]", self.username + self.password):
+            where = f" ({self.origin})" if self.origin else ""
+            raise UsageError(f"the user name or password{where} holds a control character or is no UTF-8 text")
 
     def __str__(self) -> str:
         who = f'user "{self.username}"' if self.username else f'certificate "{self.certificate}"'
@@ -64,23 +70,29 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
     ==============================  ==============================================================
     ``HOST``                        ``https://HOST:2634/pswd/xmlrpc`` (``cert`` without a user name)
     ``HOST:PORT``                   ``https://HOST:PORT/pswd/xmlrpc``
+    ``HOST/PATH``                   ``https://HOST/PATH``
     ``localhost``                   ``http://localhost:2633/RPC2``, OpenNebula itself
     ``https://HOST/a/xmlrpc``       ``https://HOST/a/pswd/xmlrpc``
     ``http://HOST:2633``            ``http://HOST:2633/RPC2``
     any other URL                   as it is, less trailing slashes
     ==============================  ==============================================================
     """
-    parts = urlsplit(_with_scheme(text.strip()))
+    try:
+        parts = _split(text)
+        host, path = _host(parts.hostname or ""), quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(parts.scheme)
+    except ValueError:
+        raise UsageError(f'the endpoint "{shown(text)}" is no host name and no http(s) URL') from None
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f'the endpoint "{shown(text)}" has no valid port') from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not re.match(r"[\w.:%-]+\Z", parts.hostname):
-        raise UsageError(f'the endpoint "{shown(text)}" is no host name and no http(s) URL')
+        port = 0
+    if port == 0:
+        raise UsageError(f'the endpoint "{shown(text)}" has no valid port')
     if parts.query or parts.fragment:
         raise UsageError(f'the endpoint "{shown(text)}" has a query or a fragment, which no endpoint has')
-    path = _with_authentication(parts.path.rstrip("/") or _usual_path(parts.scheme), credentials)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = _with_authentication(path or _usual_path(parts.scheme), credentials)
     location = host if port is None else f"{host}:{port}"
     elements = path.split("/")
     return Endpoint(
@@ -92,7 +104,10 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
 
 def credentials_within(text: str) -> tuple[str, str] | None:
     """User name and password of a URL that holds them (``https://user:password@host/``); None where it does not."""
-    parts = urlsplit(text.strip())
+    try:
+        parts = _split(text)
+    except ValueError:
+        return None
     if not parts.username:
         return None
     return unquote(parts.username), unquote(parts.password or "")
@@ -100,16 +115,32 @@ def credentials_within(text: str) -> tuple[str, str] | None:
 
 def shown(text: str) -> str:
     """The endpoint's text without the user and password that a URL may hold."""
-    return re.sub(r"//[^/@]*@", "//", text.strip())
+    return re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", r"\1", text.strip(), flags=re.DOTALL)
 
 
-def _with_scheme(text: str) -> str:
+def _split(text: str) -> SplitResult:
+    """The parts of the URL that the text is or stands for; raises ValueError for text that cannot be one."""
+    text = text.strip()
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        return text
-    host, _, port = text.partition(":")
-    if host in _LOOPBACK:
-        return f"http://{host}:{port or OPENNEBULA_PORT}/RPC2"
-    return f"https://{text}/xmlrpc" if port or "/" in text else f"https://{text}:{STRATUSLAB_PORT}/xmlrpc"
+        return urlsplit(text)
+    if text.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", text):
+        text = f"[{text}]"
+    parts = urlsplit(f"//{text}")
+    loopback = parts.hostname in _LOOPBACK
+    location = parts.netloc
+    if not re.search(r":[^:@\]]+\Z", location) and (loopback or not parts.path.strip("/")):
+        location = f"{location.rstrip(':')}:{OPENNEBULA_PORT if loopback else STRATUSLAB_PORT}"
+    return parts._replace(scheme="http" if loopback else "https", netloc=location)
+
+
+def _host(name: str) -> str:
+    """The host as a URL has it; raises ValueError for what is none."""
+    if ":" in name:
+        IPv6Address(name)
+        return f"[{name}]"
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(name)
+    return name.encode("idna").decode("ascii")
 
 
 def _usual_path(scheme: str) -> str:

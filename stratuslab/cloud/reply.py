@@ -10,6 +10,7 @@ Everything that arrives is untrusted: a document type (entities, external files)
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -147,15 +148,13 @@ class _Answer:
     def _begin(self) -> bytes:
         declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["']""", self._head)
         name = declared[1].decode("ascii") if declared else "utf-8"
-        try:
+        # Python's other codecs unpack, or turn bytes into bytes; none of them is a server's.
+        with contextlib.suppress(LookupError):
             codec = codecs.lookup(name)
-        except LookupError:
-            codec = None
-        # Python has codecs that unpack, execute or only encode; servers write one of these few.
-        if codec is None or codec.name not in _ENCODINGS or codec.incrementaldecoder is None:
-            raise NotAnAnswer(f"the answer is in the encoding {name[:40]}, which is not understood")
-        self._decoder = codec.incrementaldecoder(errors="replace")
-        return self._head.lstrip()
+            if codec.name in _ENCODINGS:
+                self._decoder = codec.incrementaldecoder(errors="replace")
+                return self._head.lstrip()
+        raise NotAnAnswer(f"the answer is in the encoding {name[:40]}, which is not understood")
 
     def _parse(self, text: str, final: bool = False) -> None:
         try:
@@ -176,8 +175,8 @@ class _Answer:
             self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
         self._parse("", final=True)
         if self._fault:
-            text, code = self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", ""))
-            raise Fault(f"the server does not understand the call: {text or 'it gave no reason'} (fault {code})", code)
+            text, number = self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", ""))
+            raise Fault(f"the server does not understand the call: {text or 'it gave no reason'} (fault {number})", number)
         if not self._array:
             raise NotAnAnswer("the answer holds no result")
         if not self._succeeded():
@@ -267,7 +266,7 @@ class _Documents:
             if name != self._tag or self._depth > 2:
                 return
             self._builder, self._builder_depth, self._cost = TreeBuilder(), self._depth, 0
-        self._count(_ELEMENT_COST + sum(map(len, attributes.values())) if attributes else _ELEMENT_COST)
+        self._count(_ELEMENT_COST + (sum(map(len, attributes.values())) if attributes else 0))
         self._builder.start(name, attributes)
 
     def _data(self, text: str) -> None:

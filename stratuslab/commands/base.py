@@ -96,7 +96,6 @@ class Command:
             usage=self.usage,
             description=self.summary,
             epilog=self.epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.add_arguments(parser)
         _add_common(parser, self.prog)
@@ -140,9 +139,7 @@ def main(command: Command, argv: Sequence[str] | None = None, context: Context |
         talk.error("interrupted")
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        if context.owns_process:
-            # What is still in the buffer would raise once more when Python ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output(context)
         return ExitStatus.BROKEN_PIPE
     except Exception as error:
         talk.error(f"this should not have happened: {type(error).__name__}: {error}")
@@ -200,4 +197,11 @@ def _flush(context: Context) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        _give_up_output(context)
         raise StratusLabError(f"the answer cannot be written: {error.strerror}") from None
+
+
+def _give_up_output(context: Context) -> None:
+    """What is still in the buffer would raise once more when Python ends."""
+    if context.owns_process:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

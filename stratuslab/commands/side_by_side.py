@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Generic, TypeVar
 
 from stratuslab.errors import ExitStatus, PartialFailure, StratusLabError
@@ -45,33 +49,47 @@ def in_order(
         return
     from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-    interrupted = False
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting: list[Future[Outcome[_Item, _Value]]] = [pool.submit(outcome, item) for item in items]
-        for future in waiting:
-            while True:
+        waiting: list[Future[Outcome[_Item, _Value]]] = []
+
+        def begin_nothing_new() -> None:
+            for future in waiting:
+                future.cancel()
+
+        with _ctrl_c_calls(begin_nothing_new):
+            waiting.extend(pool.submit(outcome, item) for item in items)
+            for future in waiting:
                 try:
                     done = future.result()
                 except CancelledError:
-                    break
-                except KeyboardInterrupt:
-                    interrupted = True
-                    _cancel(waiting)
                     continue
                 if done.error and stop_at_failure:
-                    _cancel(waiting)
+                    begin_nothing_new()
                 yield done
-                break
-    if interrupted:
+
+
+@contextmanager
+def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs Ctrl-C calls ``stop``, and only at its end it is raised; a second one is raised at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
         raise KeyboardInterrupt
-
-
-def _cancel(futures: Sequence[object]) -> None:
-    from concurrent.futures import Future
-
-    for future in futures:
-        assert isinstance(future, Future)
-        future.cancel()
 
 
 def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) -> None:

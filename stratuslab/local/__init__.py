@@ -59,7 +59,8 @@ def _home_of_user() -> str:
 def _refuse(directory: Path, error: OSError) -> None:
     import errno
 
-    reason = (error.strerror or str(error)).lower()
+    in_the_way = isinstance(error, FileExistsError)
+    reason = "there is a file in its place" if in_the_way else (error.strerror or str(error)).lower()
     message = f"the embedded cloud's directory {directory} cannot be made: {reason}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise StratusLabError(message, "free some space, or set STRATUSLAB_LOCAL_DIR to a directory elsewhere") from error

@@ -63,8 +63,8 @@ def administrator_password(directory: Path) -> str:
 def _make(path: Path) -> None:
     import secrets
 
-    temporary = path.with_name(f"{AUTH_FILE}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = path.with_name(f"{AUTH_FILE}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n")
     try:

@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
@@ -52,66 +52,67 @@ _WEAK = {
 """What a client is not offered, though a version of paramiko may have it."""
 
 
-@dataclass
-class _Session:
-    """A channel from its opening on; ``command`` is None for a login shell."""
-
-    channel: paramiko.Channel
-    terminal: Terminal | None = None
-    command: bytes | None = None
-    requested: bool = False
-    started: bool = False
-
-
 class _Wire:
-    """A channel as its terminal sees it."""
+    """A channel as consoles use it. It is ``deaf`` once the client has said that nobody reads the output any more."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
+        self.channel = channel
+        self.deaf = False
 
-    def receive(self, seconds: float | None) -> bytes | None:
-        if seconds == 0 and not (self._channel.recv_ready() or self._channel.closed or self._channel.eof_received):
+    def receive(self, seconds: float | None = None) -> bytes | None:
+        if seconds == 0 and not (self.channel.recv_ready() or self.channel.closed or self.channel.eof_received):
             return None
-        self._channel.settimeout(seconds)
+        self.channel.settimeout(seconds)
         try:
-            return self._channel.recv(PIECE)
+            return self.channel.recv(PIECE)
         except TimeoutError:
             return None
 
     def send(self, data: bytes) -> None:
-        if data:
-            self._channel.settimeout(None)
-            try:
-                self._channel.sendall(data)
-            except (OSError, EOFError, paramiko.SSHException) as error:
-                raise HungUp from error
+        self._send(self.channel.sendall, data)
+
+    def send_error(self, data: bytes) -> None:
+        self._send(self.channel.sendall_stderr, data)
+
+    def _send(self, send: Callable[[bytes], None], data: bytes) -> None:
+        self.check()
+        self.channel.settimeout(None)
+        try:
+            send(data)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise HungUp from error
+
+    def check(self) -> None:
+        if self.deaf or self.channel.closed:
+            raise HungUp
 
 
 class _Pipes:
     """The console of a command without a terminal: three streams of bytes."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self.input = Input(iter(lambda: channel.recv(PIECE), b""))
-
-    def write(self, data: bytes) -> None:
-        try:
-            self._channel.sendall(data)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise HungUp from error
-
-    def write_error(self, data: bytes) -> None:
-        try:
-            self._channel.sendall_stderr(data)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise HungUp from error
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        self.input = Input(iter(lambda: wire.receive() or b"", b""))
+        self.write = wire.send
+        self.write_error = wire.send_error
 
     def pause(self, seconds: float) -> None:
-        # Set when the channel is closed.
         if seconds:
-            self._channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
-        if self._channel.closed:
-            raise HungUp
+            # Set when the channel is closed.
+            self._wire.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
+        self._wire.check()
+
+
+class _Session:
+    """A channel from its opening on; ``command`` is None for a login shell."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.wire = _Wire(channel)
+        self.channel = channel
+        self.terminal: Terminal | None = None
+        self.command: bytes | None = None
+        self.requested = False
+        self.started = False
 
 
 class _Server(paramiko.ServerInterface):
@@ -151,7 +152,7 @@ class _Server(paramiko.ServerInterface):
         session = self._session(channel)
         if session.requested:
             return False
-        session.terminal = Terminal(_Wire(channel), width)
+        session.terminal = Terminal(session.wire, width)
         return True
 
     def check_channel_window_change_request(
@@ -189,6 +190,19 @@ class _Server(paramiko.ServerInterface):
             session.started = True
             threading.Thread(target=self._serve, args=(session,), daemon=True, name=f"session-{channel.chanid}").start()
 
+    def unheard(self, channel: paramiko.Channel) -> None:
+        """Nobody reads the channel's output any more, as behind ``ssh HOST yes | head``."""
+        session = self._sessions.get(channel.chanid)
+        if session is not None:
+            session.wire.deaf = True
+
+    def farewell(self) -> None:
+        """A new line on every terminal, so that what the client says of the end is not behind the prompt."""
+        for session in list(self._sessions.values()):
+            if session.terminal is not None and session.started and session.channel.send_ready():
+                with contextlib.suppress(HungUp):
+                    session.terminal.write(b"\n")
+
     def _serve(self, session: _Session) -> None:
         self._guest.sessions += 1
         try:
@@ -203,7 +217,7 @@ class _Server(paramiko.ServerInterface):
     def _run(self, session: _Session) -> int:
         terminal = session.terminal
         environment = {"TERM": "xterm"} if terminal else {}
-        shell = Shell(self._guest, terminal or _Pipes(session.channel), environment)
+        shell = Shell(self._guest, terminal or _Pipes(session.wire), environment)
         try:
             if session.command is not None:
                 return shell.run(decoded(session.command))
@@ -233,14 +247,16 @@ class _AuthHandler(AuthHandler):
 
 
 def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    channel._handle_request(message)  # type: ignore[attr-defined]
     server = channel.get_transport().server_object
+    kind = paramiko.Message(message.get_remainder()).get_text()
+    channel._handle_request(message)  # type: ignore[attr-defined]
     if isinstance(server, _Server):
-        server.answered(channel)
+        # OpenSSH's PROTOCOL, 2.1: "eow@openssh.com", end of write.
+        (server.unheard if kind == "eow@openssh.com" else server.answered)(channel)
 
 
 class _Connection(paramiko.Transport):
-    """Paramiko's transport, with two things that it has no hook for."""
+    """Paramiko's transport, with the things that it has no hook for."""
 
     # A session that started before its request was answered could close the channel first, and the client would see none.
     _channel_handler_table = {  # noqa: RUF012
@@ -250,7 +266,8 @@ class _Connection(paramiko.Transport):
 
     def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, server: _Server) -> None:
         super().__init__(accepted, disabled_algorithms=_WEAK)
-        self.local_version = "SSH-2.0-StratusLab_simulated"
+        # OpenSSH's client uses its extensions (see _handle_request) only where this name begins like its own.
+        self.local_version = "SSH-2.0-OpenSSH_StratusLab_simulated"
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
         self.daemon = True
         self.started = time.monotonic()
@@ -292,13 +309,23 @@ class SshServer:
         self._wake.close()
         self._thread.join()
         self._woken.close()
+        # In a thread, as a client that reads nothing can make it wait.
+        farewell = threading.Thread(target=self._farewell, daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_SECONDS)
         for connection in self._connections:
             # Only our side is closed at first: closing both while something is unread would be a reset, not an end.
-            _shut(connection)
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_WR)
         end = time.monotonic() + FAREWELL_SECONDS
         for connection in self._connections:
             connection.join(max(0.0, end - time.monotonic()))
             connection.close()
+
+    def _farewell(self) -> None:
+        for connection in self._connections:
+            if isinstance(connection.server_object, _Server):
+                connection.server_object.farewell()
 
     def _accept(self) -> None:
         while True:
@@ -332,8 +359,3 @@ class SshServer:
             self._connections.append(_Connection(accepted, self._host_key, _Server(self._guest, self._keys)))
         except (OSError, RuntimeError, paramiko.SSHException):
             accepted.close()
-
-
-def _shut(connection: _Connection) -> None:
-    with contextlib.suppress(OSError):
-        connection.sock.shutdown(socket.SHUT_WR)

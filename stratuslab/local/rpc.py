@@ -95,9 +95,11 @@ def read_call(body: bytes) -> tuple[str, Parameters]:
         raise _malformed(f"Call is not valid XML.  {expat.errors.messages[error.code]}") from None
     except RpcFault:
         raise
+    except xmlrpc.client.ResponseError:
+        raise _malformed("It is no method call.") from None
     except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the unmarshaller raises depends on what is wrong.
-        raise _malformed(str(error) or "It is no method call.") from None
+        raise _malformed(str(error)) from None
     method = unmarshaller.getmethodname()
     if not method:
         raise _malformed("It names no method.")

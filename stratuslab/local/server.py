@@ -183,13 +183,12 @@ def serve(
     ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
     one_auth file. ``announce`` is called once when the server answers. Raises StratusLabError or UsageError.
     """
-    passwords = users or {ADMINISTRATOR.name: administrator_password(directory)}
-    accounts = Accounts(passwords)
     if machines is None:
         from stratuslab.local.supervisor import Supervisors
 
         machines = Supervisors(directory, environ)
     engine = Engine(directory, machines)
+    accounts = Accounts(users or {ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from stratuslab.cloud.reply import LARGEST_DOCUMENT, Fault, NotAnAnswer, Refused
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import ErrorCode, FaultCode
-from tests.cloud.answers import RECORDINGS, array, fault, failure, machine, pool, recording, success
+from tests.cloud.answers import RECORDINGS, array, failure, fault, machine, pool, recording, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"
 RECORDED = sorted(path.name.removesuffix(".response.xml") for path in RECORDINGS.glob("*.response.xml"))
@@ -178,7 +178,7 @@ def test_failures_of_all_versions(elements: list[str]) -> None:
     ],
 )
 def test_error_numbers(code: int, kind: type[StratusLabError]) -> None:
-    with pytest.raises(StratusLabError, match="^no such luck$") as raised:
+    with pytest.raises(StratusLabError, match=r"^no such luck$") as raised:
         value([failure("[one.vm.info] no such luck", code)])
     assert type(raised.value) is kind
     assert getattr(raised.value, "code", code) == code
@@ -187,7 +187,7 @@ def test_error_numbers(code: int, kind: type[StratusLabError]) -> None:
 def test_the_oldest_servers_send_words_only() -> None:
     with pytest.raises(AuthenticationError):
         value([array(NO, "[VirtualMachinePoolInfo] User couldn't be authenticated, aborting call.")])
-    with pytest.raises(Refused, match="^Wrong state to perform action$") as raised:
+    with pytest.raises(Refused, match=r"^Wrong state to perform action$") as raised:
         value([array(NO, "[VirtualMachineAction] Wrong state to perform action")])
     assert raised.value.code == 0
 
@@ -279,7 +279,9 @@ def test_a_byte_order_mark_and_leading_blanks() -> None:
     assert value([success(5).removeprefix(b'<?xml version="1.0" encoding="UTF-8"?>\n')]) == "5"
 
 
-@pytest.mark.parametrize("encoding", ["no-such", "zlib", "hex", "rot13", "utf-16", "idna", "undefined", "unicode_escape", "utf-7"])
+@pytest.mark.parametrize(
+    "encoding", ["no-such", "zlib", "hex", "rot13", "utf-16", "idna", "undefined", "unicode_escape", "utf-7"]
+)
 def test_encodings_that_no_server_uses(encoding: str) -> None:
     with pytest.raises(NotAnAnswer, match="encoding"):
         value([array(YES, "5", declaration=f'<?xml version="1.0" encoding="{encoding}"?>')])
@@ -356,7 +358,9 @@ def test_damage_is_noticed_or_harmless(data: st.DataObject) -> None:
     answer = bytearray(recording(data.draw(st.sampled_from(RECORDED))))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(answer) - 1))
-        noise = data.draw(st.one_of(st.binary(max_size=6), st.sampled_from([b"<", b"&", b"</value>", b"<![CDATA[", b"]]>", b"<!"])))
+        noise = data.draw(
+            st.one_of(st.binary(max_size=6), st.sampled_from([b"<", b"&", b"</value>", b"<![CDATA[", b"]]>", b"<!"]))
+        )
         answer[at : at + data.draw(st.integers(0, 4))] = noise
     for read in (value, lambda chunks: [list(Instance(one).attributes()) for one in documents(chunks, "VM")]):
         try:

@@ -67,3 +67,34 @@ def serve(stage: Stage) -> Iterator[Callable[..., Urls]]:
             return running.enter_context(server.running())
 
         yield start
+
+
+@pytest.fixture
+def entry() -> bytes:
+    """A Marketplace entry as a user writes it."""
+    return b"""<?xml version="1.0" encoding="UTF-8"?>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dcterms="http://purl.org/dc/terms/"
+    xmlns:slreq="http://mp.stratuslab.eu/slreq#" xmlns:slterms="http://mp.stratuslab.eu/slterms#"
+    xml:base="http://mp.stratuslab.eu/">
+  <rdf:Description rdf:about="#GOaxJFdoEXvqAm9ArJgnZ0_ky6F">
+    <dcterms:identifier>GOaxJFdoEXvqAm9ArJgnZ0_ky6F</dcterms:identifier>
+    <slreq:bytes>5242880</slreq:bytes>
+    <slreq:checksum rdf:parseType="Resource">
+      <slreq:algorithm>SHA-1</slreq:algorithm>
+      <slreq:value>639ac4915da045efa809bd02b2609d9d3f932e85</slreq:value>
+    </slreq:checksum>
+    <slreq:endorsement rdf:parseType="Resource">
+      <dcterms:created>2026-11-22T10:00:00Z</dcterms:created>
+      <slreq:endorser rdf:parseType="Resource">
+        <slreq:email>alice@example.org</slreq:email>
+        <slreq:subject>CN=Alice</slreq:subject>
+        <slreq:issuer>CN=Alice</slreq:issuer>
+      </slreq:endorser>
+    </slreq:endorsement>
+    <dcterms:type>base</dcterms:type>
+    <slterms:os>custom</slterms:os>
+    <dcterms:title>mine &amp; yours</dcterms:title>
+    <dcterms:valid>2027-11-22T10:00:00Z</dcterms:valid>
+  </rdf:Description>
+</rdf:RDF>
+"""

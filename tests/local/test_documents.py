@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xmlrpc.client
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -149,7 +150,7 @@ class TestInstance:
     def test_what_is_cdata(self, call: Caller, stage: Stage, sample: int) -> None:
         call("one.vm.action", "release", sample, user="alice")
         stage.runs(sample)
-        response = xmlrpc.client.loads((RECORDINGS / "14-vm.info-RUNNING.response.xml").read_bytes())[0][0]
+        response: Any = xmlrpc.client.loads((RECORDINGS / "14-vm.info-RUNNING.response.xml").read_bytes())[0][0]
         theirs, ours = response[1], call("one.vm.info", sample, user="alice")[1]
 
         def plain(text: str) -> set[str]:

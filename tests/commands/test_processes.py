@@ -1,0 +1,156 @@
+"""The installed scripts as processes: pipes, signals, streams that are closed or full, poor environments."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stratuslab.errors import ExitStatus
+from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell, Stage
+from tests.served import Served
+from tests.servers import ScriptedServer, hangs
+
+
+@pytest.fixture
+def cloud(alice: Shell) -> Shell:
+    assert alice("run", "-n", "3", TTYLINUX).status == 0
+    return alice
+
+
+def piped(shell: Shell, line: str) -> Ran:
+    """Run a line of shell with the scripts on the PATH."""
+    environ = {**shell.environment(), "PATH": f"{CHECKOUT / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environ["PYTHONPATH"] = str(CHECKOUT)
+    done = subprocess.run(
+        ["bash", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environ, timeout=60, check=False
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("script", ["run", "describe", "connect", "kill"])
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version(shell: Shell, script: str, option: str) -> None:
+    ran = shell.script(f"stratus-{script}-instance", option)
+    assert (ran.status, ran.err) == (0, "")
+    assert f"stratus-{script}-instance" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_the_scripts_do_what_the_commands_do(cloud: Shell) -> None:
+    assert cloud.script("stratus-describe-instance") == cloud("describe")
+    assert cloud.script("stratus-kill-instance", "1", "2") == Ran(0, "", "")
+    assert cloud.script("stratus-describe-instance").out.count("\n") == 2
+
+
+def test_closed_pipe_is_silent(cloud: Shell) -> None:
+    # head ends before the table is written, so that the write meets a pipe that nobody reads.
+    ran = piped(cloud, "{ sleep 0.2; stratus-describe-instance; echo $? >&2; } | true")
+    assert ran.err == f"{ExitStatus.BROKEN_PIPE:d}\n"
+    assert piped(cloud, "stratus-describe-instance | head -1").err == ""
+
+
+def test_full_disk_is_said(cloud: Shell) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    ran = piped(cloud, "stratus-describe-instance >/dev/full")
+    assert ran.status == ExitStatus.FAILED
+    assert ran.err == "stratus-describe-instance: the answer cannot be written: No space left on device\n"
+
+
+def test_closed_streams(cloud: Shell) -> None:
+    ran = piped(cloud, "stratus-describe-instance >&-")
+    assert (ran.status, ran.err.count("\n")) == (ExitStatus.FAILED, 1)
+    assert piped(cloud, "stratus-describe-instance 2>&-").status == 0
+    assert piped(cloud, "stratus-describe-instance <&-").status == 0
+    assert piped(cloud, "stratus-kill-instance 1 <&- >&- 2>&-").status == 0
+
+
+def test_an_environment_as_cron_has_it(cloud: Shell) -> None:
+    keep = {name: value for name, value in cloud.environ.items() if name.startswith("STRATUSLAB_")}
+    environ = {**keep, "PYTHONPATH": str(CHECKOUT), "LANG": "C", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / "bin" / "stratus-describe-instance")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 4
+
+
+def test_names_beyond_the_character_set_are_shown_somehow(cloud: Shell) -> None:
+    assert cloud("run", "--vm-name", "Žluťoučký", TTYLINUX).status == 0
+    ran = cloud.script("stratus-describe-instance", environ={"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert ran.status == 0
+    assert ran.out.splitlines()[4].endswith("\\u017dlu\\u0165ou\\u010dk\\xfd")
+
+
+@pytest.fixture
+def silent() -> Iterator[ScriptedServer]:
+    server = ScriptedServer(hangs)
+    yield server
+    server.close()
+
+
+def interrupted(shell: Shell, script: str, *arguments: str, reached: Callable[[], bool]) -> Ran:
+    """Start a script, send it Ctrl-C's signal when ``reached`` says so, and wait for its end."""
+    process = subprocess.Popen(
+        [sys.executable, str(CHECKOUT / "bin" / script), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**shell.environment(), "PYTHONPATH": str(CHECKOUT)},
+    )
+    deadline = time.monotonic() + 20
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    return Ran(process.returncode, out, err)
+
+
+def test_ctrl_c_while_waiting(shell: Shell, silent: ScriptedServer) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=silent.url, STRATUSLAB_USERNAME="a", STRATUSLAB_PASSWORD="b")
+    ran = interrupted(shell, "stratus-describe-instance", reached=lambda: silent.connections > 0)
+    assert ran == Ran(ExitStatus.INTERRUPTED, "", "stratus-describe-instance: interrupted\n")
+
+
+def test_ctrl_c_while_python_loads(shell: Shell) -> None:
+    for delay in (0.05, 0.08, 0.12):
+        begin = time.monotonic()
+
+        def loading(end: float = begin + delay) -> bool:
+            return time.monotonic() > end
+
+        ran = interrupted(shell, "stratus-describe-instance", "99", reached=loading)
+        assert "stratuslab" not in ran.err or "Traceback" not in ran.err
+
+
+def test_what_was_started_before_ctrl_c_is_reported(
+    shell: Shell, stage: Stage, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    served = serve(stage, users={"alice": "secret"})
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
+    shell.environ.update(STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
+    ids = tmp_path / "ids"
+
+    def some() -> bool:
+        return ids.exists() and ids.read_text().count("\n") >= 2
+
+    ran = interrupted(shell, "stratus-run-instance", "-q", "-n", "400", "-o", str(ids), TTYLINUX, reached=some)
+    assert ran.status == ExitStatus.INTERRUPTED
+    told = {line.partition(",")[0] for line in ran.out.splitlines()}
+    there = {str(row[0]) for row in stage.engine.store.query("SELECT id FROM instances")}
+    assert told == there == set(ids.read_text().split())
+    assert 2 <= len(told) < 400

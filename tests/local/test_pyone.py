@@ -1,0 +1,43 @@
+"""OpenNebula's own Python client as a client of the embedded cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stratuslab.local.server import Urls
+from tests.harness import Stage
+from tests.local.templates import RECORDED, TTYLINUX
+
+pyone = pytest.importorskip("pyone")
+
+
+def test_a_life_through_pyone(serve: Callable[..., Urls], stage: Stage) -> None:
+    one = pyone.OneServer(serve({"alice": "secret"}).rpc, session="alice:secret")
+    assert one.system.version() == "7.4.0"
+    assert list(one.vmpool.info(-2, -1, -1, -1).VM) == []
+    image = next(image for image in one.imagepool.info(-2, -1, -1).IMAGE if image.NAME == "ttylinux")
+    assert image.TEMPLATE["MARKETPLACE_IDENTIFIER"] == TTYLINUX
+    assert {network.NAME for network in one.vnpool.info(-2, -1, -1).VNET} == {"public", "local", "private"}
+    number = one.vm.allocate(RECORDED + f"DISK=[IMAGE_ID={image.ID}]\n", False)
+    stage.runs(number)
+    stage.polled(number, 2.5, 65536)
+    instance = one.vm.info(number)
+    assert (instance.NAME, instance.STATE, instance.LCM_STATE, instance.UNAME) == ("one-sample", 3, 3, "alice")
+    assert instance.TEMPLATE["NIC"]["IP"] == "127.101.0.1"
+    assert int(instance.MONITORING.MEMORY) == 65536
+    assert instance.HISTORY_RECORDS.HISTORY[-1].HOSTNAME == "localhost"
+    assert [vm.ID for vm in one.vmpool.info(-3, -1, -1, -1).VM] == [number]
+    assert [vm.ID for vm in one.vmpool.infoextended(-3, -1, -1, -1).VM] == [number]
+    assert one.user.info(-1).NAME == "alice"
+    assert one.vm.action("terminate-hard", number) == number
+    assert one.vm.info(number).STATE == 6
+    with pytest.raises(pyone.OneNoExistsException):
+        one.vm.info(99999)
+    with pytest.raises(pyone.OneActionException):
+        one.vm.action("finalize", number)
+    with pytest.raises(pyone.OneInternalException):
+        one.vm.allocate("CPU=1", False)
+    with pytest.raises(pyone.OneAuthenticationException):
+        pyone.OneServer(serve({"bob": "b"}).rpc, session="bob:wrong").system.version()
