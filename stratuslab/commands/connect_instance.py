@@ -36,6 +36,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(session: Session) -> Iterator[Answer]:
+    given = _given_key(session)
     numbers, errors = select(session.cloud, [session.options.instance])
     if errors:
         raise errors[0]
@@ -48,7 +49,7 @@ def _run(session: Session) -> Iterator[Answer]:
         raise InstanceFailed(f"instance {instance.id} has no address to connect to")
     host, port = wait_for_ssh(points, deadline)
     session.talk.step(f"Instance {instance.id} answers at {host} port {port}")
-    target = _target(session, instance, host, port)
+    target = _target(session, instance, host, port, given)
     session.status = _log_in(session, target)
     yield from ()
 
@@ -71,17 +72,24 @@ def _up(session: Session, number: int, deadline: float) -> Instance:
         time.sleep(_POLL)
 
 
-def _target(session: Session, instance: Instance, host: str, port: int) -> Target:
+def _given_key(session: Session) -> Path | None:
+    """The private key of --key; that of a public key that is named instead. Raises UsageError where there is none."""
+    given = session.options.key
+    if not given:
+        return None
+    key = keys.private_half(session.context.expand(given))
+    if not key.is_file():
+        raise UsageError(f'there is no private key "{key}" (--key)')
+    return key
+
+
+def _target(session: Session, instance: Instance, host: str, port: int, given: Path | None) -> Target:
     home = session.context.home
     if home is None:
         raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
-    own = home / ".stratuslab"
-    given = session.options.key
-    key = keys.private_half(session.context.expand(given)) if given else _key(session, instance, home)
-    if given and key is not None and not key.is_file():
-        raise UsageError(f'there is no private key "{key}" (--key)')
+    key = given or _key(session, instance, home)
     session.talk.step(f"Private key: {key or 'as ssh chooses'}")
-    known_hosts = KnownHosts(own / "known_hosts")
+    known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
     known_hosts.prepare()
     return Target(
         host,
@@ -90,7 +98,7 @@ def _target(session: Session, instance: Instance, host: str, port: int) -> Targe
         known_hosts=known_hosts.path,
         user=session.options.login,
         key=key,
-        only_key=bool(given),
+        only_key=given is not None,
     )
 
 

@@ -1,0 +1,115 @@
+"""stratus-connect-instance against the embedded cloud's simulated machines: real SSH servers, real sessions."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from stratuslab.errors import ExitStatus
+from stratuslab.local.administration import reset
+from stratuslab.local.engine import Engine
+from tests.harness import CHECKOUT, TTYLINUX, Shell
+
+needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="this system has no ssh")
+
+
+@pytest.fixture
+def local(shell: Shell) -> Iterator[Shell]:
+    """A user of the embedded cloud, without any key of their own, whose machines are ended afterwards."""
+    (shell.home / ".ssh" / "id_ed25519.pub").unlink()
+    shell.environ["STRATUSLAB_ENDPOINT"] = "local"
+    yield shell
+    engine = Engine(Path(shell.environment()["STRATUSLAB_LOCAL_DIR"]))
+    reset(engine)
+    engine.close()
+
+
+def without_ssh(shell: Shell) -> dict[str, str]:
+    """An environment in which no ssh is found."""
+    empty = shell.home / "empty"
+    empty.mkdir(exist_ok=True)
+    return {"PATH": str(empty)}
+
+
+def session(shell: Shell, number: int, environ: dict[str, str]) -> pexpect.spawn:
+    return pexpect.spawn(
+        sys.executable,
+        [str(CHECKOUT / "bin" / "stratus-connect-instance"), str(number)],
+        env={**shell.environment(), "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", **environ},
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
+def test_the_guides_session(local: Shell, client: str) -> None:
+    environ = without_ssh(local) if client == "paramiko" else {}
+    assert local("run", TTYLINUX).status == 0
+    person = session(local, 1, environ)
+    person.expect_exact("# ")
+    person.sendline("echo $USER")
+    person.expect_exact("root\r\n# ")
+    person.sendline("shutdown -h")
+    person.expect("closed by (the )?remote host")
+    person.expect(pexpect.EOF)
+    person.close()
+    assert person.exitstatus == 255
+
+    row = local("describe", "1").out.splitlines()[1].split()
+    assert (row[0], row[1]) == ("1", "Unknown")
+    refused = local("connect", "1")
+    assert refused.status == ExitStatus.INSTANCE_FAILED
+    assert "Unknown" in refused.err
+    assert local("kill", "1").status == 0
+    assert local("describe", "1").out.splitlines()[1].split()[1] == "Done"
+
+
+@pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
+def test_a_command_with_its_streams_and_its_status(local: Shell, client: str) -> None:
+    environ = without_ssh(local) if client == "paramiko" else {}
+    assert local("run", "-t", "c1.xlarge", "--vm-name", "worker", TTYLINUX).status == 0
+    connect = "stratus-connect-instance"
+    assert local.script(connect, "worker", "--", "echo", "$USER", "-v", environ=environ).out == "root -v\n"
+    assert local.script(connect, "worker", "--", "nproc", environ=environ).out == "4\n"
+    assert local.script(connect, "worker", "--", "cat", stdin="a\n\nb", environ=environ).out == "a\n\nb"
+    assert local.script(connect, "worker", "--", "exit 7", environ=environ).status == 7
+    assert local.script(connect, "worker", "--", "no-such-command", environ=environ).status == 127
+
+
+@needs_ssh
+def test_host_keys_are_kept_apart_from_the_users_own(local: Shell) -> None:
+    assert local("run", TTYLINUX).status == 0
+    assert local.script("stratus-connect-instance", "1", "--", "true").status == 0
+    ours = local.home / ".stratuslab" / "known_hosts"
+    assert ours.read_text().count("\n") == 1
+    assert not (local.home / ".ssh" / "known_hosts").exists()
+    assert local("kill", "1").status == 0
+    assert ours.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((), ExitStatus.USAGE, "ID or NAME"),
+        (("77",), ExitStatus.NOT_FOUND, "77"),
+        (("nobody",), ExitStatus.NOT_FOUND, "nobody"),
+        (("-k", "/nonexistent/key", "1"), ExitStatus.USAGE, "/nonexistent/key"),
+    ],
+)
+def test_bad_input(local: Shell, arguments: tuple[str, ...], status: int, words: str) -> None:
+    assert local("run", TTYLINUX).status == 0
+    ran = local("connect", *arguments)
+    assert (ran.status, ran.err.count("\n")) == (status, 1)
+    assert words in ran.err
+
+
+def test_an_instance_that_failed_is_refused_with_the_reason(local: Shell) -> None:
+    assert local("run", "--no-check-image-url", "A" * 27).status == 0
+    ran = local("connect", "1")
+    assert ran.status == ExitStatus.INSTANCE_FAILED
+    assert "Prolog_Failure" in ran.err
