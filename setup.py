@@ -29,7 +29,8 @@ TEST = [
     "trustme>=1.1",
 ]
 DOCS = ["sphinx>=7.2"]
-DEV = [*TEST, *DOCS, "build>=1.0", "mypy>=1.13", "ruff>=0.9", "tox>=4.12"]
+TYPES = ["lxml-stubs", "mypy>=1.13", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
+DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "ruff>=0.9", "tox>=4.12"]
 
 setup(
     name="stratuslab-client",
@@ -75,6 +76,6 @@ setup(
         "requests>=2.28",
         "tabulate>=0.9",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "dev": DEV},
+    extras_require={"test": TEST, "docs": DOCS, "types": TYPES, "dev": DEV},
     zip_safe=False,
 )

@@ -36,8 +36,12 @@ def check(distribution: Path) -> None:
         programs = Path(directory, "bin")
         call(str(programs / "pip"), "install", "-q", str(distribution), directory=directory)
         version = call(str(programs / "python"), "-c", "import stratuslab; print(stratuslab.__version__)", directory=directory)
-        call(str(programs / "python"), "-c", "from importlib.resources import files as f; f('stratuslab').joinpath('py.typed')"
-             ".read_text()", directory=directory)
+        call(
+            str(programs / "python"),
+            "-c",
+            "from importlib.resources import files as f; f('stratuslab').joinpath('py.typed').read_text()",
+            directory=directory,
+        )
         for script in SCRIPTS:
             usage = call(str(programs / script), "--help", directory=directory)
             assert script in usage, usage

@@ -15,6 +15,7 @@ copyright = "the StratusLab client's contributors, Apache License 2.0"
 language = "en"
 exclude_patterns = ["_build"]
 nitpicky = True
+highlight_language = "none"
 smartquotes = False  # what is shown is what is typed: "--", not a dash
 
 html_theme = "alabaster"
@@ -28,6 +29,8 @@ html_theme_options = {
 }
 html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 
 _commands = {
     "run-instance": ("stratus-run-instance", "start virtual machines on a cloud"),

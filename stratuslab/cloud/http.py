@@ -6,18 +6,18 @@ sends a request a second time by itself when the connection drops, and a second 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import re
+import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from stratuslab.cloud.endpoint import Credentials, Endpoint
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
-
-if TYPE_CHECKING:
-    import ssl
 
 _CHUNK = 1 << 16
 
@@ -31,15 +31,16 @@ class AnswerLost(Unreachable):
 
 
 class ConnectionDropped(AnswerLost):
-    """The connection ended before an answer came, as overloaded servers and flaky proxies end it."""
+    """The connection ended before any answer came, as overloaded servers and flaky proxies end it."""
 
 
 @dataclass(frozen=True)
 class HttpTransport:
     """Posts requests to an endpoint.
 
-    ``timeout`` is the longest silence in seconds, of connecting as of reading. ``ca_bundle`` names a file of certificates
-    that is trusted instead of the system's. ``environ`` is asked for a proxy (``https_proxy``, ``http_proxy``, ``no_proxy``).
+    ``timeout`` is the longest silence in seconds, of connecting as of reading. ``ca_bundle`` names a file (or a directory as
+    OpenSSL's rehash makes it) of certificates that are trusted instead of the system's. ``environ`` is asked for a proxy
+    (``https_proxy``, ``http_proxy``, ``no_proxy``), whose URL may hold user and password.
     """
 
     endpoint: Endpoint
@@ -54,77 +55,96 @@ class HttpTransport:
 
         Raises NeverSent, AnswerLost, AuthenticationError (HTTP 401), PermissionDenied (403) or Unreachable.
         """
-        connection, target = self._connection()
+        url = urlsplit(self.endpoint.url)
+        proxy = self._proxy(url)
+        connection = self._connection(url, proxy)
+        headers, target = self._headers(), url.path
+        if proxy and url.scheme == "http":
+            headers, target = {**headers, **_authorization_at(proxy)}, self.endpoint.url
         try:
             try:
                 connection.connect()
-            except OSError as error:
-                raise self._not_connected(error) from None
-            yield from self._answer(connection, target, body)
+            except (OSError, UnicodeError, http.client.HTTPException) as error:
+                raise self._not_connected(error, proxy) from None
+            yield from self._answer(connection, target, body, headers)
         finally:
             connection.close()
 
-    def _answer(self, connection: http.client.HTTPConnection, target: str, body: bytes) -> Iterator[bytes]:
+    def _answer(
+        self, connection: http.client.HTTPConnection, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> Iterator[bytes]:
+        url, begun = self.endpoint.url, False
         try:
-            connection.request("POST", target, body, self._headers())
+            # A server that hangs up on us early has often said why.
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                connection.request("POST", target, body, headers)
             response = connection.getresponse()
             if self.trace:
                 self.trace(f"< HTTP {response.status} {response.reason}, {response.getheader('Content-Type', 'no type')}")
             if response.status != 200:
-                raise self._refused(response.status, response.reason)
+                raise self._refused(response)
+            begun = True
             while chunk := response.read1(_CHUNK):
                 yield chunk
             if response.length:
-                raise AnswerLost(f"the answer of {self.endpoint.url} broke off, {response.length} bytes are missing")
+                raise AnswerLost(f"the answer of {url} broke off, {response.length} bytes are missing")
         except TimeoutError:
-            raise AnswerLost(f"{self.endpoint.url} fell silent for {self.timeout:g} s", "see --timeout") from None
+            raise AnswerLost(f"{url} fell silent for {self.timeout:g} s", "see --timeout") from None
+        except http.client.IncompleteRead:
+            raise AnswerLost(f"the answer of {url} broke off") from None
         except http.client.RemoteDisconnected:
-            raise ConnectionDropped(f"{self.endpoint.url} closed the connection without an answer") from None
+            raise ConnectionDropped(f"{url} closed the connection without an answer") from None
         except http.client.HTTPException as error:
-            raise AnswerLost(f"{self.endpoint.url} does not speak HTTP ({type(error).__name__})") from None
+            raise AnswerLost(f"{url} does not speak HTTP ({type(error).__name__})") from None
         except OSError as error:
-            raise ConnectionDropped(f"the connection to {self.endpoint.url} broke: {_reason(error)}") from None
+            if _about_certificate(error):
+                # With TLS 1.3 the server looks at our certificate only after the client thinks that all is well.
+                raise self._certificate_refused(error) from None
+            kind = AnswerLost if begun else ConnectionDropped
+            raise kind(f"the connection to {url} broke: {_reason(error)}") from None
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "text/xml", "User-Agent": "stratuslab", "Connection": "close"}
         if self.endpoint.basic:
-            pair = f"{self.credentials.username}:{self.credentials.password}".encode()
-            headers["Authorization"] = "Basic " + b64encode(pair).decode("ascii")
+            headers["Authorization"] = _basic(self.credentials.username, self.credentials.password)
         return headers
 
-    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
-        url = urlsplit(self.endpoint.url)
+    def _connection(self, url: SplitResult, proxy: SplitResult | None) -> http.client.HTTPConnection:
         assert url.hostname is not None
-        secure = url.scheme == "https"
-        proxy = self._proxy(url.scheme, url.hostname)
-        host, port = (proxy[0], proxy[1]) if proxy else (url.hostname, url.port)
-        connection: http.client.HTTPConnection
-        if secure:
-            connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
-        if proxy and secure:
-            connection.set_tunnel(url.hostname, url.port)
-        return connection, self.endpoint.url if proxy and not secure else url.path
+        host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (url.hostname, url.port)
+        if url.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self.timeout)
+        connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
+        if proxy:
+            connection.set_tunnel(url.hostname, url.port, headers=_authorization_at(proxy))
+        return connection
 
-    def _proxy(self, scheme: str, host: str) -> tuple[str, int] | None:
+    def _proxy(self, url: SplitResult) -> SplitResult | None:
+        """The proxy that the environment names for the URL; raises UsageError for one that cannot be used."""
         if not any(name.lower().endswith("_proxy") for name in self.environ):
             return None
         from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # documented, not in typeshed
 
-        found = {name.lower()[:-6]: value for name, value in self.environ.items() if name.lower().endswith("_proxy") and value}
-        if scheme not in found or proxy_bypass_environment(host, found):
+        # Sorted, so that http_proxy wins over HTTP_PROXY.
+        found = {name.lower()[:-6]: self.environ[name] for name in sorted(self.environ) if name.lower().endswith("_proxy")}
+        named = found.get(url.scheme)
+        if not named or proxy_bypass_environment(url.hostname, found):
             return None
-        proxy = urlsplit(found[scheme] if "://" in found[scheme] else f"http://{found[scheme]}")
-        if not proxy.hostname:
-            raise UsageError(f"{scheme}_proxy names no host")
-        return proxy.hostname, proxy.port or 80
+        try:
+            proxy = urlsplit(named if "://" in named else f"http://{named}")
+            usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise UsageError(f"{url.scheme}_proxy in the environment names no HTTP proxy", "its form is http://HOST:PORT")
+        return proxy
 
     def _tls(self) -> ssl.SSLContext:
-        import ssl
-
         try:
-            context = ssl.create_default_context(cafile=self.ca_bundle or None)
+            if Path(self.ca_bundle or "-").is_dir():
+                context = ssl.create_default_context(capath=self.ca_bundle)
+            else:
+                context = ssl.create_default_context(cafile=self.ca_bundle or None)
         except OSError as error:
             raise UsageError(f'the CA bundle "{self.ca_bundle}" cannot be used: {_reason(error)}') from None
         if self.credentials.certificate and not self.credentials.username:
@@ -138,25 +158,31 @@ class HttpTransport:
                 ) from None
         return context
 
-    def _not_connected(self, error: OSError) -> StratusLabError:
-        import ssl
-
+    def _not_connected(self, error: Exception, proxy: SplitResult | None) -> StratusLabError:
         url = self.endpoint.url
         if isinstance(error, ssl.SSLCertVerificationError):
             return NeverSent(
                 f"the TLS certificate of {url} is not to be trusted: {error.verify_message}",
                 "a private authority is named by --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE",
             )
+        if _about_certificate(error):
+            return self._certificate_refused(error)
         if isinstance(error, ssl.SSLError):
-            return NeverSent(f"no TLS with {url}: {_reason(error)}", "is it an http:// endpoint, or a client certificate asked?")
+            return NeverSent(f"no TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")
+        by_way_of = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
         if isinstance(error, TimeoutError):
-            return NeverSent(f"{url} does not answer within {self.timeout:g} s", "see --endpoint and --timeout")
-        return NeverSent(f"{url} cannot be reached: {_reason(error)}", "see --endpoint")
+            return NeverSent(f"{url} does not answer{by_way_of} within {self.timeout:g} s", "see --endpoint and --timeout")
+        return NeverSent(f"{url} cannot be reached{by_way_of}: {_reason(error)}", "see --endpoint")
 
-    def _refused(self, status: int, reason: str) -> StratusLabError:
-        url = self.endpoint.url
+    def _certificate_refused(self, error: Exception) -> StratusLabError:
+        return AuthenticationError(
+            f"{self.endpoint.url} does not accept the TLS client certificate, or wants one: {_reason(error)}", "see --pem-cert"
+        )
+
+    def _refused(self, response: http.client.HTTPResponse) -> StratusLabError:
+        url, status, reason = self.endpoint.url, response.status, response.reason
         if status == 401:
-            return AuthenticationError(f"{url} does not accept the credentials (HTTP 401)")
+            return AuthenticationError("the credentials are not accepted (HTTP 401)")
         if status == 403:
             return PermissionDenied(f"{url} does not allow this (HTTP 403)")
         if status in (404, 405):
@@ -164,7 +190,25 @@ class HttpTransport:
                 f"nothing at {url} speaks XML-RPC (HTTP {status} {reason})",
                 "OpenNebula's usual form is http://HOST:2633/RPC2, StratusLab's https://HOST:2634/xmlrpc",
             )
-        return Unreachable(f"{url} answers HTTP {status} {reason}")
+        place = response.getheader("Location")
+        hint = f"it points to {place[:200]}, see --endpoint" if place and 300 <= status < 400 else ""
+        return Unreachable(f"{url} answers HTTP {status} {reason}", hint)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _authorization_at(proxy: SplitResult) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    return {"Proxy-Authorization": _basic(unquote(proxy.username), unquote(proxy.password or ""))}
+
+
+def _about_certificate(error: Exception) -> bool:
+    """Whether a server ended the TLS handshake because of the client certificate, or for want of one."""
+    words = (getattr(error, "reason", None) or "").upper() if isinstance(error, ssl.SSLError) else ""
+    return "ALERT" in words and ("CERTIFICATE" in words or "UNKNOWN_CA" in words)
 
 
 def _no_passphrase() -> str:
@@ -172,5 +216,8 @@ def _no_passphrase() -> str:
     return ""
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        text = re.sub(r"^\[.*?\] | \(_ssl\.c:\d+\)$", "", text)
+    return "not a PEM file, or not a whole one" if text == "PEM lib" else text

@@ -197,11 +197,15 @@ def _some(names: list[str]) -> list[str]:
 
 @program("df")
 def df(process: Process) -> Output:
-    options, _ = process.options("hkmTP")
+    options, names = process.options("hkmP")
     guest = process.guest
+    paths = [process.path(name) for name in names]
+    wanted = {guest.volatile if guest.volatile and f"{path}/".startswith("/mnt/") else guest.root for path in paths}
     block = "Size" if "h" in options else "1M-blocks" if "m" in options else "1K-blocks"
     yield _disk_row("Filesystem", block, "Used", "Available", "Use%", "Mounted on")
     for disk in _mounted(process):
+        if wanted and disk not in wanted:
+            continue
         used = guest.files.used // 1024 if disk is guest.root else 0
         size, taken, left = (_size(figure, options) for figure in (disk.size_kib, used, disk.size_kib - used))
         yield _disk_row(disk.device, size, taken, left, f"{-(-100 * used // disk.size_kib)}%", disk.mount)

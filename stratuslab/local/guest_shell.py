@@ -35,7 +35,7 @@ MAX_TEXT = 1024 * 1024
 """Bytes of output that ``$(command)`` may stand for, and of a command that goes on over lines."""
 
 MAX_DEPTH = 10
-"""Shells within shells; each costs Python's stack some frames."""
+"""Shells, scripts and eval within each other; each costs Python's stack some frames."""
 
 
 class Shell:
@@ -94,7 +94,10 @@ class Shell:
 
     def output(self, text: str, source: Input) -> Output:
         """What the commands write, piece by piece; returns the status."""
+        self.depth += 1
         try:
+            if self.depth > MAX_DEPTH:
+                raise ShellSyntaxError("shells are nested too deeply")
             for pipeline in parse(text):
                 if pipeline.connector == ";" or (pipeline.connector == "&&") == (self.status == 0):
                     status = yield from self._pipeline(pipeline, source)
@@ -102,18 +105,18 @@ class Shell:
         except (ShellSyntaxError, RecursionError) as error:
             self.complain(encoded(f"sh: {error}\n"))
             self.status = 2
+        finally:
+            self.depth -= 1
         return self.status
 
     def subshell(self, complain: Target | None = None) -> Shell:
         """A shell that starts with what this one has, and changes nothing in it."""
-        if self.depth >= MAX_DEPTH:
-            raise ShellSyntaxError("shells are nested too deeply")
         below = Shell(self.guest, self.console)
         below.variables = dict(self.variables)
         below.exported = set(self.exported)
         below.directory = self.directory
         below.status = self.status
-        below.depth = self.depth + 1
+        below.depth = self.depth
         below.complain = complain or self.complain
         return below
 

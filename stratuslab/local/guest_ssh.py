@@ -82,6 +82,12 @@ class _Wire:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise HungUp from error
 
+    def wait(self, seconds: float) -> None:
+        if seconds > 0:
+            # Set when the channel is closed.
+            self.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
+        self.check()
+
     def check(self) -> None:
         if self.deaf or self.channel.closed:
             raise HungUp
@@ -95,12 +101,7 @@ class _Pipes:
         self.input = Input(iter(lambda: wire.receive() or b"", b""))
         self.write = wire.send
         self.write_error = wire.send_error
-
-    def pause(self, seconds: float) -> None:
-        if seconds:
-            # Set when the channel is closed.
-            self._wire.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
-        self._wire.check()
+        self.pause = wire.wait
 
 
 class _Session:

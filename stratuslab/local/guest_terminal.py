@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 from unicodedata import category, combining, east_asian_width
 
-from stratuslab.local.guest_process import HungUp, Input, Interrupted, encoded
+from stratuslab.local.guest_process import Input, Interrupted, encoded
 
 MAX_LINE = 4096
 """Characters that a line may have."""
@@ -33,6 +33,9 @@ class Wire(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send all of it. Raises HungUp."""
+
+    def wait(self, seconds: float) -> None:
+        """Let the time pass. Raises HungUp, also when the other side goes meanwhile."""
 
 
 _SEQUENCE = re.compile(r"\x1b(?:\[([0-?]*)[ -/]*([@-~])|O([@-~])|[^\[O])", re.DOTALL)
@@ -107,7 +110,8 @@ class Line:
         self.columns = columns
         self.text = ""
         self.cursor = 0
-        self._row = 0
+        # Where the cursor is, from the prompt's place.
+        self._row, self._column = _advance((0, 0), prompt, columns)
 
     def insert(self, character: str) -> str:
         if len(self.text) >= MAX_LINE:
@@ -117,8 +121,8 @@ class Line:
         self.cursor += 1
         if not at_end:
             return self.redrawn()
-        self._row, column = self._place(self.text)
-        return character + ("" if column else _WRAPPED)
+        self._row, self._column = _advance((self._row, self._column), character, self.columns)
+        return character + ("" if self._column else _WRAPPED)
 
     def delete(self, start: int, end: int) -> str:
         """Take out the characters from start to end; the cursor goes where they were."""
@@ -129,9 +133,11 @@ class Line:
         taken = self.text[start:end]
         self.text = self.text[:start] + self.text[end:]
         self.cursor = start
-        if at_end and self._place(self.text)[0] == self._row:
+        width = sum(map(_width, taken))
+        if at_end and width < self._column:
             # The plainest way, which even a terminal that knows no sequences shows well.
-            return "\b \b" * sum(map(_width, taken))
+            self._column -= width
+            return "\b \b" * width
         return self.redrawn()
 
     def replace(self, text: str) -> str:
@@ -145,12 +151,14 @@ class Line:
 
     def redrawn(self) -> str:
         """Everything again from the prompt's place."""
-        end, column = self._place(self.text)
         shown = (f"\x1b[{self._row}A" if self._row else "") + "\r\x1b[J" + self.prompt + self.text
+        before = self.prompt + self.text[: self.cursor]
+        self._row, self._column = _advance((0, 0), before, self.columns)
+        end, column = _advance((self._row, self._column), self.text[self.cursor :], self.columns)
         shown += "" if column or not self.text else _WRAPPED
-        self._row, column = self._place(self.text[: self.cursor])
         if self.cursor < len(self.text):
-            shown += (f"\x1b[{end - self._row}A" if end > self._row else "") + "\r" + (f"\x1b[{column}C" if column else "")
+            shown += (f"\x1b[{end - self._row}A" if end > self._row else "") + "\r"
+            shown += f"\x1b[{self._column}C" if self._column else ""
         return shown
 
     def cleared(self) -> str:
@@ -161,17 +169,21 @@ class Line:
     def left(self) -> str:
         """To the line below, whatever is behind the cursor."""
         shown = self.move(len(self.text)) if self.cursor < len(self.text) else ""
-        return shown + "\r\n"
+        # Behind a full row it is there already.
+        return shown if self.text and not self._column else shown + "\r\n"
 
-    def _place(self, text: str) -> tuple[int, int]:
-        """Row and column, from the prompt's place, behind this much of the line."""
-        row = column = 0
-        for character in self.prompt + text:
-            width = _width(character)
-            if column + width > self.columns:
-                row, column = row + 1, 0
-            column += width
-        return (row + 1, 0) if column >= self.columns else (row, column)
+
+def _advance(place: tuple[int, int], text: str, columns: int) -> tuple[int, int]:
+    """The row and column where text ends that begins at a place."""
+    row, column = place
+    for character in text:
+        width = _width(character)
+        if column + width > columns:
+            row, column = row + 1, 0
+        column += width
+        if column >= columns:
+            row, column = row + 1, 0
+    return row, column
 
 
 _WRAPPED = " \r"
@@ -191,6 +203,7 @@ class Terminal:
         self._wire = wire
         self._keys = Keys()
         self._ahead: list[str] = []
+        self._ended = False
         self._history: list[str] = []
         self.resize(columns)
 
@@ -219,22 +232,27 @@ class Terminal:
 
     def pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
+        left = seconds
         while True:
-            left = end - time.monotonic()
-            if len(self._ahead) > MAX_AHEAD:
-                time.sleep(max(0.0, min(left, 0.1)))
-                data: bytes | None = None
+            if self._ended or len(self._ahead) > MAX_AHEAD:
+                self._wire.wait(left)
             else:
-                data = self._wire.receive(max(left, 0.0))
-            if data == b"":
-                raise HungUp
-            self._ahead += self._keys.feed(data or b"")
+                self._hear(left)
             if "interrupt" in self._ahead:
                 # As a terminal does, it throws away what was typed before.
                 del self._ahead[: self._ahead.index("interrupt") + 1]
                 self._interrupted("")
+            left = end - time.monotonic()
             if left <= 0:
                 return
+
+    def _hear(self, seconds: float | None) -> None:
+        data = self._wire.receive(seconds)
+        if data:
+            self._ahead += self._keys.feed(data)
+        elif data is not None:
+            self._ended = True
+            self._wire.wait(0)
 
     def _interrupted(self, shown: str) -> None:
         self._wire.send(encoded(shown) + b"^C\r\n")
@@ -257,10 +275,9 @@ class Terminal:
                     self._wire.send(b"\r\n")
                     return None
                 self._wire.send(encoded(_edited(line, past, key)))
-            data = self._wire.receive(None)
-            if not data:
+            if self._ended:
                 return None
-            self._ahead += self._keys.feed(data)
+            self._hear(None)
 
 
 class _Past:

@@ -20,7 +20,7 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 import stratuslab
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.accounts import Accounts, administrator_password
+from stratuslab.local.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
 from stratuslab.local.http import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
@@ -168,6 +168,57 @@ def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusL
     return UsageError(f"a server cannot listen at {host}: {reason}", "--host is an address of this computer")
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A cloud that is being served. ``administrator`` is the file with the administrator's password, where that is the way in."""
+
+    urls: Urls
+    administrator: Path | None
+    _stop: threading.Event
+
+    def wait(self) -> None:
+        """Wait for SIGINT or SIGTERM."""
+        self._stop.wait()
+
+
+@contextlib.contextmanager
+def serving(
+    directory: Path,
+    host: str,
+    port: int,
+    users: Mapping[str, str],
+    environ: Mapping[str, str],
+    flavour: Flavour = DEFAULT_FLAVOUR,
+    machines: Machines | None = None,
+) -> Iterator[Serving]:
+    """Serve the cloud in a directory while the block runs; for the main thread, as SIGINT and SIGTERM end the wait in it.
+
+    ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
+    one_auth file. Raises StratusLabError or UsageError.
+    """
+    if machines is None:
+        from stratuslab.local.supervisor import Supervisors
+
+        machines = Supervisors(directory, environ)
+    named = Accounts(users)
+    engine = Engine(directory, machines)
+    accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with open_server(engine, host, port, accounts, flavour).running() as urls:
+            engine.fleet.settle()
+            yield Serving(urls, None if users else directory / AUTH_FILE, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        engine.close()
+
+
 def serve(
     directory: Path,
     host: str,
@@ -176,31 +227,8 @@ def serve(
     flavour: Flavour,
     announce: Callable[[Urls], None],
     environ: Mapping[str, str],
-    machines: Machines | None = None,
 ) -> None:
-    """Serve the cloud in a directory until SIGINT or SIGTERM; part of a process's main thread.
-
-    ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
-    one_auth file. ``announce`` is called once when the server answers. Raises StratusLabError or UsageError.
-    """
-    if machines is None:
-        from stratuslab.local.supervisor import Supervisors
-
-        machines = Supervisors(directory, environ)
-    engine = Engine(directory, machines)
-    accounts = Accounts(users or {ADMINISTRATOR.name: administrator_password(directory)})
-    stop = threading.Event()
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with open_server(engine, host, port, accounts, flavour).running() as urls:
-            engine.fleet.settle()
-            announce(urls)
-            stop.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        engine.close()
+    """Serve the cloud in a directory until SIGINT or SIGTERM; ``announce`` is called once, when it answers."""
+    with serving(directory, host, port, users, environ, flavour) as server:
+        announce(server.urls)
+        server.wait()

@@ -55,9 +55,15 @@ class Server:
         self._transports: list[paramiko.Transport] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._over = False
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def stop(self) -> None:
+        # Closing the socket under a thread that waits in accept() could give that thread the next test's socket.
+        self._over = True
+        socket.create_connection(("127.0.0.1", self.port), 5).close()
+        self._accepting.join(5)
         self._listening.close()
         self.hang_up()
 
@@ -67,14 +73,16 @@ class Server:
 
     def _accept(self) -> None:
 
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listening.accept()
-                transport = paramiko.Transport(connection)
-                transport.add_server_key(self.host_key)
-                self._transports.append(transport)
-                with suppress(paramiko.SSHException, EOFError):
-                    transport.start_server(event=threading.Event(), server=_interface(self))
+        while True:
+            connection, _ = self._listening.accept()
+            if self._over:
+                connection.close()
+                return
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(self.host_key)
+            self._transports.append(transport)
+            with suppress(paramiko.SSHException, EOFError):
+                transport.start_server(event=threading.Event(), server=_interface(self))
 
 
 def _interface(server: Server):
@@ -142,8 +150,13 @@ def _resize(terminal: int, height: int, width: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
 
-# Not by preexec_fn, which is not safe in a process with threads.
-_WITH_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+# Not by preexec_fn, which is not safe in a process with threads. Tests may run with SIGINT ignored, a login never does.
+_WITH_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def _interact(channel, process: subprocess.Popen, terminal: int) -> None:

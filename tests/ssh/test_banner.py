@@ -24,22 +24,28 @@ class Port:
         self.point: tuple[str, int] = ("127.0.0.1", self.listening.getsockname()[1])
         self.answers = list(answers)
         self.held: list[socket.socket] = []
-        self.over = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.over = False
+        self.accepting = threading.Thread(target=self._accept, daemon=True)
+        self.accepting.start()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self.listening.accept()
-                self.held.append(connection)
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                threading.Thread(target=self._answer, args=(answer, connection), daemon=True).start()
+        while True:
+            connection, _ = self.listening.accept()
+            self.held.append(connection)
+            if self.over:
+                return
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            threading.Thread(target=self._answer, args=(answer, connection), daemon=True).start()
 
     def _answer(self, answer: Answer, connection: socket.socket) -> None:
         with suppress(OSError):
             answer(connection)
 
     def close(self) -> None:
+        # Closing the socket under a thread that waits in accept() could give that thread the next test's socket.
+        self.over = True
+        socket.create_connection(self.point, 5).close()
+        self.accepting.join(5)
         self.listening.close()
         for connection in self.held:
             connection.close()

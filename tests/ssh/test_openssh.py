@@ -208,6 +208,7 @@ def test_ctrl_c_is_the_child_s() -> None:
     """The whole foreground group gets the signal: the child ends by it, and this process tells the child's status."""
     code = (
         "import signal; from stratuslab.ssh.openssh import run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print(run(['/bin/sh', '-c', 'kill -INT 0; sleep 5']))\n"
         "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     )

@@ -1,0 +1,184 @@
+"""stratus-local-cloud: serve the embedded cloud over HTTP, show how it is, empty it, add to its Marketplace."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stratuslab.answers import Answer, Line
+from stratuslab.commands.base import Command, Parser, Session
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.output.safety import one_line
+
+if TYPE_CHECKING:
+    from stratuslab.local.administration import Status
+    from stratuslab.local.engine import Engine
+
+_PORT = 2633  # OpenNebula's own
+_FLAVOURS = ("opennebula-7", "opennebula-4", "stratuslab-3")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    class ActionParser(Parser):
+        """The parser of one action, which prints where the command's does."""
+
+        def _print_message(self, message: str, file: object = None) -> None:
+            parser._print_message(message)
+
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser)
+    serve = actions.add_parser("serve", help="let other programs use it over HTTP", description=_SERVE)
+    serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen at (default %(default)s)")
+    serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 is any free one)")
+    serve.add_argument(
+        "--user",
+        metavar="NAME:PASSWORD",
+        type=_user,
+        action="append",
+        default=[],
+        help="a user who may come in (may be repeated); without any, oneadmin with a password that is kept in a file",
+    )
+    serve.add_argument(
+        "--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="the server to behave like (default %(default)s)"
+    )
+    status = actions.add_parser("status", help="show where it is and what it does", description="Show how the cloud is.")
+    reset = actions.add_parser("reset", help="end all instances and forget everything", description=_RESET)
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
+    entry.add_argument("file", metavar="FILE", help="metadata of an image, in StratusLab's RDF/XML")
+    for action in (serve, status, reset, entry):
+        group = action.add_argument_group("talk")
+        # Without a default, so that the same options before the action keep what they say.
+        for names, text in ((("-v", "--verbose"), "say more on stderr"), (("-q", "--quiet"), "say less")):
+            group.add_argument(*names, action="count", default=argparse.SUPPRESS, help=text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f'"{text}" is no port, which is a number from 0 to 65535')
+    return int(text)
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        # What was given may be a password, so that it is not repeated.
+        raise argparse.ArgumentTypeError("a user is written NAME:PASSWORD")
+    return name, password
+
+
+def _run(session: Session) -> Iterator[Answer]:
+    yield from _ACTIONS[session.options.action](session)
+
+
+def _directory(session: Session) -> Path:
+    from stratuslab.local import state_directory
+
+    return state_directory(session.context.environ)
+
+
+def _engine(session: Session) -> Engine:
+    from stratuslab.local.engine import Engine
+    from stratuslab.local.supervisor import Supervisors
+
+    directory = _directory(session)
+    return Engine(directory, Supervisors(directory, session.context.environ), session.context.clock)
+
+
+def _serve(session: Session) -> Iterator[Answer]:
+    from stratuslab.local.flavours import FLAVOURS
+    from stratuslab.local.server import serving
+
+    options = session.options
+    users = dict(options.user)
+    if len(users) < len(options.user):
+        raise UsageError("a user is given twice with --user")
+    flavour = FLAVOURS[options.flavour]
+    environ = session.context.environ
+    with serving(_directory(session), options.host, options.port, users, environ, flavour) as server:
+        if server.administrator is not None:
+            session.talk.note(f"user and password are in {server.administrator}")
+        yield Line(str(server.urls))
+        server.wait()
+
+
+def _status(session: Session) -> Iterator[Answer]:
+    from tabulate import tabulate
+
+    from stratuslab.local.administration import status
+
+    engine = _engine(session)
+    try:
+        facts = _facts(status(engine))
+    finally:
+        engine.close()
+    table: str = tabulate(facts, tablefmt="plain", disable_numparse=True)
+    yield from map(Line, table.splitlines())
+
+
+def _facts(status: Status) -> list[tuple[str, str]]:
+    states = ", ".join(f"{number} {state}" for state, number in status.instances.items())
+    total = sum(status.instances.values())
+    return [
+        ("directory", one_line(str(status.directory))),
+        ("hypervisor", status.hypervisor),
+        ("cpu", f"{status.used.cpu:g} of {status.capacity.cpu:g}"),
+        ("memory", f"{status.used.memory_mib} of {status.capacity.memory_mib} MB"),
+        ("instances", f"{total} ({states})" if states else "0"),
+        ("processes", str(status.supervisors)),
+        ("images", str(status.images)),
+    ]
+
+
+def _reset(session: Session) -> Iterator[Answer]:
+    from stratuslab.local.administration import reset
+
+    engine = _engine(session)
+    try:
+        if not session.options.yes:
+            _confirm(session, engine.store.directory)
+        ended = reset(engine)
+    finally:
+        engine.close()
+    session.talk.step(f"Ended {ended} instance{'' if ended == 1 else 's'}")
+    yield from ()
+
+
+def _confirm(session: Session, directory: Path) -> None:
+    context = session.context
+    if not context.interactive or context.stdin is None or context.stderr is None:
+        raise UsageError("reset asks before it ends all instances, and there is no terminal to ask at", "give --yes")
+    context.stderr.write(f"End all instances of the embedded cloud in {one_line(str(directory))} and forget everything? [y/N] ")
+    context.stderr.flush()
+    if context.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise StratusLabError("nothing was done, as it was not confirmed")
+
+
+def _add_entry(session: Session) -> Iterator[Answer]:
+    from stratuslab.local.marketplace import add_entry
+    from stratuslab.local.opening import open_store
+
+    now = session.context.clock()
+    store = open_store(_directory(session), now)
+    try:
+        entry = add_entry(store, now, session.context.expand(session.options.file))
+    finally:
+        store.close()
+    yield Line(entry.identifier)
+
+
+_ACTIONS = {"serve": _serve, "status": _status, "reset": _reset, "add-entry": _add_entry}
+
+_SERVE = """Let other programs use the embedded cloud over HTTP, until Ctrl-C. When it is ready, one line tells three URLs:
+OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace."""
+_RESET = """End all instances, like pulling the power cord, and forget them, the users and the entries that were added to the
+Marketplace."""
+_ADD_ENTRY = "Add an entry to the embedded Marketplace, which asks for no signature, and print the image's identifier."
+
+COMMAND = Command(
+    "stratus-local-cloud",
+    "Serve, show and reset the cloud that is embedded in this package.",
+    _add_arguments,
+    _run,
+)

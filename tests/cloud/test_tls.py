@@ -1,0 +1,227 @@
+"""TLS: whom the client believes, and how it shows who it is."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from stratuslab.cloud.endpoint import Credentials, resolve
+from stratuslab.cloud.http import HttpTransport, NeverSent
+from stratuslab.errors import AuthenticationError, Unreachable, UsageError
+from tests import servers
+from tests.cloud.answers import success
+from tests.cloud.conftest import Authority
+from tests.servers import ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+ALICE = Credentials("alice", "secret")
+ANSWER = success(165)
+
+
+def fetch(url: str, bundle: Path | str = "", credentials: Credentials = ALICE, **environ: str) -> bytes:
+    transport = HttpTransport(resolve(url, credentials), credentials, 5.0, environ, ca_bundle=str(bundle))
+    return b"".join(transport.post(b"<call/>"))
+
+
+def wants_certificate(authority: Authority, *, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    tls = authority.server("127.0.0.1")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.maximum_version = newest
+    authority.ca.configure_trust(tls)
+    return tls
+
+
+def test_a_private_authority(serve: Serve, authority: Authority) -> None:
+    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1", "localhost"))
+    assert fetch(f"{server.url}/RPC2", authority.bundle) == ANSWER
+    assert fetch(f"https://localhost:{server.port}/RPC2", authority.bundle) == ANSWER
+
+
+def not_trusted(url: str, bundle: Path | str) -> str:
+    with pytest.raises(NeverSent, match=r"the TLS certificate of .* is not to be trusted: ") as raised:
+        fetch(url, bundle)
+    assert raised.value.status == 8
+    assert "--ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE" in str(raised.value)
+    return raised.value.message
+
+
+def test_an_unknown_authority(serve: Serve, authority: Authority, stranger: Authority) -> None:
+    server = serve(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
+    not_trusted(f"{server.url}/RPC2", authority.bundle)
+    not_trusted(f"{server.url}/RPC2", "")
+    assert server.requests == []
+
+
+def test_an_expired_certificate(serve: Serve, authority: Authority) -> None:
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    tls = authority.server("127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday)
+    server = serve(servers.document(ANSWER), tls=tls)
+    assert "expired" in not_trusted(f"{server.url}/RPC2", authority.bundle)
+    assert server.requests == []
+
+
+def test_a_certificate_for_another_host(serve: Serve, authority: Authority) -> None:
+    server = serve(servers.document(ANSWER), tls=authority.server("cloud.example.org"))
+    assert "127.0.0.1" in not_trusted(f"{server.url}/RPC2", authority.bundle)
+    assert server.requests == []
+
+
+def test_plain_http_where_tls_is_meant(serve: Serve) -> None:
+    def answer(talk: servers.Conversation) -> None:
+        assert talk.socket.recv(1 << 16)
+        talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    server = serve(answer)
+    with pytest.raises(NeverSent, match=r"no TLS with .* \(is it an http:// endpoint\?\)"):
+        fetch(f"https://127.0.0.1:{server.port}/RPC2")
+
+
+def test_tls_where_plain_http_is_meant(serve: Serve, authority: Authority) -> None:
+    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+    with pytest.raises(Unreachable):
+        fetch(f"http://127.0.0.1:{server.port}/RPC2")
+    assert server.requests == []
+
+
+def test_a_server_that_is_silent_in_the_handshake(serve: Serve) -> None:
+    server = serve(lambda talk: talk.closing.wait(servers.PATIENCE) and None)
+    transport = HttpTransport(resolve(f"https://127.0.0.1:{server.port}/RPC2", ALICE), ALICE, 0.2, {})
+    with pytest.raises(NeverSent, match=r"does not answer within 0\.2 s"):
+        list(transport.post(b"<call/>"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\x00\xff"])
+def test_bundles_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    with pytest.raises(UsageError, match=r'the CA bundle ".*ca\.pem" cannot be used: [\w ]+$'):
+        fetch("https://127.0.0.1:9/RPC2", bundle)
+
+
+def test_a_directory_of_authorities(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    """What OpenSSL's rehash makes, and REQUESTS_CA_BUNDLE may name."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to name the file in the directory")
+    name = subprocess.check_output([openssl, "x509", "-hash", "-noout", "-in", str(authority.bundle)], text=True).strip()
+    (tmp_path / f"{name}.0").write_bytes(authority.bundle.read_bytes())
+    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+    assert fetch(f"{server.url}/RPC2", tmp_path) == ANSWER
+
+
+# --- client certificates --------------------------------------------------------------------------------------------------
+
+
+def test_a_client_certificate(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.client(tmp_path, "alice")
+    server = serve(servers.document(ANSWER), tls=wants_certificate(authority))
+    mine = Credentials(certificate=str(certificate), key=str(key))
+    assert fetch(f"{server.url}/xmlrpc", authority.bundle, mine) == ANSWER
+    assert server.requests[0].target == "/cert/xmlrpc"
+    assert "authorization" not in server.requests[0].headers
+    assert "alice" in str(server.certificates[0])
+
+
+def test_certificate_and_key_in_one_file(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.client(tmp_path, "alice")
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    server = serve(servers.document(ANSWER), tls=wants_certificate(authority))
+    assert fetch(f"{server.url}/cert/xmlrpc", authority.bundle, Credentials(certificate=str(both))) == ANSWER
+
+
+def test_a_user_name_is_preferred_to_the_certificate(serve: Serve, authority: Authority) -> None:
+    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+    both = Credentials("alice", "secret", certificate="/no/such/file", key="/no/such/key")
+    assert fetch(f"{server.url}/xmlrpc", authority.bundle, both) == ANSWER
+    assert server.requests[0].target == "/pswd/xmlrpc"
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_that_is_wanted_and_not_there(serve: Serve, authority: Authority, newest: ssl.TLSVersion) -> None:
+    server = serve(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
+    with pytest.raises((AuthenticationError, Unreachable)) as raised:
+        fetch(f"{server.url}/cert/xmlrpc", authority.bundle)
+    assert server.requests == []
+    if newest == ssl.TLSVersion.TLSv1_3:
+        assert isinstance(raised.value, AuthenticationError)
+        assert "--pem-cert" in str(raised.value)
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_of_a_stranger(
+    serve: Serve, authority: Authority, stranger: Authority, tmp_path: Path, newest: ssl.TLSVersion
+) -> None:
+    certificate, key = stranger.client(tmp_path, "mallory")
+    server = serve(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
+    with pytest.raises(AuthenticationError, match="does not accept the TLS client certificate") as raised:
+        fetch(f"{server.url}/xmlrpc", authority.bundle, Credentials(certificate=str(certificate), key=str(key)))
+    assert raised.value.status == 3
+    assert server.requests == []
+
+
+def test_certificates_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.client(tmp_path, "alice")
+    other_certificate, other_key = authority.client(tmp_path, "bob")
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    missing = tmp_path / "missing.pem"
+    for mine in (
+        Credentials(certificate=str(missing), key=str(key)),
+        Credentials(certificate=str(certificate), key=str(missing)),
+        Credentials(certificate=str(nonsense), key=str(key)),
+        Credentials(certificate=str(certificate), key=str(nonsense)),
+        Credentials(certificate=str(certificate), key=str(other_key)),
+        Credentials(certificate=str(certificate)),
+        Credentials(certificate=str(tmp_path), key=str(key)),
+    ):
+        with pytest.raises(UsageError, match=r"cannot be used: [\w ]+ \(see --pem-cert and --pem-key") as raised:
+            fetch("https://127.0.0.1:9/xmlrpc", authority.bundle, mine)
+        assert mine.certificate in raised.value.message
+    assert other_certificate.is_file()
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(authority: Authority, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    certificate, key = authority.client(tmp_path, "alice")
+    loaded = load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    with pytest.raises(UsageError, match="the key must have no passphrase"):
+        fetch("https://127.0.0.1:9/xmlrpc", authority.bundle, Credentials(certificate=str(certificate), key=str(key)))
+
+
+# --- through a proxy ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tunnel_through_a_proxy(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.client(tmp_path, "alice")
+    origin = serve(servers.document(ANSWER), tls=wants_certificate(authority))
+    proxy = serve(servers.forwards)
+    mine = Credentials(certificate=str(certificate), key=str(key))
+    assert fetch(f"{origin.url}/xmlrpc", authority.bundle, mine, https_proxy=f"http://bob:pw@127.0.0.1:{proxy.port}") == ANSWER
+    (connect,) = proxy.requests
+    assert (connect.method, connect.target) == ("CONNECT", f"127.0.0.1:{origin.port}")
+    assert connect.headers["proxy-authorization"].startswith("Basic ")
+    assert origin.requests[0].target == "/cert/xmlrpc"
+    assert "proxy-authorization" not in origin.requests[0].headers
+
+
+def test_a_proxy_cannot_pretend(serve: Serve, authority: Authority, stranger: Authority) -> None:
+    pretender = serve(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
+    proxy = serve(servers.forwards)
+    with pytest.raises(NeverSent, match="not to be trusted"):
+        fetch(f"{pretender.url}/pswd/xmlrpc", authority.bundle, https_proxy=proxy.url)
+    assert pretender.requests == []

@@ -1,0 +1,164 @@
+"""All four commands against each family of servers, through each way in: session string, HTTP Basic, client certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stratuslab.errors import ExitStatus
+from stratuslab.local.flavours import FLAVOURS
+from stratuslab.opennebula.states import Lcm
+from tests.front import Front
+from tests.harness import TTYLINUX, Ran, Shell, Stage
+from tests.served import Served
+
+USERS = {"alice": "s%cr:t é"}
+
+
+@dataclass
+class Site:
+    """A user's shell set up for a cloud, and the hands that move its machines."""
+
+    shell: Shell
+    stage: Stage
+
+
+@pytest.fixture(params=sorted(FLAVOURS))
+def served(request: pytest.FixtureRequest, stage: Stage, serve: Callable[..., Served]) -> Served:
+    return serve(stage, users=USERS, flavour=FLAVOURS[request.param])
+
+
+@pytest.fixture(params=["session", "basic", "certificate"])
+def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Served, tmp_path: Path) -> Iterator[Site]:
+    shell.environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = served.marketplace
+    front = Front(served.url, tmp_path, USERS)
+    if request.param == "certificate":
+        certificate, key = front.client_certificate("alice", tmp_path)
+        shell.environ.update(
+            STRATUSLAB_ENDPOINT=f"{front.url}/xmlrpc",
+            STRATUSLAB_PEM_CERTIFICATE=str(certificate),
+            STRATUSLAB_PEM_KEY=str(key),
+            STRATUSLAB_CA_BUNDLE=str(front.ca),
+        )
+    else:
+        endpoint = served.url if request.param == "session" else served.proxy.replace("pswd/", "")
+        shell.environ.update(STRATUSLAB_ENDPOINT=endpoint, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+    yield Site(shell, stage)
+    front.close()
+
+
+def test_the_four_commands(site: Site) -> None:
+    shell, stage = site.shell, site.stage
+    ran = shell("run", "-n", "2", "--vm-name", "node", "--volatile-disk", "1", "--context", "A=1", TTYLINUX)
+    assert (ran.status, ran.err) == (0, "")
+    assert "     Public ip: 127.101.0.1\n" in ran.out
+
+    stage.runs(1)
+    stage.polled(1, cpu_percent=12.4, memory_kib=131072)
+    stage.engine.machine_reached(2, Lcm.PROLOG)
+    stage.engine.machine_failed(2, Lcm.PROLOG, "Image sha1 checksum check failed.")
+    listed = shell("describe")
+    assert (listed.status, listed.err) == (0, "")
+    assert [line.split() for line in listed.out.splitlines()[1:]][0] == [
+        "1",
+        "Running",
+        "1",
+        "131072",
+        "12",
+        "127.101.0.1",
+        "node",
+    ]
+    state = listed.out.splitlines()[2].split()[1]
+    assert state in ("Failed", "Prolog_Failure")
+    assert "sha1 checksum check failed" in shell("describe", "-v", "2").out
+
+    refused = shell("connect", "2")
+    assert refused.status == ExitStatus.INSTANCE_FAILED
+    assert state in refused.err
+
+    assert shell("kill", "1", "2") == Ran(0, "", "")
+    assert [line.split()[1] for line in shell("describe", "1", "2").out.splitlines()[1:]] == ["Done", "Done"]
+    assert shell("describe", "99").status == ExitStatus.NOT_FOUND
+
+
+def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Served) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+    for name in ("one:1", "one:ttylinux", "one:oneadmin/ttylinux"):
+        assert shell("run", "-q", "--network", "oneadmin/private", name).out.partition(", ")[2].startswith("127.103."), name
+    both = shell("run", "--network", "public", "--network", "2", "one:1")
+    assert both.status == 0
+    assert len(shell("describe", "4").out.splitlines()[1].split()[5].split(",")) == 2
+    unknown = shell("run", "one:nosuch")
+    assert unknown.status == ExitStatus.NOT_FOUND
+    assert "oneadmin/ttylinux" in unknown.err
+    unknown = shell("run", "--network", "nosuch", "one:1")
+    assert unknown.status == ExitStatus.NOT_FOUND
+    assert "oneadmin/public" in unknown.err
+
+
+def test_other_users(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
+    served = serve(stage, users={"alice": "secret", "oneadmin": "nebula"})
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
+    alice, admin = ("-u", "alice", "-p", "secret"), ("-u", "oneadmin", "-p", "nebula")
+    assert shell("run", *alice, TTYLINUX).status == 0
+    assert shell("describe", *admin).out.count("\n") == 1
+    assert shell("describe", *admin, "--all-users").out.count("\n") == 2
+    assert shell("describe", *admin, "--user-id", "2").out.count("\n") == 2
+    assert shell("describe", *alice, "--user-id", "0").out.count("\n") == 1
+
+
+def test_several_clouds_side_by_side(shell: Shell, tmp_path: Path, serve: Callable[..., Served]) -> None:
+    clouds = {name: serve(Stage(tmp_path / name), users={"u": "p"}) for name in ("lal", "grnet")}
+    sections = "".join(
+        f"[{name}]\nendpoint = {served.url}\nmarketplace_endpoint = {served.marketplace}\n" for name, served in clouds.items()
+    )
+    config = shell.home / ".stratuslab" / "stratuslab-user.cfg"
+    config.parent.mkdir()
+    config.write_text(f"[default]\nusername = u\npassword = p\n{sections}[down]\nendpoint = http://127.0.0.1:1\n")
+    for name in clouds:
+        assert shell("run", "-S", name, "--vm-name", f"at-{name}", TTYLINUX).status == 0
+    ran = shell("describe", "--all-sections")
+    assert ran.status == ExitStatus.PARTIAL
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["cloud", "lal", "grnet"]
+    assert [line.split()[-1] for line in ran.out.splitlines()] == ["name", "at-lal", "at-grnet"]
+    assert "[down]" in ran.err
+
+
+def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, served: Served) -> None:
+    session = shell.home / "one_auth"
+    session.write_text("alice:wrong-secret\n")
+    shell.environ.update(ONE_XMLRPC=served.url, ONE_AUTH=str(session))
+    ran = shell("describe")
+    assert ran.status == ExitStatus.DENIED
+    assert '"alice"' in ran.err
+    assert str(session) in ran.err
+    assert "wrong-secret" not in ran.err
+    session.write_text(f"alice:{USERS['alice']}\n")
+    assert shell("describe").status == 0
+
+
+def test_a_private_authority_has_to_be_named(shell: Shell, served: Served, tmp_path: Path) -> None:
+    front = Front(served.url, tmp_path)
+    login = ("--endpoint", f"{front.url}/RPC2", "-u", "alice", "-p", USERS["alice"])
+    ran = shell("describe", *login)
+    assert ran.status == ExitStatus.UNREACHABLE
+    assert all(word in ran.err for word in ("--ca-bundle", "ca_bundle", "REQUESTS_CA_BUNDLE"))
+    assert shell("describe", *login, "--ca-bundle", str(front.ca)).status == 0
+    shell.environ["REQUESTS_CA_BUNDLE"] = str(front.ca)
+    assert shell("describe", *login).status == 0
+    front.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/rpc2", "/pswd/other"])
+def test_the_wrong_path_is_named_with_the_usual_forms(shell: Shell, served: Served, path: str) -> None:
+    endpoint = served.url.removesuffix("/RPC2") + path
+    if path == "/":
+        endpoint += "nothing/here"
+    ran = shell("describe", "--endpoint", endpoint, "-u", "alice", "-p", "x")
+    assert ran.status == ExitStatus.UNREACHABLE
+    assert endpoint.rstrip("/") in ran.err
+    assert "RPC2" in ran.err
+    assert "xmlrpc" in ran.err

@@ -1,0 +1,169 @@
+"""The documents say what is so: README.rst, the manual, the licence, and what builds and checks the project."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import stratuslab
+from stratuslab.errors import ExitStatus
+from stratuslab.opennebula.states import Lcm, State, state_label
+from stratuslab.settings import DEFAULTS
+from tests.harness import CHECKOUT, TTYLINUX, Shell
+
+DOCS = CHECKOUT / "docs"
+COMMANDS = ("connect-instance", "describe-instance", "kill-instance", "run-instance")
+
+
+def text(path: str) -> str:
+    return (CHECKOUT / path).read_text("utf-8")
+
+
+# README.rst
+
+
+def readme_commands() -> list[str]:
+    return [line.strip() for line in text("README.rst").splitlines() if line.startswith("    python3 -m venv")]
+
+
+def test_readme_has_the_two_commands():
+    first, second = readme_commands()
+    setup = "python3 -m venv .venv && . .venv/bin/activate && pip install -q "
+    assert first == f"{setup}. && stratus-run-instance {TTYLINUX}"
+    assert second.startswith(f"{setup}-e '.[test]' && pytest ")
+
+
+@pytest.mark.parametrize(("program", "place"), [("stratus-run-instance", 0), ("pytest", 1)])
+def test_ci_takes_its_commands_from_the_readme(program: str, place: int):
+    script = text(".ci/run")
+    function = re.search(r"^from_readme\(\) \{.*?^\}$", script, re.MULTILINE | re.DOTALL)
+    assert function is not None
+    assert f"from_readme {program})" in script
+    taken = subprocess.run(
+        ["bash", "-c", f"{function[0]}\nfrom_readme {program}"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert taken.stdout == readme_commands()[place] + "\n"
+
+
+@pytest.mark.parametrize("page", ["README.rst", "CONTRIBUTING.rst"])
+def test_links_lead_somewhere(page: str):
+    links = re.findall(r"`[^`<]*<([^`>]+)>`_", text(page))
+    assert links
+    assert [link for link in links if not link.startswith("https://") and not (CHECKOUT / link).is_file()] == []
+
+
+# The manual
+
+
+def documented_options(page: str) -> set[str]:
+    """The options in the first column of a page's tables."""
+    rows = re.findall(r"^   \* - (``-.*``)$", text(f"docs/{page}.rst"), re.MULTILINE)
+    return {word for row in rows for literal in re.findall(r"``([^`]+)``", row) for word in literal.split() if word[0] == "-"}
+
+
+def parser_options(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a parser and of the actions below it."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found |= parser_options(below)
+    return found
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    module = import_module(f"stratuslab.commands.{command.replace('-', '_')}")
+    return module.COMMAND.parser()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_in_the_manual_and_the_other_way_round(command: str):
+    assert documented_options(command) | documented_options("common-options") == parser_options(parser_of(command))
+
+
+def test_every_option_of_the_local_cloud_is_in_the_manual_and_the_other_way_round():
+    assert documented_options("local-cloud") == parser_options(parser_of("local-cloud"))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "local-cloud"])
+def test_every_command_has_a_page_and_a_script(command: str):
+    program = f"stratus-{command}"
+    assert text(f"docs/{command}.rst").startswith(f"{program}\n{'=' * len(program)}\n")
+    assert text(f"bin/{program}") == (
+        f'#!/usr/bin/env python3\nfrom stratuslab.commands import run\n\nrun("{command.replace("-", "_")}")\n'
+    )
+    assert os.access(CHECKOUT / "bin" / program, os.X_OK)
+
+
+def test_every_exit_status_is_in_the_manual():
+    documented = re.findall(r"^   \* - (\d+)$", text("docs/exit-statuses.rst"), re.MULTILINE)
+    assert [int(number) for number in documented] == sorted(ExitStatus)
+
+
+def test_every_setting_with_a_default_is_in_the_manual():
+    keys = re.findall(r"^   \* - ``(\w+)``\n     - ``(\w+)``$", text("docs/configuration.rst"), re.MULTILINE)
+    assert DEFAULTS.keys() <= {key for key, _ in keys}
+    exceptions = {"user_public_key_file": "STRATUSLAB_KEY", "selected_section": "STRATUSLAB_USER_CONFIG_SECTION"}
+    assert [variable for _, variable in keys] == [exceptions.get(key, f"STRATUSLAB_{key.upper()}") for key, _ in keys]
+
+
+def test_the_states_of_the_manual_are_those_that_are_shown():
+    labels = {state_label(state, 0) for state in State} | {state_label(State.ACTIVE, lcm) for lcm in Lcm}
+    table = re.findall(r"^   \* - (``[A-Z].*``)$", text("docs/lifecycle.rst"), re.MULTILINE)
+    documented = {label for row in table for label in re.findall(r"``(\w+)``", row)}
+    assert documented
+    assert documented <= labels
+
+
+def test_the_picture_of_the_states_is_drawn_and_shows_states():
+    drawn = ElementTree.parse(DOCS / "images" / "lifecycle.svg")
+    words = {element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"Pending", "Prolog", "Boot", "Running", "Unknown", "Done", "Prolog_Failure", "Boot_Failure"} <= words
+
+
+def test_the_types_in_the_manual_are_those_that_are_listed(tmp_path: Path):
+    listed = Shell(tmp_path)("run", "--list-type").out
+    shown = "".join(f"    {line}\n" for line in listed.splitlines())
+    assert f"    $ stratus-run-instance --list-type\n{shown}" in text("docs/lifecycle.rst")
+
+
+def test_the_program_in_the_manual_runs(tmp_path: Path):
+    block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text("docs/python.rst"))
+    assert block is not None
+    program = re.sub(r"^    ", "", block[1], flags=re.MULTILINE).replace("time.sleep(1)", "time.sleep(0.05)")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    ran = subprocess.run([sys.executable, "-c", program], env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.stderr, ran.stdout) == ("", "one-1 Running 127.101.0.1\n")
+
+
+# The frame
+
+
+def test_the_licence_is_the_apache_license_2_0():
+    content = (CHECKOUT / "LICENSE").read_bytes()
+    # The file as the Apache Software Foundation publishes it.
+    assert hashlib.sha256(content).hexdigest() == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_the_version_is_the_same_everywhere():
+    assert metadata.version("stratuslab-client") == stratuslab.__version__
+    assert re.search(rf"^{re.escape(stratuslab.__version__)}( |$)", text("CHANGELOG.rst"), re.MULTILINE)
+
+
+def test_the_oldest_dependencies_are_the_ones_that_are_tested():
+    allowed = re.findall(r'"(lxml|paramiko|requests|tabulate)>=([\d.]+)"', text("setup.py"))
+    tested = re.findall(r"^    (lxml|paramiko|requests|tabulate)==([\d.]+)$", text("tox.ini"), re.MULTILINE)
+    assert len(allowed) == 4
+    assert [(name, re.sub(r"(\.0)+$", "", version)) for name, version in tested] == [
+        (name, re.sub(r"(\.0)+$", "", version)) for name, version in allowed
+    ]
