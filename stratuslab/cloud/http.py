@@ -152,8 +152,9 @@ class HttpTransport:
             try:
                 context.load_cert_chain(certificate, key, password=_no_passphrase)
             except OSError as error:
+                pair = f'"{certificate}" with the key "{key}"' if key else f'"{certificate}"'
                 raise UsageError(
-                    f'the certificate "{certificate}" with the key "{key}" cannot be used: {_reason(error)}',
+                    f"the certificate {pair} cannot be used: {_reason(error)}",
                     "see --pem-cert and --pem-key; the key must have no passphrase",
                 ) from None
         return context

@@ -11,6 +11,7 @@ from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.validate import ip_address, positive_share, whole_number
 from stratuslab.errors import UsageError
+from stratuslab.output.redaction import masked
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000  # GB
@@ -69,7 +70,7 @@ def _run(session: Session) -> Iterator[Answer]:
     from stratuslab.commands.launch import IdsFile, launch, machine_request
 
     request = machine_request(session, _size(session))
-    session.talk.detail(template(request, session.cloud.server))
+    session.talk.detail(masked(template(request, session.cloud.server)))
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
         for launched in launch(session, request):

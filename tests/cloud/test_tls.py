@@ -182,7 +182,7 @@ def test_certificates_that_cannot_be_used(authority: Authority, tmp_path: Path) 
         Credentials(certificate=str(certificate)),
         Credentials(certificate=str(tmp_path), key=str(key)),
     ):
-        with pytest.raises(UsageError, match=r"cannot be used: [\w ]+ \(see --pem-cert and --pem-key") as raised:
+        with pytest.raises(UsageError, match=r"cannot be used: [\w ,]+ \(see --pem-cert and --pem-key") as raised:
             fetch("https://127.0.0.1:9/xmlrpc", authority.bundle, mine)
         assert mine.certificate in raised.value.message
     assert other_certificate.is_file()

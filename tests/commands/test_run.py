@@ -112,6 +112,13 @@ def test_one_question_to_the_marketplace_and_no_call_twice(alice: Shell) -> None
     assert "secret" not in ran.err
 
 
+def test_vv_shows_the_template_without_its_secrets(alice: Shell) -> None:
+    ran = alice("run", "-vv", "--context", 'DB_PASSWORD=hun"ter2#PLACE=Orsay', TTYLINUX)
+    assert 'DB_PASSWORD = "***"' in ran.err
+    assert 'PLACE = "Orsay"' in ran.err
+    assert "ter2" not in ran.err
+
+
 def test_failure_in_the_middle_reports_what_was_started(alice: Shell, stage: Stage, tmp_path: Path) -> None:
     stage.engine.configure(ranges={"public": "127.101.0.1-127.101.0.2"})
     ids = tmp_path / "ids"
