@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from threading import Lock
 
 from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.calls import Calls, Transport
@@ -20,6 +20,7 @@ from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, a long listing a few calls."""
 
+_LOOK_FIRST = "look with stratus-describe-instance before you try again"
 _LOOKS_FOR_LOST = (0.2, 1.0, 2.0)  # seconds to wait before each look for a machine whose answer was lost
 
 
@@ -45,14 +46,19 @@ class Cloud:
         self.address = address or name
         self._calls = Calls(transport, credentials, name, trace, sleep)
         self._sleep = sleep
+        self._server: Server | None = None
+        self._asking = Lock()
 
-    @cached_property
+    @property
     def server(self) -> Server:
-        """The server's version, asked once."""
-        try:
-            return Server(self._calls.text("one.system.version"))
-        except (reply.Fault, reply.Refused):
-            return Server()  # the call is new in OpenNebula 4.0
+        """The server's version, asked once, also where several threads need it."""
+        with self._asking:
+            if self._server is None:
+                try:
+                    self._server = Server(self._calls.text("one.system.version"))
+                except (reply.Fault, reply.Refused):
+                    self._server = Server()  # the call is new in OpenNebula 4.0
+            return self._server
 
     def allocate(self, request: MachineRequest) -> int:
         """Start a machine; its id. It is started once at most, whatever happens to the connection.
@@ -77,26 +83,36 @@ class Cloud:
                 raise
             except Unreachable as error:
                 lost = error
-            started = self._find_lost(token)
+            try:
+                started = self._find_lost(token)
+            except StratusLabError as error:
+                raise AnswerLost(
+                    f"{lost.message}; whether the machine was started cannot be found out: {error.message}", _LOOK_FIRST
+                ) from None
             if started is not None:
                 return started
             if last_try or not isinstance(lost, ConnectionDropped):
                 break
         raise AnswerLost(
             f"{lost.message}; no machine that belongs to the request is there, so it was probably not started",
-            "look with stratus-describe-instance before you try again",
+            _LOOK_FIRST,
         )
 
     def _find_lost(self, token: str) -> int | None:
-        """The machine that carries the token: the server may still be at work on the request when its answer is lost."""
+        """The machine that carries the token; None where there is none. Raises what kept the last look from being one."""
+        failed: StratusLabError | None = None
+        # The server may still be at work on the request when its answer is lost.
         for pause in _LOOKS_FOR_LOST:
             self._sleep(pause)
             try:
                 for instance in self.instances():
                     if instance.token == token:
                         return instance.id
-            except Unreachable:
-                continue
+                failed = None
+            except StratusLabError as error:
+                failed = error
+        if failed is not None:
+            raise failed
         return None
 
     def instance(self, number: int) -> Instance:
@@ -116,14 +132,15 @@ class Cloud:
             return
         seen: set[int] = set()
         for offset in range(0, 1 << 31, PAGE):
-            count = 0
+            count, before = 0, len(seen)
             for instance in self._listed(owner, offset, -PAGE, state):
                 count += 1
                 # A machine that starts while pages are fetched moves the others on to the next page.
                 if instance.id not in seen:
                     seen.add(instance.id)
                     yield instance
-            if count != PAGE:
+            # A server that has no pages after all would answer with the same machines for ever.
+            if count != PAGE or len(seen) == before:
                 return
 
     def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:

@@ -156,7 +156,7 @@ def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
         "GRAPHICS",
         {"TYPE": "vnc", "PORT": str(request.vnc_port), "LISTEN": request.vnc_listen, "KEYMAP": "en-us"},
     )
-    context = {"PUBLIC_KEY": request.public_keys, **request.context}
+    context = {"PUBLIC_KEY": request.public_keys, **_in_capitals(request.context)}
     if request.cloud_init:
         context["CLOUD_INIT_USER_DATA"] = request.cloud_init
     yield "CONTEXT", {**context, "TARGET": _CONTEXT_TARGET}
@@ -214,7 +214,12 @@ def _further_disks(request: MachineRequest) -> Iterator[Attribute]:
 
 def _guest_context(request: MachineRequest) -> dict[str, str]:
     """The context in the words of OpenNebula's guest packages and of cloud-init's data source."""
-    context = {"SSH_PUBLIC_KEY": request.public_keys, "NETWORK": "YES", **request.context}
+    context = {"SSH_PUBLIC_KEY": request.public_keys, "NETWORK": "YES", **_in_capitals(request.context)}
     if request.cloud_init:
         context |= {"USER_DATA": request.cloud_init, "USER_DATA_ENCODING": "base64"}
     return context
+
+
+def _in_capitals(context: Mapping[str, str]) -> dict[str, str]:
+    """The variables as the server names them: two whose names differ in case only are one, and the later one counts."""
+    return {name.upper(): value for name, value in context.items()}

@@ -209,7 +209,7 @@ class Terminal:
 
     def resize(self, columns: int) -> None:
         """The window has another width; 0, which some clients send, means that it is not known."""
-        self._columns = columns if 2 <= columns <= 10_000 else 80
+        self._columns = columns if 4 <= columns <= 10_000 else 80
 
     @property
     def input(self) -> Input:

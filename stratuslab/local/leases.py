@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +117,12 @@ class Leases:
     def take(self, network: Network, instance: int, asked: str = "") -> int:
         """Lease an address of the network, the asked one where one is asked; part of a transaction. Raises Refusal."""
         taken = {address for address, _ in self.leased(network)}
+        candidates: Iterable[int]
         if asked:
             number = address_number(asked)
             candidates = [] if number is None else [number - network.first]
         else:
-            candidates = [(network.next + step) % network.size for step in range(network.size)]
+            candidates = ((network.next + step) % network.size for step in range(network.size))
         for place in candidates:
             if 0 <= place < network.size and network.first + place not in taken:
                 break

@@ -16,10 +16,8 @@ from tests.cloud.answers import failure, fault, machine, pool, success
 from tests.servers import Conversation, ScriptedServer
 
 Mishap = Callable[["SmallOpenNebula", Conversation, str, bytes], None]
-"""What happens to one call instead of its being answered: the call's method and the answer that it would have got.
-
-The answer is made, and the call carried out, only when the mishap says so with :meth:`SmallOpenNebula.carry_out`.
-"""
+"""What happens to one call instead of its being answered: the call's method, and the answer that it would have got (empty
+where it was not carried out)."""
 
 
 @dataclass

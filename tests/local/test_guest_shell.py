@@ -9,7 +9,7 @@ import platform
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratuslab.local.guest_files import CAPACITY
@@ -238,6 +238,7 @@ def test_nesting_has_an_end(session: Session) -> None:
     assert session.status in (0, 2)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("ab |&;<>()$`'\"\\{}~*?[]#!=\n2/-\x00é")), max_size=40))
 def test_no_text_breaks_the_shell(text: str) -> None:
     session = Session()
@@ -245,6 +246,7 @@ def test_no_text_breaks_the_shell(text: str) -> None:
     assert 0 <= session.status <= 255
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_any_bytes_are_a_command(data: bytes) -> None:
     session = Session()

@@ -6,7 +6,7 @@ import re
 from unicodedata import east_asian_width
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratuslab.local.guest_process import HungUp, Interrupted
@@ -193,6 +193,7 @@ EDITS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(EDITS, max_size=40), st.integers(4, 30))
 def test_the_screen_shows_the_line(edits: list[bytes], columns: int) -> None:
     lines, screen = asked(b"".join(edits) + b"\r", columns)

@@ -161,12 +161,12 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def _interact(channel, process: subprocess.Popen, terminal: int) -> None:
     def keys() -> None:
-        with suppress(OSError):
+        with suppress(OSError, EOFError):
             while data := channel.recv(65536):
                 os.write(terminal, data)
 
     threading.Thread(target=keys, daemon=True).start()
-    with suppress(OSError):
+    with suppress(OSError, EOFError):
         while data := os.read(terminal, 65536):
             channel.sendall(data)
     _finish(channel, process)
@@ -174,10 +174,10 @@ def _interact(channel, process: subprocess.Popen, terminal: int) -> None:
 
 def _serve(channel, process: subprocess.Popen) -> None:
     def copy(read, write, done) -> None:
-        with suppress(OSError):
+        with suppress(OSError, EOFError):
             while data := read(65536):
                 write(data)
-        with suppress(OSError):
+        with suppress(OSError, EOFError):
             done()
 
     stdin, stdout, stderr = (cast(BinaryIO, stream) for stream in (process.stdin, process.stdout, process.stderr))

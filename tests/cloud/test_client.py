@@ -1,0 +1,423 @@
+"""The cloud endpoint client against a small OpenNebula over HTTP: what it asks, and what becomes of lost answers."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from xmlrpc.client import loads
+
+import pytest
+
+from stratuslab.cloud import client as client_module
+from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.endpoint import Credentials, resolve
+from stratuslab.cloud.http import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.reply import Fault, NotAnAnswer, Refused
+from stratuslab.cloud.request import ImageDisk, MachineRequest
+from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.numbers import Owner, PoolState
+from tests import servers
+from tests.cloud import small_opennebula as mishap
+from tests.cloud.answers import failure, fault, machine, success
+from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
+from tests.servers import Conversation, ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
+REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")
+
+
+class Pauses(list[float]):
+    """What the client wanted to sleep; it is not kept waiting."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def cloud_at(
+    url: str, *, timeout: float = 5.0, trace: Callable[[str], None] | None = None, pauses: Pauses | None = None
+) -> Cloud:
+    transport = HttpTransport(resolve(url, ALICE), ALICE, timeout, {}, trace=trace)
+    return Cloud(transport, ALICE, url, trace=trace, sleep=Pauses() if pauses is None else pauses)
+
+
+@pytest.fixture
+def small() -> Iterator[Callable[..., SmallOpenNebula]]:
+    """Start small OpenNebulas that end with the test."""
+    running: list[SmallOpenNebula] = []
+
+    def start(**options: object) -> SmallOpenNebula:
+        running.append(SmallOpenNebula(**options))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    for cloud in running:
+        cloud.server.close()
+
+
+Small = Callable[..., SmallOpenNebula]
+
+
+# --- starting a machine exactly once --------------------------------------------------------------------------------------
+
+
+def test_a_machine_is_started(small: Small) -> None:
+    one = small()
+    assert cloud_at(one.url).allocate(REQUEST) == 1
+    assert one.counted() == {"one.system.version": 1, "one.vm.allocate": 1}
+
+
+@pytest.mark.parametrize("what", [mishap.lost, mishap.reset, mishap.halved, mishap.bad_gateway_after])
+def test_an_answer_that_is_lost_after_the_machine_was_started(small: Small, what: Mishap) -> None:
+    one = small(mishaps={"one.vm.allocate": [what]})
+    one.vm_allocate('NAME = "another"')
+    assert cloud_at(one.url).allocate(REQUEST) == 2
+    assert len(one.machines) == 2
+    assert one.counted()["one.vm.allocate"] == 1
+
+
+def test_a_time_out_after_the_machine_was_started(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.silent_after]})
+    assert cloud_at(one.url, timeout=0.3).allocate(REQUEST) == 1
+    assert one.counted()["one.vm.allocate"] == 1
+
+
+def test_a_machine_that_shows_only_at_the_last_look(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.lost]})
+    looks = Pauses()
+
+    class Slow(Pauses):
+        def __call__(self, seconds: float) -> None:
+            super().__call__(seconds)
+            if len(self) == 1:
+                looks.append(len(one.machines))
+                hidden.update(one.machines)
+                one.machines.clear()
+            if len(self) == 3:
+                one.machines.update(hidden)
+
+    hidden: dict[int, str] = {}
+    assert cloud_at(one.url, pauses=Slow()).allocate(REQUEST) == 1
+    assert one.counted() == {"one.system.version": 1, "one.vm.allocate": 1, "one.vmpool.info": 3}
+
+
+def test_a_dropped_request_is_sent_once_more(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+    assert cloud_at(one.url).allocate(REQUEST) == 1
+    assert len(one.machines) == 1
+    assert one.counted()["one.vm.allocate"] == 2
+
+
+def test_a_second_answer_that_is_lost(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped, mishap.lost]})
+    assert cloud_at(one.url).allocate(REQUEST) == 1
+    assert len(one.machines) == 1
+
+
+def test_a_request_that_is_dropped_twice_is_given_up(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped] * 9})
+    with pytest.raises(AnswerLost, match=r"probably not started.*look with stratus-describe-instance before you try again"):
+        cloud_at(one.url).allocate(REQUEST)
+    assert one.counted()["one.vm.allocate"] == 2
+    assert not one.machines
+
+
+@pytest.mark.parametrize(
+    "what, words", [(mishap.silent, "fell silent"), (mishap.bad_gateway, "502"), (mishap.web_page, "web page")]
+)
+def test_what_may_still_be_at_work_is_not_sent_again(small: Small, what: Mishap, words: str) -> None:
+    one = small(mishaps={"one.vm.allocate": [what]})
+    with pytest.raises(AnswerLost, match=f"{words}.*probably not started") as raised:
+        cloud_at(one.url, timeout=0.3).allocate(REQUEST)
+    assert raised.value.status == 8
+    assert one.counted()["one.vm.allocate"] == 1
+
+
+@pytest.mark.parametrize("hinders", [mishap.dropped, mishap.bad_gateway, mishap.refused, mishap.denied, mishap.web_page])
+@pytest.mark.parametrize("what", [mishap.lost, mishap.dropped])
+def test_nothing_is_sent_again_where_nobody_can_look(small: Small, what: Mishap, hinders: Mishap) -> None:
+    """It may run, so a second try may be a second machine, and to say that it was not started would be a guess."""
+    one = small(mishaps={"one.vm.allocate": [what], "one.vmpool.info": [hinders] * 30})
+    with pytest.raises(AnswerLost, match=r"whether the machine was started cannot be found out: .*look with") as raised:
+        cloud_at(one.url).allocate(REQUEST)
+    assert "not started" not in str(raised.value)
+    assert one.counted()["one.vm.allocate"] == 1
+
+
+def test_a_look_that_fails_is_repeated(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.lost], "one.vmpool.info": [mishap.bad_gateway, mishap.halved]})
+    assert cloud_at(one.url).allocate(REQUEST) == 1
+    assert one.counted()["one.vm.allocate"] == 1
+
+
+def test_what_was_never_sent_fails_at_once() -> None:
+    server = ScriptedServer(servers.document(success("7.4.0")))
+    cloud, pauses = cloud_at(f"{server.url}/RPC2"), Pauses()
+    assert cloud.server.version == "7.4.0"
+    server.close()
+    with pytest.raises(NeverSent):
+        cloud.allocate(REQUEST)
+    assert pauses == []
+
+
+def test_a_refusal_is_final(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.refused]})
+    with pytest.raises(Refused, match=r"^over quota$"):
+        cloud_at(one.url).allocate(REQUEST)
+    assert one.counted()["one.vm.allocate"] == 1
+    assert one.counted()["one.vmpool.info"] == 0
+
+
+def test_an_answer_that_is_no_id(serve: Serve) -> None:
+    """It may have been started all the same, so it is looked for."""
+    listing = servers.document(success("<VM_POOL/>"))
+    server = serve(servers.document(success("7.4.0")), servers.document(success("soon")), listing)
+    with pytest.raises(AnswerLost, match="no number where an id is due; no machine"):
+        cloud_at(f"{server.url}/RPC2").allocate(REQUEST)
+
+
+def test_many_at_once_are_started_once_each(small: Small) -> None:
+    """With every third answer lost, and every seventh request dropped."""
+    mishaps = [mishap.lost if n % 3 == 1 else mishap.dropped if n % 7 == 2 else None for n in range(30)]
+    one = small(mishaps={"one.vm.allocate": mishaps})
+    cloud = cloud_at(one.url)
+    requests = [replace(REQUEST, token=f"t-2/{place}") for place in range(20)]
+    with ThreadPoolExecutor(6) as pool:
+        started = list(pool.map(cloud.allocate, requests))
+    assert sorted(started) == list(range(1, 21))
+    assert len(one.machines) == 20
+    assert one.counted()["one.system.version"] == 1
+
+
+# --- reading, and what may be done twice ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [lambda cloud: cloud.instance(1), lambda cloud: list(cloud.instances())])
+def test_reads_are_repeated_when_the_connection_drops(small: Small, call: Callable[[Cloud], object]) -> None:
+    dropped = [mishap.dropped, mishap.reset]
+    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [*dropped], "one.vmpool.info": [*dropped]})
+    pauses = Pauses()
+    assert call(cloud_at(one.url, pauses=pauses))
+    assert pauses == [0.2, 1.0]
+
+
+def test_reads_are_not_repeated_for_ever(small: Small) -> None:
+    one = small(mishaps={"one.vm.info": [mishap.dropped] * 9})
+    with pytest.raises(ConnectionDropped):
+        cloud_at(one.url).instance(1)
+    assert one.counted()["one.vm.info"] == 3
+
+
+@pytest.mark.parametrize("what", [mishap.halved, mishap.silent, mishap.bad_gateway, mishap.web_page])
+def test_other_failures_of_reads_are_not_repeated(small: Small, what: Mishap) -> None:
+    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [what]})
+    with pytest.raises(Unreachable):
+        cloud_at(one.url, timeout=0.3).instance(1)
+    assert one.counted()["one.vm.info"] == 1
+
+
+def test_a_kill_is_repeated_when_the_connection_drops(small: Small) -> None:
+    one = small(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.lost]})
+    cloud_at(one.url).kill(1)
+    assert one.counted()["one.vm.action"] == 2
+
+
+# --- what the calls are ---------------------------------------------------------------------------------------------------
+
+
+def test_the_calls_and_their_session(small: Small) -> None:
+    one = small(machines={7: machine(7)})
+    cloud = cloud_at(one.url)
+    assert cloud.instance(7).name == "one-7"
+    list(cloud.instances(Owner.ALL, PoolState.ANY))
+    cloud.kill(7)
+    assert one.calls == [
+        ("one.vm.info", (7,)),
+        ("one.system.version", ()),
+        ("one.vmpool.info", (-2, 0, -1000, -2)),
+        ("one.vm.action", ("terminate-hard", 7)),
+    ]
+    for request in one.server.requests:
+        parameters, _ = loads(request.body)
+        assert parameters[0] == "alice:secret"
+        assert b"<i8>" not in request.body
+
+
+def test_the_oldest_servers_have_no_pages(small: Small) -> None:
+    one = small(version="", machines={7: machine(7)}, actions=("finalize",))
+    cloud = cloud_at(one.url)
+    assert [instance.id for instance in cloud.instances()] == [7]
+    cloud.kill(7)
+    assert one.calls[1:] == [("one.vmpool.info", (-3, -1, -1, -1)), ("one.vm.action", ("finalize", 7))]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 12])
+def test_pages(small: Small, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 5)
+    one = small(machines={number: machine(number) for number in range(count)})
+    assert [instance.id for instance in cloud_at(one.url).instances()] == list(reversed(range(count)))
+    assert one.counted()["one.vmpool.info"] == count // 5 + 1
+
+
+def test_a_machine_that_starts_while_pages_are_fetched(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 5)
+    one = small(machines={number: machine(number) for number in range(1, 9)})
+    found = cloud_at(one.url).instances()
+    ids = [next(found).id for _ in range(5)]
+    one.machines[9] = machine(9)
+    ids += [instance.id for instance in found]
+    assert ids == [8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def test_a_server_that_ignores_pages(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers with everything each time; where that happens to be a page's size, asking would never end."""
+    monkeypatch.setattr(client_module, "PAGE", 5)
+    one = small(machines={number: machine(number) for number in range(5)})
+    everything = one.vmpool_info
+    one.vmpool_info = lambda owner, start, end, state: everything(owner, -1, -1, state)  # type: ignore[method-assign]
+    assert len(list(cloud_at(one.url).instances())) == 5
+    assert one.counted()["one.vmpool.info"] == 2
+
+
+def test_the_version_is_asked_once_by_many(small: Small) -> None:
+    one = small(machines={number: machine(number) for number in range(12)})
+    cloud, together = cloud_at(one.url), threading.Barrier(6, timeout=10)
+
+    def kill(number: int) -> None:
+        if number < 6:
+            together.wait()
+        cloud.kill(number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(kill, range(12)))
+    assert one.counted() == {"one.system.version": 1, "one.vm.action": 12}
+
+
+@pytest.mark.parametrize(
+    "version, has, sent",
+    [
+        ("7.4.0", ("terminate-hard",), ["terminate-hard"]),
+        ("5.0.1", ("terminate-hard",), ["terminate-hard"]),
+        ("4.14.2", ("delete",), ["delete"]),
+        ("", ("finalize",), ["finalize"]),
+        ("nobody knows", ("terminate-hard",), ["terminate-hard"]),
+        ("7.4.0", ("delete",), ["terminate-hard", "delete"]),
+        ("", ("terminate-hard",), ["finalize", "terminate-hard"]),
+    ],
+)
+def test_how_a_machine_is_killed(small: Small, version: str, has: tuple[str, ...], sent: list[str]) -> None:
+    one = small(version=version, machines={1: machine(1)}, actions=has)
+    cloud_at(one.url).kill(1)
+    assert [arguments[0] for method, arguments in one.calls if method == "one.vm.action"] == sent
+
+
+def test_a_server_that_cannot_kill_says_so_about_its_own_action(small: Small) -> None:
+    one = small(machines={1: machine(1)}, actions=())
+    with pytest.raises(Refused, match='Action "terminate-hard" is not supported'):
+        cloud_at(one.url).kill(1)
+
+
+def test_other_refusals_of_a_kill_are_final(small: Small) -> None:
+    one = small(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.refused]})
+    with pytest.raises(Refused, match="over quota"):
+        cloud_at(one.url).kill(1)
+    assert one.counted()["one.vm.action"] == 1
+
+
+@pytest.mark.parametrize("call", [lambda cloud: cloud.instance(99), lambda cloud: cloud.kill(99)])
+def test_an_instance_that_is_not_there(small: Small, call: Callable[[Cloud], object]) -> None:
+    one = small()
+    with pytest.raises(NotFound, match=r"^there is no instance 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
+        call(cloud_at(one.url))
+
+
+# --- messages -------------------------------------------------------------------------------------------------------------
+
+
+def test_wrong_credentials_name_the_user_and_where_they_came_from(serve: Serve) -> None:
+    for answer in (
+        servers.document(failure("[one.system.version] User couldn't be authenticated, aborting call.", 256)),
+        servers.document(b"", "401 Unauthorized"),
+    ):
+        server = serve(answer)
+        with pytest.raises(AuthenticationError) as raised:
+            list(cloud_at(f"{server.url}/RPC2").instances())
+        assert raised.value.message.startswith(f'user "alice" (STRATUSLAB_USERNAME) at {server.url}/RPC2: ')
+        assert raised.value.message.count("http://") == 1
+        assert "secret" not in str(raised.value)
+        assert raised.value.status == 3
+
+
+@pytest.mark.parametrize(
+    "answer, kind, words",
+    [
+        (servers.document(b"<html></html>"), NotAnAnswer, r"^http://[^ ]*/RPC2: the answer is a web page.*see --endpoint"),
+        (servers.document(b"", "404 Not Found"), Unreachable, r"^nothing at http://.*/RPC2 speaks XML-RPC"),
+        (servers.document(success("<VM_POOL/>")), NotAnAnswer, r"^http://.*/RPC2 answers 0 VM documents where one is due"),
+        (servers.document(success("<P>" + machine(1) * 2 + "</P>")), NotAnAnswer, "answers 2 VM documents where one is due"),
+        (servers.document(success(5)), NotAnAnswer, "^http://.*: the document in the answer is damaged"),
+        (servers.document(fault(-503, "not valid XML")), Fault, "does not understand the call: not valid XML .fault -503"),
+        (servers.document(failure("[one.vm.info] Not authorized", 512)), PermissionDenied, "^Not authorized$"),
+    ],
+)
+def test_messages(serve: Serve, answer: servers.Answer, kind: type[StratusLabError], words: str) -> None:
+    server = serve(answer)
+    with pytest.raises(StratusLabError, match=words) as raised:
+        cloud_at(f"{server.url}/RPC2").instance(1)
+    assert type(raised.value) is kind
+
+
+def test_the_trace_holds_no_secret(small: Small) -> None:
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+    told: list[str] = []
+    secretive = replace(REQUEST, context={"ROOT_PASSWORD": "hush"}, name="x")
+    cloud_at(one.url, trace=told.append).allocate(secretive)
+    text = "\n".join(told)
+    assert "secret" not in text
+    assert "hush" not in text
+    assert "> one.system.version(***)" in told
+    assert any(line.startswith("> one.vm.allocate(***, <") for line in told)
+    assert any(line.startswith("< one.vm.allocate: ") and line.endswith(" s") for line in told)
+
+
+def test_the_trace_tells_of_repetitions(small: Small) -> None:
+    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [mishap.dropped]})
+    told: list[str] = []
+    cloud_at(one.url, trace=told.append).instance(1)
+    assert [line[0] for line in told if not line.startswith("< HTTP")] == [">", "!", ">", "<"]
+
+
+# --- long listings --------------------------------------------------------------------------------------------------------
+
+
+def listing_server(serve: Serve, count: int) -> ScriptedServer:
+    """An old server whose listing is made while it is sent."""
+    whole = success("<VM_POOL>HERE</VM_POOL>")
+    begin, end = whole.split(b"HERE")
+
+    def answer(talk: Conversation) -> None:
+        if b"one.system.version" in talk.read_request().body:
+            talk.send(servers.head(Connection="close") + fault(-506, "Method not defined"))
+            return
+        talk.send(servers.head(Connection="close") + begin)
+        for first in range(0, count, 50):
+            talk.send("".join(machine(first + n) for n in range(50)).replace("<", "&lt;").encode())
+        talk.send(end)
+
+    return serve(answer)
+
+
+def test_ten_thousand_machines_take_the_memory_of_a_thousand(serve: Serve) -> None:
+    peaks = []
+    for count in (1000, 1000, 10_000):  # the first to warm up
+        cloud = cloud_at(f"{listing_server(serve, count).url}/RPC2")
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in cloud.instances()) == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[2] < 1.5 * peaks[1]

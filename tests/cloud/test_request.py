@@ -1,0 +1,301 @@
+"""The template of a machine, read back as the server reads it, in both dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratuslab.cloud.request import DISK_PREFIXES, ImageDisk, MachineRequest, MachineTemplate, Network, template
+from stratuslab.cloud.server import Server
+from stratuslab.errors import UsageError
+from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
+from stratuslab.opennebula.template import parse
+
+STRATUSLAB, TODAY = Server(), Server("7.4.0")
+SERVERS = (STRATUSLAB, Server("4.14.2"), Server("5.12.0"), TODAY)
+METADATA = "https://marketplace.stratuslab.eu/metadata/BN1EEkPiBx87_uLj2-sdybSI-Xb"
+PLAIN = MachineRequest(ImageDisk(METADATA), cpu=2, ram=512, swap=1024, token="t-1/1")
+FULL = replace(
+    PLAIN,
+    cpu_share=0.5,
+    name="my machine",
+    volatile_disk=3,
+    persistent_disk="pdisk:pdisk.example.org:8445:5d6f7a1e",
+    readonly_disk=ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),
+    bus="virtio",
+    networks=(Network("local", "oneadmin", address="10.0.0.7"), Network(id=4)),
+    public_keys="ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
+    context={"COLOUR": "blue", "WORDS": 'say "hello, [you]" = # \\n'},
+    cloud_init="H4sIAAAA",
+    vnc_port=5901,
+    vnc_listen="0.0.0.0",
+    requirements='HYPERVISOR = "kvm" & FREE_CPU > 60',
+    inbound_ports=("22", "80"),
+)
+
+
+def vectors(text: str, name: str) -> list[Mapping[str, str]]:
+    return [value for key, value in parse(text) if key == name and not isinstance(value, str)]
+
+
+def attribute(text: str, name: str) -> str | None:
+    values = [value for key, value in parse(text) if key == name and isinstance(value, str)]
+    assert len(values) <= 1
+    return values[0] if values else None
+
+
+def test_stratuslab_in_the_order_of_its_client() -> None:
+    assert parse(template(FULL, STRATUSLAB)) == [
+        ("CPU", "0.5"),
+        ("VCPU", "2"),
+        ("MEMORY", "512"),
+        ("RANK", "- RUNNING_VMS"),
+        ("REQUIREMENTS", 'HYPERVISOR = "kvm" & FREE_CPU > 60'),
+        ("NAME", "my machine"),
+        ("DISK", {"SOURCE": METADATA, "DRIVER": "raw", "TARGET": "vda", "SAVE": "no", "READONLY": "no"}),
+        ("DISK", {"TYPE": "swap", "SIZE": "1024", "TARGET": "vdb", "READONLY": "no"}),
+        ("DISK", {"TYPE": "fs", "FORMAT": "ext3", "SIZE": "3072", "TARGET": "vdc", "READONLY": "no", "SAVE": "no"}),
+        ("DISK", {"SOURCE": "pdisk:pdisk.example.org:8445:5d6f7a1e", "TARGET": "vdd", "TYPE": "block"}),
+        (
+            "DISK",
+            {
+                "SOURCE": "https://marketplace.stratuslab.eu/metadata/XXX",
+                "DRIVER": "raw",
+                "TARGET": "vde",
+                "READONLY": "no",
+                "SAVE": "no",
+            },
+        ),
+        ("NIC", {"NETWORK": "local", "NETWORK_UNAME": "oneadmin", "IP": "10.0.0.7"}),
+        ("NIC", {"NETWORK_ID": "4"}),
+        ("GRAPHICS", {"TYPE": "vnc", "PORT": "5901", "LISTEN": "0.0.0.0", "KEYMAP": "en-us"}),
+        (
+            "CONTEXT",
+            {
+                "PUBLIC_KEY": "ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
+                "COLOUR": "blue",
+                "WORDS": 'say "hello, [you]" = # \\n',
+                "CLOUD_INIT_USER_DATA": "H4sIAAAA",
+                "TARGET": "hdd",
+            },
+        ),
+        ("INBOUND_PORTS", "22,80"),
+        (TOKEN_ATTRIBUTE, "t-1/1"),
+    ]
+
+
+def test_opennebula() -> None:
+    assert parse(template(FULL, TODAY)) == [
+        ("NAME", "my machine"),
+        ("CPU", "0.5"),
+        ("VCPU", "2"),
+        ("MEMORY", "512"),
+        ("SCHED_REQUIREMENTS", 'HYPERVISOR = "kvm" & FREE_CPU > 60'),
+        ("DISK", {"SOURCE": METADATA, "DRIVER": "raw", "DEV_PREFIX": "vd"}),
+        ("DISK", {"TYPE": "swap", "SIZE": "1024", "DEV_PREFIX": "vd"}),
+        ("DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": "3072", "DEV_PREFIX": "vd"}),
+        ("DISK", {"SOURCE": "pdisk:pdisk.example.org:8445:5d6f7a1e", "TYPE": "block", "DEV_PREFIX": "vd"}),
+        (
+            "DISK",
+            {
+                "SOURCE": "https://marketplace.stratuslab.eu/metadata/XXX",
+                "DRIVER": "raw",
+                "READONLY": "YES",
+                "DEV_PREFIX": "vd",
+            },
+        ),
+        ("NIC", {"NETWORK": "local", "NETWORK_UNAME": "oneadmin", "IP": "10.0.0.7"}),
+        ("NIC", {"NETWORK_ID": "4"}),
+        ("GRAPHICS", {"TYPE": "vnc", "PORT": "5901", "LISTEN": "0.0.0.0"}),
+        (
+            "CONTEXT",
+            {
+                "SSH_PUBLIC_KEY": "ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
+                "NETWORK": "YES",
+                "COLOUR": "blue",
+                "WORDS": 'say "hello, [you]" = # \\n',
+                "USER_DATA": "H4sIAAAA",
+                "USER_DATA_ENCODING": "base64",
+            },
+        ),
+        (TOKEN_ATTRIBUTE, "t-1/1"),
+    ]
+
+
+@pytest.mark.parametrize("bus", DISK_PREFIXES)
+def test_disks_never_share_a_target(bus: str) -> None:
+    """The original gave every further disk the target c; the contextualisation is always at hdd."""
+    for volatile, persistent, readonly in product((0, 1), ("", "pdisk:h:1:u"), (None, ImageDisk("https://x/y"))):
+        request = replace(PLAIN, bus=bus, volatile_disk=volatile, persistent_disk=persistent, readonly_disk=readonly)
+        text = template(request, STRATUSLAB)
+        targets = [disk["TARGET"] for disk in vectors(text, "DISK")]
+        assert len(targets) == 2 + bool(volatile) + bool(persistent) + bool(readonly)
+        assert targets[:2] == [DISK_PREFIXES[bus] + "a", DISK_PREFIXES[bus] + "b"]
+        taken = [*targets, vectors(text, "CONTEXT")[0]["TARGET"]]
+        assert len(set(taken)) == len(taken)
+        assert all(target.startswith(DISK_PREFIXES[bus]) for target in targets)
+
+
+def test_the_bus_is_ide_where_nobody_says() -> None:
+    assert vectors(template(PLAIN, STRATUSLAB), "DISK")[0]["TARGET"] == "hda"
+    assert all("DEV_PREFIX" not in disk and "TARGET" not in disk for disk in vectors(template(FULL_WITHOUT_BUS, TODAY), "DISK"))
+
+
+FULL_WITHOUT_BUS = replace(FULL, bus="")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_ports_of_the_console(server: Server) -> None:
+    (console,) = vectors(template(PLAIN, server), "GRAPHICS")
+    assert console.get("PORT") == ("-1" if server == STRATUSLAB else None)
+    (console,) = vectors(template(replace(PLAIN, vnc_port=0), server), "GRAPHICS")
+    assert console["PORT"] == "0"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_request_carries_its_token(server: Server) -> None:
+    for request in (PLAIN, FULL, replace(PLAIN, template=MachineTemplate(3))):
+        assert attribute(template(request, server), TOKEN_ATTRIBUTE) == "t-1/1"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_is_empty_is_left_out(server: Server) -> None:
+    """3.2 reads "" as two quote characters."""
+    text = template(PLAIN, server)
+    assert '""' not in text
+    names = [name for name, _ in parse(text)]
+    assert not {"NAME", "REQUIREMENTS", "SCHED_REQUIREMENTS", "INBOUND_PORTS"} & set(names)
+    assert [disk.get("TYPE") for disk in vectors(text, "DISK")] == [None, "swap"]
+    assert "IP" not in vectors(text, "NIC")[0]
+    assert "LISTEN" not in vectors(text, "GRAPHICS")[0]
+
+
+def test_no_swap() -> None:
+    request = replace(PLAIN, swap=0)
+    assert vectors(template(request, STRATUSLAB), "DISK")[1]["SIZE"] == "0"  # there it is always the second disk
+    assert len(vectors(template(request, TODAY), "DISK")) == 1
+
+
+def test_an_image_of_a_datastore() -> None:
+    disk = vectors(template(replace(PLAIN, root=ImageDisk(image_id=0)), TODAY), "DISK")[0]
+    assert disk == {"IMAGE_ID": "0"}
+
+
+@pytest.mark.parametrize("cpu, share, written", [(1, None, "1"), (1024, None, "1024"), (4, 0.1, "0.1"), (4, 2.5, "2.5")])
+@pytest.mark.parametrize("server", SERVERS)
+def test_cpu(server: Server, cpu: int, share: float | None, written: str) -> None:
+    text = template(replace(PLAIN, cpu=cpu, cpu_share=share), server)
+    assert (attribute(text, "CPU"), attribute(text, "VCPU"), attribute(text, "MEMORY")) == (written, str(cpu), "512")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_context_names_are_the_same_in_any_case(server: Server) -> None:
+    """The server writes them in capitals: two that differ in case only are one, and which of them won would be chance."""
+    text = template(
+        replace(PLAIN, public_keys="ours", context={"colour": "blue", "Ssh_Public_Key": "mine", "target": "x"}), server
+    )
+    names = [line.partition(" = ")[0] for line in text.split("CONTEXT = [")[1].split("]")[0].strip().split(", ")]
+    assert len({name.upper() for name in names}) == len(names)
+    (context,) = vectors(text, "CONTEXT")
+    assert context["COLOUR"] == "blue"
+    assert context["SSH_PUBLIC_KEY"] == "mine"
+    assert context["TARGET"] == ("hdd" if server == STRATUSLAB else "x")
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True), st.text(max_size=30), max_size=4),
+    st.text(max_size=30),
+    st.sampled_from(SERVERS),
+)
+def test_what_users_say_arrives_or_is_refused(context: dict[str, str], name: str, server: Server) -> None:
+    try:
+        text = template(replace(PLAIN, name=name, context=context), server)
+    except UsageError:
+        return
+    assert (attribute(text, "NAME") or "") == name
+    (arrived,) = vectors(text, "CONTEXT")
+    for key in context.keys() - {"NETWORK", "TARGET"}:  # which have values of ours
+        assert arrived.get(key, "") == context[key]
+
+
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        ({"name": "a\x07b"}, "NAME"),
+        ({"name": "a]]>b"}, "NAME"),
+        ({"context": {"A": "ends in \\"}}, "CONTEXT/A"),
+        ({"context": {"A B": "x"}}, '"A B"'),
+        ({"context": {"": "x"}}, '""'),
+        ({"public_keys": "ssh-rsa \x00"}, "PUBLIC_KEY"),
+        ({"requirements": "\x1b"}, "REQUIREMENTS"),
+        ({"root": ImageDisk("https://x/]]>")}, "DISK/SOURCE"),
+    ],
+)
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_no_template_can_hold(server: Server, change: dict[str, object], what: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        template(replace(PLAIN, **change), server)  # type: ignore[arg-type]
+    assert what in raised.value.message
+
+
+# --- machine templates ----------------------------------------------------------------------------------------------------
+
+BASE = MachineTemplate(3, ({"IMAGE_ID": "0", "DEV_PREFIX": "vd"},), {"SSH_PUBLIC_KEY": "$USER[SSH_PUBLIC_KEY]", "NETWORK": "YES"})
+
+
+def test_a_machine_template_is_read() -> None:
+    read = MachineTemplate.read(
+        fromstring(
+            "<VMTEMPLATE><ID>3</ID><TEMPLATE><CONTEXT><NETWORK><![CDATA[YES]]></NETWORK><X/></CONTEXT>"
+            "<DISK><IMAGE_ID><![CDATA[0]]></IMAGE_ID></DISK><DISK><TYPE> fs </TYPE></DISK></TEMPLATE></VMTEMPLATE>"
+        )
+    )
+    assert read == MachineTemplate(3, ({"IMAGE_ID": "0"}, {"TYPE": "fs"}), {"NETWORK": "YES", "X": ""})
+    assert MachineTemplate.read(fromstring("<VMTEMPLATE><ID>4</ID></VMTEMPLATE>")) == MachineTemplate(4)
+
+
+def test_nothing_but_key_and_token_is_laid_over_where_nothing_is_asked() -> None:
+    request = MachineRequest(ImageDisk(), cpu=0, ram=0, swap=0, token="t", template=BASE, networks=(), public_keys="ssh-rsa A")
+    assert parse(template(request, TODAY)) == [
+        ("CONTEXT", {"SSH_PUBLIC_KEY": "ssh-rsa A", "NETWORK": "YES"}),
+        (TOKEN_ATTRIBUTE, "t"),
+    ]
+
+
+def test_further_disks_keep_those_of_the_template() -> None:
+    request = replace(FULL, template=BASE)
+    disks = vectors(template(request, TODAY), "DISK")
+    assert disks[0] == {"IMAGE_ID": "0", "DEV_PREFIX": "vd"}
+    assert [disk.get("TYPE", "image") for disk in disks] == ["image", "swap", "fs", "block", "image"]
+
+
+# --- versions -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "version, stratuslab, kill, shutdown",
+    [
+        ("", True, ("finalize", "terminate-hard", "delete"), ("shutdown", "terminate")),
+        ("3.8.3", True, ("finalize", "terminate-hard", "delete"), ("shutdown", "terminate")),
+        ("4.0.0", False, ("delete", "terminate-hard", "finalize"), ("shutdown", "terminate")),
+        ("4.14.2", False, ("delete", "terminate-hard", "finalize"), ("shutdown", "terminate")),
+        ("5.0.0", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+        ("5", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+        ("7.4.0", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+        ("10.2", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+        ("OpenNebula 6.8.0 EE", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+        ("nightly", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
+    ],
+)
+def test_versions(version: str, stratuslab: bool, kill: tuple[str, ...], shutdown: tuple[str, ...]) -> None:
+    server = Server(version)
+    assert server.is_stratuslab is stratuslab
+    assert server.has_pages is not stratuslab
+    assert server.kill_actions == kill
+    assert server.shutdown_actions == shutdown

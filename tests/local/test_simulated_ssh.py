@@ -1,0 +1,585 @@
+"""The simulated hypervisor's machines over SSH: with the system's OpenSSH on a terminal, and with paramiko."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paramiko
+import pexpect
+import pytest
+from paramiko.common import DEFAULT_WINDOW_SIZE
+
+from stratuslab.local import guest_ssh, simulated
+from stratuslab.local.guest_keys import authorized
+from stratuslab.local.hypervisors import DEFAULT, hypervisors
+from stratuslab.local.machine import MachineError
+from stratuslab.local.simulated import Simulated, SimulatedMachine
+from stratuslab.ssh.keys import make_key_pair
+from tests.local.guests import specified
+
+needs_openssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="the system has no OpenSSH client")
+
+
+def bindable(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+needs_loopback_net = pytest.mark.skipif(not bindable("127.77.0.1"), reason="the system has no address but 127.0.0.1")
+
+
+class Booted:
+    """A machine that runs in this process, and where it is."""
+
+    def __init__(self, machine: SimulatedMachine, directory: Path, private_key: Path) -> None:
+        self.machine = machine
+        self.directory = directory
+        self.private_key = private_key
+        machine.prepare()
+        self.address, self.port = machine.boot()
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    def command(self, *words: str, user: str = "root") -> list[str]:
+        """The ssh command line that logs in to the machine and minds nothing of this computer's configuration."""
+        options = {
+            "IdentitiesOnly": "yes",
+            "StrictHostKeyChecking": "accept-new",
+            "UserKnownHostsFile": str(self.known_hosts),
+            "BatchMode": "yes",
+            "LogLevel": "INFO",
+            "ConnectTimeout": "10",
+        }
+        flags = [flag for name, value in options.items() for flag in ("-o", f"{name}={value}")]
+        target = ["-i", str(self.private_key), "-p", str(self.port), f"{user}@{self.address}", *words]
+        return ["ssh", "-F", os.devnull, *flags, *target]
+
+    def ssh(self, *words: str, given: bytes = b"", user: str = "root") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(self.command(*words, user=user), input=given, capture_output=True, timeout=30, check=False)
+
+    def client(self, key: paramiko.PKey | None = None, user: str = "root") -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(
+            self.address,
+            self.port,
+            user,
+            pkey=key or paramiko.Ed25519Key.from_private_key_file(str(self.private_key)),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=10,
+        )
+        return client
+
+    def terminal(self, *words: str) -> pexpect.spawn[str]:
+        """The system's ssh on a terminal, at the guest's first prompt."""
+        command = self.command(*words)
+        child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10, dimensions=(24, 80))
+        # What ssh says of the new host key.
+        child.expect_exact("# ")
+        return child
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Iterator[Callable[..., Booted]]:
+    machines: list[SimulatedMachine] = []
+
+    def start(port: int = 0, **changes: object) -> Booted:
+        directory = tmp_path / "machine"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        keys = tmp_path / "keys"
+        if not keys.exists():
+            make_key_pair(keys)
+        changes = {"authorized_keys": (keys / "id_ed25519.pub").read_text(), "addresses": ("127.0.0.1",), **changes}
+        machine = Simulated(port).make(specified(directory, **changes))
+        machines.append(machine)
+        return Booted(machine, directory, keys / "id_ed25519")
+
+    yield start
+    for machine in machines:
+        machine.halt()
+
+
+@pytest.fixture
+def booted(boot: Callable[..., Booted]) -> Booted:
+    return boot()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+def free_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# Where it listens
+
+
+@needs_loopback_net
+def test_the_ssh_server_is_on_the_own_address(boot: Callable[..., Booted]) -> None:
+    port = free_port("127.77.0.1")
+    booted = boot(port, addresses=("127.77.0.1", "127.77.0.2"))
+    assert (booted.address, booted.port) == ("127.77.0.1", port)
+    with socket.create_connection((booted.address, booted.port), 5) as connection:
+        assert connection.recv(100).startswith(b"SSH-2.0-")
+
+
+@needs_loopback_net
+def test_a_port_that_is_taken_is_left_to_its_owner(boot: Callable[..., Booted]) -> None:
+    with socket.create_server(("127.77.0.3", 0)) as owner:
+        booted = boot(owner.getsockname()[1], addresses=("127.77.0.3",))
+        assert booted.address == "127.0.0.1"
+        assert booted.port not in (0, owner.getsockname()[1])
+        booted.client().close()
+
+
+def test_an_address_that_the_system_has_not(boot: Callable[..., Booted]) -> None:
+    # TEST-NET-1 is no computer's.
+    booted = boot(22, addresses=("192.0.2.1",))
+    assert booted.address == "127.0.0.1"
+    booted.client().close()
+
+
+def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
+    booted = boot(simulated.SSH_PORT, addresses=("127.77.0.4",))
+    assert (booted.address, booted.port) == ("127.77.0.4", 22) or booted.address == "127.0.0.1"
+    booted.client().close()
+
+
+def test_the_registry_has_it() -> None:
+    assert hypervisors()[DEFAULT].name == "simulated"
+
+
+# Who gets in
+
+
+def test_only_root_with_the_key(booted: Booted) -> None:
+    booted.client().close()
+    with pytest.raises(paramiko.AuthenticationException):
+        booted.client(user="alice")
+    with pytest.raises(paramiko.AuthenticationException):
+        booted.client(key=paramiko.ECDSAKey.generate())
+    transport = paramiko.Transport((booted.address, booted.port))
+    transport.start_client(timeout=10)
+    with pytest.raises(paramiko.BadAuthenticationType) as refused:
+        transport.auth_password("root", "root")
+    assert refused.value.allowed_types == ["publickey"]
+    transport.close()
+
+
+@needs_openssh
+def test_openssh_is_refused_with_another_key(booted: Booted, tmp_path: Path) -> None:
+    make_key_pair(tmp_path / "other")
+    booted.private_key = tmp_path / "other" / "id_ed25519"
+    refused = booted.ssh("true")
+    assert refused.returncode == 255
+    assert b"Permission denied (publickey)" in refused.stderr
+
+
+def test_every_kind_of_key_and_line(boot: Callable[..., Booted]) -> None:
+    rsa, ecdsa = paramiko.RSAKey.generate(2048), paramiko.ECDSAKey.generate(bits=384)
+    lines = [
+        "# a comment",
+        "garbage",
+        "ssh-ed25519 notbase64!",
+        "ssh-ed25519",
+        'command="echo \\"x y\\"",no-pty ssh-rsa ' + rsa.get_base64() + " a comment with ssh-ed25519 in it",
+        "",
+        f"  ecdsa-sha2-nistp384\t{ecdsa.get_base64()}",
+        "\x00\xff binary",
+    ]
+    booted = boot(authorized_keys="\r\n".join(lines))
+    booted.client(rsa).close()
+    booted.client(ecdsa).close()
+
+
+def test_keys_that_are_none() -> None:
+    key = paramiko.ECDSAKey.generate()
+    line = f"{key.get_name()} {key.get_base64()}"
+    assert authorized(line) == {key.asbytes()}
+    assert authorized(f"{line} me\n{line}\n") == {key.asbytes()}
+    for text in (f"#{line}", f"cert-authority {line}", f"ssh-rsa {key.get_base64()}", "ssh-dss AAAAB3NzaC1kc3M=", "", "a b c"):
+        assert authorized(text) == frozenset()
+
+
+def test_without_a_key_nobody_gets_in(boot: Callable[..., Booted]) -> None:
+    booted = boot(authorized_keys="")
+    with pytest.raises(paramiko.AuthenticationException):
+        booted.client()
+    assert "nobody can log in" in (booted.directory / "console.log").read_text()
+
+
+class StrangeKey(paramiko.PKey):
+    """A key of a type that the server's library does not know, as on a FIDO token."""
+
+    name = "sk-ssh-ed25519@openssh.com"
+    public_blob = None
+
+    def get_name(self) -> str:
+        return self.name
+
+    def asbytes(self) -> bytes:
+        return len(self.name).to_bytes(4, "big") + self.name.encode()
+
+    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> paramiko.Message:
+        message = paramiko.Message()
+        message.add_string(self.name)
+        message.add_string(b"signature")
+        return message
+
+
+def test_a_strange_key_is_refused_and_the_next_one_tried(booted: Booted) -> None:
+    transport = paramiko.Transport((booted.address, booted.port))
+    transport.start_client(timeout=10)
+    with pytest.raises(paramiko.AuthenticationException):
+        transport.auth_publickey("root", StrangeKey())
+    transport.auth_publickey("root", paramiko.Ed25519Key.from_private_key_file(str(booted.private_key)))
+    assert transport.is_authenticated()
+    transport.close()
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [("ciphers", "aes128-cbc"), ("digests", "hmac-sha1"), ("digests", "hmac-md5")])
+def test_weak_algorithms_are_not_offered(booted: Booted, kind: str, algorithm: str) -> None:
+    transport = paramiko.Transport((booted.address, booted.port))
+    options = transport.get_security_options()
+    try:
+        setattr(options, kind, (algorithm,))
+    except ValueError:
+        pytest.skip(f"this paramiko has no {algorithm} to offer")
+    with pytest.raises(paramiko.SSHException):
+        transport.start_client(timeout=10)
+    transport.close()
+
+
+# Commands
+
+
+@needs_openssh
+@pytest.mark.parametrize(
+    ("command", "given", "status", "out", "err"),
+    [
+        ("uname; exit 3", b"", 3, b"Linux\n", b""),
+        ("nope", b"", 127, b"", b"sh: nope: not found\n"),
+        ("echo out; echo err >&2", b"", 0, b"out\n", b"err\n"),
+        ("sha256sum", b"abc", 0, hashlib.sha256(b"abc").hexdigest().encode() + b"  -\n", b""),
+        ("cat | wc -c", b"\x00\r\n\x03\x04", 0, b"5\n", b""),
+        ("sh -c 'exit 5'", b"", 5, b"", b""),
+    ],
+)
+def test_commands(booted: Booted, command: str, given: bytes, status: int, out: bytes, err: bytes) -> None:
+    ran = booted.ssh(command, given=given)
+    assert (ran.returncode, ran.stdout) == (status, out)
+    assert ran.stderr.replace(b"\r", b"").endswith(err)
+
+
+@needs_openssh
+def test_a_shell_without_a_terminal_reads_commands(booted: Booted) -> None:
+    ran = booted.ssh(given=b"echo $USER\nread x\nvalue\necho $x\nexit 9\necho never\n")
+    assert (ran.returncode, ran.stdout) == (9, b"root\nvalue\n")
+
+
+@needs_openssh
+def test_twenty_megabytes_there_and_back(booted: Booted) -> None:
+    data = os.urandom(20 * 1024 * 1024)
+    ran = booted.ssh("cat", given=data)
+    assert hashlib.sha256(ran.stdout).digest() == hashlib.sha256(data).digest()
+    assert ran.returncode == 0
+
+
+def test_a_client_that_does_not_read_is_waited_for(booted: Booted) -> None:
+    client = booted.client()
+    _, out, _ = client.exec_command("head -c 20000000 /dev/zero; echo end")
+    # No more than the window is under way until it reads.
+    eventually(lambda: out.channel.recv_ready())
+    assert len(out.channel.in_buffer) <= DEFAULT_WINDOW_SIZE
+    data = out.read()
+    assert (len(data), data[-4:]) == (20_000_004, b"end\n")
+    assert out.channel.recv_exit_status() == 0
+    client.close()
+
+
+@needs_openssh
+def test_a_reader_that_stops_ends_the_command(booted: Booted) -> None:
+    with subprocess.Popen(
+        booted.command("yes"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    ) as ssh:
+        assert ssh.stdout is not None
+        assert ssh.stdout.readline() == b"y\n"
+        ssh.stdout.close()
+        assert ssh.wait(10) == 255
+
+
+def test_quick_commands_never_outrun_their_answer(booted: Booted) -> None:
+    client = booted.client()
+    for number in range(20):
+        _, out, _ = client.exec_command(f"exit {number}")
+        assert out.channel.recv_exit_status() == number
+    client.close()
+
+
+def test_sessions_side_by_side(booted: Booted) -> None:
+    client = booted.client()
+    channels = [client.get_transport().open_session() for _ in range(guest_ssh.MAX_SESSIONS)]  # type: ignore[union-attr]
+    for channel in reversed(channels):
+        channel.exec_command("cat")
+    with pytest.raises(paramiko.ChannelException):
+        client.get_transport().open_session()  # type: ignore[union-attr]
+    other = booted.client()
+    _, out, _ = other.exec_command("echo > /tmp/there; uptime")
+    assert f"{guest_ssh.MAX_SESSIONS + 1} users" in out.read().decode()
+    for number, channel in enumerate(channels):
+        channel.sendall(b"%d" % number)
+        channel.shutdown_write()
+    assert [channel.recv(10) for channel in channels] == [b"%d" % number for number in range(len(channels))]
+    assert [channel.recv_exit_status() for channel in channels] == [0] * len(channels)
+    _, out, _ = client.exec_command("ls /tmp")
+    assert out.read() == b"there\n"
+    client.close()
+    other.close()
+
+
+def test_nothing_but_sessions(booted: Booted) -> None:
+    client = booted.client()
+    transport = client.get_transport()
+    assert transport is not None
+    with pytest.raises(paramiko.ChannelException):
+        transport.open_channel("direct-tcpip", ("127.0.0.1", booted.port), ("127.0.0.1", 1))
+    with pytest.raises(paramiko.SSHException):
+        transport.request_port_forward("", 0)
+    with pytest.raises((paramiko.SSHException, EOFError)):
+        client.open_sftp()
+    with pytest.raises(paramiko.SSHException):
+        transport.open_session().request_x11()
+    client.close()
+
+
+# Clients that misbehave
+
+
+def test_clients_that_drop_leave_nothing(booted: Booted) -> None:
+    for command in ("cat", "yes", "sleep 1000", "cat /dev/zero | md5sum"):
+        client = booted.client()
+        client.exec_command(command)
+        transport = client.get_transport()
+        assert transport is not None
+        transport.sock.close()
+        client.close()
+    eventually(lambda: booted.machine._guest.sessions == 0)
+    booted.client().close()
+
+
+def test_a_crowd_of_silent_clients_keeps_nobody_out(booted: Booted) -> None:
+    silent = [socket.create_connection((booted.address, booted.port), 5) for _ in range(guest_ssh.MAX_LOGGING_IN + 5)]
+    booted.client().close()
+    for connection in silent:
+        connection.close()
+
+
+def test_silence_has_a_limit(boot: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest_ssh, "LOGIN_SECONDS", 0.2)
+    booted = boot()
+    with socket.create_connection((booted.address, booted.port), 5) as connection:
+        assert connection.recv(100).startswith(b"SSH-2.0-")
+        assert connection.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"GET / HTTP/1.0\r\n\r\n", b"\x00" * 5000, b"SSH-2.0-x\r\n" + b"\xff" * 100, b"SSH-1.5-old\r\n"]
+)
+def test_nonsense(booted: Booted, nonsense: bytes) -> None:
+    with socket.create_connection((booted.address, booted.port), 5) as connection:
+        connection.sendall(nonsense)
+    booted.client().close()
+
+
+# A person at a terminal
+
+
+@needs_openssh
+def test_the_guides_session(booted: Booted) -> None:
+    child = booted.terminal()
+    child.sendline("echo $USER")
+    child.expect_exact("echo $USER\r\nroot\r\n# ")
+    child.sendline("shutdown -h")
+    child.expect(pexpect.EOF)
+    child.close()
+    closed = f"Connection to {booted.address} closed"
+    assert child.before.replace("\r", "") == f"shutdown -h\n# \n{closed} by remote host.\n{closed}.\n"
+    assert child.exitstatus == 255
+    assert booted.machine.wait(5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((booted.address, booted.port), 5)
+
+
+@needs_openssh
+def test_leaving_is_clean(booted: Booted) -> None:
+    child = booted.terminal()
+    child.sendline("exit 7")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before.replace("\r", "") == f"exit 7\nConnection to {booted.address} closed.\n"
+    assert child.exitstatus == 7
+    child = booted.terminal()
+    child.sendline("false")
+    child.expect_exact("# ")
+    child.send("\x04")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+
+
+@needs_openssh
+def test_interrupting(booted: Booted) -> None:
+    child = booted.terminal()
+    for command in ("sleep 1000", "cat", "yes > /dev/null", "ping localhost"):
+        child.sendline(command)
+        child.expect_exact(command)
+        child.send("\x03")
+        child.expect_exact("^C\r\n# ")
+        child.sendline("echo status $?")
+        child.expect_exact("status 130\r\n# ")
+    child.sendline("exit")
+    child.expect(pexpect.EOF)
+
+
+@needs_openssh
+def test_the_window_changes(booted: Booted) -> None:
+    child = booted.terminal()
+    child.setwinsize(24, 20)
+    child.sendline("true")
+    child.expect_exact("# ")
+    # Behind the last column the line goes on in the next row.
+    child.send("x" * 18)
+    child.expect_exact("x" * 18 + " \r")
+    child.send("\x15")
+    child.expect_exact("\x1b[1A\r\x1b[J# ")
+    child.sendline("exit")
+    child.expect(pexpect.EOF)
+
+
+@needs_openssh
+def test_a_command_with_a_terminal(booted: Booted) -> None:
+    program, *words = booted.command("echo a; read x; echo got $x; exit 4")
+    child = pexpect.spawn(program, ["-tt", *words], encoding="utf-8", timeout=10)
+    child.expect_exact("a\r\n")
+    child.sendline("word")
+    child.expect_exact("word\r\ngot word\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 4
+
+
+# Power
+
+
+@needs_openssh
+def test_shutdown_as_a_command_has_a_status(booted: Booted) -> None:
+    ran = booted.ssh("shutdown -h now")
+    assert (ran.returncode, ran.stdout) == (0, b"")
+    assert booted.machine.wait(5)
+
+
+def test_the_power_button(booted: Booted) -> None:
+    assert not booted.machine.wait(0)
+    client = booted.client()
+    booted.machine.halt()
+    booted.machine.halt()
+    assert booted.machine.wait(5)
+    transport = client.get_transport()
+    assert transport is not None
+    eventually(lambda: not transport.is_active())
+
+
+def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated, "REBOOT_SECONDS", 0.05)
+    client = booted.client()
+    transport = client.get_transport()
+    assert transport is not None
+    before = transport.get_remote_server_key()
+    _, out, _ = client.exec_command("echo kept > /root/kept; reboot")
+    assert out.channel.recv_exit_status() == 0
+    eventually(lambda: not transport.is_active())
+    again = booted.client()
+    after = again.get_transport()
+    assert after is not None
+    assert after.get_remote_server_key() == before
+    _, out, _ = again.exec_command("cat kept")
+    assert out.read() == b"kept\n"
+    assert not booted.machine.wait(0)
+    again.close()
+
+
+def test_a_planned_shutdown_can_be_called_off(booted: Booted) -> None:
+    client = booted.client()
+    for command, status in (("shutdown -h +5", 0), ("shutdown -c", 0), ("shutdown -c", 1)):
+        _, out, _ = client.exec_command(command)
+        assert out.channel.recv_exit_status() == status
+    assert not booted.machine.wait(0)
+    client.close()
+
+
+# What it keeps, and what it says of itself
+
+
+def test_a_restart_keeps_the_host_key(boot: Callable[..., Booted]) -> None:
+    first = boot()
+    key = first.directory / "ssh_host_ed25519_key"
+    text = key.read_bytes()
+    assert key.stat().st_mode & 0o777 == 0o600
+    second = boot()
+    assert second.directory == first.directory
+    assert key.read_bytes() == text
+
+
+def test_a_key_file_that_is_broken(boot: Callable[..., Booted], tmp_path: Path) -> None:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / "ssh_host_ed25519_key").write_text("broken")
+    with pytest.raises(MachineError, match=r"the host key .* cannot be read"):
+        boot()
+
+
+def test_the_console(booted: Booted) -> None:
+    console = booted.directory / "console.log"
+    lines = [line.partition(" ")[2] for line in console.read_text().splitlines()]
+    client = booted.client()
+    transport = client.get_transport()
+    assert transport is not None
+    assert lines == [
+        "simulated machine one-165, image BN1EEkPiBx87_uLj2-sdybSI-Xb: no disk is booted",
+        "2 CPU, 128 MiB RAM, 1024 MiB swap",
+        f"host key {transport.get_remote_server_key().fingerprint} (ED25519)",
+        f"SSH server on 127.0.0.1 port {booted.port}",
+        "login ready",
+    ]
+    assert console.stat().st_mode & 0o777 == 0o600
+    client.close()
+
+
+def test_usage(booted: Booted) -> None:
+    booted.machine.usage()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    cpu, memory = booted.machine.usage()
+    assert cpu > 10
+    assert memory == 128 * 1024

@@ -1,0 +1,297 @@
+"""The supervisors: real processes, started, asked after, halted and killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from stratuslab.local import supervisor
+from stratuslab.local.engine import Engine
+from stratuslab.local.record import ADMINISTRATOR, Record
+from stratuslab.local.supervisor import Supervisors
+from stratuslab.opennebula.states import Lcm, State
+from stratuslab.ssh.keys import make_key_pair
+from tests.harness import Actors
+from tests.local.templates import TTYLINUX
+
+CHECKOUT = Path(supervisor.__file__).parents[2]
+SECRETS = {"STRATUSLAB_PASSWORD": "secret", "ONE_AUTH": "/x", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+class Cloud:
+    """An embedded cloud in a directory, with real supervisors."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.supervisors = Supervisors(directory, {**os.environ, **SECRETS})
+        self.engine = Engine(directory, self.supervisors)
+        self.key = make_key_pair(directory / "keys")
+
+    def allocate(self, engine: Engine | None = None) -> int:
+        key = self.key.read_text().strip()
+        return (engine or self.engine).allocate(
+            ADMINISTRATOR,
+            f'CPU=0.1 VCPU=1 MEMORY=16 DISK=[SOURCE="{TTYLINUX}"] NIC=[NETWORK="public"] CONTEXT=[PUBLIC_KEY="{key}"]',
+        )
+
+    def waiting(self) -> int:
+        """A new instance that has no supervisor yet."""
+        engine = Engine(self.directory, Actors())
+        instance = self.allocate(engine)
+        engine.close()
+        return instance
+
+    def running(self) -> int:
+        """A new instance, once it runs."""
+        instance = self.allocate()
+        eventually(lambda: self.record(instance).lcm_state == Lcm.RUNNING)
+        return instance
+
+    def record(self, instance: int) -> Record:
+        record = self.engine.store.instance(instance)
+        assert record is not None
+        return record
+
+    def place(self, instance: int) -> Path:
+        return self.directory / "instances" / str(instance)
+
+    def process(self, instance: int) -> int:
+        lock = self.place(instance) / "lock"
+        eventually(lambda: lock.exists() and lock.read_text().isdecimal())
+        return int(lock.read_text())
+
+    def log(self, instance: int) -> str:
+        return (self.place(instance) / "supervisor.log").read_text()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    cloud = Cloud(tmp_path / "cloud")
+    yield cloud
+    cloud.engine.close()
+    for place in (cloud.directory / "instances").glob("*"):
+        cloud.supervisors.kill(int(place.name))
+
+
+def test_an_instance_runs_is_polled_and_halts(cloud: Cloud) -> None:
+    instance = cloud.running()
+    record = cloud.record(instance)
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect(record.ssh_address, record.ssh_port, "root", key_filename=str(cloud.key.with_suffix("")), timeout=10)
+    _, out, _ = client.exec_command("free -m | grep Mem")
+    assert out.read().split()[1] == b"16"
+    client.close()
+    eventually(lambda: cloud.record(instance).memory_kib == 16 * 1024)
+    cloud.supervisors.halt(instance)
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.UNKNOWN)
+    eventually(lambda: not cloud.supervisors.alive(instance))
+    assert cloud.log(instance) == ""
+
+
+def test_alive_from_the_first_moment_to_the_last(cloud: Cloud) -> None:
+    assert not cloud.supervisors.alive(1)
+    instance = cloud.allocate()
+    assert cloud.supervisors.alive(instance)
+    process = cloud.process(instance)
+    assert Supervisors(cloud.directory, {}).alive(instance)
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: not cloud.supervisors.alive(instance))
+    assert not Supervisors(cloud.directory, {}).alive(instance)
+
+
+def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Cloud) -> None:
+    instance = cloud.running()
+    key = (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes()
+    first = cloud.process(instance)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not cloud.supervisors.alive(instance))
+    assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.UNKNOWN
+    with cloud.engine.store.transaction():
+        cloud.engine.fleet.start_again(cloud.record(instance))
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
+    assert cloud.process(instance) != first
+    assert (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes() == key
+
+
+def test_kill_waits_and_leaves_no_zombie(cloud: Cloud) -> None:
+    instance = cloud.running()
+    process = cloud.process(instance)
+    cloud.supervisors.kill(instance)
+    assert not cloud.supervisors.alive(instance)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    cloud.supervisors.kill(instance)
+    cloud.supervisors.halt(instance)
+
+
+def test_kill_in_the_moment_of_the_start(cloud: Cloud) -> None:
+    for _ in range(5):
+        instance = cloud.allocate()
+        cloud.supervisors.kill(instance)
+        assert not cloud.supervisors.alive(instance)
+
+
+def test_kill_takes_the_whole_group(cloud: Cloud) -> None:
+    instance = cloud.running()
+    process = cloud.process(instance)
+    # It leads a session and a group of its own, and has no terminal.
+    assert os.getsid(process) == os.getpgid(process) == process != os.getsid(0)
+
+
+def test_a_stale_number_is_nobodys(cloud: Cloud) -> None:
+    place = cloud.place(7)
+    place.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as bystander:
+        (place / "lock").write_text(str(bystander.pid))
+        assert not cloud.supervisors.alive(7)
+        cloud.supervisors.kill(7)
+        cloud.supervisors.halt(7)
+        with pytest.raises(subprocess.TimeoutExpired):
+            bystander.wait(0.05)
+        bystander.kill()
+
+
+def test_one_supervisor_however_many_start_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "END_SECONDS", 0.3)
+    instance = cloud.waiting()
+    starters = [Supervisors(cloud.directory, os.environ) for _ in range(6)]
+    threads = [threading.Thread(target=starter.spawn, args=(instance,)) for starter in starters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(starter._started) for starter in starters) == 1
+    assert cloud.supervisors.alive(instance)
+
+
+def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "END_SECONDS", 0.05)
+    lock = cloud.place(3)
+    lock.mkdir(parents=True)
+    program = "import sys, stratuslab.local.supervisor as s; s.END_SECONDS = 0.05; sys.exit(s.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, str(cloud.directory), "3"]
+    descriptor = os.open(lock / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        assert supervisor._acquire(descriptor)
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
+        assert (ran.returncode, ran.stderr) == (1, "instance 3 has a supervisor already\n")
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system has no /proc to look at processes")
+def test_what_a_supervisor_is_given(cloud: Cloud) -> None:
+    leak, other = os.pipe()
+    os.set_inheritable(leak, True)
+    instance = cloud.running()
+    process = Path("/proc", str(cloud.process(instance)))
+    environment = process.joinpath("environ").read_bytes().decode().split("\0")
+    names = {line.partition("=")[0] for line in environment if line}
+    assert not names & SECRETS.keys()
+    assert names <= {"PATH", "HOME", "TZ", "TMPDIR", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"} | {
+        name for name in names if name.startswith(("LC_", "PYTHON"))
+    }
+    opened = [str(link.readlink()) for link in process.joinpath("fd").iterdir()]
+    assert str(Path(f"/proc/self/fd/{leak}").readlink()) not in opened
+    assert process.joinpath("fd/0").readlink() == Path("/dev/null")
+    assert process.joinpath("cwd").readlink() == cloud.place(instance)
+    assert b"secret" not in process.joinpath("cmdline").read_bytes()
+    os.close(leak)
+    os.close(other)
+
+
+@pytest.mark.parametrize("name", ["lock", "supervisor.log", "console.log", "ssh_host_ed25519_key"])
+def test_files_are_the_owners_alone(cloud: Cloud, name: str) -> None:
+    previous = os.umask(0)
+    try:
+        instance = cloud.running()
+    finally:
+        os.umask(previous)
+    assert (cloud.place(instance) / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("redirection", ["", "<&-", "<&- >&- 2>&-"])
+def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirection: str) -> None:
+    """As from cron: no environment, another directory, perhaps no standard streams."""
+    instance = cloud.waiting()
+    program = tmp_path / "start.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
+        "from pathlib import Path\n"
+        "from stratuslab.local.supervisor import Supervisors\n"
+        f"Supervisors(Path({str(cloud.directory)!r}), {{}}).spawn({instance})\n"
+    )
+    line = f'cd / && exec "{sys.executable}" "{program}" {redirection}'
+    ran = subprocess.run(["/bin/sh", "-c", line], env={}, capture_output=True, timeout=20, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+    assert cloud.supervisors.alive(instance)
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
+
+
+def test_starting_is_quick(cloud: Cloud) -> None:
+    begun = time.monotonic()
+    for _ in range(3):
+        cloud.allocate()
+    # Far less than the supervisors need to be up.
+    assert time.monotonic() - begun < 2
+
+
+def test_a_prolog_that_fails(cloud: Cloud) -> None:
+    # A directory is where the new host key would be written.
+    (cloud.place(1) / "ssh_host_ed25519_key.new" / "x").mkdir(parents=True)
+    instance = cloud.allocate()
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.PROLOG_FAILURE)
+    assert "the host key" in cloud.record(instance).message
+    assert "cannot be made" in cloud.record(instance).message
+    eventually(lambda: not cloud.supervisors.alive(instance))
+
+
+def test_a_boot_that_fails(cloud: Cloud) -> None:
+    cloud.place(1).mkdir(parents=True)
+    (cloud.place(1) / "ssh_host_ed25519_key").write_text("broken")
+    instance = cloud.allocate()
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.BOOT_FAILURE)
+    assert "cannot be read" in cloud.record(instance).message
+
+
+def test_an_instance_that_nobody_wants(cloud: Cloud) -> None:
+    instance = cloud.running()
+    cloud.supervisors.kill(instance)
+    with cloud.engine.store.transaction():
+        record = cloud.record(instance)
+        record.state = State.DONE
+        cloud.engine.store.save(record)
+    cloud.supervisors.spawn(instance)
+    eventually(lambda: not cloud.supervisors.alive(instance))
+    assert cloud.log(instance) == ""
+    assert cloud.record(instance).state == State.DONE
+
+
+def test_a_store_that_was_removed_ends_its_machines(cloud: Cloud) -> None:
+    instance = cloud.running()
+    process = cloud.process(instance)
+    shutil.rmtree(cloud.directory / "instances")
+
+    def ended() -> bool:
+        cloud.supervisors.alive(instance)
+        return process not in cloud.supervisors._started
+
+    eventually(ended)

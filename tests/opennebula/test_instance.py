@@ -1,0 +1,147 @@
+"""The VM document: all versions' forms, and documents in which things are missing or make no sense."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratuslab.opennebula.instance import Instance, Nic
+
+
+def instance(inner: str) -> Instance:
+    return Instance(fromstring(f"<VM>{inner}</VM>"))
+
+
+OLD = """
+<ID>165</ID><UID>3</UID><UNAME>alice</UNAME><NAME>one-165</NAME><LAST_POLL>1340000000</LAST_POLL><STATE>3</STATE>
+<LCM_STATE>3</LCM_STATE><STIME>1340000000</STIME><ETIME>0</ETIME><MEMORY>131072</MEMORY><CPU>1</CPU>
+<TEMPLATE><CPU><![CDATA[ 1 ]]></CPU><MEMORY><![CDATA[128]]></MEMORY><VCPU><![CDATA[ 2 ]]></VCPU>
+<CONTEXT><PUBLIC_KEY><![CDATA[ssh-rsa AAAA a]]></PUBLIC_KEY><target><![CDATA[hdd]]></target></CONTEXT>
+<NIC><BRIDGE>br0</BRIDGE><IP><![CDATA[
+ 134.158.75.201 ]]></IP><NETWORK>public</NETWORK></NIC><STRATUSLAB_REQUEST>t-1</STRATUSLAB_REQUEST></TEMPLATE>
+<HISTORY_RECORDS><HISTORY><SEQ>0</SEQ><HOSTNAME>node1</HOSTNAME></HISTORY><HISTORY><SEQ>1</SEQ><HOSTNAME>node2</HOSTNAME>
+</HISTORY></HISTORY_RECORDS>
+"""
+
+NEW = """
+<ID>165</ID><UNAME>alice</UNAME><NAME>one-165</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE><STIME>1795329551</STIME>
+<TEMPLATE><CPU>0.5</CPU><MEMORY>128</MEMORY><VCPU>2</VCPU><NIC><IP><![CDATA[134.158.75.201]]></IP></NIC></TEMPLATE>
+<MONITORING><CPU><![CDATA[99.6]]></CPU><MEMORY><![CDATA[131072]]></MEMORY></MONITORING>
+<USER_TEMPLATE><STRATUSLAB_REQUEST><![CDATA[t-1]]></STRATUSLAB_REQUEST></USER_TEMPLATE>
+<HISTORY_RECORDS><HISTORY><HOSTNAME><![CDATA[node2]]></HOSTNAME></HISTORY></HISTORY_RECORDS>
+"""
+
+
+def test_3_x() -> None:
+    found = instance(OLD)
+    assert (found.id, found.name, found.owner, found.state_label) == (165, "one-165", "alice", "Running")
+    assert (found.vcpu, found.memory_kib, found.cpu_percent) == (2, 131072, 1.0)
+    assert found.addresses == ("134.158.75.201",)
+    assert found.nics == (Nic(ip="134.158.75.201", network="public"),)
+    assert found.hostname == "node2"
+    assert found.token == "t-1"
+    assert found.context == {"PUBLIC_KEY": "ssh-rsa AAAA a", "TARGET": "hdd"}
+    assert found.public_keys == "ssh-rsa AAAA a"
+    assert not found.failed
+    assert not found.done
+
+
+def test_7_x() -> None:
+    found = instance(NEW)
+    assert (found.vcpu, found.memory_kib, found.cpu_percent) == (2, 131072, 99.6)
+    assert (found.hostname, found.token) == ("node2", "t-1")
+
+
+@pytest.mark.parametrize(
+    "inner, message",
+    [
+        ("<STATE>7</STATE><TEMPLATE><ERROR><MESSAGE>no image</MESSAGE><TIMESTAMP>x</TIMESTAMP></ERROR></TEMPLATE>", "no image"),
+        ("<STATE>3</STATE><USER_TEMPLATE><ERROR><![CDATA[Sun: DEPLOY: no]]></ERROR></USER_TEMPLATE>", "Sun: DEPLOY: no"),
+        ("<STATE>1</STATE><USER_TEMPLATE><SCHED_MESSAGE>no CPU</SCHED_MESSAGE></USER_TEMPLATE>", "no CPU"),
+        ("<STATE>3</STATE><USER_TEMPLATE><SCHED_MESSAGE>no CPU</SCHED_MESSAGE></USER_TEMPLATE>", ""),  # it found a place since
+        ("<STATE>3</STATE><USER_TEMPLATE/>", ""),
+        ("", ""),
+    ],
+)
+def test_messages(inner: str, message: str) -> None:
+    assert instance(inner).message == message
+
+
+@pytest.mark.parametrize(
+    "nics, addresses",
+    [
+        ("", ()),
+        ("<NIC/>", ()),
+        ("<NIC><IP/></NIC>", ()),
+        ("<NIC><IP>10.0.0.1</IP></NIC><NIC><NETWORK>x</NETWORK></NIC><NIC><IP>10.0.0.2</IP></NIC>", ("10.0.0.1", "10.0.0.2")),
+        ("<NIC><IP6_LINK>fe80::1</IP6_LINK><IP6_GLOBAL>2001:db8::1</IP6_GLOBAL></NIC>", ("2001:db8::1",)),
+        ("<NIC><IP6>2001:db8::2</IP6><IP6_ULA>fd00::1</IP6_ULA></NIC>", ("2001:db8::2",)),
+        ("<NIC><IP6>2001:db8::2</IP6><IP>10.0.0.1</IP></NIC>", ("10.0.0.1",)),
+    ],
+)
+def test_addresses(nics: str, addresses: tuple[str, ...]) -> None:
+    assert instance(f"<TEMPLATE>{nics}</TEMPLATE>").addresses == addresses
+
+
+def test_what_a_nic_tells_of_the_way_in() -> None:
+    nic = "<NIC><IP>10.0.0.1</IP><EXTERNAL_IP>192.0.2.1</EXTERNAL_IP><EXTERNAL_PORT_RANGE>100:200</EXTERNAL_PORT_RANGE><SSH>yes</SSH></NIC>"
+    (found,) = instance(f"<TEMPLATE>{nic}</TEMPLATE>").nics
+    assert found == Nic(ip="10.0.0.1", external_ip="192.0.2.1", external_port_range="100:200", for_ssh=True)
+
+
+@pytest.mark.parametrize(
+    "text, vcpu", [("", 1), ("2", 2), (" 2 ", 2), ("2.0", 2), ("many", None), ("NaN", None), ("inf", None), ("1e999", None)]
+)
+def test_cpus(text: str, vcpu: int | None) -> None:
+    assert instance(f"<TEMPLATE><VCPU>{text}</VCPU></TEMPLATE>").vcpu == vcpu
+
+
+@pytest.mark.parametrize("text", ["", "-", "n/a", "NaN", "-inf", "9" * 400])
+def test_figures_that_are_none(text: str) -> None:
+    for inner in (
+        f"<MEMORY>{text}</MEMORY><CPU>{text}</CPU>",
+        f"<MONITORING><MEMORY>{text}</MEMORY><CPU>{text}</CPU></MONITORING>",
+    ):
+        found = instance(inner)
+        assert (found.memory_kib, found.cpu_percent) == (0, 0.0)
+
+
+def test_an_empty_document() -> None:
+    found = Instance(Element("VM"))
+    assert (found.id, found.name, found.owner, found.state, found.lcm_state) == (-1, "", "", None, None)
+    assert (found.state_label, found.vcpu, found.memory_kib, found.cpu_percent) == ("-", 1, 0, 0.0)
+    assert (found.addresses, found.hostname, found.context, found.message, found.token) == ((), "", {}, "", "")
+    assert (found.failed, found.done, found.public_keys, list(found.attributes())) == (False, False, "", [])
+
+
+def test_every_leaf_is_told_repeated_ones_apart() -> None:
+    found = instance("<ID>1</ID><TEMPLATE><DISK><A>x</A></DISK><DISK><A>y</A></DISK><E/></TEMPLATE>")
+    assert list(found.attributes()) == [("ID", "1"), ("TEMPLATE/DISK/A", "x"), ("TEMPLATE/DISK/A", "y"), ("TEMPLATE/E", "")]
+
+
+TAGS = st.sampled_from(
+    "ID NAME UNAME STATE LCM_STATE CPU MEMORY VCPU MONITORING TEMPLATE USER_TEMPLATE NIC IP IP6 ERROR MESSAGE "
+    "SCHED_MESSAGE CONTEXT PUBLIC_KEY HISTORY_RECORDS HISTORY HOSTNAME SSH".split()
+)
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> Element:
+    element = Element(draw(TAGS))
+    element.text = draw(st.none() | st.text(max_size=6) | st.integers().map(str))
+    if depth:
+        element.extend(draw(st.lists(elements(depth=depth - 1), max_size=3)))
+    return element
+
+
+@given(st.lists(elements(), max_size=6))
+def test_any_document_can_be_shown(inner: list[Element]) -> None:
+    document = Element("VM")
+    document.extend(inner)
+    found = Instance(document)
+    for name in [name for name in dir(Instance) if not name.startswith("_") and name not in ("document", "attributes")]:
+        getattr(found, name)
+    assert len(list(found.attributes())) <= sum(1 for _ in document.iter())

@@ -1,0 +1,144 @@
+"""The template grammar: what is written is read back, and what cannot be said is refused."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stratuslab.errors import UsageError
+from stratuslab.opennebula.template import TemplateSyntaxError, parse, quote, render
+
+NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
+SAYABLE = (
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from('\n\t"\\'))
+    .filter(lambda text: "]]>" not in text and not text.endswith("\\"))
+    .filter(bool)
+)
+
+
+@given(SAYABLE)
+@example('"')
+@example('\\"')
+@example('a\\\\"b')
+@example("\n")
+@example("]]")
+@example("x = [ y = z ] # no comment")
+def test_every_sayable_value_is_read_back(value: str) -> None:
+    assert parse(f"NAME = {quote(value)}\nNEXT = 1") == [("NAME", value), ("NEXT", "1")]
+
+
+@given(st.text())
+def test_every_value_is_written_or_refused(value: str) -> None:
+    try:
+        written = quote(value)
+    except UsageError:
+        return
+    assert parse(f"A = {written} B = {written}") == [("A", value), ("B", value)]
+
+
+@given(st.lists(st.tuples(NAMES, SAYABLE | st.dictionaries(NAMES.map(str.upper), SAYABLE, min_size=1, max_size=4)), max_size=6))
+def test_whole_templates_are_read_back(attributes: list[tuple[str, str | dict[str, str]]]) -> None:
+    assert parse(render(attributes)) == [(name.upper(), value) for name, value in attributes]
+
+
+def test_what_is_written() -> None:
+    disk = {"TYPE": "swap", "SIZE": "1024", "TARGET": ""}
+    assert render([("CPU", "1"), ("NAME", 'my "box"'), ("EMPTY", ""), ("NONE", {}), ("DISK", disk)]) == (
+        'CPU = "1"\nNAME = "my \\"box\\""\nDISK = [ TYPE = "swap", SIZE = "1024" ]\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ("a]]>b", '"]]>"'),
+        ("bell\x07", "U+0007"),
+        ("null\x00", "U+0000"),
+        ("escape\x1b[31m", "U+001B"),
+        ("\x7f", "U+007F"),
+        ("\ud800", "U+D800"),
+        ("\uffff", "U+FFFF"),
+        ("path\\", "ends in a backslash"),
+        ('"\\', "ends in a backslash"),
+    ],
+)
+def test_what_cannot_be_said(value: str, message: str) -> None:
+    with pytest.raises(UsageError, match="^CONTEXT/X ") as raised:
+        quote(value, "CONTEXT/X")
+    assert message in raised.value.message
+    with pytest.raises(UsageError, match="^NAME "):
+        render([("NAME", value)])
+    with pytest.raises(UsageError, match="^DISK/SOURCE "):
+        render([("DISK", {"SOURCE": value})])
+
+
+@pytest.mark.parametrize("name", ["", "A B", "A=B", "Ä", "A\n", "A-B", '"A"', "A]"])
+def test_names_that_are_none(name: str) -> None:
+    for attributes in ([(name, "x")], [("V", {name: "x"})]):
+        with pytest.raises(UsageError, match="is no name for a template attribute"):
+            render(attributes)
+
+
+@pytest.mark.parametrize(
+    "text, attributes",
+    [
+        ("", []),
+        ("\n  \n# a comment\n   # and another", []),
+        ("cpu=1", [("CPU", "1")]),
+        ("CPU = 1 MEMORY = 128", [("CPU", "1"), ("MEMORY", "128")]),
+        ("CPU=1 # one\nMEMORY=128", [("CPU", "1"), ("MEMORY", "128")]),
+        ("A =\nB = 2", [("A", ""), ("B", "2")]),
+        ('A = ""', [("A", "")]),
+        ('A = "two\nlines"', [("A", "two\nlines")]),
+        ("SOURCE = http://h:80/a", [("SOURCE", "http://h:80/a")]),
+        ("D = [ a=1,b = 2 ,\n c=\"3, 4]\" ]", [("D", {"A": "1", "B": "2", "C": "3, 4]"})]),
+        ("D=[A=1]D=[A=2]", [("D", {"A": "1"}), ("D", {"A": "2"})]),
+        ("R = \"- RUNNING_VMS\"\r\nS = 1\r\n", [("R", "- RUNNING_VMS"), ("S", "1")]),
+    ],
+)  # fmt: skip
+def test_templates_of_people(text: str, attributes: list[tuple[str, object]]) -> None:
+    assert list(parse(text)) == attributes
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("CPU=1 MEMORY=[", 1),
+        ("CPU", 1),
+        ("CPU 1", 1),
+        ("= 1", 1),
+        ("A = 1\nB = [ C = 1\n", 3),
+        ("A = 1\nB = [ C ]", 2),
+        ("A = [ B = [ C = 1 ] ]", 1),
+        ("A = [ ]", 1),
+        ("A = [ B = 1, ]", 1),
+        ("A = [ B = 1 C = 2 ]", 1),
+        ('A = "never ends\n', 1),
+        ('A = "]]>"', 1),
+        ('\n\n"A" = 1', 3),
+        ("A = 1 ]", 1),
+        ("Ä = 1", 1),
+    ],
+)
+def test_syntax_errors_tell_the_line(text: str, line: int) -> None:
+    with pytest.raises(TemplateSyntaxError, match=rf"^syntax error, expecting .* at line {line}$"):
+        parse(text)
+
+
+@given(st.text('A="\\[], \n#]>1x'))
+def test_any_text_is_a_template_or_a_syntax_error(text: str) -> None:
+    try:
+        for name, value in parse(text):
+            assert name == name.upper()
+            assert value is not None
+    except TemplateSyntaxError:
+        pass
+
+
+def test_long_and_hostile_texts_take_no_time() -> None:
+    for text in ('A = "' + '\\"' * 50_000, 'A = "' + "\\" * 50_000, "A = [" + "B = 1," * 20_000, " " * 100_000, "A" * 100_000):
+        with pytest.raises(TemplateSyntaxError) if text.strip() else pytest.raises(AssertionError):
+            assert parse(text)
