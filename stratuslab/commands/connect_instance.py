@@ -118,7 +118,10 @@ def _key(session: Session, instance: Instance, home: Path) -> Path | None:
 
 
 def _was_given(public: Path, instance: Instance) -> bool:
-    lines = keys.read_public_keys(public).splitlines()
+    try:
+        lines = keys.read_public_keys(public).splitlines()
+    except UsageError:
+        return False  # a file that is no key was never given to anybody
     return any(word in instance.public_keys for line in lines for word in line.split() if word.startswith("AAAA"))
 
 
@@ -144,7 +147,17 @@ def _log_in_without_ssh(session: Session, target: Target) -> int:
     stdin = context.stdin.buffer if context.stdin else None
     if context.stdout is None or context.stderr is None:
         raise StratusLabError("there is nowhere to write what the instance says: standard output or error is closed")
-    return paramiko_session.session(target, session.options.command, stdin, context.stdout.buffer, context.stderr.buffer)
+    from getpass import getpass
+
+    return paramiko_session.session(
+        target,
+        session.options.command,
+        stdin,
+        context.stdout.buffer,
+        context.stderr.buffer,
+        terminal=context.environ.get("TERM") or "dumb",
+        ask=getpass if context.interactive else None,
+    )
 
 
 COMMAND = Command(

@@ -165,7 +165,7 @@ def uptime(process: Process) -> Output:
     since = f"{hours:>2}:{minutes % 60:02}" if hours or days else f"{minutes} min"
     if days:
         since = f"{days} day{'s' * (days > 1)}, {since}"
-    users = process.guest.sessions
+    users = len(process.guest.sessions)
     clock = time.strftime("%H:%M:%S", time.gmtime())
     yield encoded(f" {clock} up {since},  {users} user{'s' * (users != 1)},  load average: 0.00, 0.00, 0.00\n")
     return 0

@@ -205,15 +205,15 @@ class _Server(paramiko.ServerInterface):
                     session.terminal.write(b"\n")
 
     def _serve(self, session: _Session) -> None:
-        self._guest.sessions += 1
+        self._guest.sessions.add(session)
         try:
-            status = self._run(session)
-            session.channel.send_exit_status(status)
-            session.channel.close()
+            session.channel.send_exit_status(self._run(session))
         except (HungUp, OSError, EOFError, paramiko.SSHException):
-            session.channel.close()
+            pass
         finally:
-            self._guest.sessions -= 1
+            self._guest.sessions.discard(session)
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                session.channel.close()
 
     def _run(self, session: _Session) -> int:
         terminal = session.terminal

@@ -57,7 +57,7 @@ class Guest:
         self.addresses = spec.addresses
         self.image = spec.image
         self.power = power
-        self.sessions = 0
+        self.sessions: set[object] = set()
         self.files = FileSystem()
         self.root = Disk("/dev/vda1", "/", CAPACITY // 1024)
         letters = iter("bc")

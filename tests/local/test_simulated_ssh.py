@@ -384,7 +384,7 @@ def test_clients_that_drop_leave_nothing(booted: Booted) -> None:
         assert transport is not None
         transport.sock.close()
         client.close()
-    eventually(lambda: booted.machine._guest.sessions == 0)
+    eventually(lambda: not booted.machine._guest.sessions)
     booted.client().close()
 
 

@@ -234,7 +234,7 @@ def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirect
     instance = cloud.waiting()
     program = tmp_path / "start.py"
     program.write_text(
-        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})\n"
+        f"import sys; sys.path[:] = {[str(CHECKOUT), *filter(None, sys.path)]!r}\n"
         "from pathlib import Path\n"
         "from stratuslab.local.supervisor import Supervisors\n"
         f"Supervisors(Path({str(cloud.directory)!r}), {{}}).spawn({instance})\n"
