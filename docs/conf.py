@@ -21,7 +21,7 @@ smartquotes = False  # what is shown is what is typed: "--", not a dash
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Virtual machines on StratusLab and OpenNebula clouds",
-    "page_width": "1080px",
+    "page_width": "1140px",
     "sidebar_width": "240px",
     "font_family": "system-ui, sans-serif",
     "fixed_sidebar": True,

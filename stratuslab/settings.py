@@ -61,16 +61,20 @@ class Settings:
 
     def find(self, key: str) -> Setting | None:
         """The setting of that key; None where it is set nowhere and has no default. Empty text counts as not set."""
-        option = self._options.get(key)
-        if option:
-            return Setting(option, f"--{_OPTION_NAMES.get(key, key).replace('_', '-')}")
-        variable = _VARIABLES.get(key, f"STRATUSLAB_{key.upper()}")
-        if self._context.environ.get(variable):
-            return Setting(self._context.environ[variable], variable)
-        in_file = self._sections.find(key)
-        if in_file is not None and in_file.value:
-            return in_file
+        for look_up in (self._option, self._variable, self._sections.find):
+            found = look_up(key)
+            if found and found.value:
+                return found
         return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None
+
+    def _option(self, key: str) -> Setting | None:
+        value = self._options.get(key)
+        return Setting(value, f"--{_OPTION_NAMES.get(key, key).replace('_', '-')}") if value else None
+
+    def _variable(self, key: str) -> Setting | None:
+        name = _VARIABLES.get(key, f"STRATUSLAB_{key.upper()}")
+        value = self._context.environ.get(name)
+        return Setting(value, name) if value else None
 
     def get(self, key: str) -> str:
         """The value of that key, empty where it is not set."""
@@ -121,13 +125,15 @@ class Settings:
 
     def credentials(self) -> Credentials:
         """User and password, else the client certificate that is set, else OpenNebula's session file, else the usual certificate.
+        A user name in the endpoint's URL wins over one that is set, but not over the option.
 
         The password is empty where none is set; all is empty where there is nothing. Raises UsageError for a password file or
         session file that cannot be used.
         """
         within = credentials_within(self.endpoint.value)
-        if within:
-            return Credentials(*within, origin=f"in the endpoint, {self.endpoint.origin}")
+        if within and not self._option("username"):
+            name, password = within
+            return Credentials(name, password or self._password(), origin=f"in the endpoint, {self.endpoint.origin}")
         user = self.find("username")
         if user:
             return Credentials(user.value, self._password(), origin=user.origin)
@@ -142,12 +148,18 @@ class Settings:
         return Credentials(certificate=str(path), key=str(self._context.expand(self.get("pem_key"))), origin=certificate.origin)
 
     def _password(self) -> str:
-        if self._options.get("password"):
-            return self._options["password"] or ""
-        named = self._options.get("password_file")
-        if named:
-            return self._first_line(self._context.expand(named), "--password-file")
-        return self.get("password")
+        # A file that an option names wins over a password in the environment, and so on.
+        for look_up in (self._option, self._variable, self._sections.find):
+            password, named = look_up("password"), look_up("password_file")
+            if password and password.value:
+                return password.value
+            if named and named.value:
+                path = self._context.expand(named.value)
+                text = self._first_line(path, named.origin)
+                if not text:
+                    raise UsageError(f'the file "{path}" ({named.origin}) holds no password in its first line')
+                return text
+        return ""
 
     def _session_file(self) -> tuple[Path, str] | None:
         variable = self._context.environ.get("ONE_AUTH")
@@ -165,7 +177,7 @@ class Settings:
 
     def _first_line(self, path: Path, origin: str) -> str:
         try:
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig") as file:
                 return file.readline(4096).rstrip("\r\n")
         except OSError as error:
             raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
@@ -213,7 +225,7 @@ class Sections:
             return self._parser.get(section, key)
         except configparser.InterpolationError:
             raise ConfigurationError(
-                f'{self._path}: the value of "{key}" in [{section}] holds a single %', "write %% for a percent sign"
+                f'{self._path}: the value of "{key}" in [{section}] has a % without a meaning', "write %% for a percent sign"
             ) from None
 
 
@@ -252,7 +264,8 @@ def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
     except OSError as error:
         raise ConfigurationError(f'the configuration file "{path}" cannot be read: {error.strerror}') from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f'the configuration file "{path}" is not UTF-8 text (byte {error.start})') from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
     try:
         parser.read_string(text, source=str(path))
     except configparser.MissingSectionHeaderError as error:

@@ -12,6 +12,7 @@ import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import trustme
@@ -76,7 +77,7 @@ def _handler(cloud: str, users: dict[str, str]) -> type[BaseHTTPRequestHandler]:
 
         def _name_in_certificate(self) -> str:
             assert isinstance(self.connection, ssl.SSLSocket)
-            certificate = self.connection.getpeercert() or {}
+            certificate: Any = self.connection.getpeercert() or {}
             subject = dict(pair for part in certificate.get("subject", ()) for pair in part)
             return str(subject.get("commonName", ""))
 

@@ -79,7 +79,7 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
     """
     try:
         parts = _split(text)
-        host, path = _host(parts.hostname or ""), quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        host, path = _host(parts), quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         if parts.scheme not in ("http", "https"):
             raise ValueError(parts.scheme)
     except ValueError:
@@ -133,9 +133,10 @@ def _split(text: str) -> SplitResult:
     return parts._replace(scheme="http" if loopback else "https", netloc=location)
 
 
-def _host(name: str) -> str:
+def _host(parts: SplitResult) -> str:
     """The host as a URL has it; raises ValueError for what is none."""
-    if ":" in name:
+    name = parts.hostname or ""
+    if "[" in parts.netloc:
         IPv6Address(name)
         return f"[{name}]"
     if not re.fullmatch(r"[\w.-]+", name):

@@ -66,6 +66,12 @@ class MachineTemplate:
         )
 
 
+def _new_token() -> str:
+    from uuid import uuid4
+
+    return str(uuid4())
+
+
 @dataclass(frozen=True)
 class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with the rest laid over it.
@@ -79,7 +85,7 @@ class MachineRequest:
     cpu: int
     ram: int
     swap: int
-    token: str
+    token: str = field(default_factory=_new_token)
     template: MachineTemplate | None = None
     cpu_share: float | None = None
     name: str = ""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
-from uuid import uuid4
 
 from stratuslab.answers import Launched
 from stratuslab.cloud.catalogue import Kind, listing
@@ -53,7 +52,6 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         cpu=size.cpu,
         ram=size.ram,
         swap=size.swap,
-        token=str(uuid4()),
         cpu_share=options.vm_cpu_amount,
         name=options.vm_name,
         volatile_disk=options.volatile_disk,

@@ -133,6 +133,7 @@ class _Server(paramiko.ServerInterface):
         return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        self._take_opened()
         self._sessions = {number: session for number, session in self._sessions.items() if not session.channel.closed}
         if kind != "session":
             return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
@@ -178,10 +179,13 @@ class _Server(paramiko.ServerInterface):
         session.command = command
         return True
 
-    def _session(self, channel: paramiko.Channel) -> _Session:
+    def _take_opened(self) -> None:
         # Paramiko holds channels weakly once they are taken from its queue, and its queue for good while they are not.
         while self.transport is not None and (opened := self.transport.accept(0)) is not None:
             self._sessions.setdefault(opened.chanid, _Session(opened))
+
+    def _session(self, channel: paramiko.Channel) -> _Session:
+        self._take_opened()
         return self._sessions.setdefault(channel.chanid, _Session(channel))
 
     def answered(self, channel: paramiko.Channel) -> None:
@@ -244,7 +248,7 @@ class _AuthHandler(AuthHandler):
             key: paramiko.PKey | None = super()._generate_key_from_request(algorithm, keyblob)  # type: ignore[misc]
         except Exception:
             key = None
-        return key or _UnknownKey()
+        return _UnknownKey() if key is None else key
 
 
 def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
@@ -267,6 +271,9 @@ class _Connection(paramiko.Transport):
 
     def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, server: _Server) -> None:
         super().__init__(accepted, disabled_algorithms=_WEAK)
+        # Paramiko's log is about single packets; what goes wrong in it is a client's affair and no one's here.
+        logging.getLogger(__name__).disabled = True
+        self.set_log_channel(__name__)
         # OpenSSH's client uses its extensions (see _handle_request) only where this name begins like its own.
         self.local_version = "SSH-2.0-OpenSSH_StratusLab_simulated"
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
@@ -291,8 +298,6 @@ class SshServer:
     """Serves a listening socket, which stays its owner's, until it is stopped."""
 
     def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
-        # Paramiko's log is about single packets; what goes wrong in it is a client's affair and no one's here.
-        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
         self._listener = listener
         self._guest = guest
         self._host_key = host_key

@@ -110,20 +110,24 @@ class SimulatedMachine:
             self._log("the guest reboots" if reboot else "the guest halts")
             if self._server is not None:
                 self._server.stop()
-            if reboot and self._listener is not None:
-                self._boot_again(self._listener)
+            if reboot and self._listener is not None and self._boot_again(self._listener):
                 return
             if self._listener is not None:
                 self._listener.close()
             self._log("halted")
             self._ended.set()
 
-    def _boot_again(self, listener: socket.socket) -> None:
+    def _boot_again(self, listener: socket.socket) -> bool:
         """Start over on the same socket: the address stays this machine's, and clients wait in the kernel's queue."""
         time.sleep(REBOOT_SECONDS)
         self._guest.booted()
-        self._serve(listener)
+        try:
+            self._serve(listener)
+        except MachineError as error:
+            self._log(f"the guest does not boot: {error}")
+            return False
         self._log("login ready")
+        return True
 
     def _log(self, line: str) -> None:
         """A line on the serial console. A full disk is no reason for a machine to stop."""

@@ -7,6 +7,7 @@ it, which take their mode from it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -205,6 +206,8 @@ def _make_private(directory: Path, path: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(path) from error
         reason = (error.strerror or str(error)).lower()
         raise UsageError(
             f"the embedded cloud cannot keep its state in {directory}: {reason}",
@@ -212,10 +215,14 @@ def _make_private(directory: Path, path: Path) -> None:
         ) from error
 
 
+def _full(path: Path) -> StratusLabError:
+    return StratusLabError(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+
+
 def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
     text = str(error)
     if "full" in text:
-        return StratusLabError(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+        return _full(path)
     if "locked" in text:
         return StratusLabError(f"the embedded cloud's store {path} is busy", "try again")
     if "not a database" in text or "malformed" in text:

@@ -15,7 +15,6 @@ import errno
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -112,6 +111,8 @@ class Supervisors:
                 (os.killpg if group else os.kill)(int(text), number)
 
     def _start(self, instance: int, place: Path, lock: int) -> int:
+        import subprocess
+
         if not sys.executable:
             raise OSError(errno.ENOENT, "this Python does not know its own program")
         log = _open(place / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
 from stratuslab.local.refusal import bad_template
 from stratuslab.opennebula.template import Attribute, TemplateSyntaxError, parse
+
+_ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
 class Template:
@@ -17,6 +20,11 @@ class Template:
             self.attributes = _parse_xml(text) if text.lstrip().startswith("<") else list(parse(text))
         except TemplateSyntaxError as error:
             raise bad_template(f"Parse error: {error}") from None
+        for name, value in self.attributes:
+            for word in (name, *([] if isinstance(value, str) else value)):
+                # Names become elements of documents that everybody must be able to read.
+                if not _ELEMENT_NAME.match(word):
+                    raise bad_template(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
 
     def text(self, name: str) -> str:
         """A simple value, empty where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def serve() -> Iterator[Callable[..., Served]]:
     """Serve an engine over HTTP on a free port of the loopback interface."""
     running: list[Served] = []
 
-    def start(stage: Stage, **options: object) -> Served:
+    def start(stage: Stage, **options: Any) -> Served:
         running.append(Served(stage.engine, **options))
         return running[-1]
 

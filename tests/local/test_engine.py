@@ -285,6 +285,10 @@ class TestTemplates:
             ),
             (SMALL + "NIC=[NETWORK_ID=9]", "Virtual network with ID: 9 does not exist"),
             (SMALL + "NAME=" + "x" * 129, "NAME is too long; max length is 128 chars."),
+            (SMALL + "1ABC=x", 'Parse error: "1ABC" cannot be the name of an attribute'),
+            (SMALL + "NOTE=[2=x]", 'Parse error: "2" cannot be the name of an attribute'),
+            ("<VM><CPU>1</CPU><a:b>1</a:b></VM>", 'Parse error: "A:B" cannot be the name of an attribute'),
+            ("<VM><CPU>1</CPU>", "Parse error: no element found"),
             ('<!DOCTYPE VM [<!ENTITY a "b">]><VM><CPU>1</CPU></VM>', "Parse error: a template has no document type"),
         ],
     )

@@ -167,9 +167,9 @@ def test_a_line_has_an_end() -> None:
 
 
 def expected(text: str, columns: int) -> str:
-    """How a terminal folds the prompt and a line."""
+    """How a terminal folds the prompt and a line, with the next prompt below."""
     screen = Screen(columns)
-    screen.show("# " + text)
+    screen.show(f"# {text}\r\n# ")
     return screen.text
 
 
@@ -193,11 +193,11 @@ EDITS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(EDITS, max_size=40), st.integers(4, 30))
 def test_the_screen_shows_the_line(edits: list[bytes], columns: int) -> None:
     lines, screen = asked(b"".join(edits) + b"\r", columns)
-    assert screen.text == expected(lines[0], columns) + "\n#"
+    assert screen.text == expected(lines[0], columns)
     assert (screen.row, screen.column) == (len(screen.rows) - 1, 2)
 
 

@@ -358,6 +358,19 @@ def test_sessions_side_by_side(booted: Booted) -> None:
     other.close()
 
 
+def test_channels_that_are_not_used_are_bounded(booted: Booted) -> None:
+    client = booted.client()
+    transport = client.get_transport()
+    assert transport is not None
+    opened = [transport.open_session() for _ in range(guest_ssh.MAX_SESSIONS)]
+    with pytest.raises(paramiko.ChannelException):
+        transport.open_session()
+    opened.pop().close()
+    opened[0].exec_command("exit 3")
+    assert opened[0].recv_exit_status() == 3
+    client.close()
+
+
 def test_nothing_but_sessions(booted: Booted) -> None:
     client = booted.client()
     transport = client.get_transport()
@@ -527,6 +540,16 @@ def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytes
     assert out.read() == b"kept\n"
     assert not booted.machine.wait(0)
     again.close()
+
+
+def test_a_reboot_that_fails_is_the_end(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated, "REBOOT_SECONDS", 0.0)
+    (booted.directory / "ssh_host_ed25519_key").write_text("broken")
+    client = booted.client()
+    client.exec_command("reboot")
+    assert booted.machine.wait(5)
+    assert "the guest does not boot: the host key" in (booted.directory / "console.log").read_text()
+    client.close()
 
 
 def test_a_planned_shutdown_can_be_called_off(booted: Booted) -> None:
