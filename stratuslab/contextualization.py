@@ -14,12 +14,12 @@ LARGEST_USER_DATA = 16384
 
 def from_option(text: str) -> dict[str, str]:
     """The variables of ``--context``: ``KEY=VALUE`` pairs separated by ``#``; a later pair of the same key wins."""
-    return _pairs(text.split("#"), "--context")
+    return _pairs(text.split("#"), "--context, pair")
 
 
 def from_file(path: Path) -> dict[str, str]:
     """The variables of ``--context-file``: ``KEY=VALUE`` lines; blank lines are passed over."""
-    return _pairs(_text(path, "--context-file").splitlines(), f"{path}, line")
+    return _pairs(_text(path, "--context-file").split("\n"), f"{path}, line")
 
 
 def _pairs(pieces: Iterable[str], where: str) -> dict[str, str]:
@@ -45,9 +45,9 @@ def cloud_init(text: str, public_keys: Callable[[Path], str]) -> tuple[str, str]
     parts: list[tuple[str, str]] = []
     for pair in filter(None, (piece.strip() for piece in text.split("#"))):
         kind, comma, name = pair.partition(",")
-        if not (comma and kind and name):
-            raise UsageError(f'"{pair}" in --cloud-init is no TYPE,FILE')
-        path = Path(name).expanduser()
+        if not (comma and name and re.fullmatch(r"(text/)?[\w.+-]+", kind, re.ASCII)):
+            raise UsageError(f'"{pair}" in --cloud-init is no TYPE,FILE', "TYPE is ssh, none, or a kind of text: x-shellscript")
+        path = _expanded(name)
         if kind == "ssh":
             keys.append(public_keys(path).strip())
         else:
@@ -79,9 +79,16 @@ def _multipart(parts: list[tuple[str, str]]) -> str:
     return message.as_string()
 
 
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user, or no home
+        return Path(name)
+
+
 def _text(path: Path, origin: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
     except UnicodeDecodeError:

@@ -38,34 +38,34 @@ def in_order(
     (KeyboardInterrupt is raised after that). Items that were not begun have no outcome.
     """
 
-    def outcome(item: _Item) -> Outcome[_Item, _Value]:
+    ended = threading.Event()
+
+    def outcome(item: _Item) -> Outcome[_Item, _Value] | None:
+        if ended.is_set():
+            return None
         try:
             return Outcome(item, value=work(item))
         except StratusLabError as error:
+            if stop_at_failure:
+                ended.set()
             return Outcome(item, error=error)
 
     if len(items) == 1 and not stop_at_failure:
-        yield outcome(items[0])
+        only = outcome(items[0])
+        assert only is not None
+        yield only
         return
-    from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting: list[Future[Outcome[_Item, _Value]]] = []
-
-        def begin_nothing_new() -> None:
-            for future in waiting:
-                future.cancel()
-
-        with _ctrl_c_calls(begin_nothing_new):
-            waiting.extend(pool.submit(outcome, item) for item in items)
-            for future in waiting:
-                try:
-                    done = future.result()
-                except CancelledError:
-                    continue
-                if done.error and stop_at_failure:
-                    begin_nothing_new()
-                yield done
+    with ThreadPoolExecutor(AT_ONCE) as pool, _ctrl_c_calls(ended.set):
+        try:
+            for future in [pool.submit(outcome, item) for item in items]:
+                done = future.result()
+                if done is not None:
+                    yield done
+        finally:
+            # Whoever asked may have lost interest: an answer could not be written, say.
+            ended.set()
 
 
 @contextmanager

@@ -33,6 +33,7 @@ DEFAULT_PORT = 2633
 _CONNECTIONS = 15
 _SILENCE_SECONDS = 30.0
 _PATIENCE_SECONDS = 3.0
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self._stopping = False
         super().__init__((host, port), _RequestHandler)
         self.set_app(application)
 
@@ -117,7 +119,10 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         return Urls(base + RPC_PATH, base + PROXY_PATH, base + MARKETPLACE_PATH)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._free.acquire()
+        while not self._free.acquire(timeout=_POLL_SECONDS):
+            if self._stopping:
+                self.shutdown_request(request)
+                return
         try:
             super().process_request(request, client_address)
         except BaseException:
@@ -136,11 +141,12 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     @contextlib.contextmanager
     def running(self) -> Iterator[Urls]:
         """Answer, in a thread, while the block runs. At its end requests that are under way are finished, within a time."""
-        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, daemon=True)
         thread.start()
         try:
             yield self.urls
         finally:
+            self._stopping = True
             self.shutdown()
             thread.join()
             self.server_close()

@@ -43,7 +43,8 @@ def banner(title: str) -> list[str]:
 
 
 def _type_line(mark: str, name: str, cpu: str, ram: str, swap: str) -> str:
-    return f"{mark} {name:<10} {cpu:>10} {ram:>10} {swap:>10}"
+    shown = one_line(name)
+    return f"{mark} {shown}{' ' * (10 - width(shown))} {cpu:>10} {ram:>10} {swap:>10}"
 
 
 def _table(rows: Sequence[InstanceRow], notes: bool) -> Iterator[str]:

@@ -171,6 +171,18 @@ class TestWire:
         assert len({address for address, _ in stage.engine.leases.leased(public)}) == 36
 
 
+def test_silent_clients_do_not_keep_a_server_from_ending(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stratuslab.local.server._PATIENCE_SECONDS", 0.3)
+    server = open_server(stage.engine, "127.0.0.1", 0, Accounts({"alice": "secret"}))
+    begin = time.monotonic()
+    with server.running() as urls:
+        parts = urlsplit(urls.rpc)
+        silent = [socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) for _ in range(20)]
+    assert time.monotonic() - begin < 15
+    for connection in silent:
+        connection.close()
+
+
 class TestMarketplaceOverHttp:
     def test_reading(self, serve: Serve) -> None:
         urls = serve()

@@ -1,0 +1,64 @@
+"""One line at a terminal that says what is being waited for, rewritten in place and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import TextIO
+
+from stratuslab.context import is_terminal
+from stratuslab.output.safety import one_line, width
+
+
+class Progress:
+    """The line, on a stream that is a terminal; on any other stream, and on none, nothing is ever shown.
+
+    As a context manager it takes the line away at the end, whatever the end is.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if is_terminal(stream) else None
+        self._shown = 0
+
+    @property
+    def visible(self) -> bool:
+        """Whether somebody sees it."""
+        return self._stream is not None
+
+    def show(self, text: str) -> None:
+        """Write the line over what was there, cut to the terminal's width: a line that wraps cannot be taken back."""
+        line = _cut(one_line(text), self._columns() - 1)
+        length = width(line)
+        self._write(f"\r{line}{' ' * (self._shown - length)}")
+        self._shown = length
+
+    def clear(self) -> None:
+        """Leave an empty line, with the cursor at its start."""
+        if self._shown:
+            self._write(f"\r{' ' * self._shown}\r")
+            self._shown = 0
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80 if self._stream is not None else 80
+        except (OSError, ValueError):
+            return 80
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.write(text)
+                self._stream.flush()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.clear()
+
+
+def _cut(line: str, columns: int) -> str:
+    while line and width(line) > columns:
+        line = line[:-1]
+    return line

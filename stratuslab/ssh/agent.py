@@ -1,0 +1,44 @@
+"""The keys that the user's SSH agent has (draft-miller-ssh-agent, section 4.4)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+_REQUEST_IDENTITIES = b"\x00\x00\x00\x01\x0b"
+_IDENTITIES_ANSWER = 12
+_MAXIMUM_SIZE = 256 << 10
+_TIMEOUT = 2.0
+
+
+def agent_keys(environ: Mapping[str, str]) -> list[bytes]:
+    """The agent's public keys as they go over the wire; none where there is no agent, or none that answers."""
+    address = environ.get("SSH_AUTH_SOCK")
+    if not address:
+        return []
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_TIMEOUT)
+            connection.connect(address)
+            connection.sendall(_REQUEST_IDENTITIES)
+            with connection.makefile("rb") as stream:
+                size = int.from_bytes(stream.read(4), "big")
+                answer = stream.read(size) if 5 <= size <= _MAXIMUM_SIZE else b""
+    except (OSError, ValueError):
+        return []
+    if len(answer) < 5 or answer[0] != _IDENTITIES_ANSWER:
+        return []
+    keys = []
+    rest = answer[5:]
+    for _ in range(int.from_bytes(answer[1:5], "big")):
+        if not rest:
+            break
+        key, rest = _string(rest)
+        _, rest = _string(rest)  # its comment
+        keys.append(key)
+    return keys
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    length = int.from_bytes(data[:4], "big")
+    return data[4 : 4 + length], data[4 + length :]

@@ -1,0 +1,110 @@
+"""What can be known of a private key before it is used: whether ssh will take it, and which public key it belongs to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.errors import UsageError
+
+_MAXIMUM_SIZE = 64 << 10
+_MAGIC = b"openssh-key-v1\0"
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A private key file. ``blob`` is its public half as it goes over the wire, empty where that is not known without its
+    passphrase; ``encrypted`` says that it has one."""
+
+    path: Path
+    blob: bytes = b""
+    encrypted: bool = False
+
+
+def examine(path: Path) -> PrivateKey:
+    """Read a private key's outside. Raises UsageError, in plain words, for one that ``ssh`` would not use."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"the private key {path} is no file", "name another one with --key")
+            content = file.read(_MAXIMUM_SIZE + 1)
+    except FileNotFoundError:
+        raise UsageError(f'there is no private key "{path}"', "name another one with --key") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"the private key {path} cannot be read: {why}", "name another one with --key") from error
+    # As OpenSSH's sshkey_perm_ok(): a file of another owner, such as one on a mounted disk, is let pass.
+    if status.st_uid == os.getuid() and status.st_mode & 0o077:
+        raise UsageError(
+            f"others may read the private key {path} (mode {stat.S_IMODE(status.st_mode):04o}), so ssh ignores it",
+            f"chmod 600 {path}",
+        )
+    if len(content) > _MAXIMUM_SIZE or b"PRIVATE KEY-----" not in content:
+        raise UsageError(f"{path} is no private key", "name another one with --key")
+    blob, encrypted = _of_openssh(content) or _of_pem(content)
+    return PrivateKey(path, blob or public_blob(path.with_name(f"{path.name}.pub")), encrypted)
+
+
+def public_blob(path: Path) -> bytes:
+    """The public key of a ``.pub`` file as it goes over the wire; empty where it is missing or none."""
+    try:
+        with path.open("rb") as file:
+            found = authorized(file.read(_MAXIMUM_SIZE).decode("utf-8", "replace"))
+    except OSError:
+        return b""
+    return found[0] if found else b""
+
+
+def authorized(text: str) -> list[bytes]:
+    """The public keys of lines such as ``authorized_keys`` has, as they go over the wire; other lines are passed over."""
+    blobs = []
+    for word in re.findall(r"(?:^|\s)(AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)", text):
+        try:
+            blobs.append(base64.b64decode(word, validate=True))
+        except binascii.Error:
+            continue
+    return blobs
+
+
+def _of_openssh(content: bytes) -> tuple[bytes, bool] | None:
+    """OpenSSH's own form (PROTOCOL.key), whose outside has the cipher and the public key; None for another form."""
+    match = re.search(rb"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END", content, re.DOTALL)
+    if match is None:
+        return None
+    try:
+        data = base64.b64decode(b"".join(match[1].split()), validate=True)
+    except binascii.Error:
+        return b"", False
+    if not data.startswith(_MAGIC):
+        return b"", False
+    cipher, rest = _string(data[len(_MAGIC) :])
+    for _ in range(2):  # the key derivation's name and its options
+        _, rest = _string(rest)
+    blob, _ = _string(rest[4:])
+    return blob, cipher != b"none"
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    length = int.from_bytes(data[:4], "big")
+    return data[4 : 4 + length], data[4 + length :]
+
+
+def _of_pem(content: bytes) -> tuple[bytes, bool]:
+    if b"ENCRYPTED" in content:
+        return b"", True
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = serialization.load_pem_private_key(content, None)
+        line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # ssh may still know better what it is.
+        return b"", False
+    return base64.b64decode(line.split()[1]), False
