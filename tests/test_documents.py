@@ -160,7 +160,7 @@ ROOMS = {
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_run_downwards_as_the_architecture_has_it(room: str):
     used = set()
-    for module in (CHECKOUT / "stratuslab" / room).glob("*.py"):
+    for module in (CHECKOUT / "stratuslab" / room).rglob("*.py"):
         used.update(re.findall(r"^\s*from stratuslab\.(\w+)", module.read_text("utf-8"), re.MULTILINE))
     assert used - {room} <= ROOMS[room]
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.local.guest_keys import authorized, fingerprint, make_host_key
-from stratuslab.local.guest_system import Guest
+from stratuslab.local.guest.keys import authorized, fingerprint, make_host_key
+from stratuslab.local.guest.system import Guest
 from stratuslab.local.machine import MachineError, MachineSpec
 
 if TYPE_CHECKING:
-    from stratuslab.local.guest_ssh import SshServer
+    from stratuslab.local.guest.ssh import SshServer
 
 SSH_PORT = 22
 
@@ -90,7 +90,7 @@ class SimulatedMachine:
         # Here and not above: the instance shows its progress before so large a library is loaded.
         import paramiko
 
-        from stratuslab.local.guest_ssh import SshServer
+        from stratuslab.local.guest.ssh import SshServer
 
         try:
             host_key = paramiko.Ed25519Key.from_private_key_file(str(self._key_file))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stratuslab.local.guest_process import Input, Left
-from stratuslab.local.guest_shell import Shell
-from stratuslab.local.guest_system import Guest
+from stratuslab.local.guest.process import Input, Left
+from stratuslab.local.guest.shell import Shell
+from stratuslab.local.guest.system import Guest
 from stratuslab.local.machine import MachineSpec
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.guest_files import CAPACITY
-from stratuslab.local.guest_process import decoded
+from stratuslab.local.guest.files import CAPACITY
+from stratuslab.local.guest.process import decoded
 from tests.local.guests import Session
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.guest_process import HungUp, Interrupted
-from stratuslab.local.guest_shell import Shell
-from stratuslab.local.guest_system import Guest
-from stratuslab.local.guest_terminal import Terminal
+from stratuslab.local.guest.process import HungUp, Interrupted
+from stratuslab.local.guest.shell import Shell
+from stratuslab.local.guest.system import Guest
+from stratuslab.local.guest.terminal import Terminal
 from tests.local.guests import Switch, specified
 
 

@@ -16,8 +16,9 @@ import pexpect
 import pytest
 from paramiko.common import DEFAULT_WINDOW_SIZE
 
-from stratuslab.local import guest_ssh, simulated
-from stratuslab.local.guest_keys import authorized
+from stratuslab.local import simulated
+from stratuslab.local.guest import ssh as guest_ssh
+from stratuslab.local.guest.keys import authorized
 from stratuslab.local.hypervisors import DEFAULT, hypervisors
 from stratuslab.local.machine import MachineError
 from stratuslab.local.simulated import Simulated, SimulatedMachine

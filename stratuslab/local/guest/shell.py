@@ -1,4 +1,4 @@
-"""The simulated guest's shell: runs what :mod:`stratuslab.local.guest_syntax` reads, with the programs of the guest.
+"""The simulated guest's shell: runs what :mod:`stratuslab.local.guest.syntax` reads, with the programs of the guest.
 
 Nothing is ever executed on this computer: a command that is no program of the guest is not found.
 """
@@ -9,10 +9,10 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 
-from stratuslab.local import guest_disk, guest_facts, guest_text
-from stratuslab.local.guest_builtins import ASSIGNMENT, builtins, run_file
-from stratuslab.local.guest_expansion import fields
-from stratuslab.local.guest_process import (
+from stratuslab.local.guest import disk, facts, text
+from stratuslab.local.guest.builtins import ASSIGNMENT, builtins, run_file
+from stratuslab.local.guest.expansion import fields
+from stratuslab.local.guest.process import (
     Console,
     Input,
     Interrupted,
@@ -25,11 +25,11 @@ from stratuslab.local.guest_process import (
     encoded,
     programs,
 )
-from stratuslab.local.guest_syntax import Command, Incomplete, Kind, Part, Pipeline, ShellSyntaxError, Word, parse
-from stratuslab.local.guest_system import PATH, Guest
+from stratuslab.local.guest.syntax import Command, Incomplete, Kind, Part, Pipeline, ShellSyntaxError, Word, parse
+from stratuslab.local.guest.system import PATH, Guest
 
 # Importing these enters their programs into the table.
-__all__ = ["Shell", "guest_disk", "guest_facts", "guest_text"]
+__all__ = ["Shell", "disk", "facts", "text"]
 
 MAX_TEXT = 1024 * 1024
 """Bytes of output that ``$(command)`` may stand for, and of a command that goes on over lines."""

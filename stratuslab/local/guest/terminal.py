@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 from unicodedata import category, combining, east_asian_width
 
-from stratuslab.local.guest_process import Input, Interrupted, encoded
+from stratuslab.local.guest.process import Input, Interrupted, encoded
 
 MAX_LINE = 4096
 """Characters that a line may have."""

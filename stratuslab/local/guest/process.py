@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from stratuslab.local.guest_system import Guest
+    from stratuslab.local.guest.system import Guest
 
 
 class Interrupted(Exception):

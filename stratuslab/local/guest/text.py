@@ -7,7 +7,7 @@ import re
 from collections import deque
 from itertools import count
 
-from stratuslab.local.guest_process import Input, Output, Process, Refused, encoded, program
+from stratuslab.local.guest.process import Input, Output, Process, Refused, encoded, program
 
 MAX_SORTED = 8 * 1024 * 1024
 """Bytes that a program which must see everything before it answers may hold."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-from stratuslab.local.guest_disk import human
-from stratuslab.local.guest_process import Output, Process, Refused, encoded, program
-from stratuslab.local.guest_system import ARCHITECTURE, KERNEL
+from stratuslab.local.guest.disk import human
+from stratuslab.local.guest.process import Output, Process, Refused, encoded, program
+from stratuslab.local.guest.system import ARCHITECTURE, KERNEL
 
 
 @program("whoami")

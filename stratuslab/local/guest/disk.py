@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from stratuslab.local.guest_files import Node
-from stratuslab.local.guest_process import Output, Process, Refused, encoded, program
-from stratuslab.local.guest_system import Disk
+from stratuslab.local.guest.files import Node
+from stratuslab.local.guest.process import Output, Process, Refused, encoded, program
+from stratuslab.local.guest.system import Disk
 
 
 @program("pwd")

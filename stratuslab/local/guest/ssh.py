@@ -24,10 +24,10 @@ from paramiko.common import (
     OPEN_SUCCEEDED,
 )
 
-from stratuslab.local.guest_process import HungUp, Input, Interrupted, Left, decoded
-from stratuslab.local.guest_shell import Shell
-from stratuslab.local.guest_system import Guest
-from stratuslab.local.guest_terminal import Terminal
+from stratuslab.local.guest.process import HungUp, Input, Interrupted, Left, decoded
+from stratuslab.local.guest.shell import Shell
+from stratuslab.local.guest.system import Guest
+from stratuslab.local.guest.terminal import Terminal
 
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from stratuslab.local.guest_syntax import Kind, Part, Word
+from stratuslab.local.guest.syntax import Kind, Part, Word
 
 Field = list[tuple[str, bool]]
 """The pieces of one argument, each with whether it was quoted."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from stratuslab.local.guest_files import CAPACITY, CHUNK, FileSystem
+from stratuslab.local.guest.files import CAPACITY, CHUNK, FileSystem
 from stratuslab.local.machine import MachineSpec
 
 KERNEL = "6.1.0-simulated"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stratuslab.local.guest_process import Left, Output, Process, Refused, decoded, encoded, programs
+from stratuslab.local.guest.process import Left, Output, Process, Refused, decoded, encoded, programs
 
 if TYPE_CHECKING:
-    from stratuslab.local.guest_shell import Shell
+    from stratuslab.local.guest.shell import Shell
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
 
