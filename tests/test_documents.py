@@ -152,7 +152,7 @@ ROOMS = {
     "local": {"errors", "marketplace", "opennebula"},
     "marketplace": {"errors"},
     "opennebula": {"errors"},
-    "output": {"answers"},
+    "output": {"answers", "context"},
     "ssh": {"errors", "opennebula"},
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local import documents, pools, rpc
+from stratuslab.local import documents, machine_templates, pools, rpc
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.lifecycle import WrongState
@@ -64,6 +64,12 @@ def _allocate(call: Call) -> Answer:
         if call.flavour.legacy and refusal.code == ErrorCode.INTERNAL:
             raise Refusal(refusal.code, f"Error allocating a new virtual machine. {refusal.text}") from None
         raise
+
+
+def _instantiate(call: Call) -> Answer:
+    base = machine_templates.find(call.parameters.integer(1))
+    name, hold, over = call.parameters.text(2), call.parameters.flag(3, False), call.parameters.text(4)
+    return rpc.number(call.engine.allocate(call.user, machine_templates.instantiated(base, name, over), hold))
 
 
 def _info(call: Call) -> Answer:
@@ -151,6 +157,8 @@ _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.vnpool.info": _of_pool(pools.networks),
     "one.vn.info": _of_number(pools.network),
     "one.templatepool.info": _of_pool(pools.templates),
+    "one.template.info": _of_number(pools.template),
+    "one.template.instantiate": _instantiate,
     "one.hostpool.info": _of_pool(pools.hosts),
     "one.datastorepool.info": _of_pool(pools.datastores),
     "one.user.info": _user,

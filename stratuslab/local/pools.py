@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stratuslab.local import machine_templates
 from stratuslab.local.documents import PERMISSIONS
 from stratuslab.local.engine import Engine
 from stratuslab.local.host import HOST_ID, HOST_NAME, Capacity, Load
@@ -120,8 +121,20 @@ def _network(engine: Engine, network: Network) -> str:
 
 
 def templates(engine: Engine) -> str:
-    """The pool of machine templates, which the embedded cloud has none of."""
-    return "<VMTEMPLATE_POOL/>"
+    """The pool of machine templates."""
+    return wrapped("VMTEMPLATE_POOL", "".join(map(_template, machine_templates.ALL)))
+
+
+def template(engine: Engine, number: int) -> str:
+    """One machine template. Raises Refusal."""
+    return _template(machine_templates.find(number))
+
+
+def _template(template: machine_templates.MachineTemplate) -> str:
+    return (
+        f"<VMTEMPLATE><ID>{template.id}</ID>{_ADMINISTRATORS}{element('NAME', template.name)}{_SHARED}<REGTIME>0</REGTIME>"
+        f"<TEMPLATE>{attributes(sorted(template.attributes, key=lambda attribute: attribute[0]))}</TEMPLATE></VMTEMPLATE>"
+    )
 
 
 def hosts(engine: Engine) -> str:

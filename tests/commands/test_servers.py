@@ -10,6 +10,7 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
 from tests.front import Front
 from tests.harness import TTYLINUX, Ran, Shell, Stage
@@ -90,6 +91,21 @@ def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Served)
     unknown = shell("run", "--network", "nosuch", "one:1")
     assert unknown.status == ExitStatus.NOT_FOUND
     assert "oneadmin/public" in unknown.err
+
+
+def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+    assert shell("run", "template:tiny").status == 0
+    assert shell("run", "--vm-name", "big one", "--cpu", "3", "--swap", "64", "--network", "private", "template:1").status == 0
+    tiny, large = (stage.engine.instance(ADMINISTRATOR, number) for number in (1, 2))
+    assert (tiny.text("VCPU"), tiny.memory_mib, [disk.get("IMAGE") for disk in tiny.vectors("DISK")]) == ("1", 128, ["ttylinux"])
+    assert tiny.vectors("CONTEXT")[0]["SSH_PUBLIC_KEY"].startswith("ssh-ed25519 ")
+    assert (large.name, large.text("VCPU"), large.memory_mib) == ("big one", "3", 2048)
+    assert [disk.get("TYPE") for disk in large.vectors("DISK")] == ["FILE", "swap"]
+    assert [nic["NETWORK"] for nic in large.vectors("NIC")] == ["private"]
+    unknown = shell("run", "template:nosuch")
+    assert unknown.status == ExitStatus.NOT_FOUND
+    assert "oneadmin/tiny" in unknown.err
 
 
 def test_other_users(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:

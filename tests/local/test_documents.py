@@ -213,8 +213,14 @@ class TestOthers:
         assert call("one.user.info", 99)[2] == 1024
         assert document(call, "one.user.info", 2, user="oneadmin").findtext("NAME") == "alice"
 
+    def test_machine_templates(self, call: Caller) -> None:
+        ours, theirs = document(call, "one.templatepool.info", -2, -1, -1), recorded("73-templatepool.info")
+        assert shape(without(ours[0], "TEMPLATE/CONTEXT")) == shape(theirs[0])
+        assert [template.findtext("NAME") for template in ours] == ["tiny", "large"]
+        assert document(call, "one.template.info", 1).findtext("TEMPLATE/MEMORY") == "2048"
+        assert call("one.template.info", 9)[2] == 1024
+
     def test_the_rest(self, call: Caller) -> None:
-        assert shape(document(call, "one.templatepool.info", -2, -1, -1)) == ["VMTEMPLATE_POOL"]
         assert call("one.vm.allocate", "CPU=1\nMEMORY=1024", user="alice")[0]
         host = document(call, "one.hostpool.info")[0]
         assert (host.findtext("NAME"), host.findtext("HOST_SHARE/CPU_USAGE")) == ("localhost", "100")
