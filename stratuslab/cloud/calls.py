@@ -75,6 +75,9 @@ class Calls:
             return read()
         except reply.NotAnAnswer as error:
             raise reply.NotAnAnswer(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
+        except reply.Fault as error:
+            words = error.message or "no reason given"
+            raise reply.Fault(f"{self._cloud} does not understand the call: {words} (fault {error.code})", error.code) from None
         except AuthenticationError as error:
             raise AuthenticationError(f"{self._credentials} at {self._cloud}: {error.message}", error.hint) from None
 

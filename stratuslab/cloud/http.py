@@ -168,6 +168,8 @@ class HttpTransport:
             )
         if _about_certificate(error):
             return self._certificate_refused(error)
+        if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError)):
+            return ConnectionDropped(f"{url} dropped the connection while it was being made")
         if isinstance(error, ssl.SSLError):
             return NeverSent(f"no TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")
         by_way_of = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
