@@ -55,11 +55,14 @@ def in_order(
         assert only is not None
         yield only
         return
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(AT_ONCE) as pool, _ctrl_c_calls(ended.set):
         try:
             for future in [pool.submit(outcome, item) for item in items]:
+                while not future.done():
+                    # In short waits: a Ctrl-C just before a wait is noticed at its end only.
+                    wait([future], timeout=0.1)
                 done = future.result()
                 if done is not None:
                     yield done

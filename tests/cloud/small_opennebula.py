@@ -78,6 +78,9 @@ class SmallOpenNebula:
         self.machines[number] = machine(number, name=str(attributes.get("NAME", "")), user_template=token)
         return success(number)
 
+    def template_instantiate(self, number: int, name: str, hold: bool, extra: str, persistent: bool) -> bytes:
+        return self.vm_allocate(f'NAME = "{name}"\n{extra}')
+
     def vm_info(self, number: int) -> bytes:
         if number not in self.machines:
             return failure(f"[one.vm.info] Error getting virtual machine [{number}].", ErrorCode.NO_EXISTS, number)

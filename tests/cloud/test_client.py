@@ -16,7 +16,7 @@ from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.cloud.reply import Fault, NotAnAnswer, Refused
-from stratuslab.cloud.request import ImageDisk, MachineRequest
+from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.numbers import Owner, PoolState
 from tests import servers
@@ -169,6 +169,17 @@ def test_a_refusal_is_final(small: Small) -> None:
         cloud_at(one.url).allocate(REQUEST)
     assert one.counted()["one.vm.allocate"] == 1
     assert one.counted()["one.vmpool.info"] == 0
+
+
+@pytest.mark.parametrize("what", [mishap.lost, mishap.dropped, mishap.halved])
+def test_a_machine_template_is_instantiated_once_too(small: Small, what: Mishap) -> None:
+    one = small(mishaps={"one.template.instantiate": [what]})
+    laid_over = replace(REQUEST, name="mine", template=MachineTemplate(7))
+    assert cloud_at(one.url).allocate(laid_over) == 1
+    assert len(one.machines) == 1
+    method, (number, name, hold, extra, persistent) = one.calls[1]
+    assert (method, number, name, hold, persistent) == ("one.template.instantiate", 7, "mine", False, False)
+    assert "t-1/1" in str(extra)
 
 
 def test_an_answer_that_is_no_id(serve: Serve) -> None:
@@ -359,7 +370,8 @@ def test_wrong_credentials_name_the_user_and_where_they_came_from(serve: Serve) 
         (servers.document(success("<VM_POOL/>")), NotAnAnswer, r"^http://.*/RPC2 answers 0 VM documents where one is due"),
         (servers.document(success("<P>" + machine(1) * 2 + "</P>")), NotAnAnswer, "answers 2 VM documents where one is due"),
         (servers.document(success(5)), NotAnAnswer, "^http://.*: the document in the answer is damaged"),
-        (servers.document(fault(-503, "not valid XML")), Fault, "does not understand the call: not valid XML .fault -503"),
+        (servers.document(fault(-503, "bad XML")), Fault, r"^http://[^ ]* does not understand the call: bad XML \(fault -503\)$"),
+        (servers.document(fault(-506, "")), Fault, r"does not understand the call: no reason given \(fault -506\)$"),
         (servers.document(failure("[one.vm.info] Not authorized", 512)), PermissionDenied, "^Not authorized$"),
     ],
 )

@@ -203,15 +203,14 @@ def test_faults(code: int) -> None:
     with pytest.raises(Fault) as raised:
         value([fault(code, "Call is not <valid>")])
     assert raised.value.code == code
-    assert "Call is not <valid>" in raised.value.message
-    assert str(code) in raised.value.message
+    assert raised.value.message == "Call is not <valid>"
 
 
-def test_a_fault_says_something_even_when_the_server_does_not() -> None:
+def test_faults_that_lack_a_part() -> None:
     with pytest.raises(Fault) as raised:
         value([fault(-506, "")])
-    assert raised.value.message.strip(" :")
-    with pytest.raises(Fault):
+    assert (raised.value.message, raised.value.code) == ("", -506)
+    with pytest.raises(Fault, match=r"^oh$") as raised:
         value([b"<methodResponse><fault><value><struct><member><name>x</name></member><member><name>faultString</name>"
                b"<value>oh</value></member></struct></value></fault></methodResponse>"])  # fmt: skip
 

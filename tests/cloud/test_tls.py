@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import HttpTransport, NeverSent
+from stratuslab.cloud.http import ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
 from tests import servers
 from tests.cloud.answers import success
@@ -94,6 +94,20 @@ def test_a_server_that_is_silent_in_the_handshake(serve: Serve) -> None:
     transport = HttpTransport(resolve(f"https://127.0.0.1:{server.port}/RPC2", ALICE), ALICE, 0.2, {})
     with pytest.raises(NeverSent, match=r"does not answer within 0\.2 s"):
         list(transport.post(b"<call/>"))
+
+
+@pytest.mark.parametrize("abruptly", [True, False])
+def test_a_handshake_that_is_dropped(serve: Serve, abruptly: bool) -> None:
+    """Overloaded servers do so now and then, so that reads are worth another try."""
+
+    def drops(talk: servers.Conversation) -> None:
+        talk.socket.recv(1 << 16)
+        if abruptly:
+            talk.reset()
+
+    server = serve(drops)
+    with pytest.raises(ConnectionDropped, match="dropped the connection while it was being made"):
+        fetch(f"https://127.0.0.1:{server.port}/RPC2")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\x00\xff"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -111,12 +110,14 @@ def test_other_errors_are_raised() -> None:
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
 def test_after_ctrl_c_what_was_begun_is_told() -> None:
     together, go_on = threading.Barrier(AT_ONCE, timeout=10), threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
 
     def work(item: int) -> int:
         together.wait()
         if item == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-            threading.Timer(0.2, go_on.set).start()
+            signal.pthread_kill(main, signal.SIGINT)
+            threading.Timer(0.6, go_on.set).start()  # long after it was noticed
         assert go_on.wait(10)
         return item
 

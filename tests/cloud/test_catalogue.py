@@ -1,0 +1,97 @@
+"""What a cloud has to start machines with, found by id and name; the answers are those of a real OpenNebula 7.4.0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xmlrpc.client import loads
+
+import pytest
+
+from stratuslab.cloud.catalogue import Entry, Kind, listing
+from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.endpoint import Credentials, resolve
+from stratuslab.cloud.http import HttpTransport
+from stratuslab.errors import NotFound, UsageError
+from tests import servers
+from tests.cloud.answers import recording, success
+from tests.servers import ScriptedServer
+
+Serve = Callable[..., ScriptedServer]
+ALICE = Credentials("alice", "secret")
+RECORDED = {
+    Kind.IMAGE: ("one.imagepool.info", "74-imagepool.info"),
+    Kind.NETWORK: ("one.vnpool.info", "75-vnpool.info"),
+    Kind.TEMPLATE: ("one.templatepool.info", "73-templatepool.info"),
+}
+
+
+def cloud_at(server: ScriptedServer) -> Cloud:
+    url = f"{server.url}/RPC2"
+    return Cloud(HttpTransport(resolve(url, ALICE), ALICE, 5.0, {}), ALICE, url)
+
+
+@pytest.mark.parametrize(
+    "kind, entries",
+    [
+        (Kind.IMAGE, [Entry(0, "ttylinux", "oneadmin")]),
+        (Kind.NETWORK, [Entry(1, "private", "oneadmin"), Entry(0, "public", "oneadmin")]),
+        (Kind.TEMPLATE, [Entry(0, "tiny", "oneadmin")]),
+    ],
+)
+def test_recorded_catalogues(serve: Serve, kind: Kind, entries: list[Entry]) -> None:
+    method, name = RECORDED[kind]
+    server = serve(servers.document(recording(name)))
+    cloud = cloud_at(server)
+    found = cloud.catalogue(kind)
+    assert sorted(map(str, found)) == sorted(map(str, entries))
+    assert loads(server.requests[0].body) == (("alice:secret", -2, -1, -1), method)
+    for entry in found:
+        assert cloud.find(kind, entry.name) == entry.id
+        assert cloud.find(kind, f"{entry.owner}/{entry.name}") == entry.id
+
+
+def test_an_id_is_taken_as_it_is(serve: Serve) -> None:
+    server = serve(servers.closes)
+    assert cloud_at(server).find(Kind.IMAGE, "17") == 17
+    assert server.connections == 0
+
+
+def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
+    server = serve(servers.document(recording("75-vnpool.info")))
+    for name in ("local", "alice/public", "PUBLIC", "9" * 11):
+        with pytest.raises(NotFound) as raised:
+            cloud_at(server).find(Kind.NETWORK, name)
+        assert raised.value.message == f'this cloud has no network "{name}"'
+        assert raised.value.hint == "there are oneadmin/private, oneadmin/public"
+
+
+def test_a_name_that_several_have(serve: Serve) -> None:
+    image = "<IMAGE><ID>{}</ID><UNAME>{}</UNAME><NAME>tiny</NAME></IMAGE>"
+    server = serve(servers.document(success(f"<IMAGE_POOL>{image.format(1, 'alice')}{image.format(2, 'bob')}</IMAGE_POOL>")))
+    with pytest.raises(UsageError) as raised:
+        cloud_at(server).find(Kind.IMAGE, "tiny")
+    assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (give the id or USER/NAME)'
+    assert cloud_at(server).find(Kind.IMAGE, "bob/tiny") == 2
+
+
+def test_the_marketplaces_identifier_of_an_image(serve: Serve) -> None:
+    body = (
+        "<IMAGE_POOL><IMAGE><ID>3</ID><NAME>x</NAME><TEMPLATE><MARKETPLACE_IDENTIFIER> BN1 </MARKETPLACE_IDENTIFIER></TEMPLATE>"
+        "</IMAGE><IMAGE><ID>no number</ID></IMAGE><IMAGE/></IMAGE_POOL>"
+    )
+    server = serve(servers.document(success(body)))
+    assert cloud_at(server).catalogue(Kind.IMAGE) == [Entry(3, "x", "", "BN1")]
+
+
+def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
+    template = "<VMTEMPLATE><ID>5</ID><TEMPLATE><DISK><IMAGE_ID>0</IMAGE_ID></DISK></TEMPLATE></VMTEMPLATE>"
+    server = serve(servers.document(success(template)))
+    found = cloud_at(server).machine_template("5")
+    assert (found.id, found.disks) == (5, ({"IMAGE_ID": "0"},))
+    assert loads(server.requests[0].body) == (("alice:secret", 5), "one.template.info")
+
+
+def test_long_lists_are_cut() -> None:
+    assert listing([], "image") == "it shows you no image at all"
+    many = [Entry(number, f"i{number:02}", "a") for number in range(20)]
+    assert listing(many, "image").endswith("a/i10, a/i11 and more")

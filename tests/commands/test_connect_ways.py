@@ -1,0 +1,402 @@
+"""stratus-connect-instance before SSH: waiting, addresses and ports, users, keys, what is shown and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from stratuslab.commands import waiting
+from stratuslab.errors import ExitStatus
+from stratuslab.opennebula.states import Lcm
+from stratuslab.ssh.keys import make_key_pair
+from tests import sshd
+from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
+from tests.servers import Answer, Conversation, ScriptedServer, document, hangs
+
+SCRIPT = "stratus-connect-instance"
+
+
+@pytest.fixture
+def one(alice: Shell, stage: Stage) -> Shell:
+    """Alice with a running instance, which is only acted; her key pair is whole."""
+    (alice.home / ".ssh" / "id_ed25519.pub").unlink()
+    make_key_pair(alice.home / ".ssh")
+    assert alice("run", "--vm-name", "worker", TTYLINUX).status == 0
+    stage.runs(1)
+    return alice
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[..., ScriptedServer]]:
+    running: list[ScriptedServer] = []
+
+    def start(*script: Answer) -> ScriptedServer:
+        running.append(ScriptedServer(*script))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+def shown(shell: Shell, *arguments: str) -> list[str]:
+    """The words of the command line that --print shows."""
+    ran = shell("connect", "--print", *arguments)
+    assert (ran.status, ran.err) == (0, "")
+    return shlex.split(ran.out)
+
+
+# What is shown
+
+
+def test_print(one: Shell) -> None:
+    words = shown(one, "1", "--", "echo", "it's")
+    assert words[0].endswith("ssh")
+    assert words[1:5] == ["-p", "22", "-l", "root"]
+    assert words[-4:] == ["--", "127.101.0.1", "echo", "it's"]
+    assert words[words.index("-i") + 1] == str(one.home / ".ssh" / "id_ed25519")
+    assert f"UserKnownHostsFile={one.home}/.stratuslab/known_hosts" in words
+    assert "StrictHostKeyChecking=accept-new" in words
+    assert not (one.home / ".stratuslab").exists()
+
+
+def test_print_several(one: Shell) -> None:
+    assert one("run", TTYLINUX).status == 0
+    ran = one("connect", "--print", "1", "77", "2", "nobody")
+    assert (ran.status, ran.out.count("\n")) == (ExitStatus.PARTIAL, 2)
+    assert "77" in ran.err
+    assert "nobody" in ran.err
+
+
+def test_print_needs_no_ssh(one: Shell, tmp_path: Path) -> None:
+    one.environ["PATH"] = str(tmp_path)
+    assert shown(one, "1")[0] == "ssh"
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("-p", "2222"), ("127.101.0.1", "2222")),
+        (("--address", "192.0.2.7"), ("192.0.2.7", "22")),
+        (("--address", "2001:db8::7", "--port", "222"), ("2001:db8::7", "222")),
+        (("--address", "gate.example.org"), ("gate.example.org", "22")),
+        (("--nic", "0"), ("127.101.0.1", "22")),
+    ],
+)
+def test_where_it_listens(one: Shell, options: tuple[str, ...], found: tuple[str, str]) -> None:
+    words = shown(one, *options, "1")
+    assert (words[-1], words[2]) == found
+
+
+def test_a_port_behind_translated_ports(one: Shell, stage: Stage) -> None:
+    stage.engine.machine_listens(1, "127.0.0.1", 9021)
+    words = shown(one, "1")
+    assert (words[-1], words[2]) == ("localhost", "9021")
+    words = shown(one, "-p", "23", "1")
+    assert words[2] in ("9022", "23")
+
+
+def test_the_second_interface(one: Shell, stage: Stage) -> None:
+    assert one("run", "--network", "public", "--network", "private", TTYLINUX).status == 0
+    stage.runs(2)
+    first, second = shown(one, "--nic", "0", "2")[-1], shown(one, "--nic", "1", "2")[-1]
+    assert first != second
+    refused = one("connect", "--nic", "2", "2")
+    assert refused.status == ExitStatus.USAGE
+    assert "no network interface 2 (--nic) (they are 0 to 1)" in refused.err
+
+
+def test_the_user_that_the_template_names(one: Shell, stage: Stage) -> None:
+    for user in ("ubuntu", "-oProxyCommand=x"):
+        assert one("run", "--context", f"USERNAME={user}", TTYLINUX).status == 0
+    for number in (2, 3):
+        stage.runs(number)
+    assert shown(one, "2")[4] == "ubuntu"
+    assert shown(one, "-l", "ann", "2")[4] == "ann"
+    refused = one("connect", "--print", "3")
+    assert (refused.status, refused.err.count("\n")) == (ExitStatus.USAGE, 1)
+    assert "is no user to log in as (name one with --login)" in refused.err
+    assert shown(one, "-l", "root", "3")[4] == "root"
+
+
+def test_jump_hosts(one: Shell) -> None:
+    words = shown(one, "-J", "ann@gate.example.org:2222,10.0.0.1", "1")
+    assert words[words.index("-J") + 1] == "ann@gate.example.org:2222,10.0.0.1"
+    for wrong in ("", "a b", "-oProxyCommand=x", "host:99999", "a,,b", "a;b"):
+        ran = one("connect", f"-J{wrong}" if wrong else "-J", *([] if wrong else [","]), "--print", "1")
+        assert (ran.status, ran.err.count("\n")) == (ExitStatus.USAGE, 1)
+
+
+def test_ssh_config_of_all_that_run(one: Shell, stage: Stage) -> None:
+    assert one("run", "-n", "2", "--vm-name", "twin", TTYLINUX).status == 0
+    assert one("run", "--vm-name", "a b*", TTYLINUX).status == 0
+    for number in (2, 3, 4):
+        stage.runs(number)
+    stage.halts(3)
+    ran = one("connect", "--ssh-config")
+    assert (ran.status, ran.err) == (0, "")
+    hosts = [line for line in ran.out.splitlines() if line.startswith("Host ")]
+    assert sorted(hosts) == ["Host stratus-1 worker", "Host stratus-2 twin", "Host stratus-4"]
+    assert [
+        line for line in one("connect", "--ssh-config", "2", "1", "-p", "23", "-J", "gate").out.splitlines() if "Port" in line
+    ]
+    part = one("connect", "--ssh-config", "1", "77")
+    assert (part.status, part.out.count("Host ")) == (ExitStatus.PARTIAL, 1)
+    assert one("connect", "--ssh-config", "3").status == ExitStatus.INSTANCE_FAILED
+    assert one("connect", "--ssh-config", "1", "--", "ls").status == ExitStatus.USAGE
+
+
+# Port translation
+
+
+def translation(answer: object) -> Answer:
+    return document(json.dumps(answer).encode(), kind="application/json")
+
+
+def test_port_translation(one: Shell, server: Callable[..., ScriptedServer]) -> None:
+    service = server(translation({"1": [[80, 10080], [22, 10022]]}))
+    where = ("--pat-enable", "--pat-service-host", f"127.0.0.1:{service.port}", "--pat-gateway-host", "gate.example.org")
+    words = shown(one, *where, "1")
+    assert (words[-1], words[2]) == ("gate.example.org", "10022")
+    assert service.requests[0].target == "/cgi-bin/vmports.py?vmid=1"
+    words = shown(one, *where, "-p", "80", "1")
+    assert words[2] == "10080"
+    refused = one("connect", *where, "-p", "443", "1")
+    assert (refused.status, "port 443 of instance 1 is not translated" in refused.err) == (ExitStatus.FAILED, True)
+
+
+def test_port_translation_by_settings(one: Shell, server: Callable[..., ScriptedServer]) -> None:
+    service = server(translation({"1": [[22, 10022]]}))
+    one.environ.update(STRATUSLAB_PORT_TRANSLATION="yes", STRATUSLAB_PAT_SERVICE_HOST=f"127.0.0.1:{service.port}")
+    words = shown(one, "1")
+    assert (words[-1], words[2]) == ("127.0.0.1", "10022"), "the gateway is the endpoint's host where none is named"
+
+
+def test_an_instance_without_translated_ports(one: Shell, server: Callable[..., ScriptedServer]) -> None:
+    service = server(translation({"2": [[22, 10022]]}))
+    words = shown(one, "--pat-enable", "--pat-service-host", f"127.0.0.1:{service.port}", "1")
+    assert (words[-1], words[2]) == ("127.101.0.1", "22")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("1", "2"), ExitStatus.USAGE, "several take a command"),
+        (("--ssh-option", "-A", "1"), ExitStatus.USAGE, "it goes before --ssh-option"),
+        (("--nic", "-1", "1"), ExitStatus.USAGE, "--nic"),
+        (("--nic", "0", "--address", "x", "1"), ExitStatus.USAGE, "not allowed with"),
+        (("--address", "a b", "1"), ExitStatus.USAGE, "is no host"),
+        (("--address", "-oProxyCommand=x", "1"), ExitStatus.USAGE, "--address"),
+        (("--address=-oProxyCommand=x", "1"), ExitStatus.USAGE, "is no host"),
+        (("--parallel", "0", "1", "--", "ls"), ExitStatus.USAGE, "from 1 to 1000"),
+        (("--ssh-client", "telnet", "1"), ExitStatus.USAGE, "--ssh-client"),
+        (("-l", "a b", "1"), ExitStatus.USAGE, "is no user"),
+        (("77",), ExitStatus.NOT_FOUND, "77"),
+        (("77", "78", "--", "ls"), ExitStatus.NOT_FOUND, "failed on 2 of 2"),
+        (("99999999999", "1.5", "--", "ls"), ExitStatus.NOT_FOUND, "failed on 2 of 2"),
+    ],
+)
+def test_bad_input(one: Shell, arguments: tuple[str, ...], status: int, words: str) -> None:
+    ran = one("connect", *arguments)
+    assert (ran.status, ran.out) == (status, "")
+    assert words in ran.err
+
+
+@pytest.mark.parametrize("text", ["s3cret", "0", "65536", "-1", "22x", "\u0662\u0662"])
+def test_a_port_that_is_none_is_not_shown(one: Shell, text: str) -> None:
+    """With the other commands -p is the password."""
+    ran = one("connect", f"-p{text}", "1")
+    assert ran.status == ExitStatus.USAGE
+    assert text not in ran.err.partition("from 1 to 65535")[0]
+    assert "the password is --password" in ran.err
+
+
+def test_states_that_waiting_does_not_change(one: Shell, stage: Stage) -> None:
+    assert one("run", "-n", "3", TTYLINUX).status == 0
+    stage.halts(1)
+    stage.engine.machine_failed(2, Lcm.PROLOG, "no such file")
+    stage.runs(3)
+    stage.engine.machine_ended(3)
+    assert one("kill", "4").status == 0
+    for number, words in ((1, "Unknown"), (2, "Prolog_Failure"), (4, "Done")):
+        ran = one("connect", str(number))
+        assert (ran.status, ran.err.count("\n")) == (ExitStatus.INSTANCE_FAILED, 1)
+        assert f"it is {words}" in ran.err
+        assert "stratus-" in ran.err.partition(words)[2], "what to do"
+    assert "no such file" in one("connect", "2").err
+
+
+def test_waited_in_vain_for_the_cloud(alice: Shell) -> None:
+    assert alice("run", TTYLINUX).status == 0
+    ran = alice("connect", "--timeout", "0.3", "1")
+    assert ran.status == ExitStatus.TIMED_OUT
+    first, second = ran.err.splitlines()
+    assert first.endswith("waiting for it")
+    assert "is still Prolog" in second
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (hangs, "stays silent"),
+        (lambda talk: talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "it is no SSH server, it says 'HTTP/1.1 400"),
+        (lambda talk: None, "closes the connection at once"),
+    ],
+)
+def test_waited_in_vain_for_ssh(one: Shell, server: Callable[..., ScriptedServer], answer: Answer, words: str) -> None:
+    there = server(answer)
+    ran = one("connect", "--timeout", "0.6", "--address", "127.0.0.1", "-p", str(there.port), "1")
+    assert (ran.status, ran.err.count("\n")) == (ExitStatus.TIMED_OUT, 1)
+    assert words in ran.err
+
+
+@pytest.mark.parametrize("client", ["openssh", "paramiko"])
+def test_a_banner_and_then_nothing(one: Shell, server: Callable[..., ScriptedServer], client: str) -> None:
+    if client == "openssh" and shutil.which("ssh") is None:
+        pytest.skip("this system has no ssh")
+
+    def drops(talk: Conversation) -> None:
+        talk.send(b"SSH-2.0-Strange\r\n")
+        talk.socket.recv(1000)
+
+    there = server(drops)
+    arguments = ["--ssh-client", client, "--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
+    ran = one.script(SCRIPT, *arguments, timeout=30)
+    assert (ran.status, ran.out) == (ExitStatus.SSH, "")
+    assert ran.err.count("\n") == 1
+
+
+def test_an_instance_that_ends_while_it_is_waited_for(
+    one: Shell, stage: Stage, server: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(talk: Conversation) -> None:
+        stage.halts(1)
+        hangs(talk)
+
+    monkeypatch.setattr(waiting, "_LOOK_AGAIN", 0.0)
+    there = server(ends)
+    ran = one("connect", "--timeout", "20", "--address", "127.0.0.1", "-p", str(there.port), "1")
+    assert (ran.status, "it is Unknown" in ran.err) == (ExitStatus.INSTANCE_FAILED, True)
+
+
+# Keys, before the connection is tried
+
+
+def test_keys_that_ssh_would_not_use(one: Shell) -> None:
+    key = one.home / "key"
+    for content, mode, words in (
+        (None, 0, "there is no private key"),
+        ("what is this", 0o600, "is no private key"),
+        ((one.home / ".ssh" / "id_ed25519").read_text(), 0o640, "others may read"),
+    ):
+        if content is not None:
+            key.write_text(content)
+            key.chmod(mode)
+        ran = one("connect", "-k", str(key), "1")
+        assert (ran.status, ran.err.count("\n")) == (ExitStatus.USAGE, 1)
+        assert words in ran.err
+        assert "(" in ran.err, "what to do"
+    assert f"chmod 600 {key}" in ran.err
+
+
+def test_the_default_key_with_wrong_permissions_is_said(one: Shell) -> None:
+    (one.home / ".ssh" / "id_ed25519").chmod(0o644)
+    ran = one("connect", "--print", "1")
+    assert ran.status == 0
+    assert "others may read the private key" in ran.err
+    assert " -i " not in ran.out
+
+
+def test_the_configured_key(one: Shell) -> None:
+    other = make_key_pair(one.home / "other")
+    one.environ["STRATUSLAB_KEY"] = str(other)
+    ran = one("connect", "--print", "1")
+    assert f"-i {other.with_suffix('')} " in ran.out
+    assert f"the key {other} (STRATUSLAB_KEY) is not the one that instance 1 was started with" in ran.err
+    one.environ["STRATUSLAB_KEY"] = str(one.home / ".ssh" / "id_ed25519.pub")
+    assert one("connect", "--print", "1").err == ""
+
+
+def test_no_key_of_the_instance_is_here(one: Shell) -> None:
+    for path in (one.home / ".ssh").iterdir():
+        path.unlink()
+    make_key_pair(one.home / ".ssh")
+    ran = one("connect", "--print", "1")
+    assert "neither ~/.ssh nor an SSH agent has the key that instance 1 was started with" in ran.err
+    assert " -i " not in ran.out
+
+
+# At a terminal
+
+
+def person(shell: Shell, *arguments: str) -> pexpect.spawn:
+    line = shlex.join([sys.executable, str(CHECKOUT / "bin" / SCRIPT), *arguments])
+    script = f"trap : INT; before=$(stty -g); {line}; echo status $?; [ $before = $(stty -g) ] && echo same"
+    environ = {**shell.environment(), "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "PATH": os.environ["PATH"]}
+    return pexpect.spawn("/bin/sh", ["-mc", script], timeout=20, env=environ, encoding="utf-8", dimensions=(24, 60))
+
+
+def on_screen(text: str) -> list[str]:
+    """The lines that a terminal of 60 columns shows after the text, which has no controls but line ends and returns."""
+    lines = [""]
+    for piece in text.replace("\r\n", "\n").split("\n"):
+        line = ""
+        for part in piece.split("\r"):
+            assert len(part) <= 60
+            line = part + line[len(part) :]
+        lines.append(line.rstrip())
+    return lines[1:]
+
+
+def test_ctrl_c_while_the_cloud_prepares(alice: Shell) -> None:
+    assert alice("run", TTYLINUX).status == 0
+    user = person(alice, "1")
+    user.expect_exact("Instance 1 is Prolog (0 s)")
+    user.sendintr()
+    user.expect("status 130\r\nsame\r\n")
+    assert on_screen(user.before)[-2:] == [f"{SCRIPT}: interrupted", ""] or "interrupted" in user.before
+
+
+def test_ctrl_c_while_ssh_is_silent(one: Shell, server: Callable[..., ScriptedServer]) -> None:
+    there = server(hangs)
+    user = person(one, "--address", "127.0.0.1", "-p", str(there.port), "1")
+    user.expect_exact("Waiting for the SSH server of instance 1")
+    user.sendintr()
+    user.expect("status 130\r\nsame\r\n")
+
+
+@pytest.mark.skipif(bool(sshd.why_not()), reason=sshd.why_not() or "there is one")
+@pytest.mark.parametrize("client", ["openssh", "paramiko"])
+def test_waiting_through_a_boot(alice: Shell, stage: Stage, tmp_path: Path, client: str) -> None:
+    """The cloud prepares, then a forward holds the port and says nothing, then nobody listens, then the server is there."""
+    (alice.home / ".ssh" / "id_ed25519.pub").unlink()
+    public = make_key_pair(alice.home / ".ssh")
+    assert alice("run", TTYLINUX).status == 0
+    forward = ScriptedServer(lambda talk: talk.closing.wait(20))
+    user = person(alice, "-l", sshd.login_name(), "--ssh-client", client, "--timeout", "60", "1", "--", "echo in''side")
+    user.expect_exact("Instance 1 is Prolog (0 s)")
+    stage.runs(1)
+    stage.engine.machine_listens(1, "127.0.0.1", forward.port)
+    user.expect_exact("Waiting for the SSH server of instance 1 (")
+    before = user.before + user.after
+    port = forward.port
+    forward.close()
+    running = sshd.Sshd(tmp_path / "server", public.read_text(), port)
+    try:
+        user.expect("status 0\r\nsame\r\n")
+    finally:
+        running.stop()
+    said = re.sub(r"Warning: Permanently added [^\r\n]*\r*\n", "", before + user.before)
+    assert [line for line in on_screen(said) if line] == ["inside"]

@@ -1,0 +1,100 @@
+"""A real OpenSSH server (Debian's openssh-server) on loopback, with keys and a configuration of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PROGRAM = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+KEYGEN = shutil.which("ssh-keygen")
+
+_CONFIGURATION = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PrintMotd no
+PrintLastLog no
+MaxStartups 100
+MaxSessions 100
+Subsystem sftp internal-sftp
+"""
+
+
+def why_not() -> str:
+    """Why there can be no server here; empty where there can be one."""
+    if PROGRAM is None or KEYGEN is None:
+        return "this system has no sshd (Debian: openssh-server)"
+    if os.geteuid() == 0:
+        # Run by root it gives up its rights in this directory, which the system's service makes at boot.
+        try:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        except OSError as error:
+            return f"/run/sshd, which sshd needs, cannot be made: {error.strerror}"
+    return ""
+
+
+def login_name() -> str:
+    """The user whom a server of this process can let in."""
+    return getpass.getuser()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+class Sshd:
+    """A running server that lets the user of this process in, with the public keys that it is given."""
+
+    def __init__(self, directory: Path, public_keys: str, port: int = 0) -> None:
+        self.user = login_name()
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "authorized_keys").write_text(public_keys)
+        self._process: subprocess.Popen | None = None
+        self.port = port or _free_port()
+        self.start()
+
+    def start(self, kind: str = "ed25519") -> None:
+        """Run with a host key of its own; one that runs is stopped, so that a second start is a machine set up anew."""
+        self.stop()
+        key = self.directory / "host_key"
+        for old in (key, key.with_suffix(".pub")):
+            old.unlink(missing_ok=True)
+        assert PROGRAM is not None
+        assert KEYGEN is not None
+        subprocess.run([KEYGEN, "-q", "-t", kind, "-N", "", "-f", str(key)], check=True)
+        configuration = self.directory / "sshd_config"
+        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=self.directory))
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [PROGRAM, "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stderr=log
+            )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    connection.settimeout(5)
+                    if connection.recv(4) == b"SSH-":
+                        return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError((self.directory / "log").read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
