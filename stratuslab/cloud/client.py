@@ -21,6 +21,7 @@ PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, a long listing a few calls."""
 
 _LOOK_FIRST = "look with stratus-describe-instance before you try again"
+_UNTIL_IT_CAN_BE_KILLED = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
 _LOOKS_FOR_LOST = (0.2, 1.0, 2.0)  # seconds to wait before each look for a machine whose answer was lost
 
 
@@ -147,8 +148,21 @@ class Cloud:
         return map(Instance, self._calls.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release all that it has; nothing happens to one that is DONE. Raises NotFound."""
-        self._act(self.server.kill_actions, number)
+        """Stop an instance at once and release all that it has; nothing happens to one that is DONE. Raises NotFound.
+
+        OpenNebula 5 and later kill no machine in its prolog or while it boots: that is waited for, some 15 seconds at most.
+        """
+        for pause in (*_UNTIL_IT_CAN_BE_KILLED, None):
+            try:
+                self._act(self.server.kill_actions, number)
+                return
+            except reply.Refused as error:
+                if error.code != ErrorCode.ACTION or "wrong state" not in error.message:
+                    raise
+                if pause is None:
+                    error.hint = "it is in a step that the cloud does not interrupt, try again later"
+                    raise
+            self._sleep(pause)
 
     def _act(self, actions: Iterable[str], number: int) -> None:
         """Do the first of the actions that the server has."""

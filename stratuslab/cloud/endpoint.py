@@ -52,11 +52,10 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the calls go. ``basic`` says that user and password are sent as HTTP Basic too, ``proxied`` that a proxy is asked."""
+    """Where the calls go. ``basic`` says that user and password are sent as HTTP Basic too."""
 
     url: str
     basic: bool = False
-    proxied: bool = False
 
 
 def is_local(text: str) -> bool:
@@ -94,12 +93,8 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
         raise UsageError(f'the endpoint "{shown(text)}" has a query or a fragment, which no endpoint has')
     path = _with_authentication(path or _usual_path(parts.scheme), credentials)
     location = host if port is None else f"{host}:{port}"
-    elements = path.split("/")
-    return Endpoint(
-        urlunsplit((parts.scheme, location, path, "", "")),
-        basic="pswd" in elements and bool(credentials.username),
-        proxied="pswd" in elements or "cert" in elements,
-    )
+    basic = "pswd" in path.split("/") and bool(credentials.username)
+    return Endpoint(urlunsplit((parts.scheme, location, path, "", "")), basic)
 
 
 def credentials_within(text: str) -> tuple[str, str] | None:

@@ -168,7 +168,7 @@ class HttpTransport:
             )
         if _about_certificate(error):
             return self._certificate_refused(error)
-        if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError)):
+        if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return ConnectionDropped(f"{url} dropped the connection while it was being made")
         if isinstance(error, ssl.SSLError):
             return NeverSent(f"no TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")

@@ -42,7 +42,7 @@ class Refused(StratusLabError):
 
 
 class Fault(StratusLabError):
-    """The server did not understand the call; ``code`` is the XML-RPC fault code (see FaultCode)."""
+    """The server did not understand the call; the message is its own, ``code`` the XML-RPC fault code (see FaultCode)."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -175,8 +175,7 @@ class _Answer:
             self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
         self._parse("", final=True)
         if self._fault:
-            text, number = self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", ""))
-            raise Fault(f"the server does not understand the call: {text or 'it gave no reason'} (fault {number})", number)
+            raise Fault(self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", "")))
         if not self._array:
             raise NotAnAnswer("the answer holds no result")
         if not self._succeeded():

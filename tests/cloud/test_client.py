@@ -331,6 +331,23 @@ def test_a_server_that_cannot_kill_says_so_about_its_own_action(small: Small) ->
         cloud_at(one.url).kill(1)
 
 
+BOOTING = '[one.vm.action] Error performing action "terminate-hard": Could not terminate VM 1, wrong state BOOT.'
+
+
+def test_a_machine_that_boots_is_killed_when_it_can_be(serve: Serve) -> None:
+    refused, done = servers.document(failure(BOOTING, 2048)), servers.document(success(1))
+    server = serve(servers.document(success("7.4.0")), refused, refused, done)
+    pauses = Pauses()
+    cloud_at(server.url, pauses=pauses).kill(1)
+    assert (server.connections, pauses) == (4, [0.5, 1.0])
+
+
+def test_a_machine_that_boots_for_ever_is_reported(serve: Serve) -> None:
+    server = serve(servers.document(success("7.4.0")), servers.document(failure(BOOTING, 2048)))
+    with pytest.raises(Refused, match=r"wrong state BOOT.*try again later"):
+        cloud_at(server.url).kill(1)
+
+
 def test_other_refusals_of_a_kill_are_final(small: Small) -> None:
     one = small(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.refused]})
     with pytest.raises(Refused, match="over quota"):
