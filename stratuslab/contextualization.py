@@ -34,12 +34,13 @@ def _pairs(pieces: Iterable[str], where: str) -> dict[str, str]:
     return pairs
 
 
-def cloud_init(text: str, public_keys: Callable[[Path], str]) -> tuple[str, str]:
+def cloud_init(text: str, public_keys: Callable[[Path], str], expand: Callable[[str], Path] = Path) -> tuple[str, str]:
     """The authorized keys and the user data of ``--cloud-init``: ``TYPE,FILE`` pairs separated by ``#``.
 
     TYPE is ``ssh`` (a public key, read by ``public_keys``), ``none`` (the file is the user data as it is) or the MIME
     subtype of a part, such as ``x-shellscript`` or ``text/cloud-config``. The user data is base64 of the gzipped MIME
     multipart, as StratusLab's images and OpenNebula's data source of cloud-init read it; empty where no pair asks for it.
+    ``expand`` finds the file that a FILE with a leading ``~/`` means.
     """
     keys: list[str] = []
     parts: list[tuple[str, str]] = []
@@ -47,7 +48,7 @@ def cloud_init(text: str, public_keys: Callable[[Path], str]) -> tuple[str, str]
         kind, comma, name = pair.partition(",")
         if not (comma and name and re.fullmatch(r"(text/)?[\w.+-]+", kind, re.ASCII)):
             raise UsageError(f'"{pair}" in --cloud-init is no TYPE,FILE', "TYPE is ssh, none, or a kind of text: x-shellscript")
-        path = _expanded(name)
+        path = expand(name)
         if kind == "ssh":
             keys.append(public_keys(path).strip())
         else:
@@ -77,13 +78,6 @@ def _multipart(parts: list[tuple[str, str]]) -> str:
     for kind, content in parts:
         message.attach(MIMEText(content, kind.removeprefix("text/"), "utf-8"))
     return message.as_string()
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # no such user, or no home
-        return Path(name)
 
 
 def _text(path: Path, origin: str) -> str:

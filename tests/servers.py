@@ -64,7 +64,7 @@ class Conversation:
         self.socket.close()
 
 
-Answer = Callable[[Conversation], None]
+Answer = Callable[[Conversation], object]
 """What a server does with one connection; the connection is closed afterwards."""
 
 

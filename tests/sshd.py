@@ -64,11 +64,20 @@ class Sshd:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "authorized_keys").write_text(public_keys)
         self._process: subprocess.Popen | None = None
-        self.port = port or _free_port()
+        self.port = port
         self.start()
 
     def start(self, kind: str = "ed25519") -> None:
-        """Run with a host key of its own; one that runs is stopped, so that a second start is a machine set up anew."""
+        """Run with a new host key; one that runs is stopped, so that a second start is a machine set up anew."""
+        chosen = self.port
+        for _ in range(1 if chosen else 5):
+            # Somebody else may take a free port before sshd does.
+            self.port = chosen or _free_port()
+            if self._started(kind):
+                return
+        raise AssertionError((self.directory / "log").read_text())
+
+    def _started(self, kind: str) -> bool:
         self.stop()
         key = self.directory / "host_key"
         for old in (key, key.with_suffix(".pub")):
@@ -88,10 +97,10 @@ class Sshd:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                     connection.settimeout(5)
                     if connection.recv(4) == b"SSH-":
-                        return
+                        return True
             except OSError:
                 time.sleep(0.02)
-        raise AssertionError((self.directory / "log").read_text())
+        return False
 
     def stop(self) -> None:
         if self._process is not None:

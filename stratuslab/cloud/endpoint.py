@@ -69,6 +69,7 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
     ==============================  ==============================================================
     ``HOST``                        ``https://HOST:2634/pswd/xmlrpc`` (``cert`` without a user name)
     ``HOST:PORT``                   ``https://HOST:PORT/pswd/xmlrpc``
+    ``HOST:2633``                   ``http://HOST:2633/RPC2``, OpenNebula itself
     ``HOST/PATH``                   ``https://HOST/PATH``
     ``localhost``                   ``http://localhost:2633/RPC2``, OpenNebula itself
     ``https://HOST/a/xmlrpc``       ``https://HOST/a/pswd/xmlrpc``
@@ -125,7 +126,8 @@ def _split(text: str) -> SplitResult:
     location = parts.netloc
     if not re.search(r":[^:@\]]+\Z", location) and (loopback or not parts.path.strip("/")):
         location = f"{location.rstrip(':')}:{OPENNEBULA_PORT if loopback else STRATUSLAB_PORT}"
-    return parts._replace(scheme="http" if loopback else "https", netloc=location)
+    plain = loopback or location.endswith(f":{OPENNEBULA_PORT}")  # OpenNebula's daemon speaks no TLS itself
+    return parts._replace(scheme="http" if plain else "https", netloc=location)
 
 
 def _host(parts: SplitResult) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TextIO
 
@@ -34,7 +35,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     public_keys = _public_keys(session)
     context = _context(session)
     if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
-        authorized, user_data = cloud_init(options.cloud_init or "", keys.read_public_keys)
+        authorized, user_data = cloud_init(options.cloud_init or "", keys.read_public_keys, session.context.expand)
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
@@ -120,33 +121,43 @@ def _cloud_init_keys(authorized: str) -> dict[str, str]:
     return {"CONTEXT_METHOD": "cloud-init", "CLOUD_INIT_AUTHORIZED_KEYS": encoded}
 
 
-def launch(session: Session, request: MachineRequest) -> Iterator[Launched]:
+def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[Launched, None, None]:
     """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
 
-    After a failure no further machine is begun, those that were started are still told, and then the failure is raised.
+    After a failure no further machine is begun, those that were started are still told, and then the failure is raised. Where
+    the caller ends early, as the answer cannot be written, the others that were started are named on stderr.
     """
     count = session.options.number
     requests = [replace(request, token=f"{request.token}/{place}") for place in range(1, count + 1)]
     errors: list[StratusLabError] = []
-    started = 0
-    for place, outcome in enumerate(in_order(lambda one: _start(session, one), requests, stop_at_failure=True), 1):
-        if outcome.value is None:
-            assert outcome.error is not None
-            errors.append(outcome.error)
-            continue
-        started += 1
-        yield replace(outcome.value, place=place)
-    not_begun = count - started - len(errors)
+    started: list[int] = []
+    told: list[int] = []
+    outcomes = in_order(lambda one: _start(session, one, ids, started), requests, stop_at_failure=True)
+    try:
+        for place, outcome in enumerate(outcomes, 1):
+            if outcome.value is None:
+                assert outcome.error is not None
+                errors.append(outcome.error)
+                continue
+            yield replace(outcome.value, place=place)
+            told.append(outcome.value.id)
+    except GeneratorExit:
+        outcomes.close()  # which waits for what is under way
+        session.talk.error(f"started: {', '.join(str(number) for number in started if number not in told)}")
+        raise
+    not_begun = count - len(told) - len(errors)
     if not_begun:
         session.talk.note(f"{not_begun} more were not begun")
-    report(session.talk, errors, started, "machines")
+    report(session.talk, errors, len(told), "machines")
 
 
-def _start(session: Session, request: MachineRequest) -> Launched:
+def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> Launched:
     try:
         number = session.cloud.allocate(request)
     except Refused as error:
         raise _advised(session, request, error) from None
+    started.append(number)
+    ids.add(number)
     asked = request.networks[0].name if request.networks else ""
     try:
         nics = session.cloud.instance(number).nics
@@ -176,7 +187,7 @@ def _advised(session: Session, request: MachineRequest, error: Refused) -> Strat
 
 
 class IdsFile(AbstractContextManager["IdsFile"]):
-    """The file of ``--output``: an id on each line, written at once.
+    """The file of ``--output``: an id on each line, written as soon as its machine is started; threads may share it.
 
     What the file held before is kept until there is a first id, so that a start that fails loses nothing.
     """
@@ -185,6 +196,7 @@ class IdsFile(AbstractContextManager["IdsFile"]):
         self._path: Path | None = context.expand(name) if name else None
         self._file: TextIO | None = None
         self._begun = False
+        self._lock = Lock()
 
     def __enter__(self) -> IdsFile:
         if self._path is not None:
@@ -199,12 +211,13 @@ class IdsFile(AbstractContextManager["IdsFile"]):
         if self._file is None:
             return
         try:
-            if not self._begun and self._file.seekable():
-                self._file.truncate(0)
-            self._begun = True
-            self._file.write(f"{number}\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with self._lock:
+                if not self._begun and self._file.seekable():
+                    self._file.truncate(0)
+                self._begun = True
+                self._file.write(f"{number}\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise StratusLabError(f'machine {number} runs, but "{self._path}" cannot be written: {error.strerror}') from None
 

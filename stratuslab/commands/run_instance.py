@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 from stratuslab import instance_types
@@ -73,9 +74,8 @@ def _run(session: Session) -> Iterator[Answer]:
     session.talk.detail(masked(template(request, session.cloud.server)))
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
-        for launched in launch(session, request):
-            ids.add(launched.id)
-            yield launched
+        with closing(launch(session, request, ids)) as launched:
+            yield from launched
     yield LaunchEnds()
 
 

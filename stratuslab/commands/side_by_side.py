@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -31,7 +31,7 @@ class Outcome(Generic[_Item, _Value]):
 
 def in_order(
     work: Callable[[_Item], _Value], items: Sequence[_Item], *, stop_at_failure: bool = False
-) -> Iterator[Outcome[_Item, _Value]]:
+) -> Generator[Outcome[_Item, _Value], None, None]:
     """Do ``work`` to every item, several at once; the outcomes in the items' order, each as soon as it is known.
 
     With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still told
@@ -74,11 +74,11 @@ def in_order(
 @contextmanager
 def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
     """While the block runs Ctrl-C calls ``stop``, and only at its end it is raised; a second one is raised at once."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
     pressed = False
-    before = signal.getsignal(signal.SIGINT)
 
     def press(_signal: int, _frame: FrameType | None) -> None:
         nonlocal pressed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
+SCRIPT = "stratus-connect-instance"
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="this system has no ssh")
 
 
@@ -79,6 +82,51 @@ def test_a_command_with_its_streams_and_its_status(local: Shell, client: str) ->
     assert local.script(connect, "worker", "--", "cat", stdin="a\n\nb", environ=environ).out == "a\n\nb"
     assert local.script(connect, "worker", "--", "exit 7", environ=environ).status == 7
     assert local.script(connect, "worker", "--", "no-such-command", environ=environ).status == 127
+
+
+@pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
+def test_a_hundred_megabytes_both_ways(local: Shell, client: str, tmp_path: Path) -> None:
+    assert local("run", TTYLINUX).status == 0
+    given, back = tmp_path / "given", tmp_path / "back"
+    digest = hashlib.sha256()
+    with given.open("wb") as file:
+        for number in range(100):
+            block = hashlib.sha512(b"%d" % number).digest() * 15625
+            digest.update(block)
+            file.write(block)
+    argv = [sys.executable, str(CHECKOUT / "bin" / SCRIPT), "--ssh-client", client, "1", "--", "cat"]
+    environ = {**local.environment(), "PYTHONPATH": str(CHECKOUT)}
+    with given.open("rb") as stdin, back.open("wb") as stdout:
+        assert subprocess.run(argv, stdin=stdin, stdout=stdout, env=environ, timeout=110, check=False).returncode == 0
+    assert back.stat().st_size == 100_000_000
+    assert hashlib.sha256(back.read_bytes()).digest() == digest.digest()
+
+
+@pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
+def test_a_command_on_several(local: Shell, client: str) -> None:
+    assert local("run", "-n", "12", TTYLINUX).status == 0
+    numbers = [str(number) for number in range(1, 13)]
+    ran = local.script(SCRIPT, "--ssh-client", client, "--parallel", "4", *numbers, "--", "hostname; hostname")
+    assert (ran.status, ran.err) == (0, f"{SCRIPT}: done on 12 instances\n")
+    assert sorted(ran.out.splitlines()) == sorted(f"{number:>2}: one-{number}" for number in numbers for _ in range(2))
+    local("kill", "3")
+    ran = local.script(SCRIPT, "--ssh-client", client, *numbers, "--", "true")
+    assert (ran.status, ran.out) == (ExitStatus.PARTIAL, "")
+    assert "instance 3" in ran.err
+    assert ran.err.endswith(f"{SCRIPT}: failed on 1 of 12 instances\n")
+
+
+@needs_ssh
+def test_the_machine_is_killed_during_the_session(local: Shell) -> None:
+    assert local("run", "-n", "2", TTYLINUX).status == 0
+    for number, environ in ((1, {}), (2, without_ssh(local))):
+        person = session(local, number, environ)
+        person.expect_exact("# ")
+        assert local("kill", str(number)).status == 0
+        person.expect("closed by (the )?remote host")
+        person.expect(pexpect.EOF)
+        person.close()
+        assert person.exitstatus == 255
 
 
 @needs_ssh

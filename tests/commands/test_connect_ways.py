@@ -7,7 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -336,6 +339,29 @@ def test_no_key_of_the_instance_is_here(one: Shell) -> None:
     ran = one("connect", "--print", "1")
     assert "neither ~/.ssh nor an SSH agent has the key that instance 1 was started with" in ran.err
     assert " -i " not in ran.out
+
+
+def test_a_key_that_only_the_agent_has(one: Shell) -> None:
+    if not (shutil.which("ssh-agent") and shutil.which("ssh-add")):
+        pytest.skip("this system has no ssh-agent")
+    key = one.home / ".ssh" / "id_ed25519"
+    with tempfile.TemporaryDirectory() as short:
+        address = Path(short) / "agent"
+        agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(address)], stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 10
+            while not address.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            one.environ["SSH_AUTH_SOCK"] = str(address)
+            subprocess.run(["ssh-add", "-q", str(key)], env=one.environment(), check=True, timeout=10)
+            key.unlink()
+            for given in ((), ("-k", f"{key}.pub")):
+                words = shown(one, *given, "1")
+                assert words[words.index("-i") + 1] == f"{key}.pub"
+        finally:
+            agent.terminate()
+            agent.wait(10)
+    assert one("connect", "-k", f"{key}.pub", "1").status == ExitStatus.USAGE
 
 
 # At a terminal

@@ -1,0 +1,98 @@
+"""StratusLab's port translation service, asked over real HTTP; what it says is not trusted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratuslab.errors import StratusLabError, Unreachable
+from stratuslab.ssh import translation
+from stratuslab.ssh.translation import translated_port
+from tests.servers import Answer, ScriptedServer, chunked, closes, document, endless, hangs, head
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[[Answer], str]]:
+    running: list[ScriptedServer] = []
+
+    def start(answer: Answer) -> str:
+        running.append(ScriptedServer(answer))
+        return f"127.0.0.1:{running[-1].port}"
+
+    yield start
+    for one in running:
+        one.close()
+
+
+def says(value: object) -> Answer:
+    return document(json.dumps(value).encode(), kind="application/json")
+
+
+@pytest.mark.parametrize(
+    ("answer", "port"),
+    [
+        ({"7": [[22, 10022], [80, 10080]]}, 10022),
+        ({"7": [["22", "10022"]]}, 10022),
+        ({"7": [[22, 10022], [22, 10023]]}, 10022),
+        ({"7": [[22, 0], [22, 70000], [22], 5, None, [22, True], [22, -1], [22, "x"], [22, 10022]]}, 10022),
+        ({"8": [[22, 10022]]}, None),
+        ({"7": []}, None),
+        ({"7": {"22": 10022}}, None),
+        ({}, None),
+        ([], None),
+        ("7", None),
+        (None, None),
+    ],
+)
+def test_ports(service: Callable[[Answer], str], answer: object, port: int | None) -> None:
+    assert translated_port(service(says(answer)), 7, 22, 5) == port
+
+
+def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
+    with pytest.raises(StratusLabError, match="port 22 of instance 7 is not translated by the gateway, only 80, 443"):
+        translated_port(service(says({"7": [[443, 10443], [80, 10080]]})), 7, 22, 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (document(b"<html>", status="404 Not Found"), "HTTP status 404"),
+        (document(b"<html>", status="500 Oh"), "HTTP status 500"),
+        (document(b"<html>"), "is no JSON"),
+        (document(b"\xff\xfe"), "is no JSON"),
+        (document(b"[" * 100_000), "is no JSON"),
+        (endless(head(), b" " * 65536), "does not end"),
+        (chunked([b"{"], finished=False), "cannot be asked"),
+        (closes, "no connection"),
+        (hangs, "no answer in time"),
+    ],
+)
+def test_what_may_answer_instead(service: Callable[[Answer], str], answer: Answer, why: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match=why) as caught:
+        translated_port(service(answer), 7, 22, 0.5)
+    assert "--pat-service-host" in caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("host", ["", "a b", "host.invalid", "127.0.0.1:1", "127.0.0.1:x", "[::", "x" * 300])
+def test_services_that_are_none(host: str) -> None:
+    with pytest.raises(Unreachable, match="cannot be asked"):
+        translated_port(host, 7, 22, 0.5)
+
+
+_json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+
+
+@given(_json, _json)
+def test_any_document(pair: object, document: object) -> None:
+    for value in (document, {"7": pair}, {"7": [pair]}, {"7": [[pair, 22]]}):
+        for port, gateway in translation._ports(value, 7).items():
+            assert 0 < port < 65536
+            assert 0 < gateway < 65536
