@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud.client import Cloud
@@ -63,7 +64,12 @@ def _with_password(credentials: Credentials, endpoint: str, context: Context) ->
     from dataclasses import replace
     from getpass import getpass
 
-    return replace(credentials, password=getpass(f"'{credentials.username}' at '{endpoint}' password: ", context.stderr))
+    prompt = f"'{credentials.username}' at '{endpoint}' password: "
+    with contextlib.suppress(EOFError):
+        password = getpass(prompt, context.stderr)
+        if password:
+            return replace(credentials, password=password)
+    raise AuthenticationError(f"there is no password for {credentials} at {endpoint}")
 
 
 def open_marketplace(settings: Settings, context: Context, talk: Talk) -> Marketplace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import grp
 import os
 import shutil
 import socket
@@ -25,6 +26,8 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PrintMotd no
 PrintLastLog no
+# What the user's own shell does when it starts is none of the tests' business.
+SetEnv HOME={directory}
 MaxStartups 100
 MaxSessions 100
 Subsystem sftp internal-sftp
@@ -42,6 +45,21 @@ def why_not() -> str:
         except OSError as error:
             return f"/run/sshd, which sshd needs, cannot be made: {error.strerror}"
     return ""
+
+
+def why_no_terminal() -> str:
+    """Why a server that is run by this user can give nobody a terminal; empty where it can."""
+    if os.geteuid() == 0:
+        return ""
+    master, slave = os.openpty()
+    try:
+        # sshd gives them to that group, which nobody else may do.
+        return "" if os.fstat(slave).st_gid == grp.getgrnam("tty").gr_gid else "terminals do not belong to the group tty here"
+    except (OSError, KeyError) as error:
+        return f"terminals are not as sshd wants them: {error}"
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def login_name() -> str:

@@ -102,12 +102,12 @@ class Command:
         return parser
 
 
-def add_cloud_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that talks to a cloud."""
+def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] = ("-p", "--password")) -> None:
+    """The options of every command that talks to a cloud; ``password`` are the names of the password's."""
     group = parser.add_argument_group("cloud")
     group.add_argument("--endpoint", metavar="URL", help='the cloud: a host, a URL, or "local" for the embedded cloud')
     group.add_argument("-u", "--username", metavar="NAME", help="user name at the cloud")
-    group.add_argument("-p", "--password", metavar="TEXT", help="password; others on this computer can see it: prefer a file")
+    group.add_argument(*password, metavar="TEXT", help="password; others on this computer can see it: prefer a file")
     group.add_argument("--password-file", metavar="FILE", help="file with the password in its first line")
     group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
     group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")

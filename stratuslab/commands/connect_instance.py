@@ -1,170 +1,189 @@
-"""stratus-connect-instance: log in to an instance by SSH, or run a command on it."""
+"""stratus-connect-instance: log in to instances by SSH, or run a command on them."""
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
-from pathlib import Path
+import shlex
+from collections.abc import Iterator, Sequence
 
-from stratuslab.answers import Answer
+from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.on_several import SideBySide, summed_up
 from stratuslab.commands.selection import select
-from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, UsageError
+from stratuslab.commands.side_by_side import report
+from stratuslab.commands.way_in import WayIn
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
-from stratuslab.ssh import keys
-from stratuslab.ssh.banner import wait_for_ssh
-from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from stratuslab.ssh.target import Target
-from stratuslab.ssh.where import listening_points
 
-PATIENCE = 120.0
-"""Seconds that an instance is waited for which is still being prepared, where --timeout says nothing else."""
+_AT_ONCE = 10
+_SSH_OPTION = "--ssh-option"
 
-_POLL = 1.0
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
+        # The text is not shown: -p is the password's with the other commands.
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535 (the password is --password here)")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number")
+    return int(text)
+
+
+def _at_once(text: str) -> int:
+    count = _count(text)
+    if not 1 <= count <= 1000:
+        raise argparse.ArgumentTypeError("from 1 to 1000 instances at once")
+    return count
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instance", metavar="ID or NAME", help="the instance; what follows -- is a command to run on it")
-    group = parser.add_argument_group("login")
-    group.add_argument(
+    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="what follows -- is a command to run there")
+    login = parser.add_argument_group("login")
+    login.add_argument(
         "-k", "--key", metavar="FILE", help="private SSH key (default: the one whose public half it was started with)"
     )
-    group.add_argument("-l", "--login", metavar="USER", default="root", help="user on the instance (default root)")
-    add_cloud_options(parser)
+    login.add_argument(
+        "-l", "--login", metavar="USER", help="user on the instance (default: the one its template names, or root)"
+    )
+    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="who speaks SSH (default: ssh if there is one)")
+    login.add_argument(
+        "--ssh-option", nargs=argparse.REMAINDER, action="append", metavar="ARG", help="all that follows, up to --, is for ssh"
+    )
+    login.add_argument("--forget-host-key", action="store_true", help="accept another host key than the instance had")
+    where = parser.add_argument_group("where it listens")
+    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
+    where.add_argument(
+        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], or several with commas"
+    )
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--nic", type=_count, metavar="N", help="only the N-th network interface, the first is 0")
+    place.add_argument("--address", metavar="HOST", help="this address or name, whatever the cloud says")
+    where.add_argument("--pat-enable", action="store_true", help="ask StratusLab's port translation")
+    where.add_argument("--pat-service-host", metavar="HOST", help="who knows the ports (default: the endpoint's host)")
+    where.add_argument("--pat-gateway-host", metavar="HOST", help="whose ports they are (default: the endpoint's host)")
+    what = parser.add_argument_group("what is done")
+    what.add_argument("--parallel", type=_at_once, metavar="N", help=f"run it on N instances at once (default {_AT_ONCE})")
+    shown = what.add_mutually_exclusive_group()
+    shown.add_argument("--print", dest="show", action="store_true", help="only show the ssh command line")
+    shown.add_argument(
+        "--ssh-config", action="store_true", help="show Host blocks for ~/.ssh/config; without ID of all instances"
+    )
+    # -p is the port's, as in ssh.
+    add_cloud_options(parser, password=("--password",))
 
 
 def _run(session: Session) -> Iterator[Answer]:
-    given = _given_key(session)
-    numbers, errors = select(session.cloud, [session.options.instance])
-    if errors:
-        raise errors[0]
-    found = session.settings.find("timeout")
-    patience = session.settings.timeout if found and found.origin != "default" else PATIENCE
-    deadline = time.monotonic() + patience
-    instance = _up(session, numbers[0], deadline)
-    points = listening_points(instance.nics, instance.hostname)
-    if not points:
-        raise InstanceFailed(f"instance {instance.id} has no address to connect to")
-    host, port = wait_for_ssh(points, deadline)
-    session.talk.step(f"Instance {instance.id} answers at {host} port {port}")
-    target = _target(session, instance, host, port, given)
-    session.status = _log_in(session, target)
-    yield from ()
+    options = session.options
+    options.ssh_options = _handed_on(options.ssh_option or ())
+    words = list(dict.fromkeys(options.instances))
+    _check_usage(session, words)
+    way = WayIn(session, alone=len(words) == 1)
+    if options.show or options.ssh_config:
+        found, errors = _described(session, way, words)
+        lines = [shlex.join(way.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
+        yield from map(Line, lines)
+        report(session.talk, errors, len(found), "instances")
+        return
+    numbers, errors = select(session.cloud, words)
+    if len(words) > 1:
+        runner = SideBySide(session, way, options.command, options.parallel or _AT_ONCE)
+        session.status = summed_up(session, runner.run(numbers) if numbers else [], errors)
+    else:
+        if errors:
+            raise errors[0]
+        session.status = _log_in(session, way, way.target(numbers[0]))
 
 
-def _up(session: Session, number: int, deadline: float) -> Instance:
-    """The instance once it runs; one that is being prepared is waited for, one that is away is refused with the reason."""
-    told = False
-    while True:
-        instance = session.cloud.instance(number)
-        if instance.phase == Phase.UP:
-            return instance
-        if instance.phase == Phase.AWAY:
-            why = f": {instance.message}" if instance.message else ""
-            raise InstanceFailed(f"instance {number} cannot be connected to, it is {instance.state_label}{why}")
-        if time.monotonic() > deadline:
-            raise TimedOut(f"instance {number} is still {instance.state_label}", "see --timeout")
-        if not told:
-            session.talk.note(f"instance {number} is {instance.state_label}, waiting for it")
-            told = True
-        time.sleep(_POLL)
+def _handed_on(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The words for ssh: the first --ssh-option takes all that follow, and with them the others."""
+    words: list[str] = []
+    for word in (word for words in lists for word in words):
+        if word.startswith(f"{_SSH_OPTION}="):
+            words.append(word.partition("=")[2])
+        elif word != _SSH_OPTION:
+            words.append(word)
+    return words
 
 
-def _given_key(session: Session) -> Path | None:
-    """The private key of --key; that of a public key that is named instead. Raises UsageError where there is none."""
-    given = session.options.key
-    if not given:
-        return None
-    key = keys.private_half(session.context.expand(given))
-    if not key.is_file():
-        raise UsageError(f'there is no private key "{key}" (--key)')
-    return key
+def _check_usage(session: Session, words: Sequence[str]) -> None:
+    options = session.options
+    if not words and not options.ssh_config:
+        after = f"; it goes before {_SSH_OPTION}, whose words are all for ssh" if options.ssh_options else ""
+        raise UsageError(f"which instance? Please give its ID or NAME{after}", f"see {COMMAND.prog} --help")
+    if options.ssh_config and (options.command or options.ssh_options):
+        raise UsageError(f"--ssh-config takes no command and no {_SSH_OPTION}", "write those into the block yourself")
+    if len(words) > 1 and not (options.command or options.ssh_config or options.show):
+        raise UsageError(
+            "a session needs one instance; several take a command", f"{COMMAND.prog} {' '.join(words[:3])} -- uptime"
+        )
 
 
-def _target(session: Session, instance: Instance, host: str, port: int, given: Path | None) -> Target:
-    home = session.context.home
-    if home is None:
-        raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
-    key = given or _key(session, instance, home)
-    session.talk.step(f"Private key: {key or 'as ssh chooses'}")
-    known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
-    known_hosts.prepare()
-    return Target(
-        host,
-        port,
-        alias=host_key_alias(session.cloud.address, instance.id),
-        known_hosts=known_hosts.path,
-        user=session.options.login,
-        key=key,
-        only_key=given is not None,
-    )
+def _described(session: Session, way: WayIn, words: Sequence[str]) -> tuple[list[tuple[Instance, Target]], list[StratusLabError]]:
+    """The instances that the words name, without any all of the user's that run, each with the way in; and what failed."""
+    numbers, errors = select(session.cloud, words)
+    if not words:
+        numbers = [instance.id for instance in session.cloud.instances() if instance.phase == Phase.UP]
+    found = []
+    for number in numbers:
+        try:
+            instance = session.cloud.instance(number)
+            found.append((instance, way.described(instance)))
+        except StratusLabError as error:
+            errors.append(error)
+    return found, errors
 
 
-def _key(session: Session, instance: Instance, home: Path) -> Path | None:
-    """The private half of the public key that the instance was started with, as far as it is found; None leaves it to ssh."""
-    named = session.settings.find("user_public_key_file")
-    if named:
-        key = keys.private_half(session.context.expand(named.value))
-        return key if key.is_file() else None
-    own = home / ".stratuslab"
-    usual = [home / ".ssh" / name for name in keys.USUAL_NAMES]
-    for public in (*usual, own / "id_ed25519.pub"):
-        key = keys.private_half(public)
-        if public.is_file() and key.is_file() and _was_given(public, instance):
-            return key
-    return None
+def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
+    from stratuslab.ssh.ssh_config import host_block
+
+    names = [instance.name for instance, _ in found]
+    for instance, target in found:
+        # A name that two have leads to neither.
+        yield from host_block(instance.id, instance.name if names.count(instance.name) == 1 else "", target)
 
 
-def _was_given(public: Path, instance: Instance) -> bool:
-    try:
-        lines = keys.read_public_keys(public).splitlines()
-    except UsageError:
-        return False  # a file that is no key was never given to anybody
-    return any(word in instance.public_keys for line in lines for word in line.split() if word.startswith("AAAA"))
-
-
-def _log_in(session: Session, target: Target) -> int:
+def _log_in(session: Session, way: WayIn, target: Target) -> int:
     """Log in, or run the command; the remote status, 255 for a failure of SSH itself."""
+    if way.ssh is None:
+        return _by_paramiko(session, way, target)
     from stratuslab.ssh import openssh
 
-    ssh = openssh.find_ssh(session.context.environ)
-    if ssh is None:
-        return _log_in_without_ssh(session, target)
-    words = openssh.command_line(ssh, target, session.options.command)
-    session.talk.detail(" ".join(words))
+    words = way.words(target, session.options.command)
+    session.talk.detail(shlex.join(words))
     if session.context.owns_process:
         openssh.exec_ssh(words)
     return openssh.run(words)
 
 
-def _log_in_without_ssh(session: Session, target: Target) -> int:
-    from stratuslab.ssh import paramiko_session
-
-    session.talk.step("There is no ssh on this computer: using paramiko")
-    context = session.context
-    stdin = context.stdin.buffer if context.stdin else None
-    if context.stdout is None or context.stderr is None:
-        raise StratusLabError("there is nowhere to write what the instance says: standard output or error is closed")
+def _by_paramiko(session: Session, way: WayIn, target: Target) -> int:
     from getpass import getpass
 
+    from stratuslab.ssh import paramiko_session
+
+    context = session.context
+    if context.stdout is None or context.stderr is None:
+        raise StratusLabError("there is nowhere to write what the instance says: standard output or error is closed")
     return paramiko_session.session(
         target,
         session.options.command,
-        stdin,
+        context.stdin.buffer if context.stdin else None,
         context.stdout.buffer,
         context.stderr.buffer,
         terminal=context.environ.get("TERM") or "dumb",
-        ask=getpass if context.interactive else None,
+        ask=getpass if way.asks else None,
     )
 
 
 COMMAND = Command(
     "stratus-connect-instance",
-    "Log in to an instance by SSH, or run a command on it. A thin wrapper around ssh.",
+    "Log in to an instance by SSH, or run a command on it, or on several side by side. A thin wrapper around ssh.",
     _add_arguments,
     _run,
-    usage="%(prog)s [options] ID or NAME [-- COMMAND ...]",
+    usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",
     takes_command=True,
 )

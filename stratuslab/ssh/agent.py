@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
+from stratuslab.ssh.wire import take_string
+
 _REQUEST_IDENTITIES = b"\x00\x00\x00\x01\x0b"
 _IDENTITIES_ANSWER = 12
 _MAXIMUM_SIZE = 256 << 10
@@ -33,12 +35,7 @@ def agent_keys(environ: Mapping[str, str]) -> list[bytes]:
     for _ in range(int.from_bytes(answer[1:5], "big")):
         if not rest:
             break
-        key, rest = _string(rest)
-        _, rest = _string(rest)  # its comment
+        key, rest = take_string(rest)
+        _, rest = take_string(rest)  # its comment
         keys.append(key)
     return keys
-
-
-def _string(data: bytes) -> tuple[bytes, bytes]:
-    length = int.from_bytes(data[:4], "big")
-    return data[4 : 4 + length], data[4 + length :]

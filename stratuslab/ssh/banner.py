@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Protocol
 
 from stratuslab.errors import TimedOut, Unreachable
 
@@ -39,7 +41,22 @@ def read_banner(host: str, port: int, timeout: float) -> str:
         raise Unreachable("no answer") from error
     except (OSError, UnicodeError, OverflowError) as error:
         raise Unreachable(getattr(error, "strerror", None) or "no connection") from error
-    with connection:
+    return banner_from(connection, deadline)
+
+
+class Connection(Protocol):
+    """What a banner is read from: a socket, or a channel through another host that behaves like one."""
+
+    def settimeout(self, seconds: float, /) -> object: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def close(self) -> object: ...
+
+
+def banner_from(connection: Connection, deadline: float) -> str:
+    """As read_banner, from a connection that is there, until a time of time.monotonic(); closes it."""
+    with closing(connection):
         received = bytearray()
         try:
             while len(received) < _MAXIMUM_SIZE and (left := deadline - time.monotonic()) > 0:
@@ -78,12 +95,14 @@ def wait_for_ssh(
     deadline: float,
     clock: Callable[[], float] = time.monotonic,
     on_wait: Callable[[str], None] | None = None,
+    read: Callable[[str, int, float], object] = read_banner,
 ) -> Point:
     """The first of the points at which an SSH server introduced itself.
 
     All points are tried side by side, again and again, through whatever is there before. ``deadline`` is a time of
-    ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen. Raises TimedOut, which
-    says what was last seen at each point, and Unreachable where there is no point at all.
+    ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen; what it raises ends the
+    waiting. ``read`` reads a banner in another way than over a connection of its own. Raises TimedOut, which says what was
+    last seen at each point, and Unreachable where there is no point at all.
     """
     if not points:
         raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")
@@ -97,7 +116,7 @@ def wait_for_ssh(
         while not over.is_set():
             left = max(deadline - clock(), 0.2)
             try:
-                read_banner(*point, min(TRY_TIMEOUT, left))
+                read(*point, min(TRY_TIMEOUT, left))
             except Unreachable as error:
                 last[point] = error.message
             else:

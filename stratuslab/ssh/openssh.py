@@ -31,18 +31,25 @@ def command_line(ssh: str, target: Target, command: Sequence[str] = (), options:
         *options,
         *("-p", str(target.port)),
         *("-l", target.user),
-        *_option("HostKeyAlias", target.alias),
-        *_option("UserKnownHostsFile", _quoted(target.known_hosts)),
-        *_option("CheckHostIP", "no"),
-        *_option("StrictHostKeyChecking", "accept-new"),
-        # Names in our file must be found again when they are to be forgotten.
-        *_option("HashKnownHosts", "no"),
+        *(word for name, value in host_settings(target) for word in _option(name, value)),
         *_option("ConnectTimeout", str(target.connect_timeout)),
+        *(("-J", target.jump) if target.jump else ()),
         *_identity(target),
         "--",
         target.host,
         *command,
     ]
+
+
+def host_settings(target: Target) -> Iterator[tuple[str, str]]:
+    """The settings of ssh_config(5) that keep the host's identity in our own file, each a name and a value."""
+    yield "HostKeyAlias", target.alias
+    yield "UserKnownHostsFile", quoted(target.known_hosts)
+    yield "CheckHostIP", "no"
+    # Of a host whose key is known accept-new would still take a key of another type.
+    yield "StrictHostKeyChecking", "yes" if target.known else "accept-new"
+    # Names in our file must be found again when they are to be forgotten.
+    yield "HashKnownHosts", "no"
 
 
 def _option(name: str, value: str) -> tuple[str, str]:
@@ -55,14 +62,14 @@ def _identity(target: Target) -> Iterator[str]:
     path = str(target.key.absolute())
     if "%" in path or "${" in path:
         # Of -i ssh looks for the file first and replaces tokens in the name later: no way of writing % survives both.
-        yield from _option("IdentityFile", _quoted(target.key))
+        yield from _option("IdentityFile", quoted(target.key))
     else:
         yield from ("-i", path)
     if target.only_key:
         yield from _option("IdentitiesOnly", "yes")
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """A path as the value of an option: blanks, quotes and ``%`` in it stand for themselves (ssh_config(5), TOKENS)."""
     text = str(path.absolute()).replace("%", "%%")
     if any(character in text for character in " \t#\"'\\"):

@@ -6,39 +6,42 @@ import base64
 import binascii
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.errors import SSHError
+from stratuslab.errors import SSHError, TimedOut
+from stratuslab.ssh.host_key import changed
 from stratuslab.ssh.keys import USUAL_NAMES, private_half
 from stratuslab.ssh.known_hosts import KnownHosts
-from stratuslab.ssh.target import Target
+from stratuslab.ssh.target import Jump, Target, jumps
+from stratuslab.ssh.where import SSH_PORT
 
 if TYPE_CHECKING:
-    from paramiko import Agent, PKey, Transport
+    from paramiko import Agent, Channel, PKey, Transport
 
 Ask = Callable[[str], str]
 """Asks the user for a secret, given the prompt."""
 
 _KEEPALIVE = 30
+_PAUSE = 1.0
 
 
 def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> Transport:
     """A connection that is logged in to the target; the caller closes it.
 
     A host that is met for the first time is remembered; one with another key than it had is refused. ``ask`` asks for the
-    passphrase of ``target.key``, without it an encrypted key is not used. Raises SSHError.
+    passphrase of ``target.key``, without it an encrypted key is not used. Raises SSHError, and TimedOut where the target is not
+    to be reached through its jump hosts within ``target.patience``.
     """
     from paramiko import SSHException, Transport
 
     # What fails is told by exceptions; without a handler Python would print paramiko's warnings as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    try:
-        connection = socket.create_connection((target.host, target.port), target.connect_timeout)
-    except (OSError, UnicodeError) as error:
-        why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
-        raise SSHError(f"no connection to {target.host} port {target.port}: {why}") from error
+    connection = _connection(target, known_hosts, ask)
     transport: Transport | None = None
     try:
         transport = Transport(connection)
@@ -54,6 +57,65 @@ def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> T
             raise SSHError(f"{target.host} port {target.port} does not complete the SSH handshake: {error}") from error
         raise
     return transport
+
+
+def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None) -> socket.socket | Channel:
+    *before, last = jumps(target.jump) or (None,)
+    if last is None:
+        try:
+            return socket.create_connection((target.host, target.port), target.connect_timeout)
+        except (OSError, UnicodeError) as error:
+            why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+            raise SSHError(f"no connection to {target.host} port {target.port}: {why}") from error
+    from paramiko import SSHException
+
+    way = log_in(_jump_host(target, last, before), known_hosts, ask)
+    place, origin, deadline = (target.host, target.port), ("127.0.0.1", 0), time.monotonic() + target.patience
+    while True:
+        try:
+            channel = way.open_channel("direct-tcpip", place, origin, timeout=target.connect_timeout)
+            break
+        except (SSHException, EOFError) as error:
+            if time.monotonic() + _PAUSE < deadline and way.is_active():
+                time.sleep(_PAUSE)
+                continue
+            way.close()
+            kind = TimedOut if target.patience else SSHError
+            raise kind(f"through {last.host} there is no {target.host} port {target.port}: {error}") from error
+    # The way is closed by whoever closes the channel: it is used by nothing else.
+    closing = channel.close
+
+    def close() -> None:
+        # Both ends close it, in whatever order: what cannot be sent any more need not be.
+        with suppress(EOFError, OSError, SSHException):
+            closing()
+        way.close()
+
+    channel.close = close  # type: ignore[method-assign]
+    return channel
+
+
+def _jump_host(target: Target, jump: Jump, before: Sequence[Jump]) -> Target:
+    from getpass import getuser
+
+    port = jump.port or SSH_PORT
+    return replace(
+        target,
+        host=jump.host,
+        port=port,
+        alias=_own_name(jump.host, port),
+        user=jump.user or getuser(),
+        jump=",".join(map(str, before)),
+        key=None,
+        only_key=False,
+        known=False,
+        patience=0.0,
+    )
+
+
+def _own_name(host: str, port: int) -> str:
+    """A host as known_hosts has it when it is no instance with an alias."""
+    return host if port == SSH_PORT else f"[{host}]:{port}"
 
 
 def _prefer(transport: Transport, kinds: list[str]) -> None:
@@ -74,10 +136,12 @@ def _check_host_key(transport: Transport, target: Target, known_hosts: KnownHost
     if not known:
         known_hosts.add(target.alias, *shown)
     elif shown not in known:
-        raise SSHError(
-            f"{target.host} has not the host key that this instance had: another machine answers, or it was set up anew",
-            f"if you know why, forget the old key: ssh-keygen -R {target.alias} -f {known_hosts.path}",
-        )
+        if target.alias == _own_name(target.host, target.port):
+            raise SSHError(
+                f"the jump host {target.host} has not the host key that it had",
+                f"if you know why, forget the old one: ssh-keygen -R '{target.alias}' -f {known_hosts.path}",
+            )
+        raise changed(target.host)
 
 
 def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None:
@@ -138,7 +202,11 @@ class _Offer:
             if not self._target.only_key or agent_key.asbytes() == wanted:
                 yield agent_key
         if locked is not None and self._ask is not None:
-            key, _ = self._loaded(locked, self._ask(f"Passphrase of {locked}: "))
+            try:
+                key, _ = self._loaded(locked, self._ask(f"Passphrase of {locked}: "))
+            except EOFError:
+                self.problems.append(f"no passphrase was given for {locked}")
+                key = None
             if key is not None:
                 yield key
         elif locked is not None:

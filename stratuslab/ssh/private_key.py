@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import UsageError
+from stratuslab.ssh.wire import take_string
 
 _MAXIMUM_SIZE = 64 << 10
 _MAGIC = b"openssh-key-v1\0"
@@ -83,16 +84,11 @@ def _of_openssh(content: bytes) -> tuple[bytes, bool] | None:
         return b"", False
     if not data.startswith(_MAGIC):
         return b"", False
-    cipher, rest = _string(data[len(_MAGIC) :])
+    cipher, rest = take_string(data[len(_MAGIC) :])
     for _ in range(2):  # the key derivation's name and its options
-        _, rest = _string(rest)
-    blob, _ = _string(rest[4:])
+        _, rest = take_string(rest)
+    blob, _ = take_string(rest[4:])
     return blob, cipher != b"none"
-
-
-def _string(data: bytes) -> tuple[bytes, bytes]:
-    length = int.from_bytes(data[:4], "big")
-    return data[4 : 4 + length], data[4 + length :]
 
 
 def _of_pem(content: bytes) -> tuple[bytes, bool]:

@@ -14,40 +14,41 @@ _RANGE = re.compile(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*\Z")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
 
 
-def listening_points(nics: Sequence[Nic], hostname: str) -> list[tuple[str, int]]:
+def listening_points(nics: Sequence[Nic], hostname: str, port: int = SSH_PORT) -> list[tuple[str, int]]:
     """The (host, port) pairs to try, the likeliest first; empty where the document names none that makes sense.
 
-    ``hostname`` is the physical host that the instance runs on. Interfaces that the cloud marked for SSH come first. Of one
-    interface these count, in this order: the port range of its host (OpenNebula's EXTERNAL_PORT_RANGE ``START:END``: port n
-    of the instance is START + n - 1 there), the external address, the IPv4 address, the IPv6 addresses but link-local ones.
+    ``hostname`` is the physical host that the instance runs on, ``port`` the SSH server's on the instance. Interfaces that
+    the cloud marked for SSH come first. Of one interface these count, in this order: the port range of its host (OpenNebula's
+    EXTERNAL_PORT_RANGE ``START:END``: port n of the instance is START + n - 1 there), the external address, the IPv4 address,
+    the IPv6 addresses but link-local ones.
 
     Behind a port range the interface's own addresses are left out: where a cloud translates ports they mean nothing outside
     the host, and at worst another machine, with another host key, answers at them.
     """
     points: list[tuple[str, int]] = []
     for nic in sorted(nics, key=lambda nic: not nic.for_ssh):
-        points += _points(nic, hostname)
+        points += _points(nic, hostname, port)
     return list(dict.fromkeys(points))
 
 
-def _points(nic: Nic, hostname: str) -> Iterator[tuple[str, int]]:
-    port = _translated_port(nic.external_port_range)
+def _points(nic: Nic, hostname: str, port: int) -> Iterator[tuple[str, int]]:
+    translated = _translated_port(nic.external_port_range, port)
     host = _address(hostname) or (hostname if _HOST.match(hostname) else "")
-    if port and host:
-        yield host, port
+    if translated and host:
+        yield host, translated
         return
     for text in (nic.external_ip, nic.ip, *nic.ip6):
         if address := _address(text):
-            yield address, SSH_PORT
+            yield address, port
 
 
-def _translated_port(text: str) -> int:
-    """The port of the host that leads to the instance's SSH port; 0 where the range is malformed or too short for it."""
+def _translated_port(text: str, wanted: int) -> int:
+    """The port of the host that leads to the instance's port; 0 where the range is malformed or too short for it."""
     match = _RANGE.match(text)
     if match is None:
         return 0
     start, end = int(match[1]), int(match[2])
-    port = start + SSH_PORT - 1
+    port = start + wanted - 1
     return port if start > 0 and port <= end <= 65535 else 0
 
 

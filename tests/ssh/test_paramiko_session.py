@@ -205,6 +205,17 @@ def test_a_key_with_a_passphrase(server, home: Path) -> None:
         session(target, ["true"], None, io.BytesIO(), io.BytesIO(), ask=lambda prompt: "guess")
 
 
+def test_no_passphrase_is_given(server, home: Path) -> None:
+    server.authorized = write_key(home / "mine", "ed25519", b"open sesame")
+    target = Target("127.0.0.1", server.port, "a", home / "k", key=home / "mine", only_key=True)
+
+    def ask(prompt: str) -> str:
+        raise EOFError
+
+    with pytest.raises(SSHError, match=r"no passphrase was given for .*/mine"):
+        session(target, ["true"], None, io.BytesIO(), io.BytesIO(), ask=ask)
+
+
 def test_a_key_that_is_none(server, home: Path) -> None:
     (home / "mine").write_text("what is this")
     for name, why in (("mine", "no private key that can be read"), ("missing", "No such file")):
@@ -296,7 +307,8 @@ def test_the_terminal_is_restored_in_the_worst_case(server, home: Path, end: str
 
 def test_import_is_light() -> None:
     heavy = "{'paramiko', 'cryptography', 'requests', 'subprocess'} & sys.modules.keys()"
-    modules = "banner, keys, known_hosts, openssh, paramiko_session, target, where"
+    modules = "agent, banner, host_key, jump, keys, known_hosts, openssh, paramiko_session, private_key, ssh_config, target"
+    modules += ", translation, where"
     code = f"import sys; from stratuslab.ssh import {modules}; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"

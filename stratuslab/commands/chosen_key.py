@@ -1,0 +1,112 @@
+"""Which private key opens an instance, and what is wrong with it, in plain words, before ssh is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from stratuslab.commands.base import Session
+from stratuslab.errors import UsageError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.ssh import keys
+from stratuslab.ssh.agent import agent_keys
+from stratuslab.ssh.private_key import PrivateKey, authorized, examine, public_blob
+
+
+class KeyChoice:
+    """The key of ``--key``, looked at when this is made, and for an instance the one to offer.
+
+    Raises UsageError for a key of ``--key`` that ssh would not use. ``asks`` says that a passphrase can be asked for.
+    """
+
+    def __init__(self, session: Session, asks: bool) -> None:
+        self._session = session
+        self._asks = asks
+        self._agent: list[bytes] | None = None
+        self.given = self._given(session.options.key) if session.options.key else None
+
+    def for_instance(self, instance: Instance) -> Path | None:
+        """The private key to offer (a public one where the agent has its private half); None leaves it to ssh."""
+        wanted = authorized(instance.public_keys)
+        if self.given is not None:
+            if wanted and self.given.blob and self.given.blob not in wanted:
+                self._note(f"the key {self.given.path} is not the one that instance {instance.id} was started with")
+            return self.given.path
+        # What is set names the key; otherwise one is looked for that the instance was given.
+        named = self._session.settings.find("user_public_key_file")
+        for public in [self._session.context.expand(named.value)] if named else self._usual():
+            blob = public_blob(public)
+            if not named and blob not in wanted:
+                continue
+            if named and wanted and blob and blob not in wanted:
+                self._note(f"the key {public} ({named.origin}) is not the one that instance {instance.id} was started with")
+            path = self._usable(public, blob)
+            if path is not None or named:
+                return path
+            wanted = []  # what is wrong with it was said
+        if wanted and not set(wanted) & set(self._agents()):
+            self._note(f"neither ~/.ssh nor an SSH agent has the key that instance {instance.id} was started with, see --key")
+        return None
+
+    def _given(self, text: str) -> PrivateKey:
+        named = self._session.context.expand(text)
+        private = keys.private_half(named)
+        blob = public_blob(named)
+        if named != private and not private.exists() and blob in self._agents():
+            return PrivateKey(named, blob)
+        key = examine(private)
+        if self._locked(key):
+            raise UsageError(_locked_text(key), "add it to an SSH agent with ssh-add, or do this at a terminal")
+        return key
+
+    def _usual(self) -> Iterator[Path]:
+        home = self._session.context.home
+        if home is not None:
+            yield from (home / ".ssh" / name for name in keys.USUAL_NAMES)
+            yield home / ".stratuslab" / "id_ed25519.pub"
+
+    def _usable(self, public: Path, blob: bytes) -> Path | None:
+        private = keys.private_half(public)
+        if not private.exists() and blob and blob in self._agents():
+            return public
+        try:
+            key = examine(private)
+        except UsageError as error:
+            self._note(str(error))
+            return None
+        if self._locked(key):
+            self._note(f"{_locked_text(key)} (ssh-add gives it to an SSH agent)")
+        return private
+
+    def _locked(self, key: PrivateKey) -> bool:
+        """Whether the key needs a passphrase that nobody can be asked for."""
+        return key.encrypted and not self._asks and (key.blob not in self._agents() if key.blob else not self._agents())
+
+    def _agents(self) -> list[bytes]:
+        if self._agent is None:
+            self._agent = agent_keys(self._session.context.environ)
+        return self._agent
+
+    def _note(self, text: str) -> None:
+        self._session.talk.note(text)
+
+
+def _locked_text(key: PrivateKey) -> str:
+    return f"the private key {key.path} is protected by a passphrase, and there is no terminal to ask for it"
+
+
+def can_ask(session: Session) -> bool:
+    """Whether a passphrase can be asked for, at the terminal or by the program that the user has for it."""
+    if session.context.environ.get("SSH_ASKPASS") and session.context.environ.get("DISPLAY"):
+        return True
+    if session.context.interactive:
+        return True
+    if not session.context.owns_process:
+        return False
+    try:
+        # ssh asks at the terminal that the process belongs to, whatever its input is.
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

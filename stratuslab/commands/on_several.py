@@ -1,0 +1,229 @@
+"""A command on several instances side by side: each line of what they say with the instance in front of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import RawIOBase
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+
+from stratuslab.commands.base import Session
+from stratuslab.errors import ExitStatus, StratusLabError
+from stratuslab.ssh.target import Target
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from stratuslab.commands.way_in import WayIn
+
+_LONGEST = 1 << 16
+"""Bytes after which a line that does not end is written all the same."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of one instance: the command's status, or why there is none."""
+
+    instance: int
+    status: int
+    error: StratusLabError | None = None
+
+
+class _Sink:
+    """One of our outputs, to which whole lines are written by many threads until it is shut."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._shut = False
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            if self._stream is None or self._shut:
+                return
+            binary = getattr(self._stream, "buffer", None)
+            if binary is None:
+                self._stream.write(data.decode("utf-8", "replace"))
+            else:
+                binary.write(data)
+                binary.flush()
+
+    def shut(self) -> None:
+        # A thread that is in the middle of a write when Python ends takes the whole process down with it.
+        with self._lock:
+            self._shut = True
+
+
+class _Lines(RawIOBase):
+    """What one instance says, cut into lines."""
+
+    def __init__(self, sink: _Sink, prefix: str) -> None:
+        self._sink = sink
+        self._prefix = prefix.encode()
+        self._rest = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        content = self._rest + bytes(data)
+        *whole, self._rest = content.split(b"\n")
+        if len(self._rest) > _LONGEST:
+            whole, self._rest = [*whole, self._rest], b""
+        if whole:
+            self._sink.write(b"".join(self._prefix + line + b"\n" for line in whole))
+        return len(data)
+
+    def finish(self) -> None:
+        """Write the last line, that had no end."""
+        if self._rest:
+            self._sink.write(self._prefix + self._rest + b"\n")
+            self._rest = b""
+
+
+class SideBySide:
+    """The command on so many instances at once. Instances have no standard input, and nobody is asked for anything."""
+
+    def __init__(self, session: Session, way: WayIn, command: Sequence[str], parallel: int) -> None:
+        self._session = session
+        self._way = way
+        self._command = command
+        self._parallel = parallel
+        self._over = False
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._out = _Sink(session.context.stdout)
+        self._err = _Sink(session.context.stderr)
+
+    def run(self, numbers: Sequence[int]) -> list[Ended]:
+        """Run it on all of them; what became of each, in their order. On Ctrl-C all are ended, and nothing new is begun."""
+        waiting = deque(numbers)
+        ended: SimpleQueue[Ended | BaseException] = SimpleQueue()
+        found: dict[int, Ended] = {}
+        width = max(len(str(number)) for number in numbers)
+
+        def work() -> None:
+            while not self._over:
+                try:
+                    number = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    ended.put(self._one(number, f"{number:>{width}}: "))
+                except BaseException as error:
+                    ended.put(error)
+
+        try:
+            for _ in range(min(self._parallel, len(numbers))):
+                # Daemons: what hangs in a name service or on a wire must not keep the process after Ctrl-C.
+                threading.Thread(target=work, daemon=True).start()
+            while len(found) < len(numbers):
+                one = ended.get()
+                if isinstance(one, BaseException):
+                    raise one
+                found[one.instance] = one
+        finally:
+            self._end()
+        return [found[number] for number in numbers]
+
+    def _one(self, number: int, prefix: str) -> Ended:
+        out, err = _Lines(self._out, prefix), _Lines(self._err, prefix)
+        try:
+            target = self._way.target(number)
+            status = self._by_paramiko(target, out, err) if self._way.ssh is None else self._by_ssh(target, out, err)
+        except StratusLabError as error:
+            return Ended(number, error.status, error)
+        finally:
+            out.finish()
+            err.finish()
+        return Ended(number, status)
+
+    def _by_ssh(self, target: Target, out: _Lines, err: _Lines) -> int:
+        import subprocess
+
+        # ERROR: what ssh tells a person about known hosts would stand between the lines.
+        words = self._way.words(target, self._command, ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR"))
+        with self._lock:
+            if self._over:
+                raise StratusLabError("not begun")
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self._processes.add(process)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = threading.Thread(target=_errors_copied, args=(process.stderr, err), daemon=True)
+        errors.start()
+        try:
+            _copied(process.stdout, out)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.stdout.close()
+            status = process.wait()
+            errors.join()
+            process.stderr.close()
+            with self._lock:
+                self._processes.discard(process)
+        return status if status >= 0 else 128 - status
+
+    def _by_paramiko(self, target: Target, out: _Lines, err: _Lines) -> int:
+        from stratuslab.ssh.paramiko_session import session
+
+        return session(target, self._command, None, cast(BinaryIO, out), cast(BinaryIO, err))
+
+    def _end(self) -> None:
+        with self._lock:
+            self._over = True
+            processes = list(self._processes)
+        for process in processes:
+            process.terminate()
+        self._out.shut()
+        self._err.shut()
+
+
+def _copied(source: IO[bytes], lines: _Lines) -> None:
+    read: Callable[[int], bytes] = source.read1  # type: ignore[attr-defined]
+    while data := read(_LONGEST):
+        lines.write(data)
+
+
+def _errors_copied(source: IO[bytes], lines: _Lines) -> None:
+    # Nobody has to read the errors; they are taken all the same, so that ssh goes on.
+    while True:
+        with suppress(OSError, ValueError):
+            return _copied(source, lines)
+
+
+def summed_up(session: Session, ended: Sequence[Ended], errors: Sequence[StratusLabError]) -> int:
+    """Say on stderr what became of all, and give the status of it.
+
+    0 where the command succeeded everywhere, 5 where it failed on some; where it failed on all the status that they have in
+    common, or 1. ``errors`` are those of words that name no instance.
+    """
+    for error in errors:
+        session.talk.error(str(error))
+    failed = [one for one in ended if one.error is not None or one.status]
+    for one in failed:
+        session.talk.error(_said(one))
+    total = len(ended) + len(errors)
+    count = len(failed) + len(errors)
+    if not count:
+        session.talk.note(f"done on {total} instances")
+        return ExitStatus.DONE
+    session.talk.error(f"failed on {count} of {total} instances")
+    if count < total:
+        return ExitStatus.PARTIAL
+    statuses = {one.status for one in failed} | {int(error.status) for error in errors}
+    return statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
+
+
+def _said(one: Ended) -> str:
+    name = f"instance {one.instance}"
+    if one.error is not None:
+        # Most errors name the instance themselves.
+        return str(one.error) if f"{name} " in one.error.message else f"{name}: {one.error}"
+    return f"{name}: " + ("SSH failed (255)" if one.status == ExitStatus.SSH else f"the command ended with status {one.status}")

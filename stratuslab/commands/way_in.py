@@ -1,0 +1,193 @@
+"""The way into an instance that the options describe: waited for, looked up, and checked as far as that can be done before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from stratuslab.cloud.endpoint import Credentials, is_local, resolve
+from stratuslab.commands.base import Session
+from stratuslab.commands.chosen_key import KeyChoice, can_ask
+from stratuslab.commands.waiting import refuse_if_away, until_ssh, until_up
+from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.output.progress import Progress
+from stratuslab.ssh import jump, openssh
+from stratuslab.ssh.banner import Point, read_banner
+from stratuslab.ssh.host_key import check_shown_key
+from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+from stratuslab.ssh.target import Target, checked_host, checked_user, jumps
+from stratuslab.ssh.where import SSH_PORT, listening_points
+
+PATIENCE = 120.0
+"""Seconds that an instance is waited for, where --timeout says nothing else."""
+
+_PAT_TIMEOUT = 10.0
+_FIRST_LOOK = 4.0
+"""Seconds to find out which of several addresses is meant where nothing is to be waited for."""
+
+
+class WayIn:
+    """Made once for a run of the command; what is wrong with the options is said when it is made (UsageError).
+
+    ``alone`` says that there is a single instance, so that a person can be asked for a passphrase and shown progress.
+    ``ssh`` is the system's ssh, None where paramiko takes its place.
+    """
+
+    def __init__(self, session: Session, alone: bool) -> None:
+        self._session = session
+        self._options = session.options
+        home = session.context.home
+        if home is None:
+            raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
+        self._known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
+        self.ssh = self._client()
+        jumps(self._options.jump)
+        if self._options.address:
+            checked_host(self._options.address)
+        if self._options.login:
+            checked_user(self._options.login)
+        self.asks = alone and can_ask(session)
+        # With -v other lines come meanwhile, and would stand behind it.
+        self._progress = Progress(session.context.stderr if alone and session.talk.level == 0 else None)
+        self._keys = KeyChoice(session, self.asks)
+        found = session.settings.find("timeout")
+        patience = session.settings.timeout if found and found.origin != "default" else PATIENCE
+        self._deadline = time.monotonic() + patience
+
+    def _client(self) -> str | None:
+        wanted, handed_on = self._options.ssh_client, self._options.ssh_options
+        found = None if wanted == "paramiko" else openssh.find_ssh(self._session.context.environ)
+        if wanted == "openssh" and found is None:
+            raise UsageError("there is no ssh on this computer (--ssh-client)", "install OpenSSH's client, or use paramiko")
+        if found is None:
+            if handed_on:
+                raise UsageError("--ssh-option is for OpenSSH, and a session over paramiko takes none", "install ssh")
+            if wanted is None:
+                self._session.talk.step("There is no ssh on this computer: using paramiko")
+        return found
+
+    def target(self, number: int) -> Target:
+        """Where the instance's SSH server answers, once it does.
+
+        Raises InstanceFailed, TimedOut, SSHError for a host key that has changed, and what the cloud raises.
+        """
+        with self._progress as progress:
+            instance = until_up(self._session, number, self._deadline, progress)
+            points = self._points(instance)
+            reader, direct = self._reader(points[0])
+            if reader is None:
+                host, port = points[0]
+            else:
+                host, port = until_ssh(self._session, instance, points, self._deadline, progress, reader)
+                self._session.talk.step(f"Instance {instance.id} answers at {host} port {port}")
+        target = self._described(instance, host, port)
+        self._known_hosts.prepare()
+        if self._options.forget_host_key:
+            self._known_hosts.forget(target.alias)
+        known = self._known_hosts.keys(target.alias)
+        if known and self.ssh is not None and direct:
+            check_shown_key(self.ssh, host, port, known)
+        patience = max(self._deadline - time.monotonic(), 1.0) if reader is None and self.ssh is None else 0.0
+        return replace(target, known=bool(known), patience=patience)
+
+    def described(self, instance: Instance) -> Target:
+        """As target, but of an instance as it is now, without waiting: of several addresses one that answers, else the first."""
+        refuse_if_away(instance)
+        points = self._points(instance)
+        host, port = points[0]
+        reader, _ = self._reader(points[0])
+        if len(points) > 1 and reader is not None:
+            try:
+                with self._progress as progress:
+                    host, port = until_ssh(self._session, instance, points, time.monotonic() + _FIRST_LOOK, progress, reader)
+            except StratusLabError as error:
+                self._session.talk.step(f"{error}; taking the first address")
+        return self._described(instance, host, port)
+
+    def _described(self, instance: Instance, host: str, port: int) -> Target:
+        key = self._keys.for_instance(instance)
+        self._session.talk.step(f"Private key: {key or 'as ssh chooses'}")
+        return Target(
+            host,
+            port,
+            alias=host_key_alias(self._session.cloud.address, instance.id),
+            known_hosts=self._known_hosts.path,
+            user=self._options.login or instance.context.get("USERNAME") or "root",
+            key=key,
+            only_key=self._keys.given is not None,
+            jump=self._options.jump,
+        )
+
+    def _points(self, instance: Instance) -> list[Point]:
+        port = self._options.port or SSH_PORT
+        if self._options.address:
+            return [(self._options.address, port)]
+        if translated := self._translated(instance, port):
+            return [translated]
+        nics = instance.nics
+        if self._options.nic is not None:
+            if self._options.nic >= len(nics):
+                there = f"they are 0 to {len(nics) - 1}" if nics else "it has none"
+                raise UsageError(f"instance {instance.id} has no network interface {self._options.nic} (--nic)", there)
+            nics = (nics[self._options.nic],)
+        points = listening_points(nics, instance.hostname, port)
+        if not points:
+            raise InstanceFailed(
+                f"instance {instance.id} has no address to connect to", "stratus-describe-instance -vv shows its interfaces"
+            )
+        return points
+
+    def _translated(self, instance: Instance, port: int) -> Point | None:
+        """The gateway's port, where the cloud translates ports (--pat-enable)."""
+        settings = self._session.settings
+        if not self._options.pat_enable and settings.get("port_translation").lower() not in ("1", "yes", "true", "on"):
+            return None
+        from stratuslab.ssh.translation import translated_port
+
+        gateway = checked_host(settings.get("pat_gateway_host") or self._endpoint_host("--pat-gateway-host"))
+        service = settings.get("pat_service_host") or self._endpoint_host("--pat-service-host")
+        found = translated_port(service, instance.id, port, min(settings.timeout, _PAT_TIMEOUT))
+        return (gateway, found) if found else None
+
+    def _endpoint_host(self, option: str) -> str:
+        endpoint = self._session.settings.endpoint.value
+        if is_local(endpoint):
+            raise UsageError("the embedded cloud translates no ports (--pat-enable)", f"see {option}")
+        return urlsplit(resolve(endpoint, Credentials()).url).hostname or ""
+
+    def _reader(self, point: Point) -> tuple[Callable[[str, int, float], object] | None, bool]:
+        """How a banner is read, None where that cannot be done beforehand; and whether the connection is a direct one."""
+        through = self._options.jump
+        if self.ssh is None:
+            # Paramiko's way through other hosts is the session's own.
+            return (None, False) if through else (read_banner, True)
+        by_command = False
+        if not through:
+            through, by_command = jump.detour(self.ssh, point[0], self._options.ssh_options)
+        if by_command:
+            return None, False
+        if not through:
+            return read_banner, True
+        try:
+            return jump.banner_through(self.ssh, through, _without_jump(self._options.ssh_options)), False
+        except UsageError:
+            # ssh's own configuration may say it in a form that only ssh understands.
+            return None, False
+
+    def words(self, target: Target, command: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
+        """The command line of OpenSSH."""
+        return openssh.command_line(self.ssh or "ssh", target, command, [*extra, *self._options.ssh_options])
+
+
+def _without_jump(options: Sequence[str]) -> list[str]:
+    """What is handed on to ssh, for the login on a jump host: the way there is known by then."""
+    kept: list[str] = []
+    for option in options:
+        if kept and kept[-1] == "-J":
+            kept.pop()
+        elif not option.startswith("-J") or option == "-J":
+            kept.append(option)
+    return kept

@@ -1,0 +1,34 @@
+"""An instance as a ``Host`` block of ``~/.ssh/config`` (ssh_config(5)), for scp, rsync, ansible and all that call ``ssh``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stratuslab.ssh.openssh import host_settings, quoted
+from stratuslab.ssh.target import Target
+
+# What ssh takes for a pattern, for an option or for several names, is no name for a block.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+def host_block(instance: int, name: str, target: Target) -> Iterator[str]:
+    """The lines of the block, under the names ``stratus-ID`` and the instance's own, if that can be one."""
+    number = f"stratus-{instance}"
+    own = f" {name}" if _NAME.match(name) and name != number else ""
+    yield f"Host {number}{own}"
+    for key, value in _settings(target):
+        yield f"    {key} {value}"
+
+
+def _settings(target: Target) -> Iterator[tuple[str, str]]:
+    yield "HostName", target.host.replace("%", "%%")
+    yield "Port", str(target.port)
+    yield "User", target.user
+    yield from host_settings(target)
+    if target.jump:
+        yield "ProxyJump", target.jump
+    if target.key is not None:
+        yield "IdentityFile", quoted(target.key)
+        if target.only_key:
+            yield "IdentitiesOnly", "yes"
