@@ -95,7 +95,7 @@ def test_nothing_new_is_begun_when_nobody_listens_any_more() -> None:
     outcomes = in_order(work, range(20))
     assert next(outcomes) == Outcome(0, value=0)
     threading.Timer(0.1, work.go_on.set).start()
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     assert len(work.begun) <= AT_ONCE + 1
 
 
