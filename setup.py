@@ -21,15 +21,17 @@ def version() -> str:
 # pyone is OpenNebula's own client: the embedded cloud must be able to serve it.
 TEST = [
     "hypothesis>=6.75",
+    "jsonschema>=4.18",
     "pexpect>=4.9; sys_platform != 'win32'",
     "pyone>=6.8",
     "pytest>=8.0",
     "pytest-timeout>=2.2",
     "pytest-xdist>=3.5",
+    "shtab>=1.9",
     "trustme>=1.1",
 ]
 DOCS = ["sphinx>=7.2"]
-TYPES = ["lxml-stubs", "mypy>=1.13", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
+TYPES = ["lxml-stubs", "mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
 DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "ruff>=0.9", "tox>=4.12"]
 
 setup(
@@ -62,11 +64,14 @@ setup(
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
     package_data={"stratuslab": ["py.typed"]},
     scripts=[
+        "bin/stratus-config",
         "bin/stratus-connect-instance",
+        "bin/stratus-copy-config",
         "bin/stratus-describe-instance",
         "bin/stratus-kill-instance",
         "bin/stratus-local-cloud",
         "bin/stratus-run-instance",
+        "bin/stratus-shutdown-instance",
     ],
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).

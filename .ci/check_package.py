@@ -13,11 +13,14 @@ import venv
 from pathlib import Path
 
 SCRIPTS = (
+    "stratus-config",
     "stratus-connect-instance",
+    "stratus-copy-config",
     "stratus-describe-instance",
     "stratus-kill-instance",
     "stratus-local-cloud",
     "stratus-run-instance",
+    "stratus-shutdown-instance",
 )
 
 

@@ -15,6 +15,7 @@ from stratuslab.commands.validate import whole_number
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner
+from stratuslab.output.columns import INSTANCES
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,21 +83,7 @@ def _rows(session: Session, found: Mapping[str, Sequence[Instance]]) -> list[Ins
     """The rows of the instances on each cloud (without a name where only one is asked)."""
     addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
     names = {} if session.options.no_dns else host_names(addresses, session.context.reverse_lookup)
-    return [_row(cloud, instance, names) for cloud, instances in found.items() for instance in instances]
-
-
-def _row(cloud: str, instance: Instance, names: Mapping[str, str]) -> InstanceRow:
-    return InstanceRow(
-        id=instance.id,
-        state=instance.state_label,
-        vcpu=instance.vcpu,
-        memory_kib=instance.memory_kib,
-        cpu_percent=instance.cpu_percent,
-        places=[names.get(address, address) for address in instance.addresses],
-        name=instance.name,
-        note=instance.message,
-        cloud=cloud,
-    )
+    return [InstanceRow.of(instance, names, cloud) for cloud, instances in found.items() for instance in instances]
 
 
 COMMAND = Command(
@@ -105,4 +92,11 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] [ID or NAME ...]",
+    epilog="""examples:
+  stratus-describe-instance                           all of yours
+  stratus-describe-instance -v 165                    why did 165 fail?
+  stratus-describe-instance --filter label=test --format ids
+                                                      ids, for a script
+""",
+    rows=lambda options: INSTANCES,
 )

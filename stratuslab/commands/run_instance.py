@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, TypeList
+from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.validate import ip_address, positive_share, whole_number
+from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import UsageError
+from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import masked
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.request import MachineRequest
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000  # GB
@@ -30,6 +35,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed part of the CPUs, e.g. 0.5")
     group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: the cloud calls it one-ID)")
+    group.add_argument("--name-prefix", metavar="TEXT", help="names: the text and 1, 2, ... behind it")
+    group.add_argument(
+        "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be given again"
+    )
     group.add_argument("--vm-requirements", default="", metavar="TEXT", help="which hosts will do, in OpenNebula's words")
     disks = parser.add_argument_group("disks")
     disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
@@ -54,6 +63,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace to look the image up in")
     image.add_argument("--pdisk-endpoint", metavar="URL", help="the persistent disk service (default: the cloud's host)")
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up")
+    image.add_argument("--dry-run", action="store_true", help="show the template that would be sent, and start nothing")
     image.add_argument("-o", "--output", metavar="FILE", help="write each id to this file as soon as its machine is started")
     add_cloud_options(parser)
 
@@ -66,10 +76,18 @@ def _run(session: Session) -> Iterator[Answer]:
         return
     if not options.image:
         raise UsageError("which image? Please give its identifier", f"see {COMMAND.prog} --help")
+    if options.vm_name and options.name_prefix:
+        raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
+    if options.dry_run and options.format not in ("table", "json"):
+        raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
     from stratuslab.cloud.request import template
-    from stratuslab.commands.launch import IdsFile, launch, machine_request
+    from stratuslab.commands.launch import IdsFile, launch, machine_request, machine_requests
+
 
     request = machine_request(session, _size(session))
+    if options.dry_run:
+        yield _plan(session, machine_requests(session, request))
+        return
     session.talk.detail(masked(template(request, session.cloud.server)))
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
@@ -77,6 +95,20 @@ def _run(session: Session) -> Iterator[Answer]:
             ids.add(launched.id)
             yield launched
     yield LaunchEnds()
+
+
+def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
+    from stratuslab.cloud.request import template
+
+    distinct = requests if session.options.name_prefix else requests[:1]
+    return Plan(
+        cloud=session.cloud.name,
+        image=session.options.image,
+        count=len(requests),
+        names=[request.name for request in requests if request.name],
+        labels=requests[0].labels,
+        templates=[masked(template(request, session.cloud.server)) for request in distinct],
+    )
 
 
 def _size(session: Session) -> instance_types.InstanceType:
@@ -102,4 +134,11 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] IMAGE",
+    epilog="""examples:
+  stratus-run-instance BN1EEkPiBx87_uLj2-sdybSI-Xb    one small machine
+  stratus-run-instance -n 3 --type m1.large --label test IMAGE
+                                                      three larger ones
+  stratus-run-instance --format ids IMAGE             only ids, for a script
+""",
+    rows=lambda options: TYPES if options.list_types else INSTANCES,
 )
