@@ -8,6 +8,8 @@ from pathlib import Path
 from stratuslab.commands.base import Command
 from stratuslab.errors import StratusLabError
 
+SHELLS = ("bash", "zsh", "fish")
+
 MODULES = (
     "config",
     "connect_instance",

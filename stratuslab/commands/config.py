@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from stratuslab.answers import Answer, Checked, Line, SettingRow, SettingTable
 from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.completion import SHELLS, script
 from stratuslab.errors import UsageError
 from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
 from stratuslab.settings import Setting
 from stratuslab.suggestion import meant
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +26,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Answer]:
     if session.options.completion:
-        from stratuslab.commands.completion import script
-
         yield Line(script(session.options.completion).rstrip("\n"))
         return
     _tell_unknown(session)

@@ -167,4 +167,9 @@ COMMAND = Command(
     _run,
     usage="%(prog)s [options] ID or NAME [-- COMMAND ...]",
     takes_command=True,
+    epilog="""examples:
+  stratus-connect-instance 165                log in as root
+  stratus-connect-instance 165 -- uname -a    run a command there
+  stratus-connect-instance -l jane front      as jane, to the instance "front"
+""",
 )

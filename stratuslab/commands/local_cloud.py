@@ -178,4 +178,9 @@ COMMAND = Command(
     "Serve, show and reset the cloud that is embedded in this package.",
     _add_arguments,
     _run,
+    epilog="""examples:
+  stratus-local-cloud status                  what is it doing?
+  stratus-local-cloud serve --port 2700       for other programs, over HTTP
+  stratus-local-cloud reset                   end everything in it
+""",
 )

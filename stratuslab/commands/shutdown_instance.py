@@ -15,6 +15,6 @@ COMMAND = Ending(
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids
   stratus-shutdown-instance --input ids            those that run --output wrote
-  stratus-shutdown-instance --all --interactive    all of yours, asking each time
+  stratus-shutdown-instance --all --interactive    asks for each one
 """,
 ).command
