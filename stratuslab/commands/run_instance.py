@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
 from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, Plan, TypeList
+from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.side_by_side import in_order, report
 from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import UsageError
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -65,6 +67,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up")
     image.add_argument("--dry-run", action="store_true", help="show the template that would be sent, and start nothing")
     image.add_argument("-o", "--output", metavar="FILE", help="write each id to this file as soon as its machine is started")
+    waits = parser.add_argument_group("waiting")
+    waits.add_argument(
+        "--wait-for",
+        type=goals.running_or_ssh,
+        metavar="STATE",
+        help='wait until the machines are "running", or answer by "ssh"; --timeout says how long (default 600)',
+    )
+    waits.add_argument(
+        "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
+    )
     add_cloud_options(parser)
 
 
@@ -83,18 +95,42 @@ def _run(session: Session) -> Iterator[Answer]:
     from stratuslab.cloud.request import template
     from stratuslab.commands.launch import IdsFile, launch, machine_request, machine_requests
 
+    if options.kill_on_failure and not options.wait_for:
+        raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
+    patience = _patience(session) if options.wait_for else 0.0
 
     request = machine_request(session, _size(session))
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
         return
     session.talk.detail(masked(template(request, session.cloud.server)))
+    started: list[int] = []
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
         for launched in launch(session, request):
             ids.add(launched.id)
+            started.append(launched.id)
             yield launched
     yield LaunchEnds()
+    if options.wait_for:
+        _wait(session, started, patience)
+
+
+def _patience(session: Session) -> float:
+    from stratuslab.commands.waiting import patience
+
+    return patience(session)
+
+
+def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
+    """Wait until the machines are ready; those that will not be are killed where that was asked for."""
+    from stratuslab.commands.waiting import wait
+
+    waited = wait(session, numbers, session.options.wait_for, patience)
+    if session.options.kill_on_failure:
+        for outcome in in_order(session.cloud.kill, list(waited.errors)):
+            waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"
+    report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")
 
 
 def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:

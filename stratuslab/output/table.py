@@ -36,7 +36,7 @@ def _note(text: str, indent: int, room: int | None) -> Iterator[str]:
         return
     from textwrap import wrap
 
-    yield from wrap(text, max(room, 2 * indent + 20), initial_indent=" " * indent, subsequent_indent=" " * indent)
+    yield from wrap(text, max(room - 1, 2 * indent + 20), initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
 def _width(column: Column, values: Sequence[str]) -> int:

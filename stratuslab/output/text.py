@@ -13,6 +13,7 @@ from stratuslab.answers import (
     LaunchEnds,
     Line,
     Plan,
+    Portrait,
     SettingTable,
     TypeList,
 )
@@ -50,6 +51,10 @@ def lines(answer: Answer, shape: Shape) -> Iterator[str]:
             yield from table(settings, shape)
         case InstanceTable(rows):
             yield from table(rows, shape)
+        case Portrait():
+            from stratuslab.output.portrait import portrait_lines
+
+            yield from portrait_lines(answer, shape.canvas)
 
 
 def checked(answer: Checked) -> str:

@@ -8,8 +8,6 @@ from stratuslab.diagnosis.steps import Span
 from stratuslab.output.canvas import Canvas
 from stratuslab.output.moments import duration, moment
 
-_LONGEST_TAIL = len(" X failed")
-
 
 def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]:
     """The rows, within the canvas' width.
@@ -25,17 +23,17 @@ def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]
         f"{span.step:<{_longest(span.step for span in spans)}}  {start}  {text:>{_longest(lasted)}}  "
         for span, start, text in zip(spans, starts, lasted, strict=True)
     ]
-    room = max(canvas.width - _longest(labels) - _LONGEST_TAIL, len(spans))
+    tails = [_tail(span, canvas) for span in spans]
+    room = max(canvas.width - _longest(labels) - _longest(tails), len(spans))
     at = 0
-    for span, label, cells in zip(spans, labels, _cells(seconds, room), strict=True):
-        yield label + " " * at + _bar(span, cells, canvas)
+    for label, cells, tail in zip(labels, _cells(seconds, room), tails, strict=True):
+        yield label + " " * at + ("█" if canvas.unicode else "#") * cells + tail
         at += cells
 
 
-def _bar(span: Span, cells: int, canvas: Canvas) -> str:
-    block, cross, goes_on = ("█", "✗", "…") if canvas.unicode else ("#", "X", "...")
-    tail = f" {cross} failed" if span.failed else goes_on if span.end is None else ""
-    return block * cells + tail
+def _tail(span: Span, canvas: Canvas) -> str:
+    cross, goes_on = ("✗", "…") if canvas.unicode else ("X", "...")
+    return f" {cross} failed" if span.failed else goes_on if span.end is None else ""
 
 
 def _cells(seconds: Sequence[int], room: int) -> list[int]:

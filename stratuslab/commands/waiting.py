@@ -1,0 +1,167 @@
+"""Waiting until instances are where somebody wants them (--wait-for), and saying why they will not get there."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from stratuslab.commands.base import Session
+from stratuslab.commands.goals import ON_THE_WAY, PATIENCE, SSH
+from stratuslab.commands.side_by_side import in_order
+from stratuslab.diagnosis.explanation import explain
+from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Phase
+from stratuslab.output.moments import duration
+from stratuslab.output.progress import Progress
+from stratuslab.output.reason import reason
+from stratuslab.ssh.banner import wait_for_ssh
+from stratuslab.ssh.where import listening_points
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
+_SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --timeout
+
+
+@dataclass
+class Waited:
+    """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there."""
+
+    latest: dict[int, Instance] = field(default_factory=dict)
+    errors: dict[int, StratusLabError] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> list[int]:
+        return [number for number in self.latest if number not in self.errors]
+
+
+def patience(session: Session) -> float:
+    """Seconds to wait: --timeout, which with --wait-for is about the waiting and not about a silent server.
+
+    To be asked before the cloud is used. Raises UsageError.
+    """
+    given = session.options.timeout
+    if given is None:
+        return PATIENCE
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e8:
+        raise UsageError(f'the timeout "{given}" (--timeout) is no number of seconds')
+    session.options.timeout = str(min(max(seconds, 1.0), _SILENCE))
+    return seconds
+
+
+def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) -> Waited:
+    """Wait until the instances are in the state ``goal``, or answer by SSH; a state on the way to Running is also reached by
+    what is behind it.
+
+    An instance that failed or went away has an InstanceFailed, which says why; one that was not there in time a TimedOut,
+    which says how far it got. Raises nothing for a single instance but KeyboardInterrupt.
+    """
+    begin = time.monotonic()
+    deadline = begin + seconds
+    waited = Waited()
+    waiting = list(numbers)
+    talk = session.talk
+    if waiting:
+        talk.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
+    with Progress(session.context.stderr, session.context.environ, talk.level >= 0) as progress:
+        pause = _FIRST_PAUSE
+        while waiting:
+            late = time.monotonic() >= deadline
+            for outcome in in_order(lambda number: _look(session, number, goal, deadline), waiting):
+                number = outcome.item
+                if outcome.value is not None:
+                    waited.latest[number] = outcome.value.instance
+                error = outcome.error or (outcome.value.error if outcome.value else None)
+                if isinstance(error, Unreachable) and number in waited.latest and not late:
+                    continue  # a cloud that was there a moment ago may be there again
+                if isinstance(error, _NotYet):
+                    if not late:
+                        continue
+                    error = _too_late(session, waited.latest[number], int(time.monotonic() - begin), str(error))
+                if error is not None:
+                    waited.errors[number] = error
+                waiting.remove(number)
+            if not waiting or late:
+                break
+            progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
+            time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+    return waited
+
+
+class _NotYet(StratusLabError):
+    """The instance is not there yet; the text says what is missing beside its state."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    instance: Instance
+    error: StratusLabError | None = None
+
+
+def _look(session: Session, number: int, goal: str, deadline: float) -> _Look:
+    instance = session.cloud.instance(number)
+    if _is_hopeless(instance, goal):
+        return _Look(instance, _hopeless(session, instance))
+    if goal == SSH and instance.phase == Phase.UP:
+        return _Look(instance, _no_ssh(instance, deadline))
+    return _Look(instance, None if _is_reached(instance, goal) else _NotYet(""))
+
+
+def _is_reached(instance: Instance, goal: str) -> bool:
+    if goal == SSH:
+        return False
+    if instance.state_label == goal:
+        return True
+    if goal == "Running":
+        return instance.phase == Phase.UP
+    if goal not in ON_THE_WAY:
+        return False
+    behind = ON_THE_WAY[ON_THE_WAY.index(goal) + 1 :]
+    return instance.phase == Phase.UP or instance.state_label in behind
+
+
+def _is_hopeless(instance: Instance, goal: str) -> bool:
+    """Whether waiting alone will not bring the instance there."""
+    if instance.state_label == goal or goal == "Done":
+        return False
+    if goal == SSH or goal in ON_THE_WAY:
+        return instance.phase == Phase.AWAY
+    return instance.failed or instance.done
+
+
+def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
+    explanation = explain(instance, session.context.clock())
+    why = reason(explanation) if explanation else f"is {instance.state_label}, and will not get there"
+    return InstanceFailed(f"machine {instance.id} {why}")
+
+
+def _no_ssh(instance: Instance, deadline: float) -> StratusLabError | None:
+    points = listening_points(instance.nics, instance.hostname)
+    if not points:
+        return InstanceFailed(f"machine {instance.id} has no address to connect to")
+    try:
+        wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND))
+    except TimedOut as error:
+        return _NotYet(error.message)
+    return None
+
+
+def _too_late(session: Session, instance: Instance, seconds: int, missing: str) -> TimedOut:
+    explanation = explain(instance, session.context.clock())
+    why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
+    return TimedOut(f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}")
+
+
+def _progress(waited: Waited, waiting: Sequence[int], count: int, seconds: int) -> str:
+    states = Counter(waited.latest[number].state_label if number in waited.latest else "-" for number in waiting)
+    if count == 1:
+        return f"machine {waiting[0]}: {next(iter(states))}, {duration(seconds)}"
+    told = ", ".join(f"{number} {state}" for state, number in states.most_common(3))
+    return f"{count - len(waiting)} of {count} machines are there; {told}; {duration(seconds)}"
