@@ -132,7 +132,9 @@ def _log_in(session: Session, target: Target) -> int:
     ssh = openssh.find_ssh(session.context.environ)
     if ssh is None:
         return _log_in_without_ssh(session, target)
-    words = openssh.command_line(ssh, target, session.options.command)
+    # Without this ssh tells of each host key that it sees for the first time.
+    silent = ["-o", "LogLevel=ERROR"] if session.talk.level < 0 else []
+    words = openssh.command_line(ssh, target, session.options.command, silent)
     session.talk.detail(" ".join(words))
     if session.context.owns_process:
         openssh.exec_ssh(words)
