@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, Plan, TypeList
+from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.side_by_side import in_order, report
@@ -124,9 +124,17 @@ def _patience(session: Session) -> float:
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
     """Wait until the machines are ready; those that will not be are killed where that was asked for."""
+    from stratuslab.commands.explaining import explained, portraits
     from stratuslab.commands.waiting import wait
+    from stratuslab.output.portrait import portrait_lines
 
     waited = wait(session, numbers, session.options.wait_for, patience)
+    if session.talk.level >= 2:
+        for row in explained(
+            session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
+        ):
+            for portrait in portraits(session, [row]):
+                session.talk.detail("\n".join(portrait_lines(portrait, session.shape.canvas)))
     if session.options.kill_on_failure:
         for outcome in in_order(session.cloud.kill, list(waited.errors)):
             waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"

@@ -25,14 +25,27 @@ class Canvas:
     @classmethod
     def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Canvas:
         """The canvas that a stream is. $COLUMNS counts before the terminal's own width."""
-        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "")
         columns, lines = _size(stream)
         given = environ.get("COLUMNS", "")
         if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
             columns = int(given)
         # A terminal that says nothing of itself, and one without a cursor to move, is written to as a file is.
         height = lines if lines > 2 and environ.get("TERM", "dumb") != "dumb" else None
-        return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, encoding == "utf8", height)
+        return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, _is_utf8(stream, environ), height)
+
+
+def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "")
+    if encoding != "utf8":
+        return False
+    # Python writes UTF-8 in the locale C, too (PEP 538 and 540), and then says LC_CTYPE=C.UTF-8; the terminal knows nothing
+    # of that. Who sets PYTHONIOENCODING means it.
+    plain = ("", "C", "POSIX")
+    if environ.get("PYTHONIOENCODING"):
+        return True
+    if environ.get("LC_ALL"):
+        return environ["LC_ALL"] not in plain
+    return environ.get("LC_CTYPE", "") not in (*plain, "C.UTF-8") or environ.get("LANG", "") not in plain
 
 
 def _size(stream: TextIO | None) -> tuple[int, int]:

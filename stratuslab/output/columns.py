@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
+from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import word
 
 Value = None | bool | int | float | str | Sequence[str]
@@ -78,6 +79,18 @@ def rfc3339(seconds: float | None) -> str | None:
         return None
 
 
+def _cause(row: InstanceRow) -> Value:
+    return row.explanation.cause.name if row.explanation is not None and row.explanation.cause is not None else None
+
+
+def _reason(row: InstanceRow) -> Value:
+    if row.explanation is None:
+        return None
+    from stratuslab.output.reason import reason
+
+    return reason(row.explanation)
+
+
 CLOUD = Column("cloud", lambda row: row.cloud or None, least=6)
 
 INSTANCES = Kind(
@@ -102,7 +115,9 @@ INSTANCES = Kind(
         Column("started", _of_instance(lambda instance: rfc3339(instance.started))),
         Column("ended", _of_instance(lambda instance: rfc3339(instance.ended))),
         Column("failed", _of_instance(lambda instance: instance.failed)),
-        Column("message", lambda row: row.note or None),
+        Column("message", lambda row: masked_text(row.note) or None),
+        Column("cause", _cause),
+        Column("reason", _reason),
     ),
 )
 

@@ -13,9 +13,12 @@ _IN_TEXT = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     # https://user:password@host
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.IGNORECASE), rf"\1{MASK}@"),
+    # password=..., token: "...", and in a template's value password=\"...\"
     (
         re.compile(
-            r"(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)", re.IGNORECASE
+            r"(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
+            r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
+            re.IGNORECASE,
         ),
         rf"\1{MASK}",
     ),
@@ -23,8 +26,9 @@ _IN_TEXT = (
 
 
 def masked(template: str) -> str:
-    """A template's text with the values of secret attributes (passwords, tokens, cloud-init's user data) as ``***``."""
-    return _ATTRIBUTE.sub(rf'\1"{MASK}"', template)
+    """A template's text with the values of secret attributes (passwords, tokens, cloud-init's user data) as ``***``, and what
+    looks like a secret in the other values."""
+    return masked_text(_ATTRIBUTE.sub(rf'\1"{MASK}"', template))
 
 
 def masked_value(name: str, value: str) -> str:
