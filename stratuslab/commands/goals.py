@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stratuslab.opennebula.states import Lcm, State
-
 SSH = "Ssh"
 """The goal that is no state: a machine that answers by SSH."""
 
@@ -25,6 +23,8 @@ def running_or_ssh(text: str) -> str:
 
 def any_state(text: str) -> str:
     """``ssh``, or a state as the table shows it, in any case; as a goal."""
+    from stratuslab.opennebula.states import Lcm, State
+
     label = text.replace("-", "_").title()
     known = {state.name.title() for state in (*State, *Lcm)} | {SSH}
     if label not in known:

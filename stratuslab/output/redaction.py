@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 
 MASK = "***"
-# cloud-init's user data and start scripts carry passwords as often as not.
-_SECRET = r"\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|USER_?DATA|START_SCRIPT)\w*"
-_ATTRIBUTE = re.compile(rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"', re.IGNORECASE)
-_NAME = re.compile(_SECRET, re.IGNORECASE)
+# cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
+_SECRET = r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|USER_?DATA|START_SCRIPT)\w*)"
+_ATTRIBUTE = rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"'
 _IN_TEXT = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
+    (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASK),
     # https://user:password@host
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", re.IGNORECASE), rf"\1{MASK}@"),
+    (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", rf"\1{MASK}@"),
     # password=..., token: "...", and in a template's value password=\"...\"
     (
-        re.compile(
-            r"(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
-            r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
-            re.IGNORECASE,
-        ),
+        r"(?i)(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
+        r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
         rf"\1{MASK}",
     ),
 )
@@ -28,18 +24,18 @@ _IN_TEXT = (
 def masked(template: str) -> str:
     """A template's text with the values of secret attributes (passwords, tokens, cloud-init's user data) as ``***``, and what
     looks like a secret in the other values."""
-    return masked_text(_ATTRIBUTE.sub(rf'\1"{MASK}"', template))
+    return masked_text(re.sub(_ATTRIBUTE, rf'\1"{MASK}"', template))
 
 
 def masked_value(name: str, value: str) -> str:
     """The value of the attribute, element or variable of that name; ``***`` where the name says that it is secret."""
     if not value:
         return value
-    return MASK if _NAME.fullmatch(name) else masked_text(value)
+    return MASK if re.fullmatch(_SECRET, name) else masked_text(value)
 
 
 def masked_text(text: str) -> str:
     """Free text with private keys, passwords in URLs, and what stands behind ``password=`` and its like as ``***``."""
     for pattern, replacement in _IN_TEXT:
-        text = pattern.sub(replacement, text)
+        text = re.sub(pattern, replacement, text)
     return text
