@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stratuslab.instance_types import InstanceType
-from stratuslab.opennebula.instance import Instance
-
 if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
     from stratuslab.diagnosis.steps import Span
+    from stratuslab.instance_types import InstanceType
+    from stratuslab.opennebula.instance import Instance
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from stratuslab import instance_types
 from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.side_by_side import in_order, report
 from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import UsageError
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -125,6 +124,7 @@ def _patience(session: Session) -> float:
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
     """Wait until the machines are ready; those that will not be are killed where that was asked for."""
     from stratuslab.commands.explaining import explained, portraits
+    from stratuslab.commands.side_by_side import in_order, report
     from stratuslab.commands.waiting import wait
     from stratuslab.output.portrait import portrait_lines
 

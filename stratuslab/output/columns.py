@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
@@ -73,6 +72,8 @@ def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], V
 
 def rfc3339(seconds: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC; None where there are none, or more than a calendar has."""
+    from datetime import datetime, timezone
+
     try:
         return None if seconds is None else f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
     except (OverflowError, ValueError, OSError):
