@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from stratuslab.commands.base import Session
 from stratuslab.commands.goals import ON_THE_WAY, PATIENCE, SSH
-from stratuslab.commands.side_by_side import in_order
+from stratuslab.commands.side_by_side import Outcome, in_order
 from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -66,33 +66,35 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
     deadline = begin + seconds
     waited = Waited()
     waiting = list(numbers)
-    talk = session.talk
     if waiting:
-        talk.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
-    with Progress(session.context.stderr, session.context.environ, talk.level >= 0) as progress:
+        session.talk.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
+    with Progress(session.context.stderr, session.context.environ, session.talk.level >= 0) as progress:
         pause = _FIRST_PAUSE
         while waiting:
             late = time.monotonic() >= deadline
             for outcome in in_order(lambda number: _look(session, number, goal, deadline), waiting):
-                number = outcome.item
-                if outcome.value is not None:
-                    waited.latest[number] = outcome.value.instance
-                error = outcome.error or (outcome.value.error if outcome.value else None)
-                if isinstance(error, Unreachable) and number in waited.latest and not late:
-                    continue  # a cloud that was there a moment ago may be there again
-                if isinstance(error, _NotYet):
-                    if not late:
-                        continue
-                    error = _too_late(session, waited.latest[number], int(time.monotonic() - begin), str(error))
-                if error is not None:
-                    waited.errors[number] = error
-                waiting.remove(number)
-            if not waiting or late:
-                break
-            progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
-            time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
-            pause = min(pause * 1.3, _LONGEST_PAUSE)
+                if _is_over(session, waited, outcome, int(time.monotonic() - begin), late):
+                    waiting.remove(outcome.item)
+            if waiting:
+                progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
+                time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+                pause = min(pause * 1.3, _LONGEST_PAUSE)
     return waited
+
+
+def _is_over(session: Session, waited: Waited, outcome: Outcome[int, _Look], seconds: int, late: bool) -> bool:
+    """Note what was seen of an instance; whether it need not be looked at again."""
+    number, look, error = outcome.item, outcome.value, outcome.error
+    if look is not None:
+        waited.latest[number] = look.instance
+        error = look.error
+    if not late and (isinstance(error, _NotYet) or (isinstance(error, Unreachable) and number in waited.latest)):
+        return False  # a cloud that was there a moment ago may be there again, too
+    if isinstance(error, _NotYet):
+        error = _too_late(session, waited.latest[number], seconds, error.message)
+    if error is not None:
+        waited.errors[number] = error
+    return True
 
 
 class _NotYet(StratusLabError):

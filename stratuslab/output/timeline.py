@@ -8,6 +8,9 @@ from stratuslab.diagnosis.steps import Span
 from stratuslab.output.canvas import Canvas
 from stratuslab.output.moments import duration, moment
 
+_MOST = 20
+"""Rows at most: who goes to and fro between hosts for years has a long life."""
+
 
 def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]:
     """The rows, within the canvas' width.
@@ -15,6 +18,9 @@ def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]
     Bars follow each other from left to right; each has a cell at least, so that a short step shows beside a long one. A bar
     that ends in dots goes on, one that ends in a cross failed.
     """
+    if len(spans) > _MOST:
+        yield f"({len(spans) - _MOST} earlier steps)"
+        spans = spans[-_MOST:]
     several_days = len({moment(when)[:10] for span in spans for when in (span.begin, span.end or int(now))}) > 1
     starts = [moment(span.begin, several_days) for span in spans]
     seconds = [max((int(now) if span.end is None else span.end) - span.begin, 0) for span in spans]

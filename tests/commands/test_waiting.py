@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import argparse
 import io
 import json
 import re
@@ -16,13 +17,17 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from stratuslab.commands.base import main
+from stratuslab.commands.base import Session, main
 from stratuslab.commands.describe_instance import COMMAND as DESCRIBE
+from stratuslab.commands.waiting import Waited, wait
 from stratuslab.context import Context
-from stratuslab.errors import ExitStatus
+from stratuslab.errors import ExitStatus, Unreachable
 from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
+from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm
+from stratuslab.output.talk import Talk
+from tests.diagnosis.documents import vm
 from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
 
 UNKNOWN_IMAGE = "A" * 27
@@ -340,3 +345,32 @@ def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
     finally:
         timer.cancel()
     assert err.getvalue().endswith(" \rstratus-describe-instance: interrupted\n")
+
+
+class Moody:
+    """A cloud that answers each question with the next of these instances, or fails with the next of these errors."""
+
+    def __init__(self, *answers: Instance | Exception) -> None:
+        self._answers = list(answers)
+
+    def instance(self, number: int) -> Instance:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def waited_for(*answers: Instance | Exception, seconds: float = 60) -> Waited:
+    context = Context(None, None, None, {})
+    session = Session(argparse.Namespace(), context, Talk(None, ""))
+    session.__dict__["cloud"] = Moody(*answers)
+    return wait(session, [42], "Running", seconds)
+
+
+def test_a_cloud_that_goes_away_for_a_moment_is_asked_again() -> None:
+    lost = Unreachable("no answer")
+    waited = waited_for(vm(3, Lcm.PROLOG), lost, lost, vm(3, Lcm.RUNNING))
+    assert (waited.reached, waited.errors) == ([42], {})
+    # One that never was there will not come, and in the end it is the cloud that failed.
+    assert waited_for(lost).errors == {42: lost}
+    assert waited_for(vm(3, Lcm.PROLOG), lost, lost, lost, seconds=0.3).errors == {42: lost}

@@ -102,6 +102,14 @@ def test_several_hosts() -> None:
     ]
 
 
+def test_a_long_life_is_cut_to_its_end() -> None:
+    history = "".join(stay("n", BEGIN + at, running=(BEGIN + at, BEGIN + at + 9), end=BEGIN + at + 9) for at in range(0, 500, 10))
+    lines = drawn(history, State.POWEROFF)
+    assert lines[0] == "(32 earlier steps)"
+    assert len(lines) == 21
+    assert max(map(width, lines)) <= 80
+
+
 times = st.integers(0, 2**33)
 
 
