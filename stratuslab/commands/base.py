@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 import stratuslab
-from stratuslab.answers import Answer, Problem
+from stratuslab.answers import Answer, Launched, Problem
 from stratuslab.commands.shaping import add_shape_options, shape
 from stratuslab.context import Context
 from stratuslab.errors import ExitStatus, StratusLabError, UsageError
@@ -214,6 +214,7 @@ def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: T
     if command.takes_command and "--" in words:
         # argparse would take the command's own options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
+    started: list[int] = []
     answer: Form = form(Shape(form="json")) if _asks_for_json(command, words) else form(Shape())
     try:
         try:
@@ -231,20 +232,32 @@ def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: T
         answer = form(replace(shown, quiet=talk.level < 0, notes=talk.level > 0))
         for part in command.run(session):
             _write(context, answer.show(part))
+            if isinstance(part, Launched):
+                started.append(part.id)
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, Exception) as error:
         problems = _problems(error)
         status = error.status if isinstance(error, StratusLabError) else problems[0].status
-        _write(context, answer.end(command.prog, status, problems))
+        _write_end(context, talk, answer.end(command.prog, status, problems), started)
         raise
-    _write(context, answer.end(command.prog, session.status, ()))
+    _write_end(context, talk, answer.end(command.prog, session.status, ()), started)
     return session.status
 
 
 def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
     """Whether JSON is asked for, told before the words are understood, so that it tells also why they are not."""
     return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
+
+
+def _write_end(context: Context, talk: Talk, text: Iterable[str], started: Sequence[int]) -> None:
+    """Write what could be told only at the end. Where that fails, the machines that were started are told on stderr."""
+    try:
+        _write(context, text)
+    except (StratusLabError, BrokenPipeError):
+        if started:
+            talk.error(f"started: {', '.join(map(str, started))}")
+        raise
 
 
 def _write(context: Context, text: Iterable[str]) -> None:
