@@ -35,17 +35,17 @@ class Canvas:
 
 
 def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "")
-    if encoding != "utf8":
+    if not _names_utf8(getattr(stream, "encoding", None) or ""):
         return False
-    # Python writes UTF-8 in the locale C, too (PEP 538 and 540), and then says LC_CTYPE=C.UTF-8; the terminal knows nothing
+    # Python writes UTF-8 in the locale C, too (PEP 538 and 540), and says LC_CTYPE=C.UTF-8 then; the terminal knows nothing
     # of that. Who sets PYTHONIOENCODING means it.
-    plain = ("", "C", "POSIX")
-    if environ.get("PYTHONIOENCODING"):
-        return True
-    if environ.get("LC_ALL"):
-        return environ["LC_ALL"] not in plain
-    return environ.get("LC_CTYPE", "") not in (*plain, "C.UTF-8") or environ.get("LANG", "") not in plain
+    coerced = environ.get("LC_CTYPE") == "C.UTF-8"
+    locale = environ.get("LC_ALL") or ("" if coerced else environ.get("LC_CTYPE")) or environ.get("LANG", "")
+    return bool(environ.get("PYTHONIOENCODING")) or _names_utf8(locale)
+
+
+def _names_utf8(name: str) -> bool:
+    return "utf8" in name.lower().replace("-", "")
 
 
 def _size(stream: TextIO | None) -> tuple[int, int]:

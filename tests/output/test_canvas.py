@@ -20,6 +20,8 @@ def stream(encoding: str) -> io.TextIOWrapper:
         ("utf-8", {"LANG": "en_GB.UTF-8"}, True),
         ("utf-8", {"LANG": "C.UTF-8"}, True),
         ("utf-8", {"LC_CTYPE": "C.UTF-8", "LANG": "C"}, False),  # as Python says when it was started in the locale C
+        ("utf-8", {"LC_CTYPE": "C.UTF-8", "LANG": "xx_XX.ISO-8859-1"}, False),  # a locale that the system lacks is C
+        ("utf-8", {"LC_CTYPE": "C.UTF-8", "LANG": "en_GB.utf8"}, True),
         ("utf-8", {"LC_CTYPE": "fr_FR.UTF-8"}, True),
         ("utf-8", {"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, False),
         ("utf-8", {}, False),
