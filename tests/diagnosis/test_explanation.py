@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from xml.etree.ElementTree import parse
 
 import pytest
 
@@ -17,6 +18,7 @@ from stratuslab.output.columns import INSTANCES
 from stratuslab.output.forms import form
 from stratuslab.output.shape import Shape
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
+from tests.harness import CHECKOUT
 
 NOW = BEGIN + 600
 FAILURES = [lcm for lcm in Lcm if lcm.name.endswith("FAILURE")]
@@ -257,3 +259,29 @@ def test_the_servers_date_counts_where_it_makes_sense(monkeypatch: pytest.Monkey
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+WIRE = CHECKOUT / "tests" / "wire" / "opennebula-7.4.0"
+
+
+@pytest.mark.parametrize(
+    ("recording", "line"),
+    [
+        (
+            "33-vm.info-BOOT_FAILURE",
+            'failed on node2 9 min 59 s ago when the hypervisor was to start it (boot): "Failed to create domain from '
+            "/var/lib/one//datastores/0/2/deployment.0 (dummy driver:...\". That is, the host's hypervisor refused to start it: ",
+        ),
+        (
+            "35-vm.info-PENDING-unschedulable",
+            'waits for a host, for 9 min 56 s now: "Not enough CPU on hosts: 0,1,2". That is, no host has so much free: ',
+        ),
+        ("40-vm.info-after-poweroff", "is switched off, for 9 min 2 s now; it still holds disks and addresses: "),
+        ("54-vm.info-DONE", "ended 7 min 54 s ago, all that it held is released"),
+    ],
+)
+def test_documents_of_a_real_server(recording: str, line: str) -> None:
+    instance = Instance(parse(WIRE / f"{recording}.inner.xml").getroot())
+    assert note(instance).startswith(line)
+    assert why(instance) == note(instance)
+    assert "  timeline " in shown(instance, 2)

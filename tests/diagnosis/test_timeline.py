@@ -44,6 +44,21 @@ def drawn(history: str, state: int, lcm: int = 0, *, columns: int = 80, unicode:
     return list(timeline(steps(vm(state, lcm, history=history, ended=ended), NOW), NOW, Canvas(columns, unicode)))
 
 
+def test_a_whole_life_to_the_byte() -> None:
+    running = stay("node2", BEGIN + 60, prolog=(BEGIN + 60, BEGIN + 180), running=(BEGIN + 180, 0))
+    assert drawn(running, State.ACTIVE, Lcm.RUNNING, columns=60, unicode=False) == [
+        "pending  06:39:09  1 min  ###",
+        "prolog   06:40:09  2 min     ######",
+        "running  06:42:09  7 min           ######################...",
+    ]
+    failed = stay("node2", BEGIN + 60, prolog=(BEGIN + 60, BEGIN + 180), running=(BEGIN + 180, BEGIN + 300))
+    assert drawn(failed, State.ACTIVE, Lcm.BOOT_FAILURE, columns=60) == [
+        "pending  06:39:09  1 min  █████",
+        "prolog   06:40:09  2 min       ███████████",
+        "boot     06:42:09  2 min                  ██████████ ✗ failed",
+    ]
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_it_uses_the_width_and_no_more(columns: int) -> None:
     lines = drawn(WHOLE, State.DONE, columns=columns, ended=BEGIN + 540)
