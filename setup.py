@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 
 
 def version() -> str:
-    """The version that stratuslab/__init__.py states, read as text: nothing of the package may be imported to build it."""
+    """The version that stratuslab/__init__.py states, read as text: what asks for it need not import the package."""
     stated = re.search(r'^__version__ = "(.+)"$', (HERE / "stratuslab" / "__init__.py").read_text("utf-8"), re.MULTILINE)
     if stated is None:
         raise SystemExit("stratuslab/__init__.py states no __version__")
     return stated[1]
 
 
+class Build(build_py):
+    """The package, and what is made from its commands' parsers: man pages, and completions for shells."""
+
+    def run(self) -> None:
+        super().run()
+        sys.path.insert(0, str(HERE))  # the parsers need nothing but the standard library
+        from stratuslab.commands import completion
+        from stratuslab.commands.man_page import man_page
+
+        pages = Path(self.get_finalized_command("build").build_base, "man1")  # type: ignore[attr-defined]
+        pages.mkdir(parents=True, exist_ok=True)
+        commands = completion.commands()
+        for command in commands:
+            pages.joinpath(f"{command.prog}.1").write_text(man_page(command, [other.prog for other in commands]), "utf-8")
+        self.distribution.data_files = [("share/man/man1", sorted(map(str, pages.glob("*.1"))))]
+        if self.editable_mode:
+            return
+        ready = Path(self.build_lib, "stratuslab", "commands", completion.READY.name)
+        ready.mkdir(parents=True, exist_ok=True)
+        for shell in completion.SHELLS:
+            with contextlib.suppress(ImportError):  # built without isolation, where there is no shtab
+                ready.joinpath(shell).write_text(completion.make(shell), "utf-8")
+
+
 # pyone is OpenNebula's own client: the embedded cloud must be able to serve it.
 TEST = [
     "hypothesis>=6.75",
+    "jsonschema>=4.18",
     "pexpect>=4.9; sys_platform != 'win32'",
     "pyone>=6.8",
     "pytest>=8.0",
     "pytest-timeout>=2.2",
     "pytest-xdist>=3.5",
+    "shtab>=1.9",
     "trustme>=1.1",
 ]
 DOCS = ["sphinx>=7.2"]
-TYPES = ["lxml-stubs", "mypy>=1.13", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
+TYPES = ["lxml-stubs", "mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
 DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "ruff>=0.9", "tox>=4.12"]
 
 setup(
     name="stratuslab-client",
     version=version(),
+    cmdclass={"build_py": Build},
     description="Start, watch, reach and stop virtual machines on StratusLab and OpenNebula clouds, or on an embedded one",
     long_description=(HERE / "README.rst").read_text("utf-8"),
     long_description_content_type="text/x-rst",
@@ -62,11 +92,14 @@ setup(
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
     package_data={"stratuslab": ["py.typed"]},
     scripts=[
+        "bin/stratus-config",
         "bin/stratus-connect-instance",
+        "bin/stratus-copy-config",
         "bin/stratus-describe-instance",
         "bin/stratus-kill-instance",
         "bin/stratus-local-cloud",
         "bin/stratus-run-instance",
+        "bin/stratus-shutdown-instance",
     ],
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).

@@ -13,11 +13,14 @@ import venv
 from pathlib import Path
 
 SCRIPTS = (
+    "stratus-config",
     "stratus-connect-instance",
+    "stratus-copy-config",
     "stratus-describe-instance",
     "stratus-kill-instance",
     "stratus-local-cloud",
     "stratus-run-instance",
+    "stratus-shutdown-instance",
 )
 
 
@@ -47,9 +50,14 @@ def check(distribution: Path) -> None:
             assert script in usage, usage
             shown = call(str(programs / script), "--version", directory=directory)
             assert version.strip() in shown, shown
+            page = Path(directory, "share", "man", "man1", f"{script}.1").read_text("utf-8")
+            assert script.replace("-", "\\-") in page, page
+        for shell in ("bash", "zsh", "fish"):
+            completion = call(str(programs / "stratus-config"), "--completion", shell, directory=directory)
+            assert all(script in completion for script in SCRIPTS), completion
         types = call(str(programs / "stratus-run-instance"), "--list-types", directory=directory)
         assert "m1.small" in types, types
-    print(f"{distribution.name}: installs, and its {len(SCRIPTS)} scripts run")
+    print(f"{distribution.name}: installs, and its {len(SCRIPTS)} scripts run, with man pages and completions")
 
 
 def main() -> None:

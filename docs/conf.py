@@ -1,4 +1,4 @@
-"""How Sphinx builds the manual: HTML by default, man pages with ``-b man``."""
+"""How Sphinx builds the manual. Man pages are made from the commands' options, when the package is built."""
 
 from __future__ import annotations
 
@@ -31,12 +31,3 @@ html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
-
-_commands = {
-    "run-instance": ("stratus-run-instance", "start virtual machines on a cloud"),
-    "describe-instance": ("stratus-describe-instance", "show the state of virtual machines"),
-    "connect-instance": ("stratus-connect-instance", "log in to a virtual machine"),
-    "kill-instance": ("stratus-kill-instance", "stop virtual machines and release what they hold"),
-    "local-cloud": ("stratus-local-cloud", "serve, show and reset the embedded cloud"),
-}
-man_pages = [(page, name, purpose, "", 1) for page, (name, purpose) in _commands.items()]

@@ -6,6 +6,7 @@ as that is known; ``hint`` says what to do next. The command's ``main`` prints b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -29,10 +30,12 @@ class ExitStatus(IntEnum):
 class StratusLabError(Exception):
     """The cloud, the Marketplace or this computer refused or failed.
 
-    ``message`` says what happened; ``hint`` (may be empty) says what to do about it.
+    ``message`` says what happened; ``hint`` (may be empty) says what to do about it; ``causes`` are the errors that this one
+    sums up, where it does.
     """
 
     status: ExitStatus = ExitStatus.FAILED
+    causes: Sequence[StratusLabError] = ()
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -9,7 +9,7 @@ from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve, shown
 from stratuslab.cloud.http import HttpTransport
 from stratuslab.context import Context
-from stratuslab.errors import AuthenticationError
+from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.output.talk import Talk
 from stratuslab.settings import LOCAL_MARKETPLACE, Settings
 
@@ -47,6 +47,22 @@ def open_cloud(settings: Settings, context: Context, talk: Talk) -> Cloud:
         resolved, credentials, settings.timeout, context.environ, ca_bundle=settings.ca_bundle, trace=talk.wire
     )
     return Cloud(transport_http, credentials, resolved.url, trace=talk.wire)
+
+
+def console(settings: Settings, context: Context, number: int) -> list[str]:
+    """What an instance of the embedded cloud wrote on its console, as lines.
+
+    Raises UsageError for any other cloud, NotFound where there is no such instance, StratusLabError where nothing is left.
+    """
+    if not is_local(settings.endpoint.value):
+        raise UsageError(
+            "only the embedded cloud (--endpoint local) lets consoles be read",
+            f"at {shown(settings.endpoint.value)} that is for its administrator, or a VNC viewer",
+        )
+    from stratuslab.local import state_directory
+    from stratuslab.local.console import console_lines
+
+    return console_lines(state_directory(context.environ), number)
 
 
 def _with_password(credentials: Credentials, endpoint: str, context: Context) -> Credentials:

@@ -58,5 +58,7 @@ def _read(name: str, text: str) -> InstanceType:
 def choose(types: Mapping[str, InstanceType], name: str) -> InstanceType:
     """The type of that name; raises UsageError that lists the names there are."""
     if name not in types:
-        raise UsageError(f'there is no instance type "{name}"', f"there are {', '.join(types)}")
+        from stratuslab.suggestion import hint, meant
+
+        raise UsageError(f'there is no instance type "{name}"', hint(meant(name, types), f"there are {', '.join(types)}"))
     return types[name]

@@ -59,6 +59,16 @@ class Settings:
         """The configuration's sections that describe a cloud each; ``[default]`` where it has no other."""
         return self._sections.clouds or [_MAIN_SECTION]
 
+    @property
+    def selected_section(self) -> Setting | None:
+        """The configuration's section that is laid over ``[default]``; None where that is none."""
+        return self._sections.selected
+
+    @property
+    def keys_in_file(self) -> list[tuple[str, str]]:
+        """Each key that the configuration file sets, behind the place where it does (``FILE [section]``)."""
+        return self._sections.keys
+
     def find(self, key: str) -> Setting | None:
         """The setting of that key; None where it is set nowhere and has no default. Empty text counts as not set."""
         for look_up in (self._option, self._variable, self._sections.find):
@@ -191,7 +201,7 @@ _OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "
 class Sections:
     """A configuration file: ``[default]``, one section laid over it, and ``[instance_types]``."""
 
-    def __init__(self, path: Path | None, parser: configparser.ConfigParser | None, selected: str = "") -> None:
+    def __init__(self, path: Path | None, parser: configparser.ConfigParser | None, selected: Setting | None = None) -> None:
         self._path = path
         self._parser = parser
         self.selected = selected
@@ -210,11 +220,19 @@ class Sections:
             return []
         return [name for name in self._parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)]
 
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Each key that is set in ``[default]`` or in the section of a cloud, behind the place."""
+        if self._parser is None:
+            return []
+        sections = [_MAIN_SECTION, *self.clouds]
+        return [(f"{self._path} [{section}]", key) for section in sections for key in self._parser.options(section)]
+
     def find(self, key: str) -> Setting | None:
         """The key's value in the selected section, else in ``[default]``."""
         if self._parser is None:
             return None
-        for section in (self.selected, _MAIN_SECTION):
+        for section in (self.selected.value if self.selected else "", _MAIN_SECTION):
             if section and self._parser.has_option(section, key):
                 return Setting(self._value(section, key), f"{self._path} [{section}]")
         return None
@@ -234,22 +252,27 @@ def load(context: Context, options: Mapping[str, str | None]) -> Settings:
 
     ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError with the line that is wrong.
     """
-    section = options.get("user_config_section") or context.environ.get("STRATUSLAB_USER_CONFIG_SECTION", "")
+    chosen = options.get("user_config_section")
+    variable = context.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
+    selected = Setting(chosen, "--user-config-section") if chosen else None
+    if variable and selected is None:
+        selected = Setting(variable, "STRATUSLAB_USER_CONFIG_SECTION")
     named = options.get("config")
     path = context.expand(named or DEFAULT_FILE)
     parser = _parse(path, required=bool(named))
     if parser is None:
-        if section:
-            raise ConfigurationError(f'there is no section [{section}]: there is no file "{path}"')
+        if selected:
+            raise ConfigurationError(f'there is no section [{selected.value}]: there is no file "{path}"')
         return Settings(context, options, Sections(None, None))
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
     preset = Sections(path, parser).find("selected_section")
-    section = section or (preset.value if preset else "")
-    if section and not parser.has_section(section):
+    if selected is None and preset and preset.value:
+        selected = preset
+    if selected and not parser.has_section(selected.value):
         others = ", ".join(Sections(path, parser).clouds) or "none"
-        raise ConfigurationError(f"{path}: there is no section [{section}]", f"there are: {others}")
-    return Settings(context, options, Sections(path, parser, section))
+        raise ConfigurationError(f"{path}: there is no section [{selected.value}]", f"there are: {others}")
+    return Settings(context, options, Sections(path, parser, selected))
 
 
 def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:

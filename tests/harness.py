@@ -35,6 +35,15 @@ def no_name(address: str) -> str:
     raise OSError(f"no name for {address}")
 
 
+class Terminal(io.StringIO):
+    """A stream that a person reads or writes."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
 @dataclass
 class Shell:
     """A home directory and an environment, in which commands are run.
@@ -47,6 +56,7 @@ class Shell:
     environ: dict[str, str] = field(default_factory=dict)
     names: Callable[[str], str] = no_name
     clock: Callable[[], float] = time.time
+    terminal: bool = False
 
     def environment(self) -> dict[str, str]:
         return {
@@ -58,9 +68,10 @@ class Shell:
         }
 
     def __call__(self, command: str, *arguments: str, stdin: str = "") -> Ran:
-        out, err = io.StringIO(), io.StringIO()
-        context = Context(io.StringIO(stdin), out, err, self.environment(), self.clock, self.names)
-        module = f"{command}_instance" if command in ("run", "describe", "connect", "kill") else command
+        stream = Terminal if self.terminal else io.StringIO
+        out, err = stream(), stream()
+        context = Context(stream(stdin), out, err, self.environment(), self.clock, self.names)
+        module = f"{command}_instance" if command in ("run", "describe", "connect", "kill", "shutdown") else command
         status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), context)
         return Ran(status, out.getvalue(), err.getvalue())
 
@@ -97,6 +108,7 @@ class Actors:
 
     def __init__(self) -> None:
         self.living: set[int] = set()
+        self.halted: set[int] = set()  # those that were asked to shut down
 
     def spawn(self, instance: int) -> None:
         self.living.add(instance)
@@ -108,6 +120,7 @@ class Actors:
         self.living.discard(instance)
 
     def halt(self, instance: int) -> None:
+        self.halted.add(instance)
         self.living.discard(instance)
 
 

@@ -45,6 +45,7 @@ class Cloud:
     ) -> None:
         self.name = name
         self.address = address or name
+        self.user = credentials.username or credentials.certificate
         self._calls = Calls(transport, credentials, name, trace, sleep)
         self._sleep = sleep
         self._server: Server | None = None
@@ -164,6 +165,11 @@ class Cloud:
                     error.hint = "it is in a step that the cloud does not interrupt, try again later"
                     raise
             self._sleep(pause)
+
+    def shut_down(self, number: int) -> None:
+        """Let an instance stop cleanly, and release all that it has once it did. The answer is here before that: the cloud
+        gives the instance time. Raises NotFound, or Refused in a state in which that cannot be (only a running one can)."""
+        self._act(self.server.shutdown_actions, number)
 
     def _act(self, actions: Iterable[str], number: int) -> None:
         """Do the first of the actions that the server has."""

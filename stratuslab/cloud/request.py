@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from stratuslab.cloud.server import Server
-from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
+from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import Attribute, render
 
 DISK_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
@@ -101,6 +101,7 @@ class MachineRequest:
     vnc_listen: str = ""
     requirements: str = ""
     inbound_ports: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def template(request: MachineRequest, server: Server) -> str:
@@ -167,6 +168,7 @@ def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
         context["CLOUD_INIT_USER_DATA"] = request.cloud_init
     yield "CONTEXT", {**context, "TARGET": _CONTEXT_TARGET}
     yield "INBOUND_PORTS", ",".join(request.inbound_ports)
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
     yield TOKEN_ATTRIBUTE, request.token
 
 
@@ -181,6 +183,7 @@ def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
     port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
     yield "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
     yield "CONTEXT", _guest_context(request)
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
     yield TOKEN_ATTRIBUTE, request.token
 
 
@@ -194,6 +197,7 @@ def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attri
         yield from further
     yield from (network.nic() for network in request.networks)
     yield "CONTEXT", {**base.context, **_guest_context(request)}
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
     yield TOKEN_ATTRIBUTE, request.token
 
 

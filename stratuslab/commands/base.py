@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import stratuslab
-from stratuslab.answers import Answer
+from stratuslab.answers import Answer, Launched, Problem
+from stratuslab.commands.shaping import add_shape_options, shape
 from stratuslab.context import Context
 from stratuslab.errors import ExitStatus, StratusLabError, UsageError
+from stratuslab.output.columns import Kind
+from stratuslab.output.forms import Form, form
+from stratuslab.output.shape import Shape
 from stratuslab.output.talk import Talk
-from stratuslab.output.text import lines
+from stratuslab.suggestion import hint, meant
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -24,13 +29,37 @@ if TYPE_CHECKING:
     from stratuslab.settings import Settings
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help within 80 columns; text that has lines (the examples) keeps them."""
+
+    def __init__(self, prog: str, **details: Any) -> None:
+        from shutil import get_terminal_size
+
+        super().__init__(prog, **{"max_help_position": 26, "width": min(get_terminal_size().columns, 80) - 2, **details})
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError and prints to the context's stream."""
+    """An argument parser that raises UsageError, and prints to the context's stream without colour."""
 
     output: TextIO | None = None
+    color = False  # Python 3.14 would
+
+    def __init__(self, **details: Any) -> None:
+        super().__init__(formatter_class=_HelpFormatter, **details)
+        self.color = False
 
     def error(self, message: str) -> object:  # type: ignore[override]
-        raise UsageError(message, f"see {self.prog} --help")
+        raise UsageError(message, hint(self._meant(message), f"see {self.prog} --help"))
+
+    def _meant(self, message: str) -> str:
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            return meant(unknown[1], (name for action in self._actions for name in action.option_strings))
+        choice = re.match(r"argument .*?: invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        return meant(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
 
     def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:
@@ -48,6 +77,7 @@ class Session:
     context: Context
     talk: Talk
     status: int = ExitStatus.DONE
+    shape: Shape = field(default_factory=Shape)
 
     @cached_property
     def settings(self) -> Settings:
@@ -87,6 +117,8 @@ class Command:
     run: Callable[[Session], Iterator[Answer]]
     usage: str | None = None
     epilog: str = ""
+    rows: Callable[[argparse.Namespace], Kind] | None = None  # what the answer's rows are about; None where it has none
+    filters_choose: bool = False  # --filter chooses what is acted upon, and not what is shown of it
     takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
 
     def parser(self) -> Parser:
@@ -98,6 +130,8 @@ class Command:
             epilog=self.epilog,
         )
         self.add_arguments(parser)
+        if self.rows is not None:
+            add_shape_options(parser)
         _add_common(parser, self.prog)
         return parser
 
@@ -135,19 +169,32 @@ def main(command: Command, argv: Sequence[str] | None = None, context: Context |
     except StratusLabError as error:
         talk.error(str(error))
         return error.status
-    except KeyboardInterrupt:
-        talk.error("interrupted")
-        return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         _give_up_output(context)
         return ExitStatus.BROKEN_PIPE
-    except Exception as error:
-        talk.error(f"this should not have happened: {type(error).__name__}: {error}")
+    except (KeyboardInterrupt, Exception) as error:
+        (problem,) = _problems(error)
+        talk.error(problem.message)
+        if isinstance(error, KeyboardInterrupt):
+            return problem.status
         if talk.level >= 3:
             import traceback
 
             traceback.print_exception(error, file=context.stderr)
         return ExitStatus.FAILED
+
+
+def _problems(error: BaseException) -> list[Problem]:
+    """What an answer says about an error, or about each of the errors that it sums up."""
+    match error:
+        case StratusLabError(causes=causes) if causes:
+            return [problem for cause in causes for problem in _problems(cause)]
+        case StratusLabError():
+            return [Problem(error.status, error.message, error.hint)]
+        case KeyboardInterrupt():
+            return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
+        case _:
+            return [Problem(ExitStatus.FAILED, f"this should not have happened: {type(error).__name__}: {error}")]
 
 
 def _process_context() -> Context:
@@ -167,23 +214,60 @@ def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: T
     if command.takes_command and "--" in words:
         # argparse would take the command's own options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
+    started: list[int] = []
+    answer: Form = form(Shape(form="json")) if _asks_for_json(command, words) else form(Shape())
     try:
-        options = parser.parse_args(words, argparse.Namespace(command=remote))
-    except SystemExit:  # --help and --version
-        _flush(context)
-        return ExitStatus.DONE
-    talk.level = options.verbose - options.quiet
-    session = Session(options, context, talk)
-    for answer in command.run(session):
-        _write(context, lines(answer, quiet=talk.level < 0, notes=talk.level > 0))
+        try:
+            options = parser.parse_args(words, argparse.Namespace(command=remote))
+        except SystemExit:  # --help and --version
+            _flush(context)
+            return ExitStatus.DONE
+        talk.level = options.verbose - options.quiet
+        session = Session(options, context, talk)
+        shown = Shape()
+        if command.rows is not None:
+            session.shape = shown = shape(options, command.rows(options), context)
+        if command.filters_choose:
+            shown = replace(shown, filters=())
+        answer = form(replace(shown, quiet=talk.level < 0, notes=talk.level > 0))
+        for part in command.run(session):
+            _write(context, answer.show(part))
+            if isinstance(part, Launched):
+                started.append(part.id)
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, Exception) as error:
+        problems = _problems(error)
+        status = error.status if isinstance(error, StratusLabError) else problems[0].status
+        _write_end(context, talk, answer.end(command.prog, status, problems), started)
+        raise
+    _write_end(context, talk, answer.end(command.prog, session.status, ()), started)
     return session.status
 
 
-def _write(context: Context, text: Iterator[str]) -> None:
+def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
+    """Whether JSON is asked for, told before the words are understood, so that it tells also why they are not."""
+    return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
+
+
+def _write_end(context: Context, talk: Talk, text: Iterable[str], started: Sequence[int]) -> None:
+    """Write what could be told only at the end. Where that fails, the machines that were started are told on stderr."""
+    try:
+        _write(context, text)
+    except (StratusLabError, BrokenPipeError):
+        if started:
+            talk.error(f"started: {', '.join(map(str, started))}")
+        raise
+
+
+def _write(context: Context, text: Iterable[str]) -> None:
+    lines = list(text)
+    if not lines:
+        return
     if context.stdout is None:
         raise StratusLabError("the answer cannot be written: standard output is closed")
     try:
-        for line in text:
+        for line in lines:
             context.stdout.write(line + "\n")
     except ValueError:
         raise StratusLabError("the answer cannot be written: standard output is closed") from None

@@ -153,7 +153,9 @@ def _log_in(session: Session, way: WayIn, target: Target) -> int:
         return _by_paramiko(session, way, target)
     from stratuslab.ssh import openssh
 
-    words = way.words(target, session.options.command)
+    # Without this ssh tells of each host key that it sees for the first time.
+    silent = ["-o", "LogLevel=ERROR"] if session.talk.level < 0 else []
+    words = way.words(target, session.options.command, silent)
     session.talk.detail(shlex.join(words))
     if session.context.owns_process:
         openssh.exec_ssh(words)
@@ -186,4 +188,9 @@ COMMAND = Command(
     _run,
     usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",
     takes_command=True,
+    epilog="""examples:
+  stratus-connect-instance 165                log in as root
+  stratus-connect-instance 165 -- uname -a    run a command there
+  stratus-connect-instance -l jane front      as jane, to the instance "front"
+""",
 )

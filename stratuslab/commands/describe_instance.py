@@ -5,66 +5,159 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-from stratuslab.answers import Answer, InstanceRow, InstanceTable
+from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
 from stratuslab.cloud.client import Cloud
+from stratuslab.commands import goals, watching
 from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.explaining import explained, in_full, portraits
 from stratuslab.commands.host_names import host_names
 from stratuslab.commands.selection import LARGEST_ID, select
 from stratuslab.commands.side_by_side import in_order, report
 from stratuslab.commands.validate import whole_number
-from stratuslab.errors import UsageError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner
+from stratuslab.output.columns import INSTANCES
+from stratuslab.output.redaction import masked_text
+from stratuslab.output.safety import harmless
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances to show (default: all that are not done)")
     group = parser.add_argument_group("table")
     group.add_argument("-n", "--no-dns", action="store_true", help="show addresses, do not look up host names")
+    group.add_argument(
+        "--watch",
+        nargs="?",
+        type=watching.seconds,
+        const=watching.PAUSE,
+        metavar="S",
+        help="show it again every S seconds (default 2), until nothing can change",
+    )
     which = parser.add_argument_group("instances")
     which.add_argument("-a", "--all-users", action="store_true", help="those of other users too, as far as you may see them")
     which.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="those of the user with this number")
     which.add_argument("-m", "--all-sections", action="store_true", help="those on all clouds in the configuration's sections")
+    waits = parser.add_argument_group("waiting")
+    waits.add_argument(
+        "--wait-for",
+        type=goals.any_state,
+        metavar="STATE",
+        help='wait until they are in this state, or answer by "ssh"; --timeout says how long (default 600)',
+    )
+    console = parser.add_argument_group("console")
+    console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
     add_cloud_options(parser)
 
 
 def _run(session: Session) -> Iterator[Answer]:
     options = session.options
-    if options.all_sections:
-        if options.instances:
-            raise UsageError("--all-sections shows all instances of all clouds, and takes no ids or names")
+    if options.all_sections and (options.instances or options.wait_for):
+        raise UsageError("--all-sections shows all instances of all clouds, and takes no ids or names, and no --wait-for")
+    if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
+        raise UsageError("--console, --wait-for and --watch are three things to do: give one of them")
+    if options.console is not None:
+        yield from _console(session)
+    elif options.wait_for:
+        yield from _awaited(session)
+    elif options.watch:
+        known: dict[str, str] = {}
+        yield from watching.watch(session, lambda: _rows(session, _watched(session), known))
+    elif options.all_sections:
         yield from _on_all_clouds(session)
     elif options.instances:
         yield from _some(session)
     else:
-        instances = _listed(session.cloud, _owner(session))
-        yield InstanceTable(_rows(session, {"": instances}))
+        yield from _shown(session, {"": in_full(session, session.cloud, _listed(session.cloud, _owner(session)))})
+
+
+def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Answer]:
+    """The table of the instances on each cloud (without a name where only one is asked), and with -vv a block for each."""
+    rows = _rows(session, found, {})
+    yield InstanceTable(rows)
+    yield from portraits(session, session.shape.wanted(rows))
 
 
 def _some(session: Session) -> Iterator[Answer]:
     """The instances that were asked for, in their order; what could not be read is reported at the end."""
+    found, errors = _asked(session)
+    if found:
+        yield from _shown(session, {"": found})
+    report(session.talk, errors, len(found), "instances")
+
+
+def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
     numbers, errors = select(session.cloud, session.options.instances, _owner(session))
     outcomes = list(in_order(session.cloud.instance, numbers))
     found = [outcome.value for outcome in outcomes if outcome.value is not None]
-    if found:
-        yield InstanceTable(_rows(session, {"": found}))
-    report(session.talk, [*errors, *(outcome.error for outcome in outcomes if outcome.error)], len(found), "instances")
+    return found, [*errors, *(outcome.error for outcome in outcomes if outcome.error)]
+
+
+def _awaited(session: Session) -> Iterator[Answer]:
+    """The instances once all are where they are waited for, or will not get there."""
+    from stratuslab.commands import waiting
+
+    patience = waiting.patience(session)
+    if session.options.instances:
+        numbers, errors = select(session.cloud, session.options.instances, _owner(session))
+    else:
+        numbers, errors = [instance.id for instance in _listed(session.cloud, _owner(session))], []
+    waited = waiting.wait(session, numbers, session.options.wait_for, patience)
+    found = [waited.latest[number] for number in numbers if number in waited.latest]
+    if found or not numbers:
+        yield from _shown(session, {"": found})
+    report(session.talk, [*errors, *waited.errors.values()], len(waited.reached), "instances")
+
+
+def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
+    """The instances as they are now; the first that cannot be read ends the watch."""
+    if session.options.all_sections:
+        found, errors = _by_cloud(session)
+    elif session.options.instances:
+        asked, errors = _asked(session)
+        found = {"": asked}
+    else:
+        found, errors = {"": in_full(session, session.cloud, _listed(session.cloud, _owner(session)))}, []
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _console(session: Session) -> Iterator[Answer]:
+    """What one instance wrote on its console."""
+    from stratuslab.gateway import console
+
+    numbers, errors = select(session.cloud, [session.options.console], _owner(session))
+    if errors:
+        raise errors[0]
+    for line in console(session.settings, session.context, numbers[0]):
+        yield Line(harmless(masked_text(line)))
 
 
 def _on_all_clouds(session: Session) -> Iterator[Answer]:
     """The instances on the cloud of each section; one that is down hides no other."""
+    found, errors = _by_cloud(session)
+    if found:
+        yield from _shown(session, found)
+    report(session.talk, errors, len(found), "clouds")
+
+
+def _by_cloud(session: Session) -> tuple[dict[str, list[Instance]], list[StratusLabError]]:
     owner = _owner(session)
+
+    def look(section: str) -> list[Instance]:
+        cloud = session.cloud_of(section)
+        return in_full(session, cloud, _listed(cloud, owner))
+
     found: dict[str, list[Instance]] = {}
-    errors = []
-    for outcome in in_order(lambda section: _listed(session.cloud_of(section), owner), session.settings.cloud_sections):
+    errors: list[StratusLabError] = []
+    for outcome in in_order(look, session.settings.cloud_sections):
         if outcome.value is not None:
             found[outcome.item] = outcome.value
         elif outcome.error is not None:
             outcome.error.message = f"[{outcome.item}] {outcome.error.message}"
             errors.append(outcome.error)
-    if found:
-        yield InstanceTable(_rows(session, found))
-    report(session.talk, errors, len(found), "clouds")
+    return found, errors
 
 
 def _owner(session: Session) -> int:
@@ -78,25 +171,14 @@ def _listed(cloud: Cloud, owner: int) -> list[Instance]:
     return sorted(cloud.instances(owner), key=lambda instance: instance.id)
 
 
-def _rows(session: Session, found: Mapping[str, Sequence[Instance]]) -> list[InstanceRow]:
-    """The rows of the instances on each cloud (without a name where only one is asked)."""
-    addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
-    names = {} if session.options.no_dns else host_names(addresses, session.context.reverse_lookup)
-    return [_row(cloud, instance, names) for cloud, instances in found.items() for instance in instances]
-
-
-def _row(cloud: str, instance: Instance, names: Mapping[str, str]) -> InstanceRow:
-    return InstanceRow(
-        id=instance.id,
-        state=instance.state_label,
-        vcpu=instance.vcpu,
-        memory_kib=instance.memory_kib,
-        cpu_percent=instance.cpu_percent,
-        places=[names.get(address, address) for address in instance.addresses],
-        name=instance.name,
-        note=instance.message,
-        cloud=cloud,
-    )
+def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict[str, str]) -> list[InstanceRow]:
+    """The rows of the instances on each cloud; ``known`` has the names that were looked up before, and gets the new ones."""
+    if not session.options.no_dns:
+        addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
+        new = addresses - known.keys()
+        names = host_names(new, session.context.reverse_lookup)
+        known.update((address, names.get(address, address)) for address in new)
+    return explained(session, [InstanceRow.of(one, known, cloud) for cloud, instances in found.items() for one in instances])
 
 
 COMMAND = Command(
@@ -105,4 +187,11 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] [ID or NAME ...]",
+    epilog="""examples:
+  stratus-describe-instance                           all of yours
+  stratus-describe-instance -v 165                    why did 165 fail?
+  stratus-describe-instance --filter label=test --format ids
+                                                      ids, for a script
+""",
+    rows=lambda options: INSTANCES,
 )

@@ -11,7 +11,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TextIO
 
-from stratuslab.answers import Launched
+from stratuslab.answers import InstanceRow, Launched
 from stratuslab.cloud.catalogue import Kind, listing
 from stratuslab.cloud.reply import Refused
 from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
@@ -67,6 +67,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         vnc_listen=options.vnc_listen,
         requirements=options.vm_requirements,
         inbound_ports=boot.inbound_ports,
+        labels=tuple(dict.fromkeys(options.label)),
     )
 
 
@@ -101,6 +102,9 @@ def _public_keys(session: Session) -> str:
     if home is None:
         raise UsageError("there is no home directory to look for a public key in", "name one with --key FILE")
     path = keys.public_key_file(home)
+    if path is None and session.options.dry_run:
+        session.talk.note(f"there is no public key in ~/.ssh: a key pair would be made in {home / '.stratuslab'}")
+        return ""
     if path is None:
         path = keys.make_key_pair(home / ".stratuslab")
         session.talk.note(f"there is no public key in ~/.ssh: using the key pair {path.with_suffix('')} of our own")
@@ -121,14 +125,22 @@ def _cloud_init_keys(authorized: str) -> dict[str, str]:
     return {"CONTEXT_METHOD": "cloud-init", "CLOUD_INIT_AUTHORIZED_KEYS": encoded}
 
 
+def machine_requests(session: Session, request: MachineRequest) -> list[MachineRequest]:
+    """A request for each of the ``--number`` machines: with a token and, where a prefix was given, a name of its own."""
+    prefix = session.options.name_prefix
+    return [
+        replace(request, token=f"{request.token}/{place}", name=f"{prefix}{place}" if prefix else request.name)
+        for place in range(1, session.options.number + 1)
+    ]
+
+
 def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[Launched, None, None]:
     """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
 
     After a failure no further machine is begun, those that were started are still told, and then the failure is raised. Where
     the caller ends early, as the answer cannot be written, the others that were started are named on stderr.
     """
-    count = session.options.number
-    requests = [replace(request, token=f"{request.token}/{place}") for place in range(1, count + 1)]
+    requests = machine_requests(session, request)
     errors: list[StratusLabError] = []
     started: list[int] = []
     told: list[int] = []
@@ -145,7 +157,7 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
         outcomes.close()  # which waits for what is under way
         session.talk.error(f"started: {', '.join(str(number) for number in started if number not in told)}")
         raise
-    not_begun = count - len(told) - len(errors)
+    not_begun = len(requests) - len(told) - len(errors)
     if not_begun:
         session.talk.note(f"{not_begun} more were not begun")
     report(session.talk, errors, len(told), "machines")
@@ -160,12 +172,13 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
     ids.add(number)
     asked = request.networks[0].name if request.networks else ""
     try:
-        nics = session.cloud.instance(number).nics
+        instance = session.cloud.instance(number)
     except StratusLabError as error:
         session.talk.note(f"machine {number} was started, its address is not known: {error}")
-        return Launched(0, number, asked, "")
-    nic = nics[0] if nics else Nic()
-    return Launched(0, number, (nic.network if asked.isdigit() else asked) or nic.network, nic.address)
+        return Launched(0, asked, "", InstanceRow(number))
+    nic = instance.nics[0] if instance.nics else Nic()
+    network = (nic.network if asked.isdigit() else asked) or nic.network
+    return Launched(0, network, nic.address, InstanceRow.of(instance))
 
 
 def _advised(session: Session, request: MachineRequest, error: Refused) -> StratusLabError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Line
+from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Command, Parser, Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.safety import one_line
@@ -146,12 +147,8 @@ def _reset(session: Session) -> Iterator[Answer]:
 
 
 def _confirm(session: Session, directory: Path) -> None:
-    context = session.context
-    if not context.interactive or context.stdin is None or context.stderr is None:
-        raise UsageError("reset asks before it ends all instances, and there is no terminal to ask at", "give --yes")
-    context.stderr.write(f"End all instances of the embedded cloud in {one_line(str(directory))} and forget everything? [y/N] ")
-    context.stderr.flush()
-    if context.stdin.readline().strip().lower() not in ("y", "yes"):
+    question = f"End all instances of the embedded cloud in {directory} and forget everything?"
+    if not confirmed(session.context, question, "give --yes"):
         raise StratusLabError("nothing was done, as it was not confirmed")
 
 
@@ -181,4 +178,9 @@ COMMAND = Command(
     "Serve, show and reset the cloud that is embedded in this package.",
     _add_arguments,
     _run,
+    epilog="""examples:
+  stratus-local-cloud status                  what is it doing?
+  stratus-local-cloud serve --port 2700       for other programs, over HTTP
+  stratus-local-cloud reset                   end everything in it
+""",
 )

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, LaunchBegins, LaunchEnds, TypeList
+from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
+from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.validate import ip_address, positive_share, whole_number
+from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import UsageError
+from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import masked
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.request import MachineRequest
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000  # GB
@@ -31,6 +37,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed part of the CPUs, e.g. 0.5")
     group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: the cloud calls it one-ID)")
+    group.add_argument("--name-prefix", metavar="TEXT", help="names: the text and 1, 2, ... behind it")
+    group.add_argument(
+        "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be given again"
+    )
     group.add_argument("--vm-requirements", default="", metavar="TEXT", help="which hosts will do, in OpenNebula's words")
     disks = parser.add_argument_group("disks")
     disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
@@ -55,7 +65,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace to look the image up in")
     image.add_argument("--pdisk-endpoint", metavar="URL", help="the persistent disk service (default: the cloud's host)")
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up")
+    image.add_argument("--dry-run", action="store_true", help="show the template that would be sent, and start nothing")
     image.add_argument("-o", "--output", metavar="FILE", help="write each id to this file as soon as its machine is started")
+    waits = parser.add_argument_group("waiting")
+    waits.add_argument(
+        "--wait-for",
+        type=goals.running_or_ssh,
+        metavar="STATE",
+        help='wait until the machines are "running", or answer by "ssh"; --timeout says how long (default 600)',
+    )
+    waits.add_argument(
+        "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
+    )
     add_cloud_options(parser)
 
 
@@ -67,16 +88,72 @@ def _run(session: Session) -> Iterator[Answer]:
         return
     if not options.image:
         raise UsageError("which image? Please give its identifier", f"see {COMMAND.prog} --help")
+    if options.vm_name and options.name_prefix:
+        raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
+    if options.dry_run and options.format not in ("table", "json"):
+        raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
     from stratuslab.cloud.request import template
-    from stratuslab.commands.launch import IdsFile, launch, machine_request
+    from stratuslab.commands.launch import IdsFile, launch, machine_request, machine_requests
+
+    if options.kill_on_failure and not options.wait_for:
+        raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
+    patience = _patience(session) if options.wait_for else 0.0
 
     request = machine_request(session, _size(session))
+    if options.dry_run:
+        yield _plan(session, machine_requests(session, request))
+        return
     session.talk.detail(masked(template(request, session.cloud.server)))
+    started: list[int] = []
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
-        with closing(launch(session, request, ids)) as launched:
-            yield from launched
+        with closing(launch(session, request, ids)) as launching:
+            for launched in launching:
+                started.append(launched.id)
+                yield launched
     yield LaunchEnds()
+    if options.wait_for:
+        _wait(session, started, patience)
+
+
+def _patience(session: Session) -> float:
+    from stratuslab.commands.waiting import patience
+
+    return patience(session)
+
+
+def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
+    """Wait until the machines are ready; those that will not be are killed where that was asked for."""
+    from stratuslab.commands.explaining import explained, portraits
+    from stratuslab.commands.side_by_side import in_order, report
+    from stratuslab.commands.waiting import wait
+    from stratuslab.output.portrait import portrait_lines
+
+    waited = wait(session, numbers, session.options.wait_for, patience)
+    if session.talk.level >= 2:
+        for row in explained(
+            session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
+        ):
+            for portrait in portraits(session, [row]):
+                session.talk.detail("\n".join(portrait_lines(portrait, session.shape.canvas)))
+    if session.options.kill_on_failure:
+        for outcome in in_order(session.cloud.kill, list(waited.errors)):
+            waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"
+    report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")
+
+
+def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
+    from stratuslab.cloud.request import template
+
+    distinct = requests if session.options.name_prefix else requests[:1]
+    return Plan(
+        cloud=session.cloud.name,
+        image=session.options.image,
+        count=len(requests),
+        names=[request.name for request in requests if request.name],
+        labels=requests[0].labels,
+        templates=[masked(template(request, session.cloud.server)) for request in distinct],
+    )
 
 
 def _size(session: Session) -> instance_types.InstanceType:
@@ -102,4 +179,11 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] IMAGE",
+    epilog="""examples:
+  stratus-run-instance BN1EEkPiBx87_uLj2-sdybSI-Xb    one small machine
+  stratus-run-instance -n 3 --type m1.large --label test IMAGE
+                                                      three larger ones
+  stratus-run-instance --format ids IMAGE             only ids, for a script
+""",
+    rows=lambda options: TYPES if options.list_types else INSTANCES,
 )

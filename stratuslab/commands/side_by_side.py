@@ -108,9 +108,9 @@ def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) 
     for error in errors:
         talk.error(str(error))
     message = f"{len(errors)} of {len(errors) + done} {what} failed"
-    if done:
-        raise PartialFailure(message)
     statuses = {error.status for error in errors}
-    total = StratusLabError(message)
-    total.status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
+    total = PartialFailure(message) if done else StratusLabError(message)
+    if not done:
+        total.status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
+    total.causes = tuple(errors)
     raise total

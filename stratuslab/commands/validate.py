@@ -39,3 +39,10 @@ def ip_address(text: str) -> str:
         return str(read(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no IP address') from None
+
+
+def label(text: str) -> str:
+    """A label: OpenNebula keeps several with commas between them."""
+    if not text.strip() or "," in text:
+        raise argparse.ArgumentTypeError(f'"{text}" is no label, which is text without commas')
+    return text.strip()

@@ -1,89 +1,169 @@
-"""Waiting for an instance: until the cloud says that it runs, and until its SSH server says so itself."""
+"""Waiting until instances are where somebody wants them (--wait-for), and saying why they will not get there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from stratuslab.commands.base import Session
-from stratuslab.errors import InstanceFailed, TimedOut
+from stratuslab.commands.goals import ON_THE_WAY, PATIENCE, SSH
+from stratuslab.commands.side_by_side import Outcome, in_order
+from stratuslab.diagnosis.explanation import explain
+from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.opennebula.states import Phase
+from stratuslab.output.moments import duration
 from stratuslab.output.progress import Progress
-from stratuslab.ssh.banner import Point, read_banner, wait_for_ssh
+from stratuslab.output.reason import reason
+from stratuslab.ssh.banner import wait_for_ssh
+from stratuslab.ssh.where import listening_points
 
-_POLL = 1.0
-_LOOK_AGAIN = 5.0
-"""Seconds between looks at the state of an instance whose SSH server does not answer."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
+_SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --timeout
 
 
-def until_up(session: Session, number: int, deadline: float, progress: Progress) -> Instance:
-    """The instance once it runs; ``deadline`` is a time of time.monotonic().
+@dataclass
+class Waited:
+    """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there."""
 
-    Raises InstanceFailed, with the reason and what to do, for one that does not run and will not by waiting; TimedOut.
+    latest: dict[int, Instance] = field(default_factory=dict)
+    errors: dict[int, StratusLabError] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> list[int]:
+        return [number for number in self.latest if number not in self.errors]
+
+
+def patience(session: Session) -> float:
+    """Seconds to wait: --timeout, which with --wait-for is about the waiting and not about a silent server.
+
+    To be asked before the cloud is used. Raises UsageError.
     """
-    began = time.monotonic()
-    told = progress.visible
-    while True:
-        instance = session.cloud.instance(number)
-        refuse_if_away(instance)
-        if instance.phase == Phase.UP:
-            return instance
-        now = time.monotonic()
-        if now > deadline:
-            progress.clear()
-            raise TimedOut(_still(instance), "wait longer with --timeout, or see stratus-describe-instance -v")
-        if not told:
-            session.talk.note(f"instance {number} is {instance.state_label}, waiting for it")
-            told = True
-        progress.show(f"Instance {number} is {instance.state_label} ({now - began:.0f} s)")
-        time.sleep(max(0.0, min(_POLL, deadline - now)))
+    given = session.options.timeout
+    if given is None:
+        return PATIENCE
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e8:
+        raise UsageError(f'the timeout "{given}" (--timeout) is no number of seconds')
+    session.options.timeout = str(min(max(seconds, 1.0), _SILENCE))
+    return seconds
 
 
-def _still(instance: Instance) -> str:
-    why = f": {instance.message}" if instance.message else ""
-    return f"instance {instance.id} is still {instance.state_label}{why}"
+def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) -> Waited:
+    """Wait until the instances are in the state ``goal``, or answer by SSH; a state on the way to Running is also reached by
+    what is behind it.
+
+    An instance that failed or went away has an InstanceFailed, which says why; one that was not there in time a TimedOut,
+    which says how far it got. Raises nothing for a single instance but KeyboardInterrupt.
+    """
+    begin = time.monotonic()
+    deadline = begin + seconds
+    waited = Waited()
+    waiting = list(numbers)
+    if waiting:
+        session.talk.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
+    with Progress(session.context.stderr, session.context.environ, session.talk.level >= 0) as progress:
+        pause = _FIRST_PAUSE
+        while waiting:
+            late = time.monotonic() >= deadline
+            for outcome in in_order(lambda number: _look(session, number, goal, deadline), waiting):
+                if _is_over(session, waited, outcome, int(time.monotonic() - begin), late):
+                    waiting.remove(outcome.item)
+            if waiting:
+                progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
+                time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+                pause = min(pause * 1.3, _LONGEST_PAUSE)
+    return waited
 
 
-def refuse_if_away(instance: Instance) -> None:
-    """Raise InstanceFailed for an instance that does not run and will not by waiting."""
-    if instance.phase == Phase.AWAY:
-        why = f": {instance.message}" if instance.message else ""
-        raise InstanceFailed(
-            f"instance {instance.id} cannot be connected to, it is {instance.state_label}{why}", _what_to_do(instance)
-        )
+def _is_over(session: Session, waited: Waited, outcome: Outcome[int, _Look], seconds: int, late: bool) -> bool:
+    """Note what was seen of an instance; whether it need not be looked at again."""
+    number, look, error = outcome.item, outcome.value, outcome.error
+    if look is not None:
+        waited.latest[number] = look.instance
+        error = look.error
+    if not late and (isinstance(error, _NotYet) or (isinstance(error, Unreachable) and number in waited.latest)):
+        return False  # a cloud that was there a moment ago may be there again, too
+    if isinstance(error, _NotYet):
+        error = _too_late(session, waited.latest[number], seconds, error.message)
+    if error is not None:
+        waited.errors[number] = error
+    return True
 
 
-def _what_to_do(instance: Instance) -> str:
-    kill = f"stratus-kill-instance {instance.id} releases it"
-    if instance.done:
-        return "it was killed; stratus-run-instance starts another"
-    if instance.failed:
-        return f"stratus-describe-instance -v {instance.id} tells more; {kill}"
-    if instance.lcm_state == Lcm.UNKNOWN and instance.state == State.ACTIVE:
-        return f"it shut itself down, or its host does not answer; {kill}"
-    if instance.state == State.ACTIVE:
-        return "it is about to end"
-    return f"the cloud has stopped it and can resume it; {kill}"
+class _NotYet(StratusLabError):
+    """The instance is not there yet; the text says what is missing beside its state."""
 
 
-def until_ssh(
-    session: Session,
-    instance: Instance,
-    points: Sequence[Point],
-    deadline: float,
-    progress: Progress,
-    read: Callable[[str, int, float], object] = read_banner,
-) -> Point:
-    """The first of the points where an SSH server answers. Raises TimedOut, and InstanceFailed when it ends meanwhile."""
-    began = looked = time.monotonic()
+@dataclass(frozen=True)
+class _Look:
+    instance: Instance
+    error: StratusLabError | None = None
 
-    def on_wait(seen: str) -> None:
-        nonlocal looked
-        now = time.monotonic()
-        progress.show(f"Waiting for the SSH server of instance {instance.id} ({now - began:.0f} s): {seen}")
-        if now - looked > _LOOK_AGAIN:
-            looked = now
-            refuse_if_away(session.cloud.instance(instance.id))
 
-    return wait_for_ssh(points, deadline, on_wait=on_wait, read=read)
+def _look(session: Session, number: int, goal: str, deadline: float) -> _Look:
+    instance = session.cloud.instance(number)
+    if _is_hopeless(instance, goal):
+        return _Look(instance, _hopeless(session, instance))
+    if goal == SSH and instance.phase == Phase.UP:
+        return _Look(instance, _no_ssh(instance, deadline))
+    return _Look(instance, None if _is_reached(instance, goal) else _NotYet(""))
+
+
+def _is_reached(instance: Instance, goal: str) -> bool:
+    if goal == SSH:
+        return False
+    if instance.state_label == goal:
+        return True
+    if goal == "Running":
+        return instance.phase == Phase.UP
+    if goal not in ON_THE_WAY:
+        return False
+    behind = ON_THE_WAY[ON_THE_WAY.index(goal) + 1 :]
+    return instance.phase == Phase.UP or instance.state_label in behind
+
+
+def _is_hopeless(instance: Instance, goal: str) -> bool:
+    """Whether waiting alone will not bring the instance there."""
+    if instance.state_label == goal or goal == "Done":
+        return False
+    if goal == SSH or goal in ON_THE_WAY:
+        return instance.phase == Phase.AWAY
+    return instance.failed or instance.done
+
+
+def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
+    explanation = explain(instance, session.context.clock())
+    why = reason(explanation) if explanation else f"is {instance.state_label}, and will not get there"
+    return InstanceFailed(f"machine {instance.id} {why}")
+
+
+def _no_ssh(instance: Instance, deadline: float) -> StratusLabError | None:
+    points = listening_points(instance.nics, instance.hostname)
+    if not points:
+        return InstanceFailed(f"machine {instance.id} has no address to connect to")
+    try:
+        wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND))
+    except TimedOut as error:
+        return _NotYet(error.message)
+    return None
+
+
+def _too_late(session: Session, instance: Instance, seconds: int, missing: str) -> TimedOut:
+    explanation = explain(instance, session.context.clock())
+    why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
+    return TimedOut(f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}")
+
+
+def _progress(waited: Waited, waiting: Sequence[int], count: int, seconds: int) -> str:
+    states = Counter(waited.latest[number].state_label if number in waited.latest else "-" for number in waiting)
+    if count == 1:
+        return f"machine {waiting[0]}: {next(iter(states))}, {duration(seconds)}"
+    told = ", ".join(f"{number} {state}" for state, number in states.most_common(3))
+    return f"{count - len(waiting)} of {count} machines are there; {told}; {duration(seconds)}"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.commands.chosen_key import KeyChoice, can_ask
-from stratuslab.commands.waiting import refuse_if_away, until_ssh, until_up
+from stratuslab.commands.reaching import refuse_if_away, until_ssh, until_up
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.progress import Progress
@@ -51,7 +51,7 @@ class WayIn:
             checked_user(self._options.login)
         self.asks = alone and can_ask(session)
         # With -v other lines come meanwhile, and would stand behind it.
-        self._progress = Progress(session.context.stderr if alone and session.talk.level == 0 else None)
+        self._progress = Progress(session.context.stderr, session.context.environ, alone and session.talk.level == 0)
         self._keys = KeyChoice(session, self.asks)
         found = session.settings.find("timeout")
         patience = session.settings.timeout if found and found.origin != "default" else PATIENCE

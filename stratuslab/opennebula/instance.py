@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
+from stratuslab.opennebula.disk import Disk, disks
+from stratuslab.opennebula.history import Stay, stays
 from stratuslab.opennebula.states import Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 """The template attribute that carries the client's token for one request (kept by the server, so that it can be looked for)."""
+
+LABELS_ATTRIBUTE = "LABELS"
+"""The template attribute with an instance's labels, with commas between them, as OpenNebula's own tools have it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,16 @@ class Instance:
     def owner(self) -> str:
         """The owner's user name, empty where the document does not tell."""
         return self._text("UNAME")
+
+    @property
+    def owner_id(self) -> int | None:
+        """The owner's number; None where the document does not tell."""
+        return self._integer("UID")
+
+    @property
+    def group(self) -> str:
+        """The name of the owner's group, empty where the document does not tell."""
+        return self._text("GNAME")
 
     @cached_property
     def state(self) -> int | None:
@@ -95,6 +110,16 @@ class Instance:
         return _integer(text) if text else 1
 
     @property
+    def cpu_share(self) -> str:
+        """The part of the host's processors that it was promised, as the template has it; empty where that says nothing."""
+        return self._text("TEMPLATE/CPU")
+
+    @property
+    def memory_asked(self) -> str:
+        """The memory that it was asked with in MiB, as the template has it; empty where that says nothing."""
+        return self._text("TEMPLATE/MEMORY")
+
+    @property
     def memory_kib(self) -> int:
         """Memory in use in KiB as last monitored; 0 before the first poll. 3.x has it below VM, later below MONITORING."""
         return int(self._monitored("MEMORY"))
@@ -118,10 +143,46 @@ class Instance:
         return tuple(nic.address for nic in self.nics if nic.address)
 
     @property
+    def networks(self) -> tuple[str, ...]:
+        """The name of each interface's network, those without one left out."""
+        return tuple(nic.network for nic in self.nics if nic.network)
+
+    @property
+    def started(self) -> int | None:
+        """When the cloud took the request for it, in seconds since the epoch."""
+        return self._integer("STIME") or None
+
+    @property
+    def ended(self) -> int | None:
+        """When it was done, in seconds since the epoch; None before."""
+        return self._integer("ETIME") or None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels. 4.x and later keep them below USER_TEMPLATE, also in the short listing; 3.x below TEMPLATE."""
+        text = self._text(f"USER_TEMPLATE/{LABELS_ATTRIBUTE}") or self._text(f"TEMPLATE/{LABELS_ATTRIBUTE}")
+        return tuple(word for word in map(str.strip, text.split(",")) if word)
+
+    @property
     def hostname(self) -> str:
         """The host that the instance runs on, or ran on last; empty before it was placed."""
         hosts = self.document.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")
         return _stripped(hosts[-1]) if hosts else ""
+
+    @cached_property
+    def stays(self) -> tuple[Stay, ...]:
+        """The stays on hosts, in the order in which they were; the pool's short documents have the last one, without times."""
+        return stays(self.document)
+
+    @cached_property
+    def disks(self) -> tuple[Disk, ...]:
+        """The disks in the document's order."""
+        return disks(self.document)
+
+    @property
+    def last_poll(self) -> int:
+        """When its host last saw it run, in seconds since the epoch; 0 where nobody did."""
+        return max(self._integer("MONITORING/TIMESTAMP") or self._integer("LAST_POLL") or 0, 0)
 
     @property
     def context(self) -> dict[str, str]:

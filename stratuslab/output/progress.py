@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
@@ -12,13 +13,13 @@ from stratuslab.output.safety import one_line, width
 
 
 class Progress:
-    """The line, on a stream that is a terminal; on any other stream, and on none, nothing is ever shown.
+    """The line, on a stream that is a terminal; on any other stream, and where it is not ``wanted``, nothing is ever shown.
 
     As a context manager it takes the line away at the end, whatever the end is.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream if is_terminal(stream) else None
+    def __init__(self, stream: TextIO | None, environ: Mapping[str, str], wanted: bool = True) -> None:
+        self._stream = stream if wanted and is_terminal(stream) and environ.get("TERM") != "dumb" else None
         self._shown = 0
 
     @property

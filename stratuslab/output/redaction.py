@@ -1,13 +1,41 @@
-"""Secrets in what is shown: values whose names say that they are secret are masked."""
+"""Secrets in what is shown: values whose names say that they are secret are masked, and what looks like one in free text."""
 
 from __future__ import annotations
 
 import re
 
-_SECRET = r"\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|USER_DATA)\w*"
-_ATTRIBUTE = re.compile(rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"', re.IGNORECASE)
+MASK = "***"
+# cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
+_SECRET = r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|USER_?DATA|START_SCRIPT)\w*)"
+_ATTRIBUTE = rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"'
+_IN_TEXT = (
+    (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASK),
+    # https://user:password@host
+    (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", rf"\1{MASK}@"),
+    # password=..., token: "...", and in a template's value password=\"...\"
+    (
+        r"(?i)(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
+        r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
+        rf"\1{MASK}",
+    ),
+)
 
 
 def masked(template: str) -> str:
-    """A template's text with the values of secret attributes (passwords, tokens, cloud-init's user data) as ``***``."""
-    return _ATTRIBUTE.sub(r'\1"***"', template)
+    """A template's text with the values of secret attributes (passwords, tokens, cloud-init's user data) as ``***``, and what
+    looks like a secret in the other values."""
+    return masked_text(re.sub(_ATTRIBUTE, rf'\1"{MASK}"', template))
+
+
+def masked_value(name: str, value: str) -> str:
+    """The value of the attribute, element or variable of that name; ``***`` where the name says that it is secret."""
+    if not value:
+        return value
+    return MASK if re.fullmatch(_SECRET, name) else masked_text(value)
+
+
+def masked_text(text: str) -> str:
+    """Free text with private keys, passwords in URLs, and what stands behind ``password=`` and its like as ``***``."""
+    for pattern, replacement in _IN_TEXT:
+        text = re.sub(pattern, replacement, text)
+    return text

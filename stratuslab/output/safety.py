@@ -14,6 +14,11 @@ def one_line(text: str) -> str:
     return _HARMFUL.sub("?", re.sub(r"\s+", " ", text)).strip()
 
 
+def harmless(text: str) -> str:
+    """The text with harmful characters, line ends among them, as ``?``."""
+    return _HARMFUL.sub("?", text)
+
+
 def word(text: str) -> str:
     """The text as one column's value: as :func:`one_line`, ``-`` where nothing is left."""
     return one_line(text) or "-"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from stratuslab.commands import waiting
+from stratuslab.commands import reaching
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
 from stratuslab.ssh.keys import make_key_pair
@@ -288,7 +288,7 @@ def test_an_instance_that_ends_while_it_is_waited_for(
         stage.halts(1)
         hangs(talk)
 
-    monkeypatch.setattr(waiting, "_LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(reaching, "_LOOK_AGAIN", 0.0)
     there = server(ends)
     ran = one("connect", "--timeout", "20", "--address", "127.0.0.1", "-p", str(there.port), "1")
     assert (ran.status, "it is Unknown" in ran.err) == (ExitStatus.INSTANCE_FAILED, True)

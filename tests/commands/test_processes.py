@@ -75,6 +75,13 @@ def test_full_disk_is_said(cloud: Shell) -> None:
     assert ran.err == "stratus-describe-instance: the answer cannot be written: No space left on device\n"
 
 
+def test_what_was_started_is_told_where_the_answer_cannot_be(alice: Shell) -> None:
+    for place, (output, status) in enumerate(((">&-", ExitStatus.FAILED), ("| true", 0)), 1):
+        ran = piped(alice, f"stratus-run-instance --format json {TTYLINUX} {output}")
+        assert ran.status == status
+        assert f"stratus-run-instance: started: {place}\n" in ran.err
+
+
 def test_closed_streams(cloud: Shell) -> None:
     ran = piped(cloud, "stratus-describe-instance >&-")
     assert (ran.status, ran.err.count("\n")) == (ExitStatus.FAILED, 1)

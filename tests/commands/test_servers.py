@@ -78,6 +78,26 @@ def test_the_four_commands(site: Site) -> None:
     assert shell("describe", "99").status == ExitStatus.NOT_FOUND
 
 
+def test_no_level_shows_a_secret(site: Site) -> None:
+    shell, stage = site.shell, site.stage
+    context = "DB_PASSWORD=hunter2#API_TOKEN=correct-horse#SCRIPT_EXEC=mount --password=battery-staple"
+    ran = shell("run", "-vvv", "--context", context, TTYLINUX)
+    stage.engine.machine_reached(1, Lcm.PROLOG)
+    stage.engine.machine_failed(1, Lcm.PROLOG, "cannot read https://bob:secret-of-bob@example.org/x")
+    said = ran.out + ran.err
+    for level in ("-q", "-v", "-vv", "-vvv"):
+        shown = shell("describe", level, "1")
+        listed = shell("describe", level)
+        assert (shown.status, listed.status) == (0, 0)
+        said += shown.out + shown.err + listed.out + listed.err
+    for form in ("json", "csv"):
+        said += shell("describe", "--format", form).out
+    assert "https://bob:***@example.org/x" in said
+    assert "<API_TOKEN>***</API_TOKEN>" in said
+    secrets = ("hunter2", "correct-horse", "battery-staple", "secret-of-bob", USERS["alice"], "s%25cr%3At")
+    assert [secret for secret in secrets if secret in said] == []
+
+
 def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Served) -> None:
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     for name in ("one:1", "one:ttylinux", "one:oneadmin/ttylinux"):

@@ -32,7 +32,7 @@ def read(master: int) -> str:
 
 def test_the_line_is_rewritten_and_taken_away(terminal: tuple[TextIO, int]) -> None:
     stream, master = terminal
-    with Progress(stream) as progress:
+    with Progress(stream, {}) as progress:
         assert progress.visible
         progress.show("a longer line")
         assert read(master) == "\ra longer line"
@@ -45,7 +45,7 @@ def test_the_line_is_rewritten_and_taken_away(terminal: tuple[TextIO, int]) -> N
 
 def test_the_line_is_taken_away_after_a_failure(terminal: tuple[TextIO, int]) -> None:
     stream, master = terminal
-    with pytest.raises(KeyboardInterrupt), Progress(stream) as progress:
+    with pytest.raises(KeyboardInterrupt), Progress(stream, {}) as progress:
         progress.show("waiting")
         raise KeyboardInterrupt
     assert read(master) == "\rwaiting\r       \r"
@@ -53,7 +53,7 @@ def test_the_line_is_taken_away_after_a_failure(terminal: tuple[TextIO, int]) ->
 
 def test_the_line_never_wraps_and_has_no_controls(terminal: tuple[TextIO, int]) -> None:
     stream, master = terminal
-    with Progress(stream) as progress:
+    with Progress(stream, {}) as progress:
         progress.show("x" * 500)
         assert len(read(master)) == 80
         progress.show("\u6f22" * 500)
@@ -64,21 +64,21 @@ def test_the_line_never_wraps_and_has_no_controls(terminal: tuple[TextIO, int]) 
 
 def test_nothing_is_shown_elsewhere(terminal: tuple[TextIO, int]) -> None:
     stream = io.StringIO()
-    with Progress(stream) as progress, Progress(None) as none:
+    with Progress(stream, {}) as progress, Progress(None, {}) as none:
         progress.show("waiting")
         none.show("waiting")
         assert not progress.visible
     assert stream.getvalue() == ""
     closed = io.StringIO()
     closed.close()
-    Progress(closed).show("waiting")
+    Progress(closed, {}).show("waiting")
 
 
 def test_a_terminal_that_is_gone_harms_nothing() -> None:
     master, slave = pty.openpty()
     # What could not be written is tried once more when the stream is closed.
     with suppress(OSError), os.fdopen(slave, "w") as stream:
-        progress = Progress(stream)
+        progress = Progress(stream, {})
         os.close(master)
         progress.show("waiting")
         progress.clear()

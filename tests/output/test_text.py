@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree.ElementTree import Element
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.answers import Answer, InstanceRow, InstanceTable, LaunchBegins, Launched, LaunchEnds, Line, TypeList
+from stratuslab.diagnosis.explanation import Explanation, Kind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
+from stratuslab.opennebula.instance import Instance
+from stratuslab.output.columns import INSTANCES
 from stratuslab.output.safety import width
-from stratuslab.output.text import banner, lines
+from stratuslab.output.shape import Shape
+from stratuslab.output.text import banner
+from stratuslab.output.text import lines as laid_out
 
-ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165")
-SECOND = InstanceRow(166, "Pending", 1, 0, 0.0, ["vm-202.lal.stratuslab.eu"], "one-166")
+READ = Instance(Element("VM"))  # the row was read from a document, whatever was in it
+ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165", instance=READ)
+SECOND = InstanceRow(166, "Pending", 1, 0, 0.0, ["vm-202.lal.stratuslab.eu"], "one-166", instance=READ)
+
+
+def lines(answer: Answer, *, quiet: bool = False, notes: bool = False) -> list[str]:
+    return list(laid_out(answer, Shape(INSTANCES, quiet=quiet, notes=notes)))
+
+
+def launched(place: int, number: int, network: str, address: str) -> Launched:
+    return Launched(place, network, address, InstanceRow(number))
 
 
 def text(*answers: Answer, quiet: bool = False, notes: bool = False) -> str:
@@ -25,7 +40,7 @@ def text(*answers: Answer, quiet: bool = False, notes: bool = False) -> str:
 
 
 def test_run() -> None:
-    assert text(LaunchBegins(1), Launched(1, 165, "public", "134.158.75.201"), LaunchEnds()) == (
+    assert text(LaunchBegins(1), launched(1, 165, "public", "134.158.75.201"), LaunchEnds()) == (
         " :::::::::::::::::::::::::\n"
         " :: Starting machine(s) ::\n"
         " :::::::::::::::::::::::::\n"
@@ -37,7 +52,7 @@ def test_run() -> None:
 
 
 def test_run_of_several() -> None:
-    shown = text(LaunchBegins(2), Launched(1, 5, "local", "10.0.0.1"), Launched(2, 6, "my net", ""), LaunchEnds()).splitlines()
+    shown = text(LaunchBegins(2), launched(1, 5, "local", "10.0.0.1"), launched(2, 6, "my net", ""), LaunchEnds()).splitlines()
     assert shown[3:] == [
         " :: Starting 2 machines",
         " :: Machine 1 (vm ID: 5)",
@@ -49,7 +64,7 @@ def test_run_of_several() -> None:
 
 
 def test_run_for_scripts() -> None:
-    answers = (LaunchBegins(1), Launched(1, 5507, "public", "134.158.75.75"), Launched(2, 5508, "public", ""), LaunchEnds())
+    answers = (LaunchBegins(1), launched(1, 5507, "public", "134.158.75.75"), launched(2, 5508, "public", ""), LaunchEnds())
     assert text(*answers, quiet=True) == "5507, 134.158.75.75\n5508, \n"
 
 
@@ -116,7 +131,7 @@ def test_long_values_move_header_and_all_rows() -> None:
 
 
 def test_missing_facts_are_a_dash() -> None:
-    row = InstanceRow(7, "-", None, 0, 0.0, [], "")
+    row = InstanceRow(7, "-", None, 0, 0.0, [], "", instance=READ)
     assert text(InstanceTable([row])).splitlines()[1] == "7   -         -    0         0    -                       -"
 
 
@@ -127,12 +142,12 @@ def test_several_addresses() -> None:
 
 
 def test_notes_stand_below_their_row_when_asked_for() -> None:
-    noted = replace(SECOND, note="Sun Nov 22: no\nCPU\x1b[0m left")
+    noted = replace(SECOND, explanation=Explanation(Kind.WAITING, message="no\nCPU\x1b[0m left"))
     assert text(InstanceTable([noted, ROW])).count("\n") == 3
     assert text(InstanceTable([noted, ROW]), notes=True) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"
         "166 Pending   1    0         0    vm-202.lal.stratuslab.eu one-166\n"
-        "    Sun Nov 22: no CPU?[0m left\n"
+        "    waits: no CPU?[0m left\n"
         "165 Running   1    0         0    vm-201.lal.stratuslab.eu one-165\n"
     )
 
@@ -188,6 +203,7 @@ ANYTHING = st.text(max_size=20)
             places=st.lists(ANYTHING, max_size=3),
             name=ANYTHING,
             note=ANYTHING,
+            instance=st.just(READ),
         ),
         max_size=4,
     )
@@ -205,4 +221,4 @@ def test_a_row_is_one_line_whatever_it_holds(rows: list[InstanceRow]) -> None:
 def test_a_type_is_one_line_whatever_it_is_called(name: str, network: str) -> None:
     (_, line) = lines(TypeList([InstanceType(name, 1, 2, 3)], ""))
     assert len(line.splitlines()) == 1
-    assert len(list(lines(Launched(1, 2, network, network)))) == 2
+    assert len(list(lines(launched(1, 2, network, network)))) == 2

@@ -1,0 +1,108 @@
+"""stratus-config: what is set, and where it came from; whether it works; completion for shells."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from stratuslab.answers import Answer, Checked, Line, SettingRow, SettingTable
+from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.completion import SHELLS, script
+from stratuslab.errors import UsageError
+from stratuslab.known_settings import KNOWN
+from stratuslab.output.columns import SETTINGS
+from stratuslab.settings import Setting
+from stratuslab.suggestion import meant
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to do")
+    group.add_argument("--check", action="store_true", help="also ask the cloud whether it knows you")
+    group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and end")
+    further = parser.add_argument_group("further settings")
+    further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
+    add_cloud_options(parser)
+
+
+def _run(session: Session) -> Iterator[Answer]:
+    if session.options.completion:
+        yield Line(script(session.options.completion).rstrip("\n"))
+        return
+    _tell_unknown(session)
+    yield SettingTable([_row(session, known.key) for known in KNOWN])
+    if session.options.check:
+        yield _checked(session)
+
+
+def _row(session: Session, key: str) -> SettingRow:
+    found = _setting(session, key)
+    if found is None or not found.value:
+        return SettingRow(key, "", "")
+    return SettingRow(key, _masked(key, found.value), found.origin)
+
+
+def _setting(session: Session, key: str) -> Setting | None:
+    """The setting as it counts, which may come from elsewhere than its own key: OpenNebula's files, the endpoint's URL."""
+    settings = session.settings
+    match key:
+        case "endpoint":
+            return settings.endpoint
+        case "marketplace_endpoint":
+            return settings.marketplace_endpoint
+        case "selected_section":
+            return settings.selected_section
+        case "ca_bundle" if settings.ca_bundle:
+            return settings.find(key) or Setting(settings.ca_bundle, "REQUESTS_CA_BUNDLE")
+        case "username" | "password":
+            return settings.find(key) or _found_elsewhere(session, key)
+        case _:
+            return settings.find(key)
+
+
+def _found_elsewhere(session: Session, key: str) -> Setting | None:
+    try:
+        credentials = session.settings.credentials()
+    except UsageError as error:  # a file that cannot be read: --check says so, and the other settings can be shown
+        return Setting("-", str(error)) if key == "password" else None
+    value = credentials.username if key == "username" else credentials.password
+    return Setting(value, session.settings.get("password_file") or credentials.origin) if value else None
+
+
+def _masked(key: str, value: str) -> str:
+    from stratuslab.cloud.endpoint import shown
+
+    if key == "password":
+        return "***"
+    return shown(value) if key.endswith("endpoint") else value
+
+
+def _tell_unknown(session: Session) -> None:
+    known = [setting.key for setting in KNOWN]
+    for place, key in session.settings.keys_in_file:
+        if key not in known:
+            session.talk.note(" ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
+
+
+def _checked(session: Session) -> Checked:
+    """Ask the cloud for its version, and for one of the user's machines, which it tells only whom it knows."""
+    cloud = session.cloud
+    version = cloud.server.version
+    next(iter(cloud.instances()), None)
+    return Checked(cloud.name, version, cloud.user)
+
+
+COMMAND = Command(
+    "stratus-config",
+    "Show every setting, and where it came from; passwords are masked.",
+    _add_arguments,
+    _run,
+    usage="%(prog)s [options]",
+    epilog="""examples:
+  stratus-config --check                    do endpoint and credentials work?
+  stratus-config --columns value --no-header --filter key=endpoint
+                                            one value, for a script
+  eval "$(stratus-config --completion bash)"
+                                            completion in this shell
+""",
+    rows=lambda options: SETTINGS,
+)

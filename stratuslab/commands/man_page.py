@@ -1,0 +1,88 @@
+"""Man pages, made from the commands' parsers: what ``--help`` says, in the form of man(7)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+
+import stratuslab
+from stratuslab.commands.base import Command
+
+_STATUSES = (
+    ("0", "Done."),
+    ("1", "The cloud, the Marketplace or this computer refused or failed."),
+    ("2", "An option, a file or a setting cannot be used."),
+    ("3", "Not authenticated, or not allowed."),
+    ("4", "There is no such machine, image, network or template."),
+    ("5", "Of several some succeeded and others failed."),
+    ("6", "The machine itself failed."),
+    ("7", "Waited in vain."),
+    ("8", "The cloud or the Marketplace is not reachable."),
+    ("130, 141", "Interrupted; the output was no longer read."),
+)
+
+
+def man_page(command: Command, others: list[str]) -> str:
+    """The source of a command's man page; ``others`` are the names of the commands to point at."""
+    return "\n".join(_lines(command, others)) + "\n"
+
+
+def _lines(command: Command, others: list[str]) -> Iterator[str]:
+    parser = command.parser()
+    yield f'.TH "{command.prog.upper()}" 1 "" "StratusLab client {stratuslab.__version__}"'
+    yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(command.summary[0].lower() + command.summary[1:].rstrip('.'))}")
+    yield ".SH SYNOPSIS"
+    for line in re.sub(r"^usage: ", "", parser.format_usage()).strip().splitlines():
+        yield from (".B " + _plain(line.strip()), ".br")
+    yield from (".SH DESCRIPTION", _plain(command.summary))
+    yield ".SH OPTIONS"
+    yield from _options(parser, ".SS")
+    if command.epilog:
+        title, _, examples = command.epilog.partition("\n")
+        yield from (f".SH {title.rstrip(':').upper()}", ".nf", *map(_plain, examples.rstrip().splitlines()), ".fi")
+    yield ".SH EXIT STATUS"
+    for number, meaning in _STATUSES:
+        yield from (".TP", f".B {number}", _plain(meaning))
+    yield from (".SH FILES", ".TP", ".I ~/.stratuslab/stratuslab\\-user.cfg", "The configuration.")
+    yield ".SH SEE ALSO"
+    yield ",\n".join(f".BR {_plain(other)} (1)" for other in others if other != command.prog).replace("(1),", '(1) ","')
+
+
+def _options(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+        if not actions:
+            continue
+        yield f"{heading} {_plain(group.title or '')}"
+        for action in actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, below in action.choices.items():
+                    yield from (".TP", f".B {_plain(name)}", _plain(" ".join((below.description or "").split())))
+                    yield ".RS"
+                    yield from _options(below, ".PP\n.I")
+                    yield ".RE"
+            else:
+                yield from (".TP", _names(action), _plain(parser._get_formatter()._expand_help(action)))
+
+
+def _names(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else _value(action)
+    if not action.option_strings:
+        return f"\\fI{_plain(value)}\\fR"
+    names = ", ".join(f"\\fB{_plain(name)}\\fR" for name in action.option_strings)
+    return f"{names} \\fI{_plain(value)}\\fR" if value else names
+
+
+def _value(action: argparse.Action) -> str:
+    if isinstance(action.metavar, str):
+        return f"[{action.metavar}]" if action.nargs == "?" and action.option_strings else action.metavar
+    if action.choices is not None:
+        return "|".join(map(str, action.choices))
+    return action.dest.upper()
+
+
+def _plain(text: str) -> str:
+    """The text as roff takes it for itself: no escapes, no requests, and hyphens that can be copied."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text[:1] in (".", "'") else text

@@ -1,0 +1,89 @@
+"""Waiting for an instance: until the cloud says that it runs, and until its SSH server says so itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from stratuslab.commands.base import Session
+from stratuslab.errors import InstanceFailed, TimedOut
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.output.progress import Progress
+from stratuslab.ssh.banner import Point, read_banner, wait_for_ssh
+
+_POLL = 1.0
+_LOOK_AGAIN = 5.0
+"""Seconds between looks at the state of an instance whose SSH server does not answer."""
+
+
+def until_up(session: Session, number: int, deadline: float, progress: Progress) -> Instance:
+    """The instance once it runs; ``deadline`` is a time of time.monotonic().
+
+    Raises InstanceFailed, with the reason and what to do, for one that does not run and will not by waiting; TimedOut.
+    """
+    began = time.monotonic()
+    told = progress.visible
+    while True:
+        instance = session.cloud.instance(number)
+        refuse_if_away(instance)
+        if instance.phase == Phase.UP:
+            return instance
+        now = time.monotonic()
+        if now > deadline:
+            progress.clear()
+            raise TimedOut(_still(instance), "wait longer with --timeout, or see stratus-describe-instance -v")
+        if not told:
+            session.talk.note(f"instance {number} is {instance.state_label}, waiting for it")
+            told = True
+        progress.show(f"Instance {number} is {instance.state_label} ({now - began:.0f} s)")
+        time.sleep(max(0.0, min(_POLL, deadline - now)))
+
+
+def _still(instance: Instance) -> str:
+    why = f": {instance.message}" if instance.message else ""
+    return f"instance {instance.id} is still {instance.state_label}{why}"
+
+
+def refuse_if_away(instance: Instance) -> None:
+    """Raise InstanceFailed for an instance that does not run and will not by waiting."""
+    if instance.phase == Phase.AWAY:
+        why = f": {instance.message}" if instance.message else ""
+        raise InstanceFailed(
+            f"instance {instance.id} cannot be connected to, it is {instance.state_label}{why}", _what_to_do(instance)
+        )
+
+
+def _what_to_do(instance: Instance) -> str:
+    kill = f"stratus-kill-instance {instance.id} releases it"
+    if instance.done:
+        return "it was killed; stratus-run-instance starts another"
+    if instance.failed:
+        return f"stratus-describe-instance -v {instance.id} tells more; {kill}"
+    if instance.lcm_state == Lcm.UNKNOWN and instance.state == State.ACTIVE:
+        return f"it shut itself down, or its host does not answer; {kill}"
+    if instance.state == State.ACTIVE:
+        return "it is about to end"
+    return f"the cloud has stopped it and can resume it; {kill}"
+
+
+def until_ssh(
+    session: Session,
+    instance: Instance,
+    points: Sequence[Point],
+    deadline: float,
+    progress: Progress,
+    read: Callable[[str, int, float], object] = read_banner,
+) -> Point:
+    """The first of the points where an SSH server answers. Raises TimedOut, and InstanceFailed when it ends meanwhile."""
+    began = looked = time.monotonic()
+
+    def on_wait(seen: str) -> None:
+        nonlocal looked
+        now = time.monotonic()
+        progress.show(f"Waiting for the SSH server of instance {instance.id} ({now - began:.0f} s): {seen}")
+        if now - looked > _LOOK_AGAIN:
+            looked = now
+            refuse_if_away(session.cloud.instance(instance.id))
+
+    return wait_for_ssh(points, deadline, on_wait=on_wait, read=read)

@@ -1,0 +1,108 @@
+"""The options that say in which shape a command answers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+
+from stratuslab.context import Context, is_terminal
+from stratuslab.errors import UsageError
+from stratuslab.output.canvas import Canvas
+from stratuslab.output.columns import Column, Kind
+from stratuslab.output.shape import FORMS, Filter, Shape
+from stratuslab.suggestion import hint, meant
+
+_CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
+
+
+def add_shape_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that answers with rows."""
+    group = parser.add_argument_group("answer")
+    group.add_argument("--format", choices=FORMS, default=FORMS[0], help="form of the answer (default table)")
+    group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
+    group.add_argument("--sort", metavar="COL", help='order by this column; with "-" in front descending')
+    group.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="TEST",
+        help="only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
+    )
+    group.add_argument("--no-header", action="store_true", help="no line with the columns' titles")
+    group.add_argument("--wide", action="store_true", help="do not cut long lines at a terminal's edge")
+
+
+def shape(options: argparse.Namespace, kind: Kind, context: Context) -> Shape:
+    """The shape that the options ask for. Raises UsageError, which lists the columns there are."""
+    order: str = options.sort or ""
+    return Shape(
+        kind,
+        form=options.format,
+        columns=_columns(kind, options.columns, "--columns"),
+        sort=_column(kind, order.removeprefix("-"), "--sort") if order else None,
+        descending=order.startswith("-"),
+        filters=[_filter(kind, text) for text in options.filter],
+        header=not options.no_header,
+        width=None if options.wide else _terminal_width(context),
+        ellipsis=_ellipsis(context),
+        canvas=Canvas.of(context.stdout, context.environ),
+    )
+
+
+def _columns(kind: Kind, text: str | None, option: str) -> Sequence[Column]:
+    if text is None:
+        return ()
+    return [_column(kind, name.strip(), option) for name in text.split(",")]
+
+
+def _column(kind: Kind, name: str, option: str) -> Column:
+    found = kind.find(name)
+    if found is None:
+        names = [column.name for column in kind.columns]
+        there = f"there are {', '.join(names)}"
+        titles = [column.title for column in kind.columns if column.title]
+        raise UsageError(f'{option}: there is no column "{name}"', hint(meant(name, [*names, *titles]), there))
+    return found
+
+
+def _filter(kind: Kind, text: str) -> Filter:
+    parts = _CONDITION.fullmatch(text)
+    if parts is None:
+        raise UsageError(f'--filter: "{text}" is no test', "a test is COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N")
+    column, operator, operand = _column(kind, parts[1].strip(), "--filter"), parts[2], parts[3].strip()
+    if operator == "~":
+        try:
+            re.compile(operand)
+        except re.error as error:
+            raise UsageError(f'--filter: "{operand}" is no regular expression: {error}') from None
+    elif column.numeric and (operand or operator in "<>"):
+        try:
+            float(operand)
+        except ValueError:
+            raise UsageError(f'--filter: the column "{column.name}" holds numbers, and "{operand}" is none') from None
+    return Filter(column, operator, operand)
+
+
+def _terminal_width(context: Context) -> int | None:
+    """The columns of the terminal that the answer goes to; None where it goes elsewhere, or nobody knows."""
+    if not is_terminal(context.stdout):
+        return None
+    set_by_user = context.environ.get("COLUMNS", "")
+    if set_by_user.isascii() and set_by_user.isdigit() and int(set_by_user):
+        return int(set_by_user)
+    try:
+        assert context.stdout is not None
+        return os.get_terminal_size(context.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def _ellipsis(context: Context) -> str:
+    encoding = getattr(context.stdout, "encoding", None) or "ascii"
+    try:
+        "\u2026".encode(encoding)
+    except (UnicodeError, LookupError):
+        return "..."
+    return "\u2026"

@@ -1,0 +1,20 @@
+"""stratus-shutdown-instance: let instances stop cleanly, and release all that they have once they did."""
+
+from __future__ import annotations
+
+from stratuslab.cloud.client import Cloud
+from stratuslab.commands.ending import Ending
+
+COMMAND = Ending(
+    prog="stratus-shutdown-instance",
+    summary="Let instances stop cleanly, as their power button does, and release all that they have once they did.",
+    verb="shut down",
+    told="Asked to shut down:",
+    act=Cloud.shut_down,
+    final=False,
+    examples="""examples:
+  stratus-shutdown-instance 165 166                two instances by their ids
+  stratus-shutdown-instance --input ids            those that run --output wrote
+  stratus-shutdown-instance --all --interactive    asks for each one
+""",
+).command

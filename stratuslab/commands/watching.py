@@ -1,0 +1,66 @@
+"""Showing a table again and again (--watch), until nothing in it can change any more."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from stratuslab.answers import Answer, InstanceRow, Watched
+from stratuslab.commands.base import Session
+from stratuslab.context import is_terminal
+from stratuslab.errors import UsageError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, Phase, State
+
+PAUSE = 2.0
+"""Seconds between two looks where --watch says nothing else."""
+
+# They end by themselves, however the instance got there.
+_ENDING = ("Epilog", "Shutdown", "Save", "Cleanup", "Cancel")
+
+
+def seconds(text: str) -> float:
+    """The seconds of --watch: a number from 0.1 to 86400."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 86400:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds from 0.1 to 86400 (ids stand before --watch)')
+    return found
+
+
+def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterator[Answer]:
+    """The table that ``look`` gives, again and again. Where nobody sees a terminal only those that differ are told.
+
+    It ends when none of the instances can change by itself: all are done, failed, or lie aside. Raises UsageError for another
+    form than a table.
+    """
+    if session.shape.form != "table":
+        raise UsageError(f"--watch shows tables, and no {session.shape.form}")
+    last: list[tuple[object, ...]] | None = None
+    live = is_terminal(session.context.stdout)
+    while True:
+        rows = session.shape.wanted(look())
+        seen = [_seen(row) for row in rows]
+        if live or seen != last:
+            yield Watched(rows)
+        last = seen
+        if all(row.instance is not None and is_settled(row.instance) for row in rows):
+            return
+        time.sleep(session.options.watch)
+
+
+def is_settled(instance: Instance) -> bool:
+    """Whether the instance stays as it is unless somebody does something to it."""
+    if instance.state == State.HOLD:
+        return True
+    if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
+        return True
+    return (instance.phase == Phase.AWAY and not instance.state_label.startswith(_ENDING)) or instance.failed
+
+
+def _seen(row: InstanceRow) -> tuple[object, ...]:
+    """What the table shows of a row, without what only time changes."""
+    return (row.cloud, row.id, row.state, row.vcpu, row.memory_kib, f"{row.cpu_percent:.0f}", *row.places, row.name, row.note)

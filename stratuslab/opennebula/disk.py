@@ -1,0 +1,50 @@
+"""The disks of an instance, as a VM document of any version tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One DISK. ``source`` is what it was made from (an image's name, a URL, ``pdisk:...``), empty where it began empty.
+
+    ``size_mib`` is None where the document does not tell. ``kind`` is ``image`` (a copy that goes with the instance),
+    ``persistent`` (what is written stays), ``read-only``, ``volatile`` (made empty, goes with the instance) or ``swap``.
+    """
+
+    number: str = ""
+    source: str = ""
+    size_mib: int | None = None
+    target: str = ""
+    kind: str = ""
+
+
+def disks(document: Element) -> tuple[Disk, ...]:
+    """The disks in the document's order."""
+    return tuple(_disk(element) for element in document.iterfind("TEMPLATE/DISK"))
+
+
+def _disk(element: Element) -> Disk:
+    texts = {child.tag: (child.text or "").strip() for child in element}
+    size = texts.get("SIZE", "")
+    source = texts.get("IMAGE") or texts.get("SOURCE", "")
+    return Disk(
+        number=texts.get("DISK_ID", ""),
+        source=source,
+        size_mib=int(size) if size.isascii() and size.isdigit() and len(size) < 12 else None,
+        target=texts.get("TARGET", ""),
+        kind=_kind({name: text.upper() for name, text in texts.items()}, source),
+    )
+
+
+def _kind(texts: dict[str, str], source: str) -> str:
+    if texts.get("TYPE") == "SWAP":
+        return "swap"
+    # StratusLab's persistent disks have a source of their own; OpenNebula marks its images.
+    if texts.get("PERSISTENT") == "YES" or source.startswith("pdisk:"):
+        return "persistent"
+    if not source and not texts.get("IMAGE_ID"):
+        return "volatile"
+    return "read-only" if texts.get("READONLY") == "YES" else "image"

@@ -1,0 +1,59 @@
+"""What there is to write on: how wide it is, and whether it can show more than ASCII."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from stratuslab.context import is_terminal
+
+DEFAULT_WIDTH = 80
+_LEAST_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """``width`` in columns (80 where nobody reads along), ``unicode`` whether block characters arrive as they are, ``height``
+    in lines of a terminal, None for everything else."""
+
+    width: int = DEFAULT_WIDTH
+    unicode: bool = False
+    height: int | None = None
+
+    @classmethod
+    def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Canvas:
+        """The canvas that a stream is. $COLUMNS counts before the terminal's own width."""
+        columns, lines = _size(stream)
+        given = environ.get("COLUMNS", "")
+        if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
+            columns = int(given)
+        # A terminal that says nothing of itself, and one without a cursor to move, is written to as a file is.
+        height = lines if lines > 2 and environ.get("TERM", "dumb") != "dumb" else None
+        return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, _is_utf8(stream, environ), height)
+
+
+def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    if not _names_utf8(getattr(stream, "encoding", None) or ""):
+        return False
+    # Python writes UTF-8 in the locale C, too (PEP 538 and 540), and says LC_CTYPE=C.UTF-8 then; the terminal knows nothing
+    # of that. Who sets PYTHONIOENCODING means it.
+    coerced = environ.get("LC_CTYPE") == "C.UTF-8"
+    locale = environ.get("LC_ALL") or ("" if coerced else environ.get("LC_CTYPE")) or environ.get("LANG", "")
+    return bool(environ.get("PYTHONIOENCODING")) or _names_utf8(locale)
+
+
+def _names_utf8(name: str) -> bool:
+    return "utf8" in name.lower().replace("-", "")
+
+
+def _size(stream: TextIO | None) -> tuple[int, int]:
+    """Columns and lines of a terminal, 0 for what is none."""
+    if stream is None or not is_terminal(stream):
+        return 0, 0
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 0, 0
+    return size.columns, size.lines

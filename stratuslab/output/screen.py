@@ -1,0 +1,32 @@
+"""A table that is shown again and again: in its own place at a terminal, one below the other elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stratuslab.output.canvas import Canvas
+
+
+class Screen:
+    """Remembers how many lines it drew, so that the next drawing goes over them. The cursor is always left below the last
+    line, so that a program that ends in between leaves the terminal as it should be."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self._canvas = canvas
+        self._drawn = 0
+
+    def draw(self, lines: Iterable[str]) -> list[str]:
+        """The lines to write; what is too long or too much for the terminal is left out, so that none of it scrolls."""
+        drawing = list(lines)
+        height = self._canvas.height
+        if height is None:
+            first, self._drawn = not self._drawn, 1
+            return drawing if first else ["", *drawing]
+        if len(drawing) >= height:
+            left_out = len(drawing) - height + 2
+            drawing = [*drawing[: height - 2], f"({left_out} more lines)"]
+        drawing = [line[: self._canvas.width - 1] for line in drawing]
+        # Up to the first line of the last drawing, and everything below is erased.
+        over = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        self._drawn = len(drawing)
+        return [over + drawing[0], *drawing[1:]] if drawing else []

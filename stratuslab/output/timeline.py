@@ -1,0 +1,57 @@
+"""The steps of an instance's life as bars: a row for each, with its begin, its duration, and a bar on a common scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from stratuslab.diagnosis.steps import Span
+from stratuslab.output.canvas import Canvas
+from stratuslab.output.moments import duration, moment
+
+_MOST = 20
+"""Rows at most: who goes to and fro between hosts for years has a long life."""
+
+
+def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]:
+    """The rows, within the canvas' width.
+
+    Bars follow each other from left to right; each has a cell at least, so that a short step shows beside a long one. A bar
+    that ends in dots goes on, one that ends in a cross failed.
+    """
+    if len(spans) > _MOST:
+        yield f"({len(spans) - _MOST} earlier steps)"
+        spans = spans[-_MOST:]
+    several_days = len({moment(when)[:10] for span in spans for when in (span.begin, span.end or int(now))}) > 1
+    starts = [moment(span.begin, several_days) for span in spans]
+    seconds = [max((int(now) if span.end is None else span.end) - span.begin, 0) for span in spans]
+    lasted = [duration(length) for length in seconds]
+    labels = [
+        f"{span.step:<{_longest(span.step for span in spans)}}  {start}  {text:>{_longest(lasted)}}  "
+        for span, start, text in zip(spans, starts, lasted, strict=True)
+    ]
+    tails = [_tail(span, canvas) for span in spans]
+    room = max(canvas.width - _longest(labels) - _longest(tails), len(spans))
+    at = 0
+    for label, cells, tail in zip(labels, _cells(seconds, room), tails, strict=True):
+        yield label + " " * at + ("█" if canvas.unicode else "#") * cells + tail
+        at += cells
+
+
+def _tail(span: Span, canvas: Canvas) -> str:
+    cross, goes_on = ("✗", "…") if canvas.unicode else ("X", "...")
+    return f" {cross} failed" if span.failed else goes_on if span.end is None else ""
+
+
+def _cells(seconds: Sequence[int], room: int) -> list[int]:
+    """How many cells each of the durations takes, a cell at least; all together as many as there is room for."""
+    spare = room - len(seconds)
+    total = sum(seconds)
+    cells = [1 + (spare * length // total if total else 0) for length in seconds]
+    if total:
+        # What rounding left over goes to the longest, where it shows least.
+        cells[seconds.index(max(seconds))] += room - sum(cells)
+    return cells
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)

@@ -1,0 +1,236 @@
+"""Answers in other forms than the guide's: JSON by its schema, CSV, ids; columns, order, filters; terminals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from stratuslab.errors import ExitStatus
+from stratuslab.opennebula.states import Lcm
+from stratuslab.output.columns import INSTANCES, SETTINGS, TYPES
+from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell, Stage
+
+SCHEMA = json.loads((CHECKOUT / "docs" / "answers.schema.json").read_text("utf-8"))
+
+
+def document(ran: Ran) -> dict[str, Any]:
+    """The JSON that a command answered, which must be by the schema."""
+    found: dict[str, Any] = json.loads(ran.out)
+    jsonschema.validate(found, SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert found["status"] == ran.status
+    assert bool(found["errors"]) == bool(ran.status)
+    assert found.keys() <= SCHEMA["properties"].keys()
+    return found
+
+
+@pytest.fixture
+def fleet(alice: Shell, stage: Stage) -> Shell:
+    """Three machines: one runs, one failed, one is on its way."""
+    for number in "123":
+        assert alice("run", "--vm-name", f"node-{number}", "--label", "batch", "--label", "night", TTYLINUX).status == 0
+    stage.runs(1)
+    stage.polled(1, cpu_percent=12.4, memory_kib=131072)
+    stage.engine.machine_reached(2, Lcm.PROLOG)
+    stage.engine.machine_failed(2, Lcm.PROLOG, "no space left")
+    return alice
+
+
+def test_the_schema_is_one_and_has_the_columns() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for kind in (INSTANCES, TYPES, SETTINGS):
+        row = SCHEMA["properties"][kind.name]["items"]["$ref"].rpartition("/")[2]
+        assert list(SCHEMA["$defs"][row]["properties"]) == [column.name for column in kind.columns]
+
+
+def test_every_column_is_in_the_manual() -> None:
+    page = (CHECKOUT / "docs" / "answers.rst").read_text("utf-8")
+    assert [column.name for column in INSTANCES.columns if f"   * - ``{column.name}``\n" not in page] == []
+
+
+def test_describe_as_json(fleet: Shell) -> None:
+    first, second, third = document(fleet("describe", "--format", "json"))["instances"]
+    assert (first["id"], first["state"], first["memory_kib"], first["cpu_percent"]) == (1, "Running", 131072, 12.4)
+    assert first["addresses"] == first["host_ip"] == ["127.101.0.1"]
+    assert first["labels"] == ["batch", "night"]
+    assert (first["owner"], first["networks"], first["host"]) == ("alice", ["public"], "localhost")
+    assert first["ended"] is None
+    assert (second["state"], second["failed"]) == ("Prolog_Failure", True)
+    assert "no space left" in second["message"]
+    assert third["message"] is None
+
+
+def test_the_same_columns_before_and_after(alice: Shell) -> None:
+    started = document(alice("run", "-n", "2", "--format", "json", TTYLINUX))["instances"]
+    described = document(alice("describe", "--format", "json"))["instances"]
+    killed = document(alice("kill", "1", "2", "--format", "json"))["instances"]
+    assert [list(row) for row in started] == [list(row) for row in described] == [list(row) for row in killed]
+    assert [row["state"] for row in killed] == ["Done", "Done"]
+    assert all(row["ended"] >= row["started"] for row in killed)
+
+
+def test_types_as_json(shell: Shell) -> None:
+    types = document(shell("run", "--list-types", "--format", "json"))["types"]
+    assert {"name": "m1.small", "cpu": 1, "ram_mib": 128, "swap_mib": 1024, "selected": True} in types
+
+
+def test_plan_as_json(alice: Shell, stage: Stage) -> None:
+    ran = alice(
+        "run", "--dry-run", "-n", "2", "--name-prefix", "n", "--context", "DB_PASSWORD=hunter2", "--format=json", TTYLINUX
+    )
+    plan = document(ran)["plan"]
+    assert (plan["count"], plan["names"]) == (2, ["n1", "n2"])
+    assert 'NAME = "n2"' in plan["templates"][1]
+    assert "hunter2" not in ran.out + ran.err
+    assert list(stage.engine.store.query("SELECT id FROM instances")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("describe", "99"), ExitStatus.NOT_FOUND),
+        (("describe", "1", "99"), ExitStatus.PARTIAL),
+        (("describe", "--colums", "id"), ExitStatus.USAGE),
+        (("describe", "--columns", "nosuch"), ExitStatus.USAGE),
+        (("describe", "--endpoint", "http://127.0.0.1:1"), ExitStatus.UNREACHABLE),
+        (("describe", "-p", "wrong"), ExitStatus.DENIED),
+        (("kill", "99", "98"), ExitStatus.NOT_FOUND),
+        (("kill",), ExitStatus.USAGE),
+        (("shutdown", "99"), ExitStatus.NOT_FOUND),
+        (("run", "--address", "10.9.8.7", TTYLINUX), ExitStatus.FAILED),
+        (("run",), ExitStatus.USAGE),
+        (("config", "--check", "-p", "wrong"), ExitStatus.DENIED),
+    ],
+)
+def test_failures_as_json(fleet: Shell, arguments: tuple[str, ...], status: int) -> None:
+    ran = fleet(*arguments, "--format", "json")
+    assert ran.status == status
+    found = document(ran)
+    assert ran.err
+    for error in found["errors"]:
+        assert error["message"] in ran.err
+
+
+def test_each_of_several_errors_is_told(fleet: Shell) -> None:
+    found = document(fleet("kill", "99", "1", "98", "--format", "json"))
+    assert [error["status"] for error in found["errors"]] == [ExitStatus.NOT_FOUND, ExitStatus.NOT_FOUND]
+    assert [(row["id"], row["state"]) for row in found["instances"]] == [(1, "Done")]
+
+
+def test_csv(fleet: Shell) -> None:
+    ran = fleet("describe", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert list(rows[0]) == ["id", "state", "vcpu", "memory_kib", "cpu_percent", "host_ip", "name"]
+    assert (rows[0]["cpu_percent"], rows[1]["state"], rows[2]["name"]) == ("12.4", "Prolog_Failure", "node-3")
+    assert fleet("describe", "--format", "csv", "--no-header").out.count("\n") == 3
+    assert fleet("describe", "--format", "csv", "--filter", "id>9").out == "id,state,vcpu,memory_kib,cpu_percent,host_ip,name\n"
+    assert fleet("describe", "--format", "csv", "--columns", "id,labels").out.splitlines()[1] == '1,"batch,night"'
+    assert fleet("describe", "--format", "csv", "99").out == ""
+
+
+def test_ids(fleet: Shell) -> None:
+    assert fleet("describe", "--format", "ids") == Ran(0, "1\n2\n3\n", "")
+    assert sorted(fleet("run", "--format", "ids", "-n", "2", TTYLINUX).out.split()) == ["4", "5"]
+    assert fleet("kill", "--format", "ids", "4", "5") == Ran(0, "4\n5\n", "")
+    assert fleet("run", "--list-types", "--format", "ids", "--filter", "ram>1000").out == "c1.xlarge\nm1.xlarge\n"
+
+
+@pytest.mark.parametrize(
+    ("tests", "ids"),
+    [
+        (("state=Running",), "1"),
+        (("state=running",), "1"),
+        (("state!=running",), "2 3"),
+        (("name=node-2",), "2"),
+        (("name=NODE-2",), ""),
+        (("name~^node-[12]$",), "1 2"),
+        (("state~fail",), "2"),
+        (("label=night",), "1 2 3"),
+        (("label=nigh",), ""),
+        (("label~^nigh",), "1 2 3"),
+        (("id>1",), "2 3"),
+        (("id>1", "id<3"), "2"),
+        (("cpu%>12",), "1"),
+        (("memory_kib=131072",), "1"),
+        (("failed=yes",), "2"),
+        (("started>2020-01-01",), "1 2 3"),
+        (("started>2100",), ""),
+        (("ended=",), "1 2 3"),
+        (("address=127.101.0.3",), "3"),
+    ],
+)
+def test_filters(fleet: Shell, tests: tuple[str, ...], ids: str) -> None:
+    options = [word for test in tests for word in ("--filter", test)]
+    assert fleet("describe", "--format", "ids", *options).out.split() == ids.split()
+
+
+def test_order(fleet: Shell) -> None:
+    fleet("run", "-n", "8", "--name-prefix", "node-1", TTYLINUX)
+
+    def names(column: str) -> list[str]:
+        return fleet("describe", f"--sort={column}", "--columns", "name", "--no-header").out.split()
+
+    assert names("name")[:4] == ["node-1", "node-2", "node-3", "node-11"]
+    assert names("-name")[0] == "node-18"
+    assert names("-cpu_percent")[0] == "node-1"
+    assert names("host")[:2] == ["node-1", "node-2"], "what is not known comes last"
+
+
+def test_columns(fleet: Shell) -> None:
+    ran = fleet("describe", "--columns", "id,label,failed,address", "2")
+    assert ran.out == "id  label       failed address\n2   batch,night yes    127.101.0.2\n"
+    assert fleet("describe", "--columns", "host/ip", "--no-header", "1").out == "127.101.0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--columns", "id,stat"), ('"stat"', 'did you mean "state"?', "labels")),
+        (("--sort", "nam"), ('"nam"', 'did you mean "name"?')),
+        (("--filter", "labl=x"), ('"labl"', 'did you mean "label"?')),
+        (("--filter", "state"), ("COL=VALUE",)),
+        (("--filter", "name~("), ("regular expression",)),
+        (("--filter", "id>many"), ("numbers", '"many"')),
+        (("--colums", "id"), ('did you mean "--columns"?',)),
+        (("--format", "jsn"), ('did you mean "json"?',)),
+    ],
+)
+def test_typing_errors(fleet: Shell, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    ran = fleet("describe", *arguments)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (ExitStatus.USAGE, "", 1)
+    assert all(word in ran.err for word in words), ran.err
+
+
+def test_a_wrong_column_starts_nothing(alice: Shell, stage: Stage) -> None:
+    assert alice("run", "--columns", "nosuch", TTYLINUX).status == ExitStatus.USAGE
+    assert list(stage.engine.store.query("SELECT id FROM instances")) == []
+
+
+def test_a_type_that_is_nearly_one(alice: Shell) -> None:
+    assert 'did you mean "m1.small"?' in alice("run", "--type", "m1.smal", TTYLINUX).err
+
+
+def test_a_long_name_is_cut_at_a_terminal_only(alice: Shell) -> None:
+    name = "a-name-that-goes-on-and-on-and-on-and-on"
+    alice("run", "--vm-name", name, TTYLINUX)
+    alice.environ["COLUMNS"] = "80"
+    assert alice("describe").out.splitlines()[1].endswith(name)
+    alice.terminal = True
+    line = alice("describe").out.splitlines()[1]
+    assert len(line) == 80
+    assert line.endswith(" a-name-that-goes-on-a\u2026")
+    assert alice("describe", "--wide").out.splitlines()[1].endswith(name)
+    alice.environ["COLUMNS"] = "20"
+    assert alice("describe").out.splitlines()[1].endswith("a-name-\u2026")
+
+
+def test_what_servers_say_is_harmless_in_csv(alice: Shell, stage: Stage) -> None:
+    alice("run", TTYLINUX)
+    stage.engine.machine_reached(1, Lcm.PROLOG)
+    stage.engine.machine_failed(1, Lcm.PROLOG, "red \x1b[31m alert")
+    for form in ("csv", "json", "table"):
+        assert "\x1b" not in alice("describe", "--format", form, "--columns", "message").out

@@ -1,0 +1,116 @@
+"""Completion for shells, and man pages: made from the parsers, and taken by the programs that read them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stratuslab.commands import completion
+from stratuslab.commands.base import Command
+from stratuslab.commands.man_page import man_page
+from tests.harness import CHECKOUT, Shell
+
+COMMANDS = completion.commands()
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"this system has no {program}")
+
+
+def output(*words: str, stdin: str = "") -> str:
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_commands_are_those_of_the_scripts() -> None:
+    assert sorted(command.prog for command in COMMANDS) == sorted(path.name for path in (CHECKOUT / "bin").iterdir())
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("completion")
+    for shell in completion.SHELLS:
+        ran = Shell(directory)("config", "--completion", shell)
+        assert (ran.status, ran.err) == (0, "")
+        (directory / shell).write_text(ran.out, "utf-8")
+    return directory
+
+
+@needs("bash")
+@pytest.mark.parametrize(
+    ("prog", "before", "word", "offers"),
+    [
+        ("stratus-run-instance", "", "--lab", "--label"),
+        ("stratus-describe-instance", "--format", "", "table json csv ids"),
+        ("stratus-local-cloud", "", "re", "reset"),
+        ("stratus-config", "--completion", "f", "fish"),
+    ],
+)
+def test_bash(scripts: Path, prog: str, before: str, word: str, offers: str) -> None:
+    words = f'{prog} {before} "{word}"'
+    program = (
+        f"source {scripts / 'bash'}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        f'_shtab_{prog.replace("-", "_")} {prog} "{word}" "{before or prog}"; echo "${{COMPREPLY[@]}}"'
+    )
+    assert output("bash", "-c", program) == offers + "\n"
+
+
+@needs("fish")
+def test_fish(scripts: Path) -> None:
+    program = (
+        f'source {scripts / "fish"}; complete -C "stratus-run-instance --lab"; complete -C "stratus-describe-instance --format "'
+    )
+    assert [line.split()[0] for line in output("fish", "-c", program).splitlines()] == ["--label", "table", "json", "csv", "ids"]
+
+
+@needs("zsh")
+def test_zsh(scripts: Path) -> None:
+    program = f'autoload -Uz compinit; compinit -u -D; eval "$(<{scripts / "zsh"})"; print -l $_comps'
+    offered = output("zsh", "-f", "-c", program).split()
+    for command in COMMANDS:
+        assert f"_shtab_{command.prog.replace('-', '_')}" in offered
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options(below)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
+def test_man_pages(command: Command, tmp_path: Path) -> None:
+    source = man_page(command, [other.prog for other in COMMANDS])
+    assert "%(" not in source
+    for option in options(command.parser()):
+        assert f"\\fB{option}\\fR".replace("-", "\\-") in source
+    for program in ("groff", "mandoc"):
+        if shutil.which(program):
+            words = ["-man", "-Tascii", "-ww", "-P-c"] if program == "groff" else ["-Tascii"]
+            shown = output(program, *words, stdin=source)
+            assert command.prog.upper() in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
+def test_help_is_grouped_has_examples_and_fits(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("40", "80", "300"):
+        monkeypatch.setenv("COLUMNS", columns)
+        text = command.parser().format_help()
+        if columns != "40":
+            assert max(map(len, text.splitlines())) <= 80
+    assert "\nexamples:\n" in text
+    assert "\ntalk:\n" in text or command.prog == "stratus-local-cloud"
+
+
+def test_the_parsers_need_nothing_but_the_standard_library() -> None:
+    # They are loaded where the package is built, and there nothing else is installed.
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from stratuslab.commands import completion; completion.commands()"
+    output(sys.executable, "-I", "-S", "-c", program, str(CHECKOUT))

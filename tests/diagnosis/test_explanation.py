@@ -1,0 +1,287 @@
+"""From a document to the line of -v and the block of -vv, for every state in which an instance is not up."""
+
+from __future__ import annotations
+
+import re
+from xml.etree.ElementTree import parse
+
+import pytest
+
+from stratuslab.answers import InstanceRow, InstanceTable, Portrait
+from stratuslab.diagnosis.causes import CAUSES, known_cause
+from stratuslab.diagnosis.explanation import Kind, explain
+from stratuslab.diagnosis.steps import steps
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, State
+from stratuslab.output.canvas import Canvas
+from stratuslab.output.columns import INSTANCES
+from stratuslab.output.forms import form
+from stratuslab.output.shape import Shape
+from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
+from tests.harness import CHECKOUT
+
+NOW = BEGIN + 600
+FAILURES = [lcm for lcm in Lcm if lcm.name.endswith("FAILURE")]
+WHILE = {
+    "PROLOG": "while its disks were made ready",
+    "BOOT": "when the hypervisor was to start it",
+    "EPILOG": "while its disks were saved or removed",
+}
+
+
+def shown(instance: Instance, level: int, width: int = 80) -> str:
+    """What describe writes with so many -v."""
+    answer = form(Shape(INSTANCES, notes=level > 0, canvas=Canvas(width, unicode=True)))
+    explanation = explain(instance, NOW)
+    row = InstanceRow.of(instance)
+    table = InstanceTable([InstanceRow(**{**vars(row), "explanation": explanation})])
+    written = list(answer.show(table))
+    if level >= 2:
+        written += answer.show(Portrait(instance, explanation, steps(instance, NOW), NOW, whole=level >= 3))
+    return "\n".join(written)
+
+
+def note(instance: Instance) -> str:
+    """The line below the row."""
+    lines = shown(instance, 1).splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith("    ")
+    return lines[2].strip()
+
+
+def why(instance: Instance) -> str:
+    """The block's words on it, put on one line again."""
+    block = re.search(r"^  why {8}(.*?)^  owner", shown(instance, 2), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return " ".join(block[1].split())
+
+
+@pytest.mark.parametrize("lcm", FAILURES, ids=lambda lcm: lcm.name)
+def test_every_failure(lcm: Lcm) -> None:
+    instance = vm(3, lcm, "Sun Nov 22 06:42:09 2026: No space left on device ... see more details in VM log")
+    line = note(instance)
+    assert why(instance) == line
+    if lcm is Lcm.FAILURE:  # 3.x; by its times it was in the boot
+        assert line.startswith("failed on node2 7 min ago when the hypervisor was to start it (boot): ")
+    else:
+        step = lcm.name.removesuffix("_FAILURE")
+        assert line.startswith(f"failed on node2 7 min ago {WHILE[step.split('_')[0]]} ({step.lower()}): ")
+    assert '"No space left on device...". That is, the disk of the host' in line
+    assert "try again later or with smaller disks" in line
+    assert "✗ failed" in shown(instance, 2)
+
+
+@pytest.mark.parametrize(
+    ("history", "message", "step"),
+    [
+        (
+            stay("node2", BEGIN + 60, prolog=(BEGIN + 60, 0)),
+            "Error executing image transfer script: no",
+            "while its disks were made ready (prolog)",
+        ),
+        (None, "DEPLOY: no", "when the hypervisor was to start it (boot)"),
+        (
+            stay("node2", BEGIN, running=(BEGIN + 1, BEGIN + 2), epilog=(BEGIN + 2, 0)),
+            "Error executing image transfer script: no",
+            "while its disks were saved or removed (epilog)",
+        ),
+        ("", "Error executing image transfer script: no", "while its disks were made ready (prolog)"),
+    ],
+)
+def test_failed_of_3_x(history: str | None, message: str, step: str) -> None:
+    instance = vm(State.FAILED, message=message, legacy=True, history=history)
+    assert step in note(instance)
+    assert '"no"' in note(instance)
+    assert why(instance) == note(instance)
+
+
+def test_failed_without_a_word() -> None:
+    line = note(vm(State.FAILED, legacy=True, history=""))
+    assert line == (
+        "failed 10 min ago: the cloud gives no reason. Kill it and try again; "
+        "if it happens again, show this to the cloud's administrator"
+    )
+
+
+def test_cloning_failure() -> None:
+    instance = vm(State.CLONING_FAILURE, message="quota exceeded", history="")
+    assert note(instance).startswith(
+        'failed 10 min ago while its disks were cloned (cloning): "quota exceeded". That is, your quota'
+    )
+    assert re.search(r"cloning .* ✗ failed", shown(instance, 2))
+
+
+@pytest.mark.parametrize(
+    ("state", "waits", "line"),
+    [
+        (
+            State.PENDING,
+            "Sun Nov 22 06:39:25 2026: [HOST] Not enough CPU on hosts: 0,1,2",
+            'waits for a host, for 10 min now: "Not enough CPU on hosts: 0,1,2". That is, no host has so much free: wait until '
+            "others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
+        ),
+        (State.PENDING, "", "waits for a host, for 10 min now"),
+        (State.HOLD, "", "is on hold, for 10 min now: it waits until somebody releases it; or kill it to release what it holds"),
+        (State.CLONING, "", "waits until its disks are cloned, for 10 min now"),
+    ],
+)
+def test_waiting(state: State, waits: str, line: str) -> None:
+    instance = vm(state, waits=waits, history="")
+    assert note(instance) == line
+    assert why(instance) == line
+    explanation = explain(instance, NOW)
+    assert explanation is not None
+    assert explanation.kind is Kind.WAITING
+
+
+@pytest.mark.parametrize(
+    ("instance", "line"),
+    [
+        (
+            vm(3, Lcm.UNKNOWN, monitored=BEGIN + 300),
+            "its host node2 finds it no more, last seen 5 min ago: most often it has halted itself; "
+            "kill it to release what it holds",
+        ),
+        (
+            vm(3, Lcm.UNKNOWN, history=""),
+            "its host finds it no more: most often it has halted itself; kill it to release what it holds",
+        ),
+        (
+            vm(State.POWEROFF),
+            "is switched off, for 7 min now; it still holds disks and addresses: kill it to release what it holds",
+        ),
+        (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago, all that it held is released"),
+        (
+            vm(State.DONE, message="DEPLOY: no bootable device", ended=BEGIN + 540),
+            'ended 1 min ago, all that it held is released. It had failed: "no bootable device". That is, the disk cannot be '
+            "started from: the image is broken or in a format that the cloud does not know: choose another one",
+        ),
+    ],
+)
+def test_gone(instance: Instance, line: str) -> None:
+    assert note(instance) == line
+    assert why(instance) == line
+
+
+@pytest.mark.parametrize("state", [State.STOPPED, State.SUSPENDED, State.UNDEPLOYED])
+def test_laid_aside(state: State) -> None:
+    assert f"is {state.name.lower()}" in note(vm(state))
+    assert f"    {state.name.lower()} " in shown(vm(state), 2)
+
+
+def test_what_runs_has_no_line() -> None:
+    for lcm in (Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, Lcm.SHUTDOWN, Lcm.HOTPLUG):
+        assert explain(vm(3, lcm), NOW) is None
+    assert len(shown(vm(3, Lcm.RUNNING), 1).splitlines()) == 2
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("legacy", [True, False])
+def test_no_level_shows_a_secret(level: int, legacy: bool) -> None:
+    message = "DEPLOY: cannot open https://alice:hunter2@images.example.org/x, password=correct-horse"
+    text = shown(vm(7 if legacy else 3, Lcm.BOOT_FAILURE, message, legacy=legacy), level)
+    assert "https://alice:***@images.example.org/x" in text
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+def test_the_block() -> None:
+    text = shown(vm(3, Lcm.RUNNING, monitored=BEGIN + 590, history=stay("node2", BEGIN + 60, running=(BEGIN + 120, 0))), 2)
+    for line in (
+        "42 one-42: Running",
+        "  owner      alice, user 2, group users",
+        "  asked      2 CPUs (share 0.5), 256 MiB memory",
+        "  used       12 % of a CPU, 256 MiB memory, measured 10 s ago",
+        "  disk 0     image, ttylinux, 1024 MiB, as sda",
+        "  disk 1     swap, 512 MiB, as sdb",
+        "  disk 2     volatile, 2048 MiB, as sdc",
+        "  disk 3     persistent, pdisk:pdisk.example.org:8445:0b6a5dd3, as sdd",
+        "  address    134.158.75.202, network public",
+        "  context    DB_PASSWORD = ***",
+        "  context    SCRIPT_EXEC = mount --password=*** //files",
+        "  context    SSH_PUBLIC_KEY = ssh-ed25519 AAAAC3Nz user@example.org",
+    ):
+        assert line in text.splitlines()
+    assert re.search(r"^  host       node2 from \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, 9 min, still there$", text, re.MULTILINE)
+
+
+def test_the_whole_document_is_indented() -> None:
+    text = shown(vm(3, Lcm.RUNNING), 3)
+    assert "    <VM>\n      <ID>42</ID>\n" in text
+    assert "          <DB_PASSWORD>***</DB_PASSWORD>\n" in text
+
+
+def test_control_characters_of_a_server_do_not_reach_the_terminal() -> None:
+    instance = vm(3, Lcm.BOOT_FAILURE, "DEPLOY: \u009b31mred")
+    assert "\u009b" not in shown(instance, 3)
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_every_cause_is_known_by_a_message(cause: object) -> None:
+    messages = {
+        "quota": "user [2] limit of 4 reached for VMS quota",
+        "no capacity": "Not enough MEMORY on hosts: 0",
+        "no host fits": "No hosts meet SCHED_REQUIREMENTS",
+        "image expired": "The image's metadata entry is expired",
+        "checksum": "Image sha1 checksum check failed.",
+        "policy": "Policy check failed for this image",
+        "no such image": "the image AAAA is not in this cloud's Marketplace",
+        "no space": "cp: error writing: No space left on device",
+        "disk in use": "volume 0b6a5dd3 is already mounted",
+        "lease": "IP address 134.158.75.9 is already taken",
+        "restricted": "VM Template includes a restricted attribute MAC.",
+        "host access": "Permission denied (publickey,password)",
+        "no virtualization": "Could not access KVM kernel module: /dev/kvm",
+        "not bootable": "no bootable device",
+        "process lost": "the machine's process ended unexpectedly",
+        "hypervisor": "Failed to create domain from deployment.0",
+        "time-out": "operation timed out",
+    }
+    found = known_cause(messages[cause.name])  # type: ignore[attr-defined]
+    assert found is cause
+
+
+def test_the_servers_date_counts_where_it_makes_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        history = stay("node2", BEGIN + 60, prolog=(BEGIN + 60, 0))
+        for date, since in (
+            ("06:44:09", BEGIN + 300),  # UTC
+            ("01:44:09", BEGIN + 300),  # this computer's zone
+            ("06:30:00", BEGIN + 60),  # before the prolog began: some other zone
+            ("06:59:00", BEGIN + 60),  # to come
+        ):
+            explanation = explain(vm(3, Lcm.PROLOG_FAILURE, f"Sun Nov 22 {date} 2026: x", history=history), NOW)
+            assert explanation is not None
+            assert explanation.since == since
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+WIRE = CHECKOUT / "tests" / "wire" / "opennebula-7.4.0"
+
+
+@pytest.mark.parametrize(
+    ("recording", "line"),
+    [
+        (
+            "33-vm.info-BOOT_FAILURE",
+            'failed on node2 9 min 59 s ago when the hypervisor was to start it (boot): "Failed to create domain from '
+            "/var/lib/one//datastores/0/2/deployment.0 (dummy driver:...\". That is, the host's hypervisor refused to start it: ",
+        ),
+        (
+            "35-vm.info-PENDING-unschedulable",
+            'waits for a host, for 9 min 56 s now: "Not enough CPU on hosts: 0,1,2". That is, no host has so much free: ',
+        ),
+        ("40-vm.info-after-poweroff", "is switched off, for 9 min 2 s now; it still holds disks and addresses: "),
+        ("54-vm.info-DONE", "ended 7 min 54 s ago, all that it held is released"),
+    ],
+)
+def test_documents_of_a_real_server(recording: str, line: str) -> None:
+    instance = Instance(parse(WIRE / f"{recording}.inner.xml").getroot())
+    assert note(instance).startswith(line)
+    assert why(instance) == note(instance)
+    assert "  timeline " in shown(instance, 2)

@@ -1,0 +1,50 @@
+"""Secrets that are masked, and what is none and stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from stratuslab.output.redaction import masked, masked_text, masked_value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("DB_PASSWORD", "x", "***"),
+        ("PASSWD", "x", "***"),
+        ("ONEGATE_TOKEN", "x", "***"),
+        ("AWS_SECRET_ACCESS_KEY", "x", "***"),
+        ("CLOUD_INIT_USER_DATA", "x", "***"),
+        ("USERDATA", "x", "***"),
+        ("START_SCRIPT_BASE64", "x", "***"),
+        ("DB_PASSWORD", "", ""),
+        ("SSH_PUBLIC_KEY", "ssh-rsa AAAA", "ssh-rsa AAAA"),
+        ("CLOUD_INIT_AUTHORIZED_KEYS", "c3No", "c3No"),
+        ("KEY", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nrest", "***\nrest"),
+        ("KEY", "-----BEGIN RSA PRIVATE KEY-----\ncut off", "***"),
+    ],
+)
+def test_values(name: str, value: str, shown: str) -> None:
+    assert masked_value(name, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://bob:x@example.org/y", "https://bob:***@example.org/y"),
+        ("https://example.org:8443/y@z", "https://example.org:8443/y@z"),
+        ("--password=x --user=bob", "--password=*** --user=bob"),
+        ('token: "a b" c', "token: *** c"),
+        ('password=\\"a b\\" c', "password=*** c"),
+        ("api_key='x'", "api_key=***"),
+        ("password is wrong", "password is wrong"),
+        ("password=***", "password=***"),
+    ],
+)
+def test_free_text(text: str, shown: str) -> None:
+    assert masked_text(text) == shown
+
+
+def test_templates() -> None:
+    template = 'CONTEXT = [ DB_PASSWORD = "a\\"b", SCRIPT_EXEC = "mount --password=x /y", A = "1" ]\n'
+    assert masked(template) == 'CONTEXT = [ DB_PASSWORD = "***", SCRIPT_EXEC = "mount --password=*** /y", A = "1" ]\n'
