@@ -15,6 +15,7 @@ from pathlib import Path
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.context import Context
 from stratuslab.errors import ConfigurationError, UsageError
+from stratuslab.suggestion import hint, meant
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -270,8 +271,9 @@ def load(context: Context, options: Mapping[str, str | None]) -> Settings:
     if selected is None and preset and preset.value:
         selected = preset
     if selected and not parser.has_section(selected.value):
-        others = ", ".join(Sections(path, parser).clouds) or "none"
-        raise ConfigurationError(f"{path}: there is no section [{selected.value}]", f"there are: {others}")
+        clouds = Sections(path, parser).clouds
+        others = hint(meant(selected.value, clouds), f"there are: {', '.join(clouds) or 'none'}")
+        raise ConfigurationError(f"{path}: there is no section [{selected.value}]", others)
     return Settings(context, options, Sections(path, parser, selected))
 
 

@@ -132,6 +132,23 @@ def test_an_environment_with_nothing_in_it(cron: Cron) -> None:
         assert (ran.status, ran.err) == (0, "")
 
 
+def session(page: str, command: str) -> tuple[str, str]:
+    """A command line that a page of the manual shows, and what it shows as its answer."""
+    text = (CHECKOUT / "docs" / f"{page}.rst").read_text("utf-8")
+    shown = re.search(rf"^    \$ ({command}.*)\n((?:    .*\n)+)", text, re.MULTILINE)
+    assert shown is not None
+    return shown[1], re.sub(r"^    ", "", shown[2], flags=re.MULTILINE)
+
+
+def test_answers_are_as_the_manual_shows_them(cron: Cron) -> None:
+    line, answer = session("config", "stratus-config")
+    assert cron(line) == Ran(0, answer, "")
+    assert cron(f"stratus-run-instance --wait-for running {TTYLINUX}").status == 0
+    line, answer = session("answers", "stratus-describe-instance")
+    ran = cron(line)
+    assert (ran.status, ran.out) == (5, answer)
+
+
 def test_several_at_once(cron: Cron) -> None:
     with_key(cron)
     ran = cron(f"for i in 1 2 3 4 5 6; do stratus-run-instance -q --format ids {TTYLINUX} & done; wait")

@@ -171,7 +171,7 @@ def test_the_file_selects_a_section(configured: Load) -> None:
 
 def test_a_section_that_is_not_there(configured: Load, home: Path) -> None:
     assert refused(configured, SECTIONS, user_config_section="two") == (
-        f"{usual(home)}: there is no section [two] (there are: one, Two)"
+        f'{usual(home)}: there is no section [two] (did you mean "Two"? there are: one, Two)'
     )
     assert refused(configured, "[default]\n", user_config_section="two").endswith("(there are: none)")
 

@@ -80,7 +80,7 @@ def _tell_unknown(session: Session) -> None:
     known = [setting.key for setting in KNOWN]
     for place, key in session.settings.keys_in_file:
         if key not in known:
-            session.talk.note(" ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
+            session.talk.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
 
 
 def _checked(session: Session) -> Checked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 from stratuslab.diagnosis.steps import Span
 from stratuslab.output.canvas import Canvas
@@ -44,13 +45,12 @@ def _tail(span: Span, canvas: Canvas) -> str:
 
 def _cells(seconds: Sequence[int], room: int) -> list[int]:
     """How many cells each of the durations takes, a cell at least; all together as many as there is room for."""
-    spare = room - len(seconds)
-    total = sum(seconds)
-    cells = [1 + (spare * length // total if total else 0) for length in seconds]
-    if total:
-        # What rounding left over goes to the longest, where it shows least.
-        cells[seconds.index(max(seconds))] += room - sum(cells)
-    return cells
+    spare, total = room - len(seconds), sum(seconds)
+    if not total:
+        return [1] * len(seconds)
+    # Rounded where bars meet, so that nothing is left over and equal durations differ by a cell at most.
+    ends = [spare * elapsed // total for elapsed in accumulate(seconds)]
+    return [1 + end - begin for begin, end in pairwise([0, *ends])]
 
 
 def _longest(texts: Iterable[str]) -> int:

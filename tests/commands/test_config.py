@@ -59,7 +59,15 @@ def test_a_key_that_nobody_knows(shell: Shell) -> None:
     config.write_text("[default]\nuser_name = jane\n")
     ran = shell("config", "-c", str(config))
     assert ran.status == 0
-    assert ran.err == f'stratus-config: {config} [default]: no setting is called "user_name" did you mean "username"?\n'
+    assert ran.err == f'stratus-config: {config} [default]: no setting is called "user_name", did you mean "username"?\n'
+
+
+def test_a_section_that_is_nearly_one(shell: Shell) -> None:
+    config = shell.home / "cfg"
+    config.write_text("[default]\n[partner]\nendpoint = x\n")
+    ran = shell("config", "-c", str(config), "-S", "partnr")
+    assert ran.status == ExitStatus.USAGE
+    assert 'did you mean "partner"? there are: partner' in ran.err
 
 
 def test_check(alice: Shell) -> None:

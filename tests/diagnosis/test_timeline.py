@@ -48,14 +48,14 @@ def test_a_whole_life_to_the_byte() -> None:
     running = stay("node2", BEGIN + 60, prolog=(BEGIN + 60, BEGIN + 180), running=(BEGIN + 180, 0))
     assert drawn(running, State.ACTIVE, Lcm.RUNNING, columns=60, unicode=False) == [
         "pending  06:39:09  1 min  ###",
-        "prolog   06:40:09  2 min     ######",
-        "running  06:42:09  7 min           ######################...",
+        "prolog   06:40:09  2 min     #######",
+        "running  06:42:09  7 min            #####################...",
     ]
     failed = stay("node2", BEGIN + 60, prolog=(BEGIN + 60, BEGIN + 180), running=(BEGIN + 180, BEGIN + 300))
     assert drawn(failed, State.ACTIVE, Lcm.BOOT_FAILURE, columns=60) == [
         "pending  06:39:09  1 min  █████",
-        "prolog   06:40:09  2 min       ███████████",
-        "boot     06:42:09  2 min                  ██████████ ✗ failed",
+        "prolog   06:40:09  2 min       ██████████",
+        "boot     06:42:09  2 min                 ██████████ ✗ failed",
     ]
 
 
