@@ -142,12 +142,12 @@ def test_several_addresses() -> None:
 
 
 def test_notes_stand_below_their_row_when_asked_for() -> None:
-    noted = replace(SECOND, explanation=Explanation(Kind.WAITING, message="no\nCPU\x1b[0m left"))
+    noted = replace(SECOND, explanation=Explanation(Kind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
     assert text(InstanceTable([noted, ROW])).count("\n") == 3
     assert text(InstanceTable([noted, ROW]), notes=True) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"
         "166 Pending   1    0         0    vm-202.lal.stratuslab.eu one-166\n"
-        "    waits: no CPU?[0m left\n"
+        '    waits for a host: "no CPU?[0m left"\n'
         "165 Running   1    0         0    vm-201.lal.stratuslab.eu one-165\n"
     )
 
