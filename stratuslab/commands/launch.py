@@ -101,13 +101,14 @@ def _public_keys(session: Session) -> str:
     home = session.context.home
     if home is None:
         raise UsageError("there is no home directory to look for a public key in", "name one with --key FILE")
-    path = keys.public_key_file(home)
+    own = home / ".stratuslab"
+    path = keys.public_key_file(home) or keys.made_key(own)
     if path is None and session.options.dry_run:
-        session.talk.note(f"there is no public key in ~/.ssh: a key pair would be made in {home / '.stratuslab'}")
+        session.talk.note(f"there is no public key in ~/.ssh: a key pair would be made in {own}")
         return ""
     if path is None:
-        path = keys.make_key_pair(home / ".stratuslab")
-        session.talk.note(f"there is no public key in ~/.ssh: using the key pair {path.with_suffix('')} of our own")
+        path = keys.make_key_pair(own)
+        session.talk.note(f"there is no public key in ~/.ssh: made the key pair {path.with_suffix('')}")
     session.talk.step(f"Public key: {path} (default)")
     return keys.read_public_keys(path)
 

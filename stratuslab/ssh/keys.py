@@ -92,6 +92,12 @@ def _is_public_key(line: str) -> bool:
     return blob.startswith(len(kind).to_bytes(4, "big") + kind) and len(blob) > len(kind) + 4
 
 
+def made_key(directory: Path) -> Path | None:
+    """The public key of the pair that :func:`make_key_pair` made in the client's own directory; None where there is none."""
+    private, public = directory / _MADE_NAME, directory / f"{_MADE_NAME}.pub"
+    return public if private.is_file() and public.is_file() else None
+
+
 def make_key_pair(directory: Path) -> Path:
     """The public key (``id_ed25519.pub``) of the pair in the client's own directory; the pair is made where there is none.
 
@@ -99,8 +105,8 @@ def make_key_pair(directory: Path) -> Path:
     Raises StratusLabError where it cannot be made.
     """
     private, public = directory / _MADE_NAME, directory / f"{_MADE_NAME}.pub"
-    if private.is_file() and public.is_file():
-        return public
+    if made := made_key(directory):
+        return made
     try:
         make_directory(directory)
         with locked(private):
