@@ -19,6 +19,7 @@ from paramiko.common import DEFAULT_WINDOW_SIZE
 from stratuslab.local import simulated
 from stratuslab.local.guest import ssh as guest_ssh
 from stratuslab.local.guest.keys import authorized
+from stratuslab.local.guest.sessions import MAX_SESSIONS
 from stratuslab.local.hypervisors import DEFAULT, hypervisors
 from stratuslab.local.machine import MachineError
 from stratuslab.local.simulated import Simulated, SimulatedMachine
@@ -340,14 +341,14 @@ def test_quick_commands_never_outrun_their_answer(booted: Booted) -> None:
 
 def test_sessions_side_by_side(booted: Booted) -> None:
     client = booted.client()
-    channels = [client.get_transport().open_session() for _ in range(guest_ssh.MAX_SESSIONS)]  # type: ignore[union-attr]
+    channels = [client.get_transport().open_session() for _ in range(MAX_SESSIONS)]  # type: ignore[union-attr]
     for channel in reversed(channels):
         channel.exec_command("cat")
     with pytest.raises(paramiko.ChannelException):
         client.get_transport().open_session()  # type: ignore[union-attr]
     other = booted.client()
     _, out, _ = other.exec_command("echo > /tmp/there; uptime")
-    assert f"{guest_ssh.MAX_SESSIONS + 1} users" in out.read().decode()
+    assert f"{MAX_SESSIONS + 1} users" in out.read().decode()
     for number, channel in enumerate(channels):
         channel.sendall(b"%d" % number)
         channel.shutdown_write()
@@ -363,7 +364,7 @@ def test_channels_that_are_not_used_are_bounded(booted: Booted) -> None:
     client = booted.client()
     transport = client.get_transport()
     assert transport is not None
-    opened = [transport.open_session() for _ in range(guest_ssh.MAX_SESSIONS)]
+    opened = [transport.open_session() for _ in range(MAX_SESSIONS)]
     with pytest.raises(paramiko.ChannelException):
         transport.open_session()
     opened.pop().close()
