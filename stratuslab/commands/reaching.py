@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from stratuslab.commands.base import Session
+from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, TimedOut
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.opennebula.states import Phase
 from stratuslab.output.progress import Progress
+from stratuslab.output.reason import reason
 from stratuslab.ssh.banner import Point, read_banner, wait_for_ssh
 
 _POLL = 1.0
@@ -26,7 +28,7 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
     told = progress.visible
     while True:
         instance = session.cloud.instance(number)
-        refuse_if_away(instance)
+        refuse_if_away(session, instance)
         if instance.phase == Phase.UP:
             return instance
         now = time.monotonic()
@@ -45,26 +47,12 @@ def _still(instance: Instance) -> str:
     return f"instance {instance.id} is still {instance.state_label}{why}"
 
 
-def refuse_if_away(instance: Instance) -> None:
-    """Raise InstanceFailed for an instance that does not run and will not by waiting."""
+def refuse_if_away(session: Session, instance: Instance) -> None:
+    """Raise InstanceFailed, which says why, for an instance that does not run and will not by waiting."""
     if instance.phase == Phase.AWAY:
-        why = f": {instance.message}" if instance.message else ""
-        raise InstanceFailed(
-            f"instance {instance.id} cannot be connected to, it is {instance.state_label}{why}", _what_to_do(instance)
-        )
-
-
-def _what_to_do(instance: Instance) -> str:
-    kill = f"stratus-kill-instance {instance.id} releases it"
-    if instance.done:
-        return "it was killed; stratus-run-instance starts another"
-    if instance.failed:
-        return f"stratus-describe-instance -v {instance.id} tells more; {kill}"
-    if instance.lcm_state == Lcm.UNKNOWN and instance.state == State.ACTIVE:
-        return f"it shut itself down, or its host does not answer; {kill}"
-    if instance.state == State.ACTIVE:
-        return "it is about to end"
-    return f"the cloud has stopped it and can resume it; {kill}"
+        explanation = explain(instance, session.context.clock())
+        why = reason(explanation) if explanation else "is about to end"
+        raise InstanceFailed(f"instance {instance.id} cannot be connected to, it is {instance.state_label}: it {why}")
 
 
 def until_ssh(
@@ -84,6 +72,6 @@ def until_ssh(
         progress.show(f"Waiting for the SSH server of instance {instance.id} ({now - began:.0f} s): {seen}")
         if now - looked > _LOOK_AGAIN:
             looked = now
-            refuse_if_away(session.cloud.instance(instance.id))
+            refuse_if_away(session, session.cloud.instance(instance.id))
 
     return wait_for_ssh(points, deadline, on_wait=on_wait, read=read)

@@ -95,7 +95,7 @@ class WayIn:
 
     def described(self, instance: Instance) -> Target:
         """As target, but of an instance as it is now, without waiting: of several addresses one that answers, else the first."""
-        refuse_if_away(instance)
+        refuse_if_away(self._session, instance)
         points = self._points(instance)
         host, port = points[0]
         reader, _ = self._reader(points[0])

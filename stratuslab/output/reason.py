@@ -66,7 +66,7 @@ def _gone(explanation: Explanation) -> str:
     if explanation.step == "UNKNOWN":
         seen = f", last seen{ago}" if ago else ""
         host = f"its host {explanation.host}" if explanation.host else "its host"
-        return f"{host} finds it no more{seen}: most often it has halted itself; {_KILL}"
+        return f"is found no more by {host}{seen}: most often it has halted itself; {_KILL}"
     return f"{_AWAY[explanation.step]}{_since(explanation)}; it still holds disks and addresses: {_KILL}"
 
 

@@ -139,12 +139,12 @@ def test_waiting(state: State, waits: str, line: str) -> None:
     [
         (
             vm(3, Lcm.UNKNOWN, monitored=BEGIN + 300),
-            "its host node2 finds it no more, last seen 5 min ago: most often it has halted itself; "
+            "is found no more by its host node2, last seen 5 min ago: most often it has halted itself; "
             "kill it to release what it holds",
         ),
         (
             vm(3, Lcm.UNKNOWN, history=""),
-            "its host finds it no more: most often it has halted itself; kill it to release what it holds",
+            "is found no more by its host: most often it has halted itself; kill it to release what it holds",
         ),
         (
             vm(State.POWEROFF),
