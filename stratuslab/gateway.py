@@ -24,6 +24,7 @@ def open_cloud(settings: Settings, context: Context, talk: Talk) -> Cloud:
     """
     endpoint = settings.endpoint
     talk.step(f"Cloud: {shown(endpoint.value)} ({endpoint.origin})")
+    timeout = settings.timeout
     if is_local(endpoint.value):
         if endpoint.origin == "default":
             talk.note("no cloud is configured, using the embedded one on this computer (--endpoint local)")
@@ -43,9 +44,7 @@ def open_cloud(settings: Settings, context: Context, talk: Talk) -> Cloud:
     credentials = _with_password(found, resolved.url, context)
     talk.step(f"Credentials: {credentials}")
     talk.step(f"Calls go to {resolved.url}")
-    transport_http = HttpTransport(
-        resolved, credentials, settings.timeout, context.environ, ca_bundle=settings.ca_bundle, trace=talk.wire
-    )
+    transport_http = HttpTransport(resolved, credentials, timeout, context.environ, ca_bundle=settings.ca_bundle, trace=talk.wire)
     return Cloud(transport_http, credentials, resolved.url, trace=talk.wire)
 
 

@@ -60,7 +60,7 @@ class Endpoint:
 
 def is_local(text: str) -> bool:
     """Whether the endpoint is the embedded cloud."""
-    return text.strip() == LOCAL
+    return text.strip().lower() == LOCAL
 
 
 def resolve(text: str, credentials: Credentials) -> Endpoint:

@@ -13,4 +13,10 @@ def confirmed(context: Context, question: str, hint: str) -> bool:
         raise UsageError(f"there is no terminal to ask at: {question}", hint)
     context.stderr.write(f"{one_line(question)} [y/N] ")
     context.stderr.flush()
-    return context.stdin.readline().strip().lower() in ("y", "yes")
+    answer = ""
+    try:
+        answer = context.stdin.readline()
+    finally:
+        if not answer:  # Ctrl-D or Ctrl-C, after which the cursor stands behind the question
+            context.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")

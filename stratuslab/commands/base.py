@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -266,21 +267,28 @@ def _write(context: Context, text: Iterable[str]) -> None:
         return
     if context.stdout is None:
         raise StratusLabError("the answer cannot be written: standard output is closed")
-    try:
+    with _told_where_it_fails(context):
         for line in lines:
             context.stdout.write(line + "\n")
-    except ValueError:
-        raise StratusLabError("the answer cannot be written: standard output is closed") from None
     _flush(context)
 
 
 def _flush(context: Context) -> None:
-    try:
+    with _told_where_it_fails(context):
         if context.stdout is not None:
             context.stdout.flush()
-    except BrokenPipeError:
-        raise
+
+
+@contextlib.contextmanager
+def _told_where_it_fails(context: Context) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        raise StratusLabError("the answer cannot be written: standard output is closed") from None
     except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            # EIO: the terminal is gone, and nobody reads any more either.
+            raise BrokenPipeError from None
         _give_up_output(context)
         raise StratusLabError(f"the answer cannot be written: {error.strerror}") from None
 

@@ -119,7 +119,8 @@ def _check_usage(session: Session, words: Sequence[str]) -> None:
         raise UsageError(f"--ssh-config takes no command and no {_SSH_OPTION}", "write those into the block yourself")
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(
-            "a session needs one instance; several take a command", f"{COMMAND.prog} {' '.join(words[:3])} -- uptime"
+            "a session needs one instance; a command, for one or several, stands behind --",
+            f"such as {COMMAND.prog} {words[0]} -- {' '.join(words[1:4])}",
         )
 
 

@@ -63,7 +63,7 @@ def configuration() -> str:
 #endpoint = https://one.example.com/RPC2
 
 # Instance types of your own: CPUs, RAM in MB, swap space in MB.
-[instance_types]
+#[instance_types]
 #big = 8, 16384, 0
 """
     )

@@ -70,7 +70,10 @@ def _column(kind: Kind, name: str, option: str) -> Column:
 def _filter(kind: Kind, text: str) -> Filter:
     parts = _CONDITION.fullmatch(text)
     if parts is None:
-        raise UsageError(f'--filter: "{text}" is no test', "a test is COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N")
+        raise UsageError(
+            f'--filter: "{text}" is no test',
+            "a test is COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N, in quotes for the shell",
+        )
     column, operator, operand = _column(kind, parts[1].strip(), "--filter"), parts[2], parts[3].strip()
     if operator == "~":
         try:
@@ -82,7 +85,43 @@ def _filter(kind: Kind, text: str) -> Filter:
             float(operand)
         except ValueError:
             raise UsageError(f'--filter: the column "{column.name}" holds numbers, and "{operand}" is none') from None
+    elif column.yes_or_no:
+        operand = _yes_or_no(column, operand)
+    elif column.time and operand:
+        operand = _time(column, operand)
+    elif column.name == "state" and operand and operator in ("=", "!="):
+        _check_state(operand)
     return Filter(column, operator, operand)
+
+
+def _yes_or_no(column: Column, text: str) -> str:
+    word = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(text.lower())
+    if word is None:
+        raise UsageError(f'--filter: the column "{column.name}" holds yes or no, and "{text}" is neither')
+    return word
+
+
+def _time(column: Column, text: str) -> str:
+    """The time as the column has it (RFC 3339, UTC); one without an offset is taken for UTC as well."""
+    from datetime import datetime, timezone
+
+    try:
+        time = datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text))
+        time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f'--filter: the column "{column.name}" holds times, and "{text}" is none',
+            "such as 2026-11-22 or 2026-11-22T10:30:00Z",
+        ) from None
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _check_state(text: str) -> None:
+    from stratuslab.opennebula.states import Lcm, State
+
+    known = {state.name.title() for state in (*State, *Lcm)}
+    if text.title() not in known and not re.fullmatch(r"(State|Lcm_State)_-?\d+", text, re.IGNORECASE):
+        raise UsageError(f'--filter: there is no state "{text}"', hint(meant(text.title(), known), "such as Running"))
 
 
 def _terminal_width(context: Context) -> int | None:

@@ -16,6 +16,8 @@ from stratuslab.output.talk import Talk
 AT_ONCE = 6
 """Calls in flight: OpenNebula's daemon takes 15 connections for all its users together."""
 
+_MOST_TOLD = 20  # errors; a file of ids that is none at all would fill the screen
+
 _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
 
@@ -105,8 +107,10 @@ def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) 
         return
     if len(errors) == 1 and not done:
         raise errors[0]
-    for error in errors:
+    for error in errors[:_MOST_TOLD]:
         talk.error(str(error))
+    if len(errors) > _MOST_TOLD:
+        talk.error(f"and {len(errors) - _MOST_TOLD} more like these")
     message = f"{len(errors)} of {len(errors) + done} {what} failed"
     statuses = {error.status for error in errors}
     total = PartialFailure(message) if done else StratusLabError(message)

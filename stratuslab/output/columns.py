@@ -17,7 +17,8 @@ Value = None | bool | int | float | str | Sequence[str]
 class Column:
     """A fact of a row: its name, how it is read, the title in tables (where that is another), and the table's least width.
 
-    ``numeric`` says that its values are numbers, ``folded`` that they are compared without regard to upper and lower case.
+    ``numeric`` says that its values are numbers, ``folded`` that they are compared without regard to upper and lower case,
+    ``yes_or_no`` and ``time`` that they are that.
     ``usual`` columns are shown when nobody chooses.
     """
 
@@ -28,6 +29,8 @@ class Column:
     usual: bool = False
     numeric: bool = False
     folded: bool = False
+    yes_or_no: bool = False
+    time: bool = False
 
     @property
     def heading(self) -> str:
@@ -49,7 +52,7 @@ class Kind:
 
     def find(self, name: str) -> Column | None:
         """The column of that name or title."""
-        return next((column for column in self.columns if name in (column.name, column.title)), None)
+        return next((column for column in self.columns if name and name in (column.name, column.title)), None)
 
     @property
     def usual(self) -> list[Column]:
@@ -113,9 +116,9 @@ INSTANCES = Kind(
         Column("uid", _of_instance(lambda instance: instance.owner_id), numeric=True),
         Column("group", _of_instance(lambda instance: instance.group)),
         Column("labels", _of_instance(lambda instance: list(instance.labels)), "label"),
-        Column("started", _of_instance(lambda instance: rfc3339(instance.started))),
-        Column("ended", _of_instance(lambda instance: rfc3339(instance.ended))),
-        Column("failed", _of_instance(lambda instance: instance.failed)),
+        Column("started", _of_instance(lambda instance: rfc3339(instance.started)), time=True),
+        Column("ended", _of_instance(lambda instance: rfc3339(instance.ended)), time=True),
+        Column("failed", _of_instance(lambda instance: instance.failed), yes_or_no=True),
         Column("message", lambda row: masked_text(row.note) or None),
         Column("cause", _cause),
         Column("reason", _reason),
@@ -129,7 +132,7 @@ TYPES = Kind(
         Column("cpu", lambda pair: pair[0].cpu, least=5, usual=True, numeric=True),
         Column("ram_mib", lambda pair: pair[0].ram, "ram", least=8, usual=True, numeric=True),
         Column("swap_mib", lambda pair: pair[0].swap, "swap", least=8, usual=True, numeric=True),
-        Column("selected", lambda pair: pair[1], usual=True),
+        Column("selected", lambda pair: pair[1], usual=True, yes_or_no=True),
     ),
     key="name",
 )

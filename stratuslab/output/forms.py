@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from stratuslab.answers import Answer, InstanceTable, Line, Plan, Portrait, Problem, Watched
@@ -41,7 +42,7 @@ class Text:
 
     def show(self, answer: Answer) -> Iterable[str]:
         if isinstance(answer, Watched):
-            return self._screen.draw(table(answer.rows, self._shape))
+            return self._screen.draw(table(answer.rows, _within(self._shape)))
         return text.lines(answer, self._shape)
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
@@ -59,7 +60,7 @@ class Table:
     def show(self, answer: Answer) -> Iterable[str]:
         match answer:
             case Watched(rows):
-                return self._screen.draw(table(self._shape.wanted(rows), self._shape))
+                return self._screen.draw(table(self._shape.wanted(rows), _within(self._shape)))
             case Portrait() | Plan() | Line():
                 return text.lines(answer, self._shape)
             case InstanceTable(rows):
@@ -70,6 +71,11 @@ class Table:
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         return table(self._shape.wanted(self._rows), self._shape) if self._rows else ()
+
+
+def _within(shape: Shape) -> Shape:
+    """The shape with a column less: a line that fills a terminal's last one cannot be drawn over everywhere."""
+    return shape if shape.width is None else replace(shape, width=shape.width - 1)
 
 
 class Rows:
