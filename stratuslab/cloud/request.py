@@ -180,8 +180,7 @@ def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
     yield "DISK", {**_origin(request.root), **_bus(request)}
     yield from _further_disks(request)
     yield from (network.nic() for network in request.networks)
-    port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
-    yield "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
+    yield _console(request)
     yield "CONTEXT", _guest_context(request)
     yield LABELS_ATTRIBUTE, ",".join(request.labels)
     yield TOKEN_ATTRIBUTE, request.token
@@ -192,9 +191,11 @@ def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attri
     yield from _size(request)
     yield "SCHED_REQUIREMENTS", request.requirements
     further = list(_further_disks(request))
-    if further:
-        yield from (("DISK", disk) for disk in base.disks)
+    if further or request.bus:
+        yield from (("DISK", {**disk, **_bus(request)}) for disk in base.disks)
         yield from further
+    if request.vnc_port >= 0 or request.vnc_listen:
+        yield _console(request)
     yield from (network.nic() for network in request.networks)
     yield "CONTEXT", {**base.context, **_guest_context(request)}
     yield LABELS_ATTRIBUTE, ",".join(request.labels)
@@ -205,6 +206,11 @@ def _origin(disk: ImageDisk) -> dict[str, str]:
     if disk.image_id is not None:
         return {"IMAGE_ID": str(disk.image_id)}
     return {"SOURCE": disk.source, "DRIVER": disk.format}
+
+
+def _console(request: MachineRequest) -> Attribute:
+    port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
+    return "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
 
 
 def _bus(request: MachineRequest) -> dict[str, str]:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from stratuslab.settings import Settings
 
 
+_OF_ONE_CLOUD = {
+    f"STRATUSLAB_{key}" for key in ("ENDPOINT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "PEM_CERTIFICATE", "PEM_KEY")
+}
+
+
 class _HelpFormatter(argparse.HelpFormatter):
     """Help within 80 columns; text that has lines (the examples) keeps them."""
 
@@ -99,7 +104,10 @@ class Session:
         from stratuslab.settings import load
 
         given = {**vars(self.options), "user_config_section": section}
-        return open_cloud(load(self.context, given), replace(self.context, stdin=None), self.talk)
+        # The variables are about one cloud: over all sections they would send each one's credentials to the same place.
+        environ = {name: value for name, value in self.context.environ.items() if name not in _OF_ONE_CLOUD}
+        context = replace(self.context, stdin=None, environ=environ)
+        return open_cloud(load(context, given), context, self.talk)
 
     @cached_property
     def marketplace(self) -> Marketplace:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
-from stratuslab.cloud.client import Cloud
 from stratuslab.commands import goals, watching
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.explaining import explained, in_full, portraits
@@ -20,6 +20,9 @@ from stratuslab.opennebula.numbers import Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import harmless
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,10 @@ def _run(session: Session) -> Iterator[Answer]:
     options = session.options
     if options.all_sections and (options.instances or options.wait_for):
         raise UsageError("--all-sections shows all instances of all clouds, and takes no ids or names, and no --wait-for")
+    if options.all_sections and options.endpoint:
+        raise UsageError("--all-sections asks the clouds of the configuration, and takes no --endpoint")
+    if options.console is not None and (options.all_sections or options.instances):
+        raise UsageError("--console takes one instance, and nothing beside it")
     if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
         raise UsageError("--console, --wait-for and --watch are three things to do: give one of them")
     if options.console is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable
-from stratuslab.cloud.client import Cloud
 from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.selection import select
@@ -15,6 +16,9 @@ from stratuslab.commands.side_by_side import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,9 @@ def _listed(session: Session) -> list[str]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UsageError(f'the file "{name}" (--input) cannot be read: {reason}') from None
-    words = []
+    words: list[str] = []
     for line in lines:
-        text = line.partition("#")[0].strip()
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may hold a #
         ids = text.split()
         # A name may hold blanks; several ids on a line are several ids.
         words += ids if all(word.isdigit() for word in ids) else [text]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stratuslab.answers import InstanceRow, Portrait
-from stratuslab.cloud.client import Cloud
 from stratuslab.commands.base import Session
 from stratuslab.commands.side_by_side import in_order
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.instance import Instance
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
 
 CONSOLE_LINES = 10
 """How many of the console's last lines are shown of an instance that failed."""

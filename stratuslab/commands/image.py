@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud.catalogue import Kind
+from stratuslab.cloud.endpoint import shown
 from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
-from stratuslab.errors import NotFound, Unreachable
+from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.marketplace.identifier import is_identifier
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ def _disk_of_identifier(session: Session, identifier: str, image_format: str) ->
 
 
 def _metadata_url(session: Session, identifier: str) -> str:
-    from stratuslab.marketplace.client import normalise_endpoint
+    """The address of the image's entry, without the user and password that the Marketplace's endpoint may hold."""
+    from stratuslab.marketplace.client import Marketplace
 
-    return f"{normalise_endpoint(session.settings.marketplace_endpoint.value)}/metadata/{identifier}"
+    return Marketplace(session.settings.marketplace_endpoint.value, timeout=1).url(identifier)
 
 
 def persistent_source(session: Session, uuid: str) -> str:
@@ -108,8 +110,15 @@ def persistent_source(session: Session, uuid: str) -> str:
     if not _UUID.fullmatch(uuid):
         raise NotFound(f'"{uuid}" is no persistent disk', "a persistent disk is named by its UUID, in lower case")
     named = session.settings.get("pdisk_endpoint") or session.settings.endpoint.value
-    parts = urlsplit(named if "://" in named else f"https://{named}")
+    try:
+        parts = urlsplit(named if "://" in named else f"https://{named}")
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise UsageError(f'"{shown(named)}" is no address of a persistent disk service', "see --pdisk-endpoint")
     path = parts.path.rstrip("/")
     if path and session.settings.get("pdisk_endpoint"):
         return f"pdisk:{parts.netloc.rpartition('@')[2]}{path}/{uuid}"
-    return f"pdisk:{parts.hostname}:{session.settings.get('pdisk_port') or PDISK_PORT}:{uuid}"
+    host = f"[{host}]" if ":" in host else host
+    return f"pdisk:{host}:{session.settings.get('pdisk_port') or PDISK_PORT}:{uuid}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stratuslab.cloud.client import Cloud
 from stratuslab.commands.ending import Ending
 
 COMMAND = Ending(
@@ -10,7 +9,7 @@ COMMAND = Ending(
     summary="Stop instances at once, like pulling the power cord, and release all that they have.",
     verb="kill",
     told="Killed",
-    act=Cloud.kill,
+    act=lambda cloud, number: cloud.kill(number),
     final=True,
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids

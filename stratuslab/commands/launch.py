@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -231,7 +232,8 @@ class IdsFile(AbstractContextManager["IdsFile"]):
                 self._begun = True
                 self._file.write(f"{number}\n")
                 self._file.flush()
-                os.fsync(self._file.fileno())
+                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe has no disk to reach
+                    os.fsync(self._file.fileno())
         except OSError as error:
             raise StratusLabError(f'machine {number} runs, but "{self._path}" cannot be written: {error.strerror}') from None
 

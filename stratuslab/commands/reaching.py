@@ -34,7 +34,7 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
         now = time.monotonic()
         if now > deadline:
             progress.clear()
-            raise TimedOut(_still(instance), "wait longer with --timeout, or see stratus-describe-instance -v")
+            raise TimedOut(_still(session, instance), "wait longer with --timeout, or see stratus-describe-instance -v")
         if not told:
             session.talk.note(f"instance {number} is {instance.state_label}, waiting for it")
             told = True
@@ -42,8 +42,9 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
         time.sleep(max(0.0, min(_POLL, deadline - now)))
 
 
-def _still(instance: Instance) -> str:
-    why = f": {instance.message}" if instance.message else ""
+def _still(session: Session, instance: Instance) -> str:
+    explanation = explain(instance, session.context.clock())
+    why = f": it {reason(explanation)}" if explanation else ""
     return f"instance {instance.id} is still {instance.state_label}{why}"
 
 

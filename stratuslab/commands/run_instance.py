@@ -13,7 +13,7 @@ from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Pl
 from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
-from stratuslab.errors import UsageError
+from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import masked
 
@@ -137,7 +137,9 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
             for portrait in portraits(session, [row]):
                 session.talk.detail("\n".join(portrait_lines(portrait, session.shape.canvas)))
     if session.options.kill_on_failure:
-        for outcome in in_order(session.cloud.kill, list(waited.errors)):
+        # Of a machine that could not be looked at nobody knows that it failed.
+        lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
+        for outcome in in_order(session.cloud.kill, lost):
             waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"
     report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")
 

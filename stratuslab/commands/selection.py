@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from stratuslab.cloud.client import Cloud
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.opennebula.numbers import Owner
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
 
 LARGEST_ID = 2**31 - 1
 """Ids are signed 32 bits on the wire."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stratuslab.cloud.client import Cloud
 from stratuslab.commands.ending import Ending
 
 COMMAND = Ending(
@@ -10,7 +9,7 @@ COMMAND = Ending(
     summary="Let instances stop cleanly, as their power button does, and release all that they have once they did.",
     verb="shut down",
     told="Asked to shut down:",
-    act=Cloud.shut_down,
+    act=lambda cloud, number: cloud.shut_down(number),
     final=False,
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids

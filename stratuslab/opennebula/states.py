@@ -151,4 +151,8 @@ def phase(state: int | None, lcm_state: int | None) -> Phase:
     name = _label(Lcm, "", lcm_state or 0)
     if lcm_state in _AWAY or name.startswith(("Epilog", "Save")):
         return Phase.AWAY
-    return Phase.COMING if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")) else Phase.UP
+    if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")):
+        return Phase.COMING
+    # What is done to a machine that is off: HOTPLUG_SAVEAS_POWEROFF, DISK_RESIZE_UNDEPLOYED ...
+    is_off = name.endswith(("_Poweroff", "_Suspended", "_Undeployed", "_Stopped")) or lcm_state == Lcm.RESTORE
+    return Phase.AWAY if is_off else Phase.UP

@@ -6,15 +6,19 @@ import re
 
 MASK = "***"
 # cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
-_SECRET = r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|USER_?DATA|START_SCRIPT)\w*)"
+_SECRET = (
+    r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)"
+    r"|AUTH(?!OR)|AUTHORIZATION|USER_?DATA|START_SCRIPT)\w*)"
+)
 _ATTRIBUTE = rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"'
 _IN_TEXT = (
     (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASK),
     # https://user:password@host
-    (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+@", rf"\1{MASK}@"),
+    (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s\"'<>/]+@", rf"\1{MASK}@"),
+    (r"(?i)(\bauthorization\s*[=:]\s*)(?!\*{3})\S+(?:\s+[^\s\"',;]+)?", rf"\1{MASK}"),
     # password=..., token: "...", and in a template's value password=\"...\"
     (
-        r"(?i)(\b\w*(?:passw(?:or)?d|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
+        r"(?i)(\b\w*(?:passw(?:or)?d|pwd|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
         r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
         rf"\1{MASK}",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,15 @@ def test_failure_in_the_middle_reports_what_was_started(alice: Shell, stage: Sta
     assert "Done!" not in ran.out
 
 
+def test_ids_into_a_pipe(alice: Shell, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert alice("run", "-o", str(pipe), TTYLINUX).status == 0
+    assert os.read(reader, 100) == b"1\n"
+    os.close(reader)
+
+
 def test_start_that_fails_keeps_the_old_ids_file(alice: Shell, tmp_path: Path) -> None:
     ids = tmp_path / "ids"
     ids.write_text("7\n")
@@ -160,6 +170,7 @@ def test_start_that_fails_keeps_the_old_ids_file(alice: Shell, tmp_path: Path) -
         (("--vnc-listen", "here", TTYLINUX), 2, "--vnc-listen"),
         (("--vm-disks-bus", "usb", TTYLINUX), 2, "virtio"),
         (("--persistent-disk", "mine", TTYLINUX), 4, "mine"),
+        (("--pdisk-endpoint", "https://[bad", "--persistent-disk", "9ab1a1c1-0000-4000-8000-123456789abc", TTYLINUX), 2, "[bad"),
         (("--vm-name", "bell\a", TTYLINUX), 2, "U+0007"),
         (("--vm-name", "a]]>b", TTYLINUX), 2, "]]>"),
         (("--context", "NO-EQUALS", TTYLINUX), 2, "KEY=VALUE"),

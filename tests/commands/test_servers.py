@@ -128,6 +128,14 @@ def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
     assert "oneadmin/tiny" in unknown.err
 
 
+def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, served: Served) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+    endpoint = served.marketplace.replace("://", "://joe:hunter2@")
+    assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == 0
+    record = stage.engine.instance(ADMINISTRATOR, 1)
+    assert "hunter2" not in str(vars(record))
+
+
 def test_other_users(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
     served = serve(stage, users={"alice": "secret", "oneadmin": "nebula"})
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
@@ -154,6 +162,10 @@ def test_several_clouds_side_by_side(shell: Shell, tmp_path: Path, serve: Callab
     assert [line.split()[0] for line in ran.out.splitlines()] == ["cloud", "lal", "grnet"]
     assert [line.split()[-1] for line in ran.out.splitlines()] == ["name", "at-lal", "at-grnet"]
     assert "[down]" in ran.err
+    # A variable that names one cloud does not make all sections ask it.
+    shell.environ.update(STRATUSLAB_ENDPOINT=clouds["grnet"].url, STRATUSLAB_USERNAME="nobody", STRATUSLAB_PASSWORD="x")
+    assert shell("describe", "--all-sections").out == ran.out
+    assert shell("describe", "--all-sections", "--endpoint", clouds["lal"].url).status == ExitStatus.USAGE
 
 
 def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, served: Served) -> None:

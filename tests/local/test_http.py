@@ -183,6 +183,9 @@ def test_silent_clients_do_not_keep_a_server_from_ending(stage: Stage, monkeypat
         connection.close()
 
 
+LOGIN = basic("alice:secret")
+
+
 class TestMarketplaceOverHttp:
     def test_reading(self, serve: Serve) -> None:
         urls = serve()
@@ -196,18 +199,22 @@ class TestMarketplaceOverHttp:
 
     def test_adding(self, serve: Serve, entry: bytes) -> None:
         urls = serve()
+        assert request(f"{urls.marketplace}/metadata", body=entry, Content_Type="application/xml")[0] == 401
         for kind in ("application/xml", "application/rdf+xml; charset=utf-8"):
-            status, headers, _ = request(f"{urls.marketplace}/metadata", body=entry, Content_Type=kind)
+            status, headers, _ = request(f"{urls.marketplace}/metadata", body=entry, Content_Type=kind, Authorization=LOGIN)
             assert (status, headers["Location"]) == (
                 201,
                 "/marketplace/metadata/GOaxJFdoEXvqAm9ArJgnZ0_ky6F/alice@example.org/2026-11-22T10:00:00Z",
             )
         base = urls.rpc.removesuffix("/RPC2")
         assert request(base + headers["Location"], "GET", None)[0] == 200
-        status, _, body = request(f"{urls.marketplace}/metadata", body=b"<x/>", Content_Type="application/xml")
+        status, _, body = request(
+            f"{urls.marketplace}/metadata", body=b"<x/>", Content_Type="application/xml", Authorization=LOGIN
+        )
         assert (status, b"<error>" in body) == (400, True)
-        assert request(f"{urls.marketplace}/metadata", body=entry, Content_Type="text/plain")[0] == 400
-        large = f"POST /marketplace/metadata HTTP/1.1\r\nContent-Type: text/xml\r\nContent-Length: {2**20 + 1}\r\n\r\n"
+        assert request(f"{urls.marketplace}/metadata", body=entry, Content_Type="text/plain", Authorization=LOGIN)[0] == 400
+        large = f"POST /marketplace/metadata HTTP/1.1\r\nContent-Type: text/xml\r\nAuthorization: {LOGIN}\r\n"
+        large += f"Content-Length: {2**20 + 1}\r\n\r\n"
         assert b" 413 " in exchange(urls.rpc, large.encode()).splitlines()[0]
 
 

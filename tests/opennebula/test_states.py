@@ -91,3 +91,8 @@ def test_what_has_failed() -> None:
 def test_phases(expected: Phase, states: list[tuple[int | None, int | None]]) -> None:
     for state, lcm in states:
         assert phase(state, lcm) == expected, (state, lcm)
+
+
+@pytest.mark.parametrize("lcm", [27, 28, 33, 34, 51, 53, 54, 56, 63, 64, 65, 67, 68, 70, 71])
+def test_a_machine_that_is_off_while_something_is_done_to_it_is_not_up(lcm: int) -> None:
+    assert phase(State.ACTIVE, lcm) == Phase.AWAY

@@ -48,3 +48,18 @@ def test_free_text(text: str, shown: str) -> None:
 def test_templates() -> None:
     template = 'CONTEXT = [ DB_PASSWORD = "a\\"b", SCRIPT_EXEC = "mount --password=x /y", A = "1" ]\n'
     assert masked(template) == 'CONTEXT = [ DB_PASSWORD = "***", SCRIPT_EXEC = "mount --password=*** /y", A = "1" ]\n'
+
+
+@pytest.mark.parametrize("name", ["MYSQL_PWD", "DB_PW", "ONE_AUTH", "HTTP_AUTHORIZATION", "SIGNING_KEY", "LICENSE_KEY"])
+def test_names_of_secrets(name: str) -> None:
+    assert masked_value(name, "hunter2") == "***"
+
+
+@pytest.mark.parametrize("name", ["AUTHORIZED_KEYS", "AUTHOR", "PUBLIC_KEY", "SPWX"])
+def test_names_of_what_is_no_secret(name: str) -> None:
+    assert masked_value(name, "plain") == "plain"
+
+
+@pytest.mark.parametrize("text", ["Authorization: Bearer hunter2", "pwd=hunter2", "https://u:p@hunter2@h/x"])
+def test_secrets_in_free_text(text: str) -> None:
+    assert "hunter2" not in masked_text(text)
