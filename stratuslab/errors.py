@@ -24,6 +24,7 @@ class ExitStatus(IntEnum):
     UNREACHABLE = 8
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
     SSH = 255
 
 
@@ -102,3 +103,7 @@ class SSHError(StratusLabError):
     """SSH itself failed (no connection, no key that opens, another host key), and not what was run; ssh's own status."""
 
     status = ExitStatus.SSH
+
+
+class Terminated(KeyboardInterrupt):
+    """The process is asked to end (SIGTERM, as ``timeout`` sends it): it ends as after Ctrl-C, and tells what was done."""

@@ -7,17 +7,19 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import stratuslab
 from stratuslab.answers import Answer, Launched, Problem
 from stratuslab.commands.shaping import add_shape_options, shape
 from stratuslab.context import Context
-from stratuslab.errors import ExitStatus, StratusLabError, UsageError
+from stratuslab.errors import ExitStatus, StratusLabError, Terminated, UsageError
 from stratuslab.output.columns import Kind
 from stratuslab.output.forms import Form, form
 from stratuslab.output.shape import Shape
@@ -200,14 +202,21 @@ def _problems(error: BaseException) -> list[Problem]:
             return [problem for cause in causes for problem in _problems(cause)]
         case StratusLabError():
             return [Problem(error.status, error.message, error.hint)]
+        case Terminated():
+            return [Problem(ExitStatus.TERMINATED, "terminated")]
         case KeyboardInterrupt():
             return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
         case _:
             return [Problem(ExitStatus.FAILED, f"this should not have happened: {type(error).__name__}: {error}")]
 
 
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
 def _process_context() -> Context:
     context = Context.of_process()
+    signal.signal(signal.SIGTERM, _terminate)
     for stream in (context.stdout, context.stderr):
         with contextlib.suppress(AttributeError):
             # A name that the terminal's character set lacks is shown in escapes and stops nothing.

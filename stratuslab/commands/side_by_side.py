@@ -75,26 +75,32 @@ def in_order(
 
 @contextmanager
 def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
-    """While the block runs Ctrl-C calls ``stop``, and only at its end it is raised; a second one is raised at once."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    """While the block runs Ctrl-C, and a SIGTERM that the command has a handler for, calls ``stop``; only at the block's end it
+    has its usual effect. A second one has that at once."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in usual.items() if callable(handler)}  # not those that are ignored
+    if threading.current_thread() is not threading.main_thread() or not handled:
         yield
         return
-    pressed = False
+    pressed: list[int] = []
 
-    def press(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
+    def restore() -> None:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+
+    def press(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+        restore()
         stop()
 
-    signal.signal(signal.SIGINT, press)
+    for number in handled:
+        signal.signal(number, press)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
+        restore()
+    for sent in pressed:
+        handled[signal.Signals(sent)](sent, None)
 
 
 def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) -> None:

@@ -120,8 +120,10 @@ def silent() -> Iterator[ScriptedServer]:
     server.close()
 
 
-def interrupted(shell: Shell, script: str, *arguments: str, reached: Callable[[], bool]) -> Ran:
-    """Start a script, send it Ctrl-C's signal when ``reached`` says so, and wait for its end."""
+def interrupted(
+    shell: Shell, script: str, *arguments: str, reached: Callable[[], bool], by: signal.Signals = signal.SIGINT
+) -> Ran:
+    """Start a script, send it Ctrl-C's signal (or another) when ``reached`` says so, and wait for its end."""
     process = subprocess.Popen(
         [sys.executable, str(CHECKOUT / "bin" / script), *arguments],
         stdin=subprocess.DEVNULL,
@@ -133,7 +135,7 @@ def interrupted(shell: Shell, script: str, *arguments: str, reached: Callable[[]
     deadline = time.monotonic() + 20
     while not reached() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     out, err = process.communicate(timeout=30)
     return Ran(process.returncode, out, err)
 
@@ -162,8 +164,9 @@ run("describe_instance")
     assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.INTERRUPTED, "", "")
 
 
+@pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, ExitStatus.INTERRUPTED), (signal.SIGTERM, ExitStatus.TERMINATED)])
 def test_what_was_started_before_ctrl_c_is_reported(
-    shell: Shell, stage: Stage, serve: Callable[..., Served], tmp_path: Path
+    shell: Shell, stage: Stage, serve: Callable[..., Served], tmp_path: Path, by: signal.Signals, status: ExitStatus
 ) -> None:
     served = serve(stage, users={"alice": "secret"})
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
@@ -173,8 +176,8 @@ def test_what_was_started_before_ctrl_c_is_reported(
     def some() -> bool:
         return ids.exists() and ids.read_text().count("\n") >= 2
 
-    ran = interrupted(shell, "stratus-run-instance", "-q", "-n", "400", "-o", str(ids), TTYLINUX, reached=some)
-    assert ran.status == ExitStatus.INTERRUPTED
+    ran = interrupted(shell, "stratus-run-instance", "-q", "-n", "400", "-o", str(ids), TTYLINUX, reached=some, by=by)
+    assert ran.status == status
     told = {line.partition(",")[0] for line in ran.out.splitlines()}
     there = {str(row[0]) for row in stage.engine.store.query("SELECT id FROM instances")}
     assert told == there == set(ids.read_text().split())
