@@ -1,7 +1,7 @@
 """The embedded cloud's Marketplace: the images that its instances can be made of, as StratusLab's REST interface serves them.
 
-Entries are RDF/XML documents of StratusLab's format. It is a local Marketplace: whoever may write to the store may add an
-entry, and no signature is asked for.
+Entries are RDF/XML documents of StratusLab's format. It is a local Marketplace: whoever may write to the store, and over
+HTTP each of the server's users, may add an entry, and no signature is asked for.
 """
 
 from __future__ import annotations
