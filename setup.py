@@ -90,7 +90,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
-    package_data={"stratuslab": ["py.typed"]},
+    package_data={"stratuslab": ["py.typed"], "stratuslab.local.tiny": ["guest/*", "guest/**/*"]},
     scripts=[
         "bin/stratus-config",
         "bin/stratus-connect-instance",
@@ -106,6 +106,7 @@ setup(
     install_requires=[
         "lxml>=4.9",
         "paramiko>=3.5.1",
+        "pycdlib>=1.14",
         "requests>=2.28",
         "tabulate>=0.9",
     ],

@@ -33,6 +33,10 @@ KNOWN = (
     Known("port_translation", "yes asks StratusLab's port translation for the way in to machines.", "yes"),
     Known("pat_service_host", "The host that knows translated ports; without it the cloud's host.", "pat.example.org"),
     Known("pat_gateway_host", "The host whose ports they are; without it the cloud's host.", "gateway.example.org"),
+    Known("hypervisor", "What runs machines of the embedded cloud: qemu or simulated; without it what fits.", "qemu"),
     Known("selected_section", "The section that counts when nobody says; read in [default] only.", "partner"),
 )
 """All of them, in the order to show them."""
+
+HYPERVISORS = ("qemu", "simulated")
+"""The values of the setting ``hypervisor``."""

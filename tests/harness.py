@@ -15,6 +15,7 @@ from pathlib import Path
 from stratuslab.commands.base import main
 from stratuslab.context import Context
 from stratuslab.local.engine import Engine
+from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.opennebula.states import Lcm
 
 CHECKOUT = Path(__file__).parents[1]
@@ -127,9 +128,10 @@ class Actors:
 class Stage:
     """An embedded cloud whose machines a test moves by hand, with the engine to do so."""
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:
         self.actors = Actors()
-        self.engine = Engine(directory, self.actors, clock)
+        # Without an environment this computer has no QEMU.
+        self.engine = Engine(directory, self.actors, clock, Hypervisors(environ or {"PATH": ""}))
 
     def runs(self, instance: int) -> None:
         """The instance gets to RUNNING."""

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ending:
-    """A way to end instances: the verb, how its success is told, and the call. ``final`` says that they are gone at once."""
+    """A way to end instances: the verb, how its success is told, and the call. ``patience`` is how long they may take to be gone,
+    in seconds; 0 where they are gone at once."""
 
     prog: str
     summary: str
     verb: str
     told: str
     act: Callable[[Cloud, int], None]
-    final: bool
+    patience: float
     examples: str
 
     @property
@@ -54,10 +55,17 @@ class Ending:
         group.add_argument("--yes", action="store_true", help="do not ask (needed for --all where no terminal is)")
         group.add_argument("--interactive", action="store_true", help="ask before each one")
         group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and do nothing")
+        if self.patience:
+            group.add_argument(
+                "--no-wait",
+                action="store_true",
+                help=f"do not wait until they are gone; --timeout says how long (default {self.patience:g})",
+            )
         add_cloud_options(parser)
 
     def _run(self, session: Session) -> Iterator[Answer]:
         options = session.options
+        seconds = self._seconds(session)
         words = [*options.instances, *_listed(session)]
         if options.all and words:
             raise UsageError("--all takes no ids, names or file beside it")
@@ -73,7 +81,15 @@ class Ending:
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
                 self._confirm(session, numbers)
-        yield from self._end(session, numbers, errors)
+        yield from self._waited(session, numbers, errors, seconds) if seconds else self._end(session, numbers, errors)
+
+    def _seconds(self, session: Session) -> float:
+        """How long to wait for the end of the instances; 0 for not at all."""
+        if not self.patience or session.options.no_wait:
+            return 0.0
+        from stratuslab.commands.waiting import patience
+
+        return patience(session, self.patience)
 
     def _wanted(self, session: Session, row: InstanceRow) -> bool:
         where = f", {', '.join(row.places)}" if row.places else ""
@@ -95,9 +111,28 @@ class Ending:
             ended.append(outcome.item)
             session.talk.step(f"{self.told} instance {outcome.item}")
             yield Ended(outcome.value)
-        if self.final:
+        if not self.patience:
             _forget_host_keys(session, ended)
         report(session.talk, errors, len(ended), "instances")
+
+    def _waited(
+        self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
+    ) -> Iterator[Answer]:
+        """As :meth:`_end`, but told of each when it is gone."""
+        from stratuslab.commands.waiting import wait
+
+        asked = []
+        for outcome in in_order(lambda number: self.act(session.cloud, number), numbers):
+            if outcome.error:
+                errors.append(outcome.error)
+            else:
+                asked.append(outcome.item)
+                session.talk.step(f"{self.told} instance {outcome.item}")
+        waited = wait(session, asked, "Done", seconds)
+        for number in waited.reached:
+            yield Ended(InstanceRow.of(waited.latest[number]))
+        _forget_host_keys(session, waited.reached)
+        report(session.talk, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
     def _ended(self, session: Session, number: int) -> InstanceRow:
         self.act(session.cloud, number)

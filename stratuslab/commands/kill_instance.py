@@ -10,7 +10,7 @@ COMMAND = Ending(
     verb="kill",
     told="Killed",
     act=lambda cloud, number: cloud.kill(number),
-    final=True,
+    patience=0.0,
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids
   stratus-kill-instance --input ids                those that run --output wrote

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from stratuslab.answers import InstanceRow, Launched
 from stratuslab.cloud.catalogue import Kind, listing
+from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.reply import Refused
 from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
 from stratuslab.commands import image
@@ -23,6 +24,7 @@ from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
+from stratuslab.known_settings import HYPERVISORS
 from stratuslab.opennebula.instance import Nic
 from stratuslab.ssh import keys
 
@@ -33,6 +35,7 @@ _NETWORK_OWNER = "oneadmin"  # owns the networks public, local and private on a 
 def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     """The machine that the options describe; asks the Marketplace for the image at most once."""
     options = session.options
+    requirements = _requirements(session)
     public_keys = _public_keys(session)
     context = _context(session)
     if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
@@ -66,10 +69,28 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         cloud_init=user_data,
         vnc_port=options.vnc_port,
         vnc_listen=options.vnc_listen,
-        requirements=options.vm_requirements,
+        requirements=requirements,
         inbound_ports=boot.inbound_ports,
         labels=tuple(dict.fromkeys(options.label)),
     )
+
+
+def _requirements(session: Session) -> str:
+    """What the host must be: as asked, and with the hypervisor that machines of the embedded cloud are to have."""
+    settings = session.settings
+    asked: str = session.options.vm_requirements
+    hypervisor = settings.find("hypervisor")
+    if hypervisor is None:
+        return asked
+    if not is_local(settings.endpoint.value):
+        if session.options.hypervisor:
+            raise UsageError("--hypervisor is for the embedded cloud (--endpoint local)", "elsewhere: --vm-requirements")
+        return asked
+    if hypervisor.value not in HYPERVISORS:
+        known = " or ".join(HYPERVISORS)
+        raise UsageError(f'"{hypervisor.value}" is no hypervisor ({hypervisor.origin})', f"the embedded cloud has {known}")
+    wanted = f'HYPERVISOR = "{hypervisor.value}"'
+    return f"({asked}) & {wanted}" if asked else wanted
 
 
 def _asked_size(session: Session, size: InstanceType) -> InstanceType:

@@ -1,4 +1,4 @@
-"""stratus-local-cloud: serve the embedded cloud over HTTP, show how it is, empty it, add to its Marketplace."""
+"""stratus-local-cloud: serve the embedded cloud over HTTP, show how it is, empty it, give it images and volumes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Line
+from stratuslab.commands import local_images, local_volumes
 from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Command, Parser, Session
 from stratuslab.errors import StratusLabError, UsageError
@@ -28,7 +29,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         def _print_message(self, message: str, file: object = None) -> None:
             parser._print_message(message)
 
-    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser)
+    actions: argparse._SubParsersAction[Parser] = parser.add_subparsers(
+        title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
+    )
     serve = actions.add_parser("serve", help="let other programs use it over HTTP", description=_SERVE)
     serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen at (default %(default)s)")
     serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 is any free one)")
@@ -48,7 +51,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     reset.add_argument("--yes", action="store_true", help="do not ask")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
     entry.add_argument("file", metavar="FILE", help="metadata of an image, in StratusLab's RDF/XML")
-    for action in (serve, status, reset, entry):
+    others = [*local_images.add_arguments(actions), *local_volumes.add_arguments(actions)]
+    for action in (serve, status, reset, entry, *others):
         group = action.add_argument_group("talk")
         # Without a default, so that the same options before the action keep what they say.
         for names, text in ((("-v", "--verbose"), "say more on stderr"), (("-q", "--quiet"), "say less")):
@@ -81,10 +85,12 @@ def _directory(session: Session) -> Path:
 
 def _engine(session: Session) -> Engine:
     from stratuslab.local.engine import Engine
+    from stratuslab.local.hypervisors import Hypervisors
     from stratuslab.local.supervisor import Supervisors
 
     directory = _directory(session)
-    return Engine(directory, Supervisors(directory, session.context.environ), session.context.clock)
+    environ = session.context.environ
+    return Engine(directory, Supervisors(directory, environ), session.context.clock, Hypervisors(environ))
 
 
 def _serve(session: Session) -> Iterator[Answer]:
@@ -111,7 +117,7 @@ def _status(session: Session) -> Iterator[Answer]:
 
     engine = _engine(session)
     try:
-        facts = _facts(status(engine))
+        facts = _facts(status(engine, session.settings.get("hypervisor")))
     finally:
         engine.close()
     table: str = tabulate(facts, tablefmt="plain", disable_numparse=True)
@@ -129,6 +135,7 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("instances", f"{total} ({states})" if states else "0"),
         ("processes", str(status.supervisors)),
         ("images", str(status.images)),
+        ("volumes", str(status.volumes)),
     ]
 
 
@@ -165,22 +172,32 @@ def _add_entry(session: Session) -> Iterator[Answer]:
     yield Line(entry.identifier)
 
 
-_ACTIONS = {"serve": _serve, "status": _status, "reset": _reset, "add-entry": _add_entry}
+_ACTIONS = {
+    "serve": _serve,
+    "status": _status,
+    "reset": _reset,
+    "add-entry": _add_entry,
+    "build-image": local_images.build_image,
+    "add-image": local_images.add_image,
+    "volumes": local_volumes.volumes,
+}
 
 _SERVE = """Let other programs use the embedded cloud over HTTP, until Ctrl-C. When it is ready, one line tells three URLs:
 OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace."""
-_RESET = """End all instances, like pulling the power cord, and forget them, the users and the entries that were added to the
-Marketplace."""
+_RESET = """End all instances, like pulling the power cord, and forget them, the users, and the images and entries that were
+added to the Marketplace. Volumes stay."""
 _ADD_ENTRY = "Add an entry to the embedded Marketplace, which asks for no signature, and print the image's identifier."
 
 COMMAND = Command(
     "stratus-local-cloud",
-    "Serve, show and reset the cloud that is embedded in this package.",
+    "Serve, show and reset the cloud that is embedded in this package, and give it images and volumes.",
     _add_arguments,
     _run,
     epilog="""examples:
   stratus-local-cloud status                  what is it doing?
   stratus-local-cloud serve --port 2700       for other programs, over HTTP
+  stratus-local-cloud build-image tiny        an image for real machines (with QEMU)
+  stratus-local-cloud volumes create 2        a disk of 2 GB that outlives machines
   stratus-local-cloud reset                   end everything in it
 """,
 )

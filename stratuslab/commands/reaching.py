@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from stratuslab.commands.base import Session
 from stratuslab.diagnosis.explanation import explain
-from stratuslab.errors import InstanceFailed, TimedOut
+from stratuslab.errors import InstanceFailed, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.progress import Progress
@@ -26,8 +26,8 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
     """
     began = time.monotonic()
     told = progress.visible
+    instance = session.cloud.instance(number)
     while True:
-        instance = session.cloud.instance(number)
         refuse_if_away(session, instance)
         if instance.phase == Phase.UP:
             return instance
@@ -40,6 +40,16 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
             told = True
         progress.show(f"Instance {number} is {instance.state_label} ({now - began:.0f} s)")
         time.sleep(max(0.0, min(_POLL, deadline - now)))
+        instance = _looked_at_again(session, instance)
+
+
+def _looked_at_again(session: Session, instance: Instance) -> Instance:
+    """The instance as it is now, or as it was: a cloud that was there a moment ago may be there again, too."""
+    try:
+        return session.cloud.instance(instance.id)
+    except Unreachable as error:
+        session.talk.step(f"{error.message}; asking again")
+        return instance
 
 
 def _still(session: Session, instance: Instance) -> str:
@@ -73,6 +83,6 @@ def until_ssh(
         progress.show(f"Waiting for the SSH server of instance {instance.id} ({now - began:.0f} s): {seen}")
         if now - looked > _LOOK_AGAIN:
             looked = now
-            refuse_if_away(session, session.cloud.instance(instance.id))
+            refuse_if_away(session, _looked_at_again(session, instance))
 
     return wait_for_ssh(points, deadline, on_wait=on_wait, read=read)

@@ -14,6 +14,7 @@ from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
+from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import masked
 
@@ -42,6 +43,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be given again"
     )
     group.add_argument("--vm-requirements", default="", metavar="TEXT", help="which hosts will do, in OpenNebula's words")
+    group.add_argument(
+        "--hypervisor",
+        choices=HYPERVISORS,
+        help="what runs it on the embedded cloud (default: qemu where that is there and the image can boot)",
+    )
     disks = parser.add_argument_group("disks")
     disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
     disks.add_argument("--persistent-disk", metavar="UUID", help="attach this persistent disk")

@@ -10,7 +10,7 @@ COMMAND = Ending(
     verb="shut down",
     told="Asked to shut down:",
     act=lambda cloud, number: cloud.shut_down(number),
-    final=False,
+    patience=120.0,
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids
   stratus-shutdown-instance --input ids            those that run --output wrote

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from stratuslab.commands.base import Session
 from stratuslab.commands.goals import ON_THE_WAY, PATIENCE, SSH
 from stratuslab.commands.side_by_side import Outcome, in_order
+from stratuslab.commands.translated import translated_point
 from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -17,7 +18,7 @@ from stratuslab.opennebula.states import Phase
 from stratuslab.output.moments import duration
 from stratuslab.output.progress import Progress
 from stratuslab.output.reason import reason
-from stratuslab.ssh.banner import wait_for_ssh
+from stratuslab.ssh.banner import Point, wait_for_ssh
 from stratuslab.ssh.where import listening_points
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
@@ -27,24 +28,26 @@ _SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --t
 
 @dataclass
 class Waited:
-    """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there."""
+    """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
+    ``points`` where SSH was tried."""
 
     latest: dict[int, Instance] = field(default_factory=dict)
     errors: dict[int, StratusLabError] = field(default_factory=dict)
+    points: dict[int, list[Point]] = field(default_factory=dict)
 
     @property
     def reached(self) -> list[int]:
         return [number for number in self.latest if number not in self.errors]
 
 
-def patience(session: Session) -> float:
-    """Seconds to wait: --timeout, which with --wait-for is about the waiting and not about a silent server.
+def patience(session: Session, default: float = PATIENCE) -> float:
+    """Seconds to wait: --timeout, which with waiting is about that and not about a silent server.
 
     To be asked before the cloud is used. Raises UsageError.
     """
     given = session.options.timeout
     if given is None:
-        return PATIENCE
+        return default
     try:
         seconds = float(given)
     except ValueError:
@@ -72,7 +75,7 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
         pause = _FIRST_PAUSE
         while waiting:
             late = time.monotonic() >= deadline
-            for outcome in in_order(lambda number: _look(session, number, goal, deadline), waiting):
+            for outcome in in_order(lambda number: _look(session, waited, number, goal, deadline), waiting):
                 if _is_over(session, waited, outcome, int(time.monotonic() - begin), late):
                     waiting.remove(outcome.item)
             if waiting:
@@ -107,12 +110,12 @@ class _Look:
     error: StratusLabError | None = None
 
 
-def _look(session: Session, number: int, goal: str, deadline: float) -> _Look:
+def _look(session: Session, waited: Waited, number: int, goal: str, deadline: float) -> _Look:
     instance = session.cloud.instance(number)
     if _is_hopeless(instance, goal):
         return _Look(instance, _hopeless(session, instance))
     if goal == SSH and instance.phase == Phase.UP:
-        return _Look(instance, _no_ssh(instance, deadline))
+        return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline))
     return _Look(instance, None if _is_reached(instance, goal) else _NotYet(""))
 
 
@@ -144,8 +147,15 @@ def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
     return InstanceFailed(f"machine {instance.id} {why}")
 
 
-def _no_ssh(instance: Instance, deadline: float) -> StratusLabError | None:
-    points = listening_points(instance.nics, instance.hostname)
+def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]:
+    """Where the instance's SSH server may answer; a cloud that translates ports is asked once."""
+    if instance.id not in waited.points:
+        translated = translated_point(session, instance)
+        waited.points[instance.id] = [translated] if translated else listening_points(instance.nics, instance.hostname)
+    return waited.points[instance.id]
+
+
+def _no_ssh(instance: Instance, points: list[Point], deadline: float) -> StratusLabError | None:
     if not points:
         return InstanceFailed(f"machine {instance.id} has no address to connect to")
     try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.commands.chosen_key import KeyChoice, can_ask
 from stratuslab.commands.reaching import refuse_if_away, until_ssh, until_up
+from stratuslab.commands.translated import translated_point
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.progress import Progress
@@ -24,7 +23,6 @@ from stratuslab.ssh.where import SSH_PORT, listening_points
 PATIENCE = 120.0
 """Seconds that an instance is waited for, where --timeout says nothing else."""
 
-_PAT_TIMEOUT = 10.0
 _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
 
@@ -125,7 +123,7 @@ class WayIn:
         port = self._options.port or SSH_PORT
         if self._options.address:
             return [(self._options.address, port)]
-        if translated := self._translated(instance, port):
+        if translated := translated_point(self._session, instance, port):
             return [translated]
         nics = instance.nics
         if self._options.nic is not None:
@@ -139,24 +137,6 @@ class WayIn:
                 f"instance {instance.id} has no address to connect to", "stratus-describe-instance -vv shows its interfaces"
             )
         return points
-
-    def _translated(self, instance: Instance, port: int) -> Point | None:
-        """The gateway's port, where the cloud translates ports (--pat-enable)."""
-        settings = self._session.settings
-        if not self._options.pat_enable and settings.get("port_translation").lower() not in ("1", "yes", "true", "on"):
-            return None
-        from stratuslab.ssh.translation import translated_port
-
-        gateway = checked_host(settings.get("pat_gateway_host") or self._endpoint_host("--pat-gateway-host"))
-        service = settings.get("pat_service_host") or self._endpoint_host("--pat-service-host")
-        found = translated_port(service, instance.id, port, min(settings.timeout, _PAT_TIMEOUT))
-        return (gateway, found) if found else None
-
-    def _endpoint_host(self, option: str) -> str:
-        endpoint = self._session.settings.endpoint.value
-        if is_local(endpoint):
-            raise UsageError("the embedded cloud translates no ports (--pat-enable)", f"see {option}")
-        return urlsplit(resolve(endpoint, Credentials()).url).hostname or ""
 
     def _reader(self, point: Point) -> tuple[Callable[[str, int, float], object] | None, bool]:
         """How a banner is read, None where that cannot be done beforehand; and whether the connection is a direct one."""

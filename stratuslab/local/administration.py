@@ -8,8 +8,10 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine import Engine
-from stratuslab.local.host import Capacity, Load
+from stratuslab.local.host import Capacity
+from stratuslab.local.load import Load
 from stratuslab.local.opening import NEXT_INSTANCE, found
+from stratuslab.local.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 
 _ROUNDS = 20
@@ -17,8 +19,8 @@ _ROUNDS = 20
 
 @dataclass(frozen=True)
 class Status:
-    """How a cloud is: what its host carries and what of that is taken, how many instances are in each state (by the label
-    that tables show), and how many of them have a supervisor that lives."""
+    """How a cloud is: what runs its machines and why, in words; what its host carries and what of that is taken, how many
+    instances are in each state (by the label that tables show), and how many of them have a supervisor that lives."""
 
     directory: Path
     hypervisor: str
@@ -27,10 +29,11 @@ class Status:
     instances: dict[str, int]
     supervisors: int
     images: int
+    volumes: int
 
 
-def status(engine: Engine) -> Status:
-    """How the cloud is now."""
+def status(engine: Engine, hypervisor: str = "") -> Status:
+    """How the cloud is now; ``hypervisor`` is the one that requests are going to ask for, if any."""
     engine.fleet.settle()
     loads = Load.read(engine.store)
     capacity = Capacity.read(engine.store)
@@ -40,20 +43,21 @@ def status(engine: Engine) -> Status:
         counts[state_label(state, lcm_state)] += number
     return Status(
         directory=engine.store.directory,
-        hypervisor="simulated",
+        hypervisor=engine.hypervisors.described(hypervisor),
         capacity=capacity,
         used=capacity.used(loads),
         instances=dict(sorted(counts.items())),
         supervisors=sum(1 for load in loads if load.state == State.ACTIVE and engine.fleet.alive(load.id)),
         images=int(engine.store.query("SELECT count(*) FROM entries")[0][0]),
+        volumes=len(Volumes(engine.store).all()),
     )
 
 
 def reset(engine: Engine) -> int:
-    """End all instances and forget them, the users, the added Marketplace entries and the settings; how many were ended.
+    """End all instances and forget them, the users, the added images and the settings; how many were ended.
 
-    Numbers are not given again. Commands that run meanwhile see their instances end. Raises StratusLabError where others
-    start new ones faster than they can be ended.
+    Volumes stay: their data may be all that somebody has of it. Numbers are not given again. Commands that run meanwhile see
+    their instances end. Raises StratusLabError where others start new ones faster than they can be ended.
     """
     ended: set[int] = set()
     for _ in range(_ROUNDS):
@@ -87,6 +91,7 @@ def _forget(engine: Engine) -> list[int] | None:
         numbers = [row[0] for row in engine.store.query("SELECT id FROM instances")]
         for table in ("instances", "leases", "networks", "users", "entries"):
             engine.store.query(f"DELETE FROM {table}")
+        engine.store.query("UPDATE volumes SET instance = NULL")
         engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
         found(engine.store, engine.now)
         return numbers
@@ -97,3 +102,4 @@ def _remove_files(engine: Engine, numbers: list[int]) -> None:
 
     for number in numbers:
         shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)
+    shutil.rmtree(engine.store.directory / "images", ignore_errors=True)

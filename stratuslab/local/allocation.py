@@ -9,8 +9,9 @@ import math
 import re
 
 from stratuslab.local.disks import Disks
+from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.leases import Leases, address_text, mac_address
-from stratuslab.local.record import Record, User
+from stratuslab.local.record import QEMU, Record, User
 from stratuslab.local.refusal import Refusal, bad_template
 from stratuslab.local.store import Store
 from stratuslab.local.templates import Template
@@ -41,7 +42,7 @@ _ETH_EMPTY = _words(
 )
 
 
-def allocate(store: Store, user: User, template: Template, number: int, hold: bool, now: int) -> Record:
+def allocate(store: Store, hypervisors: Hypervisors, user: User, template: Template, number: int, hold: bool, now: int) -> Record:
     """The instance that a template asks for; its leases are taken. Part of a transaction. Raises Refusal."""
     name = template.text("NAME").strip()
     if len(name.encode("utf-8", "replace")) > _NAME_LENGTH:
@@ -50,7 +51,9 @@ def allocate(store: Store, user: User, template: Template, number: int, hold: bo
     memory = _positive_integer(template.text("MEMORY"), "MEMORY")
     if template.text("VCPU"):
         _positive_integer(template.text("VCPU"), "VCPU")
-    disks = Disks(store, user, template.vectors("DISK"))
+    disks = Disks(store, user, template.vectors("DISK"), number)
+    hypervisor, obstacle = hypervisors.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
+    disks.name_devices("vd" if hypervisor == QEMU else "sd")
     nics = _nics(store, user, template.vectors("NIC"), number)
     attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _TAKEN_OVER]
     attributes += [("DISK", disk) for disk in disks.all]
@@ -69,10 +72,12 @@ def allocate(store: Store, user: User, template: Template, number: int, hold: bo
         cpu=cpu,
         memory_mib=memory,
         image=disks.image,
-        obstacle=disks.obstacle,
+        obstacle=obstacle,
         attributes=sorted(attributes, key=lambda pair: pair[0]),
         user_attributes=sorted(unknown, key=lambda pair: pair[0]),
         stime=now,
+        hypervisor=hypervisor,
+        room_mib=disks.room_mib if hypervisor == QEMU else 0,
         owner=user.name,
     )
 

@@ -1,21 +1,29 @@
 """The disks of an instance, filled in: images found, devices named.
 
-An image is named by its number, by its name, or as the original StratusLab client does by its Marketplace URL in SOURCE.
+An image is named by its number, by its name, or as the original StratusLab client does by its Marketplace URL in SOURCE; a
+volume by its UUID there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from string import ascii_lowercase
 from typing import Any
 
+from stratuslab.local.images import ImageError
+from stratuslab.local.images.form import virtual_size
+from stratuslab.local.images.store import content
 from stratuslab.local.leases import owner_named
 from stratuslab.local.record import User
 from stratuslab.local.refusal import bad_template
 from stratuslab.local.store import Store
+from stratuslab.local.volumes import Volumes, volume_of
 
 _IDENTIFIER_IN_URL = re.compile(r"(?:\A|/)([A-P][A-Za-z0-9_-]{26})(?:/[^/]*){0,2}\Z")
+# The marketplace keeps its documents with these prefixes, whatever they were written with.
+_LOCATION_ELSEWHERE = re.compile(r"<slterms:location>\s*https?:")
 _OF_EVERY_IMAGE = {
     "ALLOW_ORPHANS": "NO",
     "CLONE": "YES",
@@ -31,36 +39,48 @@ _OF_EVERY_IMAGE = {
     "IMAGE_UNAME": "oneadmin",
     "LN_TARGET": "NONE",
     "PERSISTENT_SNAPSHOTS": "YES",
-    "READONLY": "NO",
     "SAVE": "NO",
     "TM_MAD": "local",
     "TYPE": "FILE",
 }
 
 
-class Disks:
-    """The disks that a template asks for; part of a transaction. Raises Refusal.
+def image_of(disk: Mapping[str, str]) -> str:
+    """The Marketplace identifier of the image that a DISK is made of, empty where its SOURCE names none."""
+    match = _IDENTIFIER_IN_URL.search(disk.get("SOURCE", "").strip().strip("\"'").rstrip("/"))
+    return match[1] if match else ""
 
-    ``image`` is the identifier of the first one's image, or what it was named by; ``obstacle`` says which image cannot be
-    copied, empty where all can: OpenNebula finds that out later, so that the instance is made and its prolog fails.
+
+class Disks:
+    """The disks that a template asks for, for the instance of that number; part of a transaction. Raises Refusal.
+
+    ``image`` is the identifier of the first one's image, or what it was named by. ``boots`` tells whether there is something
+    on the first disk that a real machine can boot. ``missing`` says which image or volume is not here, empty where all are;
+    ``fetchable`` tells whether all of it can be had from the Marketplace that the template names. OpenNebula finds that out
+    later, so that the instance is made and its prolog fails. ``room_mib`` is what the disks take of this computer's when they
+    are real and full.
     """
 
-    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]]) -> None:
+    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]], instance: int) -> None:
         self._store = store
         self._user = user
+        self._instance = instance
         self.image = ""
-        self.obstacle = ""
+        self.boots = False
+        self.missing = ""
+        self.fetchable = True
+        self.room_mib = 0
         self.all = [{**disk, "DISK_ID": str(number), **self._kind(number, disk)} for number, disk in enumerate(wanted)]
-        self._name_devices()
 
-    def _name_devices(self) -> None:
+    def name_devices(self, bus: str) -> None:
+        """Give each disk a device name; ``bus`` is the prefix (``sd``) where the template names none."""
         targets: set[str] = set()
         for target in (disk.get("TARGET", "") for disk in self.all):
             if target and target in targets:
                 raise bad_template(f"Two disks have defined the same target {target}.")
             targets.add(target)
         for disk in self.all:
-            prefix = disk.setdefault("DEV_PREFIX", disk.get("TARGET", "")[:2] or "sd")
+            prefix = disk.setdefault("DEV_PREFIX", disk.get("TARGET", "")[:2] or bus)
             if not disk.get("TARGET"):
                 free = (prefix + letter for letter in ascii_lowercase if prefix + letter not in targets)
                 disk["TARGET"] = next(free, prefix)
@@ -69,8 +89,10 @@ class Disks:
     def _kind(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
         if "IMAGE_ID" in disk or "IMAGE" in disk:
             return self._image(number, disk)
+        if volume_of(disk):
+            return self._volume(number, volume_of(disk))
         if disk.get("SOURCE"):
-            return self._source(disk["SOURCE"])
+            return self._source(number, disk)
         kind = disk.get("TYPE", "").lower()
         if kind not in ("fs", "swap"):
             raise bad_template(f"DISK {number}: Unknown disk type {disk.get('TYPE', '').upper()}".rstrip())
@@ -78,7 +100,16 @@ class Disks:
         # The original client asks for a swap disk of size 0 where no swap is wanted.
         if not re.match(r"[0-9]{1,12}\Z", size) or (int(size) == 0 and kind == "fs"):
             raise bad_template(f"DISK {number}: SIZE attribute must be a positive integer value.")
+        self.room_mib += int(size)
         return {"TYPE": kind, "SIZE": size}
+
+    def _volume(self, number: int, uuid: str) -> dict[str, str]:
+        volume = Volumes(self._store).attach(uuid, self._instance, number)
+        self.boots = self.boots or number == 0
+        if volume is None:
+            self.missing = self.missing or f"the embedded cloud has no volume {uuid}"
+            self.fetchable = False
+        return {"TYPE": "BLOCK", "READONLY": "NO", "PERSISTENT": "YES", "SIZE": str(volume.size_mib if volume else 0)}
 
     def _image(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
         image_id = disk.get("IMAGE_ID", "").strip()
@@ -86,7 +117,7 @@ class Disks:
             entry = self._entry("id = ?", int(image_id)) if re.match(r"[0-9]{1,9}\Z", image_id) else None
             if entry is None:
                 raise bad_template(f"DISK {number}: Image with ID: {image_id} does not exist")
-            return self._copied(entry)
+            return self._copied(number, disk, entry)
         name = disk.get("IMAGE", "")
         owner = owner_named(self._store, disk.get("IMAGE_UID", ""), disk.get("IMAGE_UNAME", ""), self._user)
         entry = self._entry("title = ?", name) if owner == 0 else None
@@ -95,27 +126,39 @@ class Disks:
                 f"DISK {number}: User {owner} does not own an image with name: {name} . "
                 "Set IMAGE_UNAME or IMAGE_UID of owner in DISK."
             )
-        return self._copied(entry)
+        return self._copied(number, disk, entry)
 
-    def _source(self, source: str) -> dict[str, str]:
-        match = _IDENTIFIER_IN_URL.search(source.strip().strip("\"'").rstrip("/"))
-        entry = self._entry("identifier = ?", match[1]) if match else None
+    def _source(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
+        source, identifier = disk["SOURCE"], image_of(disk)
+        entry = self._entry("identifier = ?", identifier) if identifier else None
         if entry is not None:
-            return {**self._copied(entry), "SOURCE": source}
-        named = match[1] if match else source
-        self.image = self.image or named
-        self.obstacle = self.obstacle or f"the image {named} is not in this cloud's Marketplace"
+            return {**self._copied(number, disk, entry), "SOURCE": source}
+        self.image = self.image or identifier or source
+        self.missing = self.missing or f"the image {identifier or source} is not in this cloud's Marketplace"
+        if not (identifier and source.startswith(("http:", "https:"))):
+            self.fetchable = False
+        elif number == 0:
+            self.boots = True
         return {"TYPE": "FILE", "READONLY": "NO"}
 
     def _entry(self, condition: str, value: Any) -> tuple[Any, ...] | None:
         rows = self._store.query(
-            f"SELECT id, identifier, title, bytes FROM entries WHERE {condition} ORDER BY created DESC LIMIT 1", (value,)
+            f"SELECT id, identifier, title, bytes, document FROM entries WHERE {condition} ORDER BY created DESC LIMIT 1",
+            (value,),
         )
         return rows[0] if rows else None
 
-    def _copied(self, entry: tuple[Any, ...]) -> dict[str, str]:
-        number, identifier, title, size = entry
+    def _copied(self, number: int, disk: Mapping[str, str], entry: tuple[Any, ...]) -> dict[str, str]:
+        image_id, identifier, title, size, document = entry
         self.image = self.image or identifier
-        mib = str(-(-size // 2**20))
-        named = {"IMAGE": title, "IMAGE_ID": str(number), "SOURCE": identifier, "SIZE": mib, "ORIGINAL_SIZE": mib}
-        return {**_OF_EVERY_IMAGE, **named}
+        kept = content(self._store.directory, identifier)
+        self.boots = self.boots or (number == 0 and (kept is not None or _LOCATION_ELSEWHERE.search(document) is not None))
+        if kept is None:
+            self.room_mib += -(-size // 2**20)
+        else:
+            with suppress(ImageError, OSError):
+                size = virtual_size(kept)
+        mib = -(-size // 2**20)
+        named = {"IMAGE": title, "IMAGE_ID": str(image_id), "SOURCE": identifier, "SIZE": str(mib), "ORIGINAL_SIZE": str(mib)}
+        read_only = "YES" if disk.get("READONLY", "").upper() == "YES" else "NO"
+        return {**_OF_EVERY_IMAGE, **named, "READONLY": read_only}

@@ -164,7 +164,7 @@ def _history(record: Record) -> Iterable[str]:
     for number, entry in enumerate(record.history):
         yield (
             f"<HISTORY><OID>{record.id}</OID><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><CID>0</CID>"
-            f"<STIME>{entry['stime']}</STIME><ETIME>{entry['etime']}</ETIME><VM_MAD>{cdata('simulated')}</VM_MAD>"
+            f"<STIME>{entry['stime']}</STIME><ETIME>{entry['etime']}</ETIME><VM_MAD>{cdata(record.hypervisor)}</VM_MAD>"
             f"<TM_MAD>{cdata('local')}</TM_MAD><DS_ID>0</DS_ID><PLAN_ID>-1</PLAN_ID><ACTION_ID>-1</ACTION_ID>"
             f"{_times(entry)}<ACTION>{entry['action']}</ACTION><UID>{entry['uid']}</UID><GID>{entry['gid']}</GID>"
             "<REQUEST_ID>-1</REQUEST_ID></HISTORY>"
@@ -181,7 +181,7 @@ def _short_history(record: Record) -> str:
         return ""
     return (
         f"<HISTORY><OID>{record.id}</OID><SEQ>{len(record.history) - 1}</SEQ><HOSTNAME>{cdata(HOST_NAME)}</HOSTNAME>"
-        f"<HID>{HOST_ID}</HID><CID>0</CID><DS_ID>0</DS_ID><VM_MAD>{cdata('simulated')}</VM_MAD><TM_MAD>{cdata('local')}</TM_MAD>"
+        f"<HID>{HOST_ID}</HID><CID>0</CID><DS_ID>0</DS_ID><VM_MAD>{cdata(record.hypervisor)}</VM_MAD><TM_MAD>{cdata('local')}</TM_MAD>"
         f"<ACTION>{cdata(str(record.history[-1]['action']))}</ACTION></HISTORY>"
     )
 
@@ -190,5 +190,5 @@ def _legacy_history(record: Record) -> Iterable[str]:
     for number, entry in enumerate(record.history):
         yield (
             f"<HISTORY><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><STIME>{entry['stime']}</STIME>"
-            f"<ETIME>{entry['etime']}</ETIME><VMMMAD>simulated</VMMMAD><TMMAD>local</TMMAD>{_times(entry)}<REASON>0</REASON></HISTORY>"
+            f"<ETIME>{entry['etime']}</ETIME><VMMMAD>{record.hypervisor}</VMMMAD><TMMAD>local</TMMAD>{_times(entry)}<REASON>0</REASON></HISTORY>"
         )

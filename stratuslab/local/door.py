@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
+from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 
@@ -35,7 +36,8 @@ class LocalTransport:
             if self._engine is None:
                 from stratuslab.local.supervisor import Supervisors
 
-                self._engine = Engine(self._directory, Supervisors(self._directory, self._environ))
+                machines = Supervisors(self._directory, self._environ)
+                self._engine = Engine(self._directory, machines, hypervisors=Hypervisors(self._environ))
             return self._engine
 
     def post(self, body: bytes) -> Iterator[bytes]:

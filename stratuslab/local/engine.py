@@ -13,6 +13,7 @@ from stratuslab.local.allocation import allocate
 from stratuslab.local.flavours import Verb
 from stratuslab.local.fleet import Fleet
 from stratuslab.local.host import Capacity
+from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.leases import Leases
 from stratuslab.local.lifecycle import Step
 from stratuslab.local.machine import Machines, MachineSpec
@@ -30,12 +31,20 @@ _LARGEST_ID = 2**31 - 1
 
 
 class Engine:
-    """The cloud in a directory. ``machines`` are its supervisors; ``clock`` gives seconds since the epoch.
+    """The cloud in a directory. ``machines`` are its supervisors, ``hypervisors`` what can run them on this computer; ``clock``
+    gives seconds since the epoch.
 
     Raises StratusLabError or UsageError where the store cannot be used; calls raise Refusal for what a user may not have.
     """
 
-    def __init__(self, directory: Path, machines: Machines | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        machines: Machines | None = None,
+        clock: Callable[[], float] = time.time,
+        hypervisors: Hypervisors | None = None,
+    ) -> None:
+        self.hypervisors = hypervisors or Hypervisors(os.environ)
         self.store = open_store(directory, clock())
         self.leases = Leases(self.store)
         self.fleet = Fleet(self.store, machines or _supervisors(directory), clock)
@@ -85,7 +94,7 @@ class Engine:
         with self.store.transaction():
             number = int(self.store.setting(NEXT_INSTANCE) or 1)
             self.store.set_setting(NEXT_INSTANCE, str(number + 1))
-            self.store.add(allocate(self.store, user, wanted, number, hold, self.now))
+            self.store.add(allocate(self.store, self.hypervisors, user, wanted, number, hold, self.now))
         self.fleet.settle()
         return number
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local import lifecycle
-from stratuslab.local.host import Capacity, Load
+from stratuslab.local.host import Capacity
 from stratuslab.local.leases import Leases
+from stratuslab.local.load import Load
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import Record
 from stratuslab.local.store import Store
+from stratuslab.local.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
 
 
@@ -29,6 +31,7 @@ class Fleet:
         self._machines = machines
         self._clock = clock
         self._leases = Leases(store)
+        self._volumes = Volumes(store)
 
     @property
     def now(self) -> int:
@@ -82,12 +85,12 @@ class Fleet:
     def _place_next(self) -> bool:
         """Start the oldest instance that waits and fits; whether there was one."""
         loads = Load.read(self._store)
-        fit, reasons = Capacity.read(self._store).next_fit(loads)
+        fit, reasons = Capacity.read(self._store).next_fit(loads, self._store.directory)
         if fit is None and all(load.waiting.endswith(reasons[load.id]) for load in loads if load.id in reasons):
             return False
         with self._store.transaction():
             loads = Load.read(self._store)
-            fit, reasons = Capacity.read(self._store).next_fit(loads)
+            fit, reasons = Capacity.read(self._store).next_fit(loads, self._store.directory)
             for load in loads:
                 reason = reasons.get(load.id, "")
                 if reason and not load.waiting.endswith(reason):
@@ -133,6 +136,7 @@ class Fleet:
         self._store.save(record)
         if record.state == State.DONE:
             self._leases.release(record.id)
+            self._volumes.release(record.id)
 
     def tidy(self, number: int) -> None:
         """Remove the files of an instance that is DONE."""

@@ -1,7 +1,8 @@
 """The one host of the embedded cloud: what it can carry, and which of the waiting instances fit.
 
 Its capacity comes from this computer unless the store's settings say otherwise. Simulated machines hardly use what they are
-given, so both are overcommitted: 8 CPUs for each of the computer's (16 at least), and at least 8 GiB of memory.
+given, so both are overcommitted: 8 CPUs for each of the computer's (16 at least), and at least 8 GiB of memory. Real machines
+must fit into the room that the computer has left, too.
 """
 
 from __future__ import annotations
@@ -9,37 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from stratuslab.errors import UsageError
+from stratuslab.local.load import Load
+from stratuslab.local.room import Room
 from stratuslab.local.store import Store
 from stratuslab.opennebula.states import State
 
 HOST_ID = 0
 HOST_NAME = "localhost"
 _CPU_SETTING, _MEMORY_SETTING = "host_cpu", "host_memory_mib"
-_HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF)
-
-
-@dataclass(frozen=True)
-class Load:
-    """What an instance takes, or may take: ``state`` and ``waiting`` as in its record."""
-
-    id: int
-    state: int
-    lcm_state: int
-    cpu: float
-    memory_mib: int
-    waiting: str
-
-    @classmethod
-    def read(cls, store: Store) -> list[Load]:
-        """Those of all instances that run or wait, oldest first."""
-        states = (State.PENDING, *_HOLDS_CAPACITY)
-        rows = store.query(
-            "SELECT id, state, lcm_state, cpu, memory_mib, waiting FROM instances WHERE state IN (?, ?, ?) ORDER BY id",
-            states,
-        )
-        return [cls(*row) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -63,12 +44,14 @@ class Capacity:
 
     def used(self, loads: Iterable[Load]) -> Capacity:
         """What the instances take that have been placed."""
-        held = [load for load in loads if load.state in _HOLDS_CAPACITY]
+        held = [load for load in loads if load.is_placed]
         return Capacity(sum(load.cpu for load in held), sum(load.memory_mib for load in held))
 
-    def next_fit(self, loads: list[Load]) -> tuple[Load | None, dict[int, str]]:
-        """The oldest waiting instance that fits, and why those before it (all, where none fits) do not."""
+    def next_fit(self, loads: list[Load], directory: Path) -> tuple[Load | None, dict[int, str]]:
+        """The oldest waiting instance that fits, and why those before it (all, where none fits) do not; ``directory`` is the
+        store's."""
         used = self.used(loads)
+        room: Room | None = None
         reasons = {}
         for load in loads:
             if load.state != State.PENDING:
@@ -78,8 +61,13 @@ class Capacity:
                 reasons[load.id] = f"[HOST] Not enough CPU on hosts: {HOST_ID}"
             elif used.memory_mib + load.memory_mib > self.memory_mib:
                 reasons[load.id] = f"[HOST] Not enough MEMORY on hosts: {HOST_ID}"
-            else:
+            elif not load.is_real:
                 return load, reasons
+            else:
+                room = room or Room.left(directory, [other for other in loads if other.is_real and other.is_placed])
+                reasons[load.id] = room.obstacle(load)
+                if not reasons[load.id]:
+                    return load, reasons
         return None, reasons
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -16,27 +17,73 @@ class MachineError(Exception):
     """The machine could not be prepared or booted; the text is what the instance's owner reads as the reason."""
 
 
+class DiskKind(Enum):
+    """What is on a disk, and what becomes of it."""
+
+    IMAGE = "image"
+    """A copy of an image, the instance's own; or, where it is read-only, the image itself."""
+    SWAP = "swap"
+    VOLATILE = "volatile"
+    """Empty at first; goes with the instance, as the two above."""
+    VOLUME = "persistent"
+    """A volume, which outlives the instance."""
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A disk of a machine. ``size_mib`` is 0 for an image, which has its own size.
+
+    ``image`` is an image's Marketplace identifier, and ``metadata_url`` where a Marketplace elsewhere describes it, if one was
+    named; ``file`` is a volume's content.
+    """
+
+    kind: DiskKind
+    size_mib: int = 0
+    image: str = ""
+    metadata_url: str = ""
+    file: Path | None = None
+    read_only: bool = False
+
+
 @dataclass(frozen=True)
 class MachineSpec:
     """The machine that an instance is to be.
 
-    ``vcpu`` counts virtual CPUs; memory and disk sizes are MiB, 0 for a disk that was not asked for. ``addresses`` are the
-    leases in the order of the NICs, the first is the main one. ``authorized_keys`` holds public keys, one a line. ``context``
-    is the contextualisation, names in upper case. ``image`` is the image's Marketplace identifier, or its name where it has
-    none. ``directory`` is the instance's own; it exists and is closed to others.
+    ``vcpu`` counts virtual CPUs, ``memory_mib`` is its RAM. ``disks`` are in the order in which the guest sees them, without
+    those of size 0. ``addresses`` are the leases in the order of the NICs, the first is the main one. ``authorized_keys``
+    holds public keys, one a line. ``context`` is the contextualisation, names in upper case. ``image`` is the first image's
+    Marketplace identifier, or its name where it has none. ``hypervisor`` is the one that the machine was placed on, by its
+    name. ``directory`` is the instance's own; it exists and is closed to
+    others.
     """
 
     id: int
     name: str
     vcpu: int
     memory_mib: int
-    swap_mib: int
-    volatile_mib: int
     addresses: tuple[str, ...]
     authorized_keys: str
     context: Mapping[str, str]
     image: str
     directory: Path = field(repr=False)
+    hypervisor: str = "simulated"
+    disks: tuple[DiskSpec, ...] = ()
+
+    @property
+    def cloud(self) -> Path:
+        """The store's directory, the same for all instances."""
+        return self.directory.parents[1]
+
+    @property
+    def swap_mib(self) -> int:
+        return self._size_of(DiskKind.SWAP)
+
+    @property
+    def volatile_mib(self) -> int:
+        return self._size_of(DiskKind.VOLATILE)
+
+    def _size_of(self, kind: DiskKind) -> int:
+        return sum(disk.size_mib for disk in self.disks if disk.kind is kind)
 
 
 class Machine(Protocol):

@@ -27,7 +27,7 @@ def open_store(directory: Path, now: float) -> Store:
 
 def found(store: Store, now: float) -> None:
     """Fill an empty store with the first users, the networks and the cloud's own images; part of a transaction."""
-    from stratuslab.local.images import publish_own_entries
+    from stratuslab.local.images.own import publish_own_entries
 
     store.query("INSERT INTO users VALUES (0, 'oneadmin'), (1, 'serveradmin')")
     Leases(store).found()

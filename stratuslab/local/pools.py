@@ -7,10 +7,11 @@ from typing import Any
 from stratuslab.local import machine_templates
 from stratuslab.local.documents import PERMISSIONS
 from stratuslab.local.engine import Engine
-from stratuslab.local.host import HOST_ID, HOST_NAME, Capacity, Load
+from stratuslab.local.host import HOST_ID, HOST_NAME, Capacity
 from stratuslab.local.leases import Network, address_text, mac_address
+from stratuslab.local.load import Load
 from stratuslab.local.markup import attributes, cdata, element, wrapped
-from stratuslab.local.record import User
+from stratuslab.local.record import QEMU, SIMULATED, User
 from stratuslab.local.refusal import Refusal, no_such
 from stratuslab.opennebula.numbers import ErrorCode
 from stratuslab.opennebula.states import State
@@ -143,9 +144,10 @@ def hosts(engine: Engine) -> str:
     loads = Load.read(engine.store)
     used = capacity.used(loads)
     placed = [load.id for load in loads if load.state != State.PENDING]
+    hypervisor = SIMULATED if engine.hypervisors.missing() else QEMU
     return (
         f"<HOST_POOL><HOST><ID>{HOST_ID}</ID><NAME>{HOST_NAME}</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>"
-        f"<IM_MAD>{cdata('local')}</IM_MAD><VM_MAD>{cdata('simulated')}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>"
+        f"<IM_MAD>{cdata('local')}</IM_MAD><VM_MAD>{cdata(hypervisor)}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>"
         "<CLUSTER>default</CLUSTER><HOST_SHARE>"
         f"<MEM_USAGE>{used.memory_mib * 1024}</MEM_USAGE><CPU_USAGE>{used.cpu * 100:.0f}</CPU_USAGE>"
         f"<TOTAL_MEM>{capacity.memory_mib * 1024}</TOTAL_MEM><TOTAL_CPU>{capacity.cpu * 100:.0f}</TOTAL_CPU>"

@@ -27,6 +27,10 @@ class User:
 
 ADMINISTRATOR = User(0, "oneadmin")
 
+SIMULATED = "simulated"
+QEMU = "qemu"
+"""The names of the hypervisors, in the store and in documents."""
+
 
 @dataclass
 class Record:
@@ -35,6 +39,7 @@ class Record:
     ``cpu`` and ``memory_mib`` are what it takes of the host. ``attributes`` is its template with everything filled in, sorted
     by name; ``user_attributes`` what the template had besides. ``obstacle`` says why its prolog must fail, ``message`` why it
     failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
+    ``hypervisor`` is the name of the one that runs it, ``room_mib`` what its disks take of this computer's when they are full.
     """
 
     id: int
@@ -59,6 +64,8 @@ class Record:
     cpu_percent: float = 0.0
     memory_kib: int = 0
     polled: int = 0
+    hypervisor: str = SIMULATED
+    room_mib: int = 0
     owner: str = ""
 
     @property

@@ -24,6 +24,7 @@ from stratuslab.local.accounts import AUTH_FILE, Accounts, administrator_passwor
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
 from stratuslab.local.http import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
+from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import ADMINISTRATOR
 
@@ -207,7 +208,7 @@ def serving(
 
         machines = Supervisors(directory, environ)
     named = Accounts(users)
-    engine = Engine(directory, machines)
+    engine = Engine(directory, machines, hypervisors=Hypervisors(environ))
     accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from stratuslab.local.machine import MachineSpec
+from stratuslab.local.disks import image_of
+from stratuslab.local.machine import DiskKind, DiskSpec, MachineSpec
 from stratuslab.local.record import Record
+from stratuslab.local.volumes import volume_file, volume_of
 
+_EMPTY = {"swap": DiskKind.SWAP, "fs": DiskKind.VOLATILE}
 _KEYS = ("PUBLIC_KEY", "SSH_PUBLIC_KEY")
 _ENCODED_KEYS = "CLOUD_INIT_AUTHORIZED_KEYS"
 
@@ -17,24 +20,35 @@ _ENCODED_KEYS = "CLOUD_INIT_AUTHORIZED_KEYS"
 def machine_spec(record: Record, directory: Path) -> MachineSpec:
     """What a hypervisor needs to know; ``directory`` is where the machine may keep files."""
     context = {key: value for vector in record.vectors("CONTEXT") for key, value in vector.items()}
-    disks = record.vectors("DISK")
     return MachineSpec(
         id=record.id,
         name=record.name,
         vcpu=int(record.text("VCPU") or 1),
         memory_mib=record.memory_mib,
-        swap_mib=_total(disks, "swap"),
-        volatile_mib=_total(disks, "fs"),
         addresses=tuple(nic["IP"] for nic in record.vectors("NIC") if nic.get("IP")),
         authorized_keys=_authorized_keys(context),
         context=context,
         image=record.image,
+        hypervisor=record.hypervisor,
         directory=directory,
+        disks=tuple(_disks(record.vectors("DISK"), directory.parents[1])),
     )
 
 
-def _total(disks: list[dict[str, str]], kind: str) -> int:
-    return sum(int(disk["SIZE"]) for disk in disks if disk.get("TYPE") == kind)
+def _disks(disks: list[dict[str, str]], cloud: Path) -> Iterator[DiskSpec]:
+    for disk in disks:
+        read_only = disk.get("READONLY", "").upper() == "YES"
+        volume = volume_of(disk)
+        if volume:
+            yield DiskSpec(DiskKind.VOLUME, int(disk["SIZE"]), file=volume_file(cloud, volume), read_only=read_only)
+        elif disk.get("TYPE") in _EMPTY:
+            # The original client asks for a swap disk of size 0 where no swap is wanted.
+            if int(disk["SIZE"]):
+                yield DiskSpec(_EMPTY[disk["TYPE"]], int(disk["SIZE"]))
+        else:
+            source = disk.get("SOURCE", "")
+            elsewhere = source if source.startswith(("http:", "https:")) else ""
+            yield DiskSpec(DiskKind.IMAGE, image=image_of(disk), metadata_url=elsewhere, read_only=read_only)
 
 
 def _authorized_keys(context: Mapping[str, str]) -> str:

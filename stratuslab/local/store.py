@@ -16,14 +16,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.local import reserve
 from stratuslab.local.record import Record
 
 DATABASE = "cloud.sqlite"
-VERSION = 1
 _BUSY_SECONDS = 20.0
 _SCHEMA = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -46,6 +47,17 @@ _SCHEMA = (
        title TEXT NOT NULL, bytes INTEGER NOT NULL, registered INTEGER NOT NULL, document TEXT NOT NULL,
        UNIQUE (identifier, email, created))""",
 )
+_CHANGES = (
+    _SCHEMA,
+    (
+        "ALTER TABLE instances ADD COLUMN hypervisor TEXT NOT NULL DEFAULT 'simulated'",
+        "ALTER TABLE instances ADD COLUMN room_mib INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE volumes (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, size_mib INTEGER NOT NULL, created INTEGER NOT NULL,
+           instance INTEGER)""",
+    ),
+)
+"""What makes a store of each version out of the one before; the first out of an empty file."""
+VERSION = len(_CHANGES)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
 _JSON = ("attributes", "user_attributes", "history")
 _COLUMNS = ", ".join(_NAMES)
@@ -65,6 +77,7 @@ class Store:
         self.path = directory / DATABASE
         self._lock = threading.RLock()
         _make_private(directory, self.path)
+        reserve.tend(directory)
         with self._errors():
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -86,10 +99,9 @@ class Store:
         if version < VERSION:
             self._log_ahead()
             with self.transaction():
-                if self._version() < VERSION:
-                    for statement in _SCHEMA:
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {VERSION}")
+                for statement in chain.from_iterable(_CHANGES[self._version() :]):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -204,7 +216,14 @@ def _record(row: tuple[Any, ...]) -> Record:
 def _make_private(directory: Path, path: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+        # One that is there is not opened: to close it would give up the locks that SQLite has for other connections of ours.
+        if not path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        elif path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        elif not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(path) from error

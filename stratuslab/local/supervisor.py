@@ -37,7 +37,10 @@ REPORT = 30.0
 END_SECONDS = 2.0
 """How long a process that was killed, or that is about to end, may hold its lock."""
 
-_KEPT = frozenset(["PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"])
+_PROXIES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
+_OF_DOWNLOADS = ["REQUESTS_CA_BUNDLE", "STRATUSLAB_CA_BUNDLE", "SSL_CERT_FILE", *_PROXIES, *map(str.lower, _PROXIES)]
+_OF_PROGRAMS = ["PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"]
+_KEPT = frozenset([*_OF_PROGRAMS, *_OF_DOWNLOADS])
 _KEPT_PREFIXES = ("LC_", "PYTHON")
 
 
@@ -169,7 +172,7 @@ def _acquire(lock: int) -> bool:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a supervisor needs of the environment, and the places where this process finds its modules. No passwords."""
+    """What a supervisor needs of the environment, and the places where this process finds its modules. No cloud's password."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     package = str(Path(__file__).absolute().parents[2])
     paths = [str(Path(path).absolute()) for path in sys.path if path]
@@ -201,9 +204,15 @@ def main(arguments: list[str]) -> int:
     try:
         _supervise(Engine(directory), instance, _Place(place / "lock", lock), halting)
     except Exception:
-        traceback.print_exc()
+        _complain()
         return 1
     return 0
+
+
+def _complain() -> None:
+    """Note the exception that is being handled. On a full disk that cannot be done, which must not end the machine."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 class _Place:
@@ -242,12 +251,13 @@ def _supervise(engine: Engine, instance: int, place: _Place, halting: int) -> No
 
 def _brought_up(engine: Engine, instance: int, halting: int) -> Machine | None:
     """The running machine; None when it failed, which the engine then knows, or when nobody wants it any more."""
-    from stratuslab.local.hypervisors import DEFAULT, hypervisors
+    from stratuslab.local.hypervisors import hypervisor
     from stratuslab.local.machine import MachineError
 
     step = Lcm.PROLOG
     try:
-        machine = hypervisors()[DEFAULT].make(engine.machine(instance))
+        spec = engine.machine(instance)
+        machine = hypervisor(spec.hypervisor, os.environ).make(spec)
         if not engine.machine_reached(instance, Lcm.PROLOG):
             return None
         machine.prepare()
@@ -261,7 +271,7 @@ def _brought_up(engine: Engine, instance: int, halting: int) -> Machine | None:
     except MachineError as error:
         engine.machine_failed(instance, step, str(error))
     except Exception as error:
-        traceback.print_exc()
+        _complain()
         engine.machine_failed(instance, step, " ".join(f"{type(error).__name__}: {error}".split()))
     return None
 
@@ -288,7 +298,7 @@ def _watch(engine: Engine, instance: int, machine: Machine, place: _Place) -> bo
                 engine.machine_used(instance, cpu, memory)
             except Exception:
                 # A store that is full or busy is no reason to end a machine; its figures are late, that is all.
-                traceback.print_exc()
+                _complain()
             else:
                 reported, last = figures, now
     return True
@@ -296,6 +306,7 @@ def _watch(engine: Engine, instance: int, machine: Machine, place: _Place) -> bo
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     # Threads of clients that never close their side would be waited for.
     os._exit(status)

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import (
     AuthenticationError,
@@ -19,6 +19,7 @@ from stratuslab.errors import (
     Unreachable,
     UsageError,
 )
+from stratuslab.marketplace import asking
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
 
@@ -33,7 +34,6 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": "stratuslab-client",
 }
-_REDIRECTS = 5
 _CONNECT_TIMEOUT = 10.0
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
 _CHOOSE = "--marketplace-endpoint chooses another"
@@ -157,14 +157,17 @@ class Marketplace:
         url = self.url(identifier)
         deadline = time.monotonic() + self._timeout
         try:
-            for _ in range(_REDIRECTS + 1):
+            for _ in range(asking.REDIRECTS + 1):
                 with self._ask(url) as response:
                     kind = response.headers.get("Content-Type", "no Content-Type")
                     self._trace(f"< {response.status_code} {response.reason}, {kind}")
                     if not response.is_redirect:
                         self._check(response, identifier)
                         return self._body(response, deadline)
-                    url = self._redirected(url, response.headers["Location"])
+                    leads = asking.redirected(url, response.headers["Location"])
+                if leads is None:
+                    raise self._unreachable("it redirects to an address that is not followed")
+                url = leads
         except requests.RequestException as error:
             raise self._translated(error) from error
         except OSError as error:
@@ -173,8 +176,6 @@ class Marketplace:
         raise self._unreachable("it redirects in circles")
 
     def _ask(self, url: str) -> requests.Response:
-        import warnings
-
         import requests
 
         if self._session is None:
@@ -182,61 +183,28 @@ class Marketplace:
         self._trace(f"> GET {url}")
         # The name and password are for the host that they were given for and no other.
         same = urlsplit(url).netloc == urlsplit(self.endpoint).netloc
-        request = self._session.prepare_request(
-            requests.Request("GET", url, headers=_HEADERS, auth=self._login if same else None)
+        return asking.get(
+            self._session,
+            url,
+            _HEADERS,
+            timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
+            login=self._login if same else None,
+            verify=self._verify,
+            cert=self._cert,
         )
-        # verify must be an argument here: as the session's attribute it would lose against REQUESTS_CA_BUNDLE.
-        settings: Any = self._session.merge_environment_settings(url, {}, True, self._verify, self._cert)
-        with warnings.catch_warnings():
-            # Who switches the verification off knows that it is off.
-            if self._verify is False:
-                warnings.simplefilter("ignore")
-            # Not Session.send: it reads the whole body of a redirect, however long, even when told not to follow it.
-            return self._session.get_adapter(url).send(
-                request, timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout), **settings
-            )
 
     def _translated(self, error: requests.RequestException) -> StratusLabError:
-        """What went wrong in a few words: the texts of requests are pages, and may hold the URL with its password."""
-        import socket
-        import ssl
-
         from requests import exceptions
+
+        from stratuslab.marketplace.failure import explained, is_late
 
         if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
             return UsageError(f"{self.endpoint} is no address of a Marketplace", _CHOOSE)
-        causes = _causes(error)
         if isinstance(error, exceptions.ConnectTimeout):
             return self._late(min(self._timeout, _CONNECT_TIMEOUT))
-        if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
+        if is_late(error):
             return self._late(self._timeout)
-        for cause in causes:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return self._unreachable(
-                    f"its TLS certificate is not trusted: {cause.verify_message}",
-                    "REQUESTS_CA_BUNDLE names a file of further certificates to trust",
-                )
-        if isinstance(error, exceptions.SSLError):
-            return self._unreachable("TLS failed", "is it an https:// address, and are the certificates yours?")
-        if isinstance(error, exceptions.ProxyError):
-            return self._unreachable("the proxy does not lead to it", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
-        for cause in causes:
-            if isinstance(cause, socket.gaierror):
-                return self._unreachable("its host name is not known", f"check the name, or {_CHOOSE}")
-        for cause in causes:
-            if isinstance(cause, OSError) and cause.strerror:
-                return self._unreachable(cause.strerror, _CHOOSE)
-        return self._unreachable("it answers something that is no HTTP, or breaks off in the middle", _CHOOSE)
-
-    def _redirected(self, url: str, location: str) -> str:
-        try:
-            parts = urlsplit(urljoin(url, location))
-            allowed = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
-            if parts.scheme in allowed and parts.hostname:
-                return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        except ValueError:
-            pass
-        raise self._unreachable("it redirects to an address that is not followed")
+        return self._unreachable(*explained(error, _CHOOSE))
 
     def _check(self, response: requests.Response, identifier: str) -> None:
         status = response.status_code
@@ -278,15 +246,3 @@ class Marketplace:
         if is_web_page(bytes(body)):
             raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")
         return bytes(body)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error with all that it was made from; requests and urllib3 keep the first cause in different places."""
-    found: list[BaseException] = []
-    ahead: list[object] = [error]
-    while ahead:
-        cause = ahead.pop(0)
-        if isinstance(cause, BaseException) and cause not in found:
-            found.append(cause)
-            ahead += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
-    return found

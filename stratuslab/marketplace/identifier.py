@@ -9,15 +9,14 @@ always one of ``A`` to ``P``: a word of 27 legal characters that begins otherwis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import UsageError
+from stratuslab.marketplace.packing import unpacked
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _IDENTIFIER = re.compile(r"[A-P][A-Za-z0-9_-]{26}\Z")
 _SHA1 = re.compile(r"0*[0-9A-Fa-f]{1,40}\Z")
-_CHUNK = 1 << 20
 
 
 def is_identifier(text: str) -> bool:
@@ -59,56 +58,6 @@ def identifier_of_file(stream: BinaryIO) -> str:
     import hashlib
 
     digest = hashlib.sha1(usedforsecurity=False)
-    for chunk in _content(stream):
-        digest.update(chunk)
+    for piece in unpacked(stream):
+        digest.update(piece)
     return identifier_from_sha1(digest.hexdigest())
-
-
-def _content(stream: BinaryIO) -> Iterator[bytes]:
-    import bz2
-    import gzip
-    import lzma
-    import zlib
-
-    source = _Rejoined(stream)
-    head = source.peek(6)
-    # What the decompressors ask of a file is its read() alone.
-    content = cast(BinaryIO, source)
-    if head.startswith(b"\x1f\x8b\x08"):
-        content = cast(BinaryIO, gzip.GzipFile(fileobj=content, mode="rb"))
-    elif head.startswith(b"BZh"):
-        content = cast(BinaryIO, bz2.BZ2File(content))
-    elif head.startswith(b"\xfd7zXZ\x00"):
-        content = cast(BinaryIO, lzma.LZMAFile(content))  # noqa: SIM115 - the stream stays the caller's
-    try:
-        while chunk := content.read(_CHUNK):
-            yield chunk
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise StratusLabError(f"the compressed image is damaged: {error}") from error
-    except OSError as error:
-        # bz2 says damage with an OSError that, unlike the system's, has no number.
-        if error.errno is not None:
-            raise
-        raise StratusLabError(f"the compressed image is damaged: {error}") from error
-
-
-class _Rejoined:
-    """A stream of which the first bytes can be looked at before they are read."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._head = b""
-
-    def peek(self, size: int) -> bytes:
-        while len(self._head) < size and (more := self._stream.read(size - len(self._head))):
-            self._head += more
-        return self._head
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            head, self._head = self._head, b""
-            return head + self._stream.read()
-        # Exactly the size: the decompressors take a short answer inside a header for a damaged file.
-        self.peek(size)
-        taken, self._head = self._head[:size], self._head[size:]
-        return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -88,6 +89,27 @@ def test_shutdown_is_clean(fleet: Shell, stage: Stage) -> None:
     assert ran.status == ExitStatus.PARTIAL
     assert "99" in ran.err
     assert fleet("shutdown").status == ExitStatus.USAGE
+
+
+class TestAGuestThatTakesItsTime:
+    @pytest.fixture
+    def slow(self, fleet: Shell, stage: Stage) -> Shell:
+        stage.actors.halt = lambda instance: None  # type: ignore[method-assign]
+        return fleet
+
+    def test_is_waited_for(self, slow: Shell, stage: Stage) -> None:
+        threading.Timer(0.5, stage.halts, (1,)).start()
+        ran = slow("shutdown", "1", "--columns", "id,state", "--no-header")
+        assert (ran.status, ran.out.split(), ran.err) == (0, ["1", "Done"], "")
+
+    def test_is_not_waited_for_beyond_the_time_out(self, slow: Shell) -> None:
+        ran = slow("shutdown", "1", "--timeout", "0.2")
+        assert (ran.status, ran.out) == (ExitStatus.TIMED_OUT, "")
+        assert "machine 1 is still Shutdown after " in ran.err
+
+    def test_is_not_waited_for_where_nobody_wants_to(self, slow: Shell) -> None:
+        assert slow("shutdown", "1", "--no-wait") == Ran(0, "", "")
+        assert states(slow)[0] == "Shutdown"
 
 
 @pytest.mark.parametrize("flavour", sorted(FLAVOURS))

@@ -10,7 +10,9 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 
 from stratuslab.commands.base import Session, main
 from stratuslab.commands.describe_instance import COMMAND as DESCRIBE
+from stratuslab.commands.reaching import until_up
 from stratuslab.commands.waiting import Waited, wait
 from stratuslab.context import Context
 from stratuslab.errors import ExitStatus, Unreachable
@@ -26,9 +29,11 @@ from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm
+from stratuslab.output.progress import Progress
 from stratuslab.output.talk import Talk
 from tests.diagnosis.documents import vm
 from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
+from tests.servers import ScriptedServer, document
 
 UNKNOWN_IMAGE = "A" * 27
 
@@ -203,6 +208,17 @@ def test_ssh_of_a_machine_that_does_not_answer(alice: Shell, stage: Stage) -> No
     assert ", no SSH server answered in time (localhost port" in ran.err
 
 
+def test_ssh_is_waited_for_behind_translated_ports(alice: Shell, stage: Stage) -> None:
+    alice("run", TTYLINUX)
+    stage.runs(1)
+    with closing(ScriptedServer(lambda client: client.send(b"SSH-2.0-Gateway\r\n"))) as gateway:
+        ports = json.dumps({"1": [[22, gateway.port]]}).encode()
+        with closing(ScriptedServer(document(ports, kind="application/json"))) as service:
+            alice.environ.update(STRATUSLAB_PORT_TRANSLATION="yes", STRATUSLAB_PAT_SERVICE_HOST=f"127.0.0.1:{service.port}")
+            assert alice("describe", "--wait-for", "ssh", "--timeout", "20", "1").status == 0
+            assert len(service.requests) == 1
+
+
 def test_a_machine_that_goes_away_while_ssh_is_waited_for(alice: Shell, stage: Stage, script: Script) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -360,17 +376,25 @@ class Moody:
         return answer
 
 
-def waited_for(*answers: Instance | Exception, seconds: float = 60) -> Waited:
-    context = Context(None, None, None, {})
-    session = Session(argparse.Namespace(), context, Talk(None, ""))
+def session_at(*answers: Instance | Exception) -> Session:
+    session = Session(argparse.Namespace(), Context(None, None, None, {}), Talk(None, ""))
     session.__dict__["cloud"] = Moody(*answers)
-    return wait(session, [42], "Running", seconds)
+    return session
+
+
+def waited_for(*answers: Instance | Exception, seconds: float = 60) -> Waited:
+    return wait(session_at(*answers), [42], "Running", seconds)
 
 
 def test_a_cloud_that_goes_away_for_a_moment_is_asked_again() -> None:
     lost = Unreachable("no answer")
     waited = waited_for(vm(3, Lcm.PROLOG), lost, lost, vm(3, Lcm.RUNNING))
     assert (waited.reached, waited.errors) == ([42], {})
+    assert (
+        until_up(session_at(vm(3, Lcm.PROLOG), lost, vm(3, Lcm.RUNNING)), 42, time.monotonic() + 60, Progress(None, {})).id == 42
+    )
+    with pytest.raises(Unreachable):
+        until_up(session_at(lost), 42, time.monotonic() + 60, Progress(None, {}))
     # One that never was there will not come, and in the end it is the cloud that failed.
     assert waited_for(lost).errors == {42: lost}
     assert waited_for(vm(3, Lcm.PROLOG), lost, lost, lost, seconds=0.3).errors == {42: lost}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from stratuslab.errors import StratusLabError
 from stratuslab.local.accounts import Accounts
 from stratuslab.local.flavours import FLAVOURS
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 from stratuslab.local.server import Urls, open_server
+from stratuslab.local.tiny.build import TinyImage, build
 from tests.harness import Stage, StoppedClock
 
 
@@ -67,6 +71,29 @@ def serve(stage: Stage) -> Iterator[Callable[..., Urls]]:
             return running.enter_context(server.running())
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def tiny(request: pytest.FixtureRequest) -> TinyImage:
+    """The tiny image, built of real packages, for machines that QEMU boots. Without what that takes the test is skipped,
+    but where $STRATUSLAB_TESTS_NEED_QEMU is set: there it fails."""
+    lacking = [
+        name for name in ("qemu-system-x86_64", "apt-get", "dpkg-deb", "ssh", "sftp", "ssh-keygen") if not shutil.which(name)
+    ]
+    if lacking:
+        _lacks(f"there is no {lacking[0]}")
+    cache = request.config.cache
+    assert cache is not None
+    try:
+        return build(cache.mkdir("tiny-image"), os.environ, lambda what, part: None)
+    except StratusLabError as error:
+        _lacks(error.message)
+
+
+def _lacks(what: str) -> NoReturn:
+    if os.environ.get("STRATUSLAB_TESTS_NEED_QEMU"):
+        pytest.fail(f"real machines cannot be tested: {what}")
+    pytest.skip(f"real machines cannot be tested: {what}")
 
 
 @pytest.fixture

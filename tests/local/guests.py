@@ -7,7 +7,14 @@ from pathlib import Path
 from stratuslab.local.guest.process import Input, Left
 from stratuslab.local.guest.shell import Shell
 from stratuslab.local.guest.system import Guest
-from stratuslab.local.machine import MachineSpec
+from stratuslab.local.machine import DiskKind, DiskSpec, MachineSpec
+
+
+def disks(swap: int = 0, volatile: int = 0) -> tuple[DiskSpec, ...]:
+    """The disks of a machine with an image; sizes in MiB."""
+    image = DiskSpec(DiskKind.IMAGE, image="BN1EEkPiBx87_uLj2-sdybSI-Xb")
+    empty = (DiskSpec(DiskKind.SWAP, swap), DiskSpec(DiskKind.VOLATILE, volatile))
+    return (image, *(disk for disk in empty if disk.size_mib))
 
 
 def specified(directory: Path = Path("/nowhere"), **changes: object) -> MachineSpec:
@@ -17,8 +24,7 @@ def specified(directory: Path = Path("/nowhere"), **changes: object) -> MachineS
         "name": "one-165",
         "vcpu": 2,
         "memory_mib": 128,
-        "swap_mib": 1024,
-        "volatile_mib": 2048,
+        "disks": disks(swap=1024, volatile=2048),
         "addresses": ("127.101.0.1",),
         "authorized_keys": "",
         "context": {},

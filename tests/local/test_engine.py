@@ -564,7 +564,7 @@ class TestAdministration:
         now = status(stage.engine)
         assert now.instances == {"Done": 1, "Pending": 1, "Prolog": 1, "Running": 1}
         assert (now.used, now.capacity) == (Capacity(2, 256), Capacity(2, 1024))
-        assert (now.supervisors, now.hypervisor, now.images) == (2, "simulated", 4)
+        assert (now.supervisors, now.images, now.volumes) == (2, 4, 0)
         assert now.directory == stage.engine.store.directory
 
     def test_reset(self, call: Caller, stage: Stage) -> None:

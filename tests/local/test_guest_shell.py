@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stratuslab.local.guest.files import CAPACITY
 from stratuslab.local.guest.process import decoded
-from tests.local.guests import Session
+from tests.local.guests import Session, disks
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_statuses_and_complaints(session: Session, text: str, status: int, err: 
 
 
 def test_it_knows_the_instance() -> None:
-    session = Session(vcpu=4, memory_mib=256, swap_mib=512, volatile_mib=3072, addresses=("127.101.0.9", "127.102.0.9"))
+    session = Session(vcpu=4, memory_mib=256, disks=disks(512, 3072), addresses=("127.101.0.9", "127.102.0.9"))
     assert session("nproc; hostname; whoami; id -u") == "4\none-165\nroot\n0\n"
     assert [line.split() for line in session("free -m").splitlines()] == [
         ["total", "used", "free", "shared", "buff/cache", "available"],
@@ -121,7 +121,7 @@ def test_it_knows_the_instance() -> None:
 
 
 def test_what_the_instance_has_not() -> None:
-    session = Session(swap_mib=0, volatile_mib=0, addresses=())
+    session = Session(disks=disks(), addresses=())
     assert session("swapon --show") == ""
     assert session("free -m | grep Swap").split() == ["Swap:", "0", "0", "0"]
     assert session("df | wc -l; hostname -i") == "2\n\n"

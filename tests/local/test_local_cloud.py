@@ -61,7 +61,7 @@ class TestStatus:
         assert (ran.status, ran.err) == (0, "")
         facts = dict(line.split(maxsplit=1) for line in ran.out.splitlines())
         assert facts["directory"] == str(shell.home / "cloud")
-        assert (facts["hypervisor"], facts["instances"], facts["processes"], facts["images"]) == ("simulated", "0", "0", "4")
+        assert (facts["instances"], facts["processes"], facts["images"], facts["volumes"]) == ("0", "0", "4", "0")
         assert facts["cpu"].startswith("0 of ")
 
     def test_of_a_cloud_at_work(self, shell: Shell) -> None:

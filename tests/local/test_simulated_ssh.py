@@ -20,7 +20,7 @@ from stratuslab.local import simulated
 from stratuslab.local.guest import ssh as guest_ssh
 from stratuslab.local.guest.keys import authorized
 from stratuslab.local.guest.sessions import MAX_SESSIONS
-from stratuslab.local.hypervisors import DEFAULT, hypervisors
+from stratuslab.local.hypervisors import hypervisor
 from stratuslab.local.machine import MachineError
 from stratuslab.local.simulated import Simulated, SimulatedMachine
 from stratuslab.ssh.keys import make_key_pair
@@ -169,7 +169,7 @@ def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
 
 
 def test_the_registry_has_it() -> None:
-    assert hypervisors()[DEFAULT].name == "simulated"
+    assert hypervisor("simulated", {}).name == "simulated"
 
 
 # Who gets in

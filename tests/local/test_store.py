@@ -127,7 +127,7 @@ class TestModes:
             os.umask(before)
         assert store.directory.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in store.directory.iterdir()} == {0o600}
-        assert len(list(store.directory.iterdir())) == 3  # the database, its log and the log's index
+        assert len(list(store.directory.iterdir())) == 4  # the database, its log, the log's index, the reserve
         store.close()
 
     def test_state_directory(self, tmp_path: Path) -> None:
@@ -256,3 +256,25 @@ def test_what_importing_the_door_does_not_import() -> None:
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
     )
     assert done.stdout.strip() == ""
+
+
+CHANGE_A_SETTING = """
+import sys
+from pathlib import Path
+from stratuslab.local.opening import open_store
+store = open_store(Path(sys.argv[1]), 0)
+with store.transaction():
+    store.set_setting("from", sys.argv[2])
+store.close()
+"""
+
+
+def test_a_second_opening_in_a_process_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    """To close a file gives up all locks that the process has on it, and then others take away what a store is still using."""
+    first = open_store(tmp_path, 0)
+    second = open_store(tmp_path, 0)
+    for value in ("one", "two"):
+        subprocess.run([sys.executable, "-c", CHANGE_A_SETTING, str(tmp_path), value], check=True, cwd=CHECKOUT)
+        assert (first.setting("from"), second.setting("from")) == (value, value)
+    first.close()
+    second.close()

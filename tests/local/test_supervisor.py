@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -206,9 +207,11 @@ def test_what_a_supervisor_is_given(cloud: Cloud) -> None:
     environment = process.joinpath("environ").read_bytes().decode().split("\0")
     names = {line.partition("=")[0] for line in environment if line}
     assert not names & SECRETS.keys()
-    assert names <= {"PATH", "HOME", "TZ", "TMPDIR", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"} | {
-        name for name in names if name.startswith(("LC_", "PYTHON"))
-    }
+    of_programs = {"PATH", "HOME", "TZ", "TMPDIR", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"}
+    of_downloads = re.compile(r"(https?|all|no)_proxy|(requests|stratuslab)_ca_bundle|ssl_cert_file", re.IGNORECASE)
+    assert {
+        name for name in names - of_programs if not (name.startswith(("LC_", "PYTHON")) or of_downloads.fullmatch(name))
+    } == set()
     opened = [str(link.readlink()) for link in process.joinpath("fd").iterdir()]
     assert str(Path(f"/proc/self/fd/{leak}").readlink()) not in opened
     assert process.joinpath("fd/0").readlink() == Path("/dev/null")

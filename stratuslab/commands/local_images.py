@@ -1,0 +1,121 @@
+"""stratus-local-cloud add-image and build-image: images with content, for machines that are not simulated."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from stratuslab.answers import Answer, Line
+from stratuslab.commands.base import Parser, Session
+from stratuslab.local.images.listener import Listener
+from stratuslab.output.bar import Bar
+from stratuslab.output.progress import Progress
+from stratuslab.output.safety import one_line
+
+if TYPE_CHECKING:
+    from stratuslab.local.images.adding import Adding, Checksum, Facts
+
+_ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
+identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. A download that was broken off is continued
+by the same command."""
+_BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
+identifier. What was built is built again only when there are newer packages."""
+
+
+def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
+    """The actions ``add-image`` and ``build-image``; the parsers that were made."""
+    add = actions.add_parser("add-image", help="add a disk image to it", description=_ADD_IMAGE)
+    add.add_argument("source", metavar="FILE|URL", help="the image: a file, or an http:// or https:// URL")
+    add.add_argument("--title", metavar="TEXT", default="", help="what to call it (default: as its file)")
+    add.add_argument(
+        "--checksum",
+        metavar="[ALGORITHM:]HEX",
+        default="",
+        help="MD5, SHA-1, SHA-256 or SHA-512 of the file as it is or of its uncompressed content; anything else is refused",
+    )
+    build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
+    build.add_argument("kind", metavar="tiny", choices=["tiny"], help="the image to build; there is one, tiny")
+    return [add, build]
+
+
+def add_image(session: Session) -> Iterator[Answer]:
+    """Add an image, and answer with its identifier."""
+    from stratuslab.local.images.adding import Checksum, Facts
+
+    options = session.options
+    checksum = Checksum.of(options.checksum) if options.checksum else None
+    with _bar(session) as bar, _adding(session, checksum, Facts(title=one_line(options.title)), bar) as adding:
+        entry = adding.of(options.source, session.context.expand(options.source))
+    yield Line(entry.identifier)
+
+
+def build_image(session: Session) -> Iterator[Answer]:
+    """Build the image, add it, and answer with its identifier."""
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.adding import Facts
+    from stratuslab.local.tiny.build import build
+
+    environ = session.context.environ
+    with _bar(session) as bar:
+        image = build(state_directory(environ) / "cache" / "tiny", environ, _report(session, bar))
+        facts = Facts(
+            title="tiny",
+            description=f"Small Linux out of Debian's packages: {', '.join(image.packages)}",
+            os="linux",
+            os_version=image.os_version,
+            os_arch="x86_64",
+            version=image.version,
+        )
+        with _adding(session, None, facts, bar) as adding:
+            entry = adding.of_file(image.path)
+    yield Line(entry.identifier)
+
+
+@contextmanager
+def _bar(session: Session) -> Iterator[Bar]:
+    context = session.context
+    with Progress(context.stderr, context.environ, wanted=session.talk.level >= 0) as progress:
+        yield Bar(progress)
+
+
+@contextmanager
+def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: Bar) -> Iterator[Adding]:
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.adding import Adding
+    from stratuslab.local.opening import open_store
+
+    now = session.context.clock()
+    with closing(open_store(state_directory(session.context.environ), now)) as store:
+        yield Adding(store, now, checksum, facts, session.settings.ca_bundle or True, _Told(session, bar))
+
+
+def _report(session: Session, bar: Bar) -> Callable[[str, float | None], None]:
+    """Tells what is built, and how far that is."""
+    last = ""
+
+    def report(what: str, part: float | None) -> None:
+        nonlocal last
+        if what != last:
+            last = what
+            bar.clear()
+            session.talk.step(what[:1].upper() + what[1:])
+        bar.part(what[:1].upper() + what[1:], part)
+
+    return report
+
+
+class _Told(Listener):
+    """Tells the user."""
+
+    def __init__(self, session: Session, bar: Bar) -> None:
+        self._talk = session.talk
+        self._bar = bar
+
+    def step(self, text: str) -> None:
+        self._bar.clear()
+        self._talk.step(text)
+
+    def moved(self, what: str, done: int, total: int | None) -> None:
+        self._bar.bytes(what, done, total)

@@ -1,0 +1,52 @@
+"""The size and the checksums of a run of bytes, by the names that Marketplace entries have for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from stratuslab.marketplace.identifier import identifier_from_sha1
+
+ALGORITHMS: Mapping[str, str] = {
+    "MD5": "md5",
+    "SHA-1": "sha1",
+    "SHA-224": "sha224",
+    "SHA-256": "sha256",
+    "SHA-384": "sha384",
+    "SHA-512": "sha512",
+}
+"""Python's names of the algorithms, by those of entries."""
+
+USUAL = ("MD5", "SHA-1", "SHA-256", "SHA-512")
+"""Those that an entry of StratusLab's holds."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How many bytes there were, and their checksums as lower-case hexadecimal digits."""
+
+    bytes: int
+    checksums: Mapping[str, str] = field(hash=False)
+
+    @property
+    def identifier(self) -> str:
+        """The identifier of an image with these bytes as its content."""
+        return identifier_from_sha1(self.checksums["SHA-1"])
+
+
+class Summing:
+    """Adds bytes up."""
+
+    def __init__(self, algorithms: Iterable[str] = USUAL) -> None:
+        self.bytes = 0
+        self._digests = {name: hashlib.new(ALGORITHMS[name], usedforsecurity=False) for name in algorithms}
+
+    def add(self, data: bytes) -> None:
+        self.bytes += len(data)
+        for digest in self._digests.values():
+            digest.update(data)
+
+    def sums(self) -> Sums:
+        """The sums of all bytes so far."""
+        return Sums(self.bytes, {name: digest.hexdigest() for name, digest in self._digests.items()})

@@ -1,0 +1,1 @@
+"""The hypervisor ``qemu``: instances as real machines, without root."""

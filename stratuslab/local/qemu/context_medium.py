@@ -1,0 +1,42 @@
+"""The medium that brings a guest its context: one device that serves OpenNebula's guests and cloud-init's.
+
+The first look for a file system labelled CONTEXT, the others for one labelled cidata, and an ISO 9660 image has one label.
+So this is a hybrid, as the CDs of Linux distributions are: the device is an ISO image labelled CONTEXT, and a partition table
+in its first sector, which ISO 9660 leaves to others (ECMA-119, 6.2.1, System Area), names the rest of the device as a partition,
+which is an ISO image labelled cidata.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+
+_SECTOR = 512
+_TABLE = 446
+_LINUX = 0x83
+_BEYOND_CHS = b"\xfe\xff\xff"
+
+
+def context_medium(context: Mapping[str, bytes], cidata: Mapping[str, bytes]) -> bytes:
+    """The medium's content; both are files by name."""
+    whole, part = bytearray(_iso("CONTEXT", context)), _iso("cidata", cidata)
+    start, sectors = len(whole) // _SECTOR, len(part) // _SECTOR
+    entry = struct.pack("<B3sB3sII", 0, _BEYOND_CHS, _LINUX, _BEYOND_CHS, start, sectors)
+    whole[_TABLE : _TABLE + len(entry)] = entry
+    whole[_SECTOR - 2 : _SECTOR] = b"\x55\xaa"
+    return bytes(whole) + part
+
+
+def _iso(label: str, files: Mapping[str, bytes]) -> bytes:
+    """An ISO 9660 image; Rock Ridge and Joliet keep the names as they are."""
+    import pycdlib
+
+    image = pycdlib.PyCdlib()
+    image.new(interchange_level=3, vol_ident=label, sys_ident="LINUX", rock_ridge="1.09", joliet=3)
+    for number, (name, content) in enumerate(files.items()):
+        image.add_fp(io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}")
+    written = io.BytesIO()
+    image.write_fp(written)
+    image.close()
+    return written.getvalue()

@@ -1,0 +1,74 @@
+"""What the embedded cloud sees of QEMU: whether it is there, how it would run machines, and the machines that it makes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stratuslab.local.machine import MachineSpec
+    from stratuslab.local.qemu.machine import QemuMachine
+
+PROGRAM = "qemu-system-x86_64"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A QEMU that was found; ``program`` is its file."""
+
+    program: Path
+
+
+def find(environ: Mapping[str, str]) -> Installed | None:
+    """The QEMU on this environment's PATH. It is not started, so that every command can ask."""
+    from shutil import which
+
+    found = which(PROGRAM, path=environ.get("PATH", os.defpath))
+    return Installed(Path(found).absolute()) if found else None
+
+
+def described(environ: Mapping[str, str], cloud: Path | None = None) -> str:
+    """QEMU's version and what its machines run on, with the reason: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``.
+
+    ``cloud`` is the store's directory, where one has to do with it: its experience with KVM counts.
+    """
+    from stratuslab.local.qemu.accelerator import choose
+
+    installed = find(environ)
+    if installed is None:
+        return f"there is no {PROGRAM} on this computer"
+    return f"QEMU {_version(installed.program)}, {choose(cloud)}"
+
+
+def _version(program: Path) -> str:
+    import subprocess
+
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "that does not start"
+    match = re.search(r"version (\d[\w.]*)", said.stdout)
+    return match[1] if match else "of unknown version"
+
+
+class Qemu:
+    """Makes real machines, see :class:`stratuslab.local.machine.Hypervisor`."""
+
+    name = "qemu"
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def make(self, spec: MachineSpec) -> QemuMachine:
+        """The machine of an instance. Raises MachineError where QEMU is not on this computer (any more)."""
+        from stratuslab.local.machine import MachineError
+        from stratuslab.local.qemu.machine import QemuMachine
+
+        installed = find(self._environ)
+        if installed is None:
+            raise MachineError(f"there is no {PROGRAM} on this computer: install QEMU, or ask for simulated machines")
+        return QemuMachine(spec, installed.program, self._environ)

@@ -1,0 +1,261 @@
+"""A real machine: QEMU with its disks, its SSH forward and its console, from PROLOG to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stratuslab.errors import StratusLabError
+from stratuslab.local.machine import MachineError, MachineSpec
+from stratuslab.local.qemu import accelerator
+from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.qemu.arguments import NETWORK, Hardware, command
+from stratuslab.local.qemu.console import Console
+from stratuslab.local.qemu.disks import Disks
+from stratuslab.local.qemu.emulator import Emulator
+from stratuslab.local.qemu.monitor import MonitorError
+from stratuslab.local.qemu.signs_of_life import shows_life
+
+SSH_PORT = 22
+
+PRESS_SECONDS = 4.0
+"""From one press of the power button to the next: a guest that is still booting does not hear the first."""
+
+LIFE_SECONDS = 30.0
+"""A machine that has not shown any sign of life with KVM by then is started again without."""
+
+_ATTEMPTS = 20
+
+
+class QemuMachine:
+    """One real machine, see :class:`stratuslab.local.machine.Machine`.
+
+    ``program`` is QEMU; ``environ`` is what it and other programs are found by. All methods but :meth:`halt` are called by the
+    thread that lives as long as the process, because QEMU is to end with it.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        program: Path,
+        environ: Mapping[str, str],
+        *,
+        choose: Callable[[Path], Accelerator] = accelerator.choose,
+        port: int = SSH_PORT,
+    ) -> None:
+        self._spec = spec
+        self._program = program
+        self._environ = environ
+        self._choose = choose
+        self._wanted = (spec.addresses[0] if spec.addresses else "127.0.0.1", port)
+        self._console = Console(spec.directory / "console.log")
+        self._hardware: Hardware | None = None
+        self._accelerator = Accelerator(TCG)
+        self._sandbox = True
+        self._forward: tuple[str, int] | None = None
+        self._news = threading.Event()
+        self._stopped = threading.Event()
+        self._told: set[str] = set()
+        self._halting = threading.Lock()
+        self._over = threading.Event()
+        self._on_trial: float | None = None
+        self._seen = 0
+        self._polled = (time.monotonic(), 0.0)
+        self._qemu: Emulator | None = None
+
+    # PROLOG
+
+    def prepare(self) -> None:
+        try:
+            self._hardware = Disks(self._spec, self._program, self._environ).prepare()
+        except StratusLabError as error:
+            raise MachineError(error.message) from error
+        except OSError as error:
+            what = f" {error.filename}" if error.filename else ""
+            reason = (error.strerror or str(error)).lower()
+            raise MachineError(f"the machine's disks cannot be made:{what}: {reason}") from error
+
+    # BOOT
+
+    def boot(self) -> tuple[str, int]:
+        self._accelerator = self._choose(self._spec.cloud)
+        spec = self._spec
+        self._console.log(f"QEMU starts machine {spec.id}: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
+        try:
+            self._start()
+        except MachineError as error:
+            if self._accelerator.name != KVM:
+                raise
+            self._do_without_kvm(str(error))
+            self._start()
+        if self._forward is None:
+            raise MachineError("no port can be had for the SSH server")
+        return self._forward
+
+    def _start(self) -> None:
+        """Start QEMU and its forward. Raises MachineError."""
+        self._seen = self._console.size()
+        self._polled = (time.monotonic(), 0.0)
+        self._stopped.clear()
+        self._qemu = self._emulator()
+        try:
+            self._qemu.start()
+        except MachineError as error:
+            # Built without seccomp, or in a container that does not let it.
+            if not (self._sandbox and any(word in str(error) for word in ("sandbox", "seccomp"))):
+                raise
+            self._sandbox = False
+            self._qemu = self._emulator()
+            self._qemu.start()
+        self._on_trial = time.monotonic() + LIFE_SECONDS if self._accelerator.name == KVM else None
+        try:
+            self._forward = self._forwarded(self._qemu)
+        except (MonitorError, MachineError) as error:
+            self._qemu.kill()
+            raise MachineError(self._qemu.complaint() or str(error)) from error
+
+    def _emulator(self) -> Emulator:
+        if self._hardware is None:
+            raise MachineError("the machine's disks are not made")
+        hardware, kind, sandbox, log = self._hardware, self._accelerator.name, self._sandbox, self._console.path.name
+        return Emulator(
+            lambda monitor: command(self._program, hardware, kind, monitor, log, sandbox),
+            self._spec.directory,
+            self._spec.directory / "qemu.log",
+            self._take_event,
+            self._news,
+        )
+
+    def _forwarded(self, qemu: Emulator) -> tuple[str, int]:
+        """Have an address and port of this computer lead to the guest's SSH server: QEMU tries, so none is between."""
+        refused = ""
+        for address, port in self._places():
+            refused = qemu.ask("human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"})
+            if not refused:
+                return address, port
+        raise MachineError(f"no port can be had for the SSH server: {' '.join(str(refused).split())}")
+
+    def _places(self) -> Iterator[tuple[str, int]]:
+        if self._forward:
+            # Started again: it is known by this place already.
+            yield self._forward
+            return
+        yield self._wanted
+        for _ in range(_ATTEMPTS):
+            yield "127.0.0.1", _free_port()
+
+    def _do_without_kvm(self, what: str) -> None:
+        self._console.log(f"the machine does not come up with KVM ({what}): it is started again without")
+        accelerator.remember_failure(self._spec.cloud, what)
+        self._accelerator = Accelerator(TCG, what)
+
+    # RUNNING
+
+    def wait(self, seconds: float) -> bool:
+        if self._over.is_set() or self._qemu is None:
+            return True
+        if self._news.wait(seconds):
+            self._news.clear()
+        self._console.shorten()
+        self._qemu.shorten_log()
+        if self._on_trial is not None:
+            self._judge(self._qemu, self._on_trial)
+        elif self._stopped.is_set() and not self._qemu.ended.is_set():
+            self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): it is ended")
+            self._qemu.kill()
+        if self._qemu.ended.is_set() and self._on_trial is None:
+            self._console.log(_ending(self._qemu))
+            self._over.set()
+        return self._over.is_set()
+
+    def _judge(self, qemu: Emulator, deadline: float) -> None:
+        """Whether KVM is to be trusted, as far as can be told by now; where it is not the machine is started again without."""
+        failure = self._failure(qemu)
+        if not failure and (qemu.ended.is_set() or shows_life(self._console.since(self._seen), qemu, self._forward)):
+            self._on_trial = None
+        elif not failure and time.monotonic() > deadline:
+            failure = f"no sign of life in {LIFE_SECONDS:.0f} seconds"
+        if not failure:
+            return
+        qemu.kill()
+        self._do_without_kvm(failure)
+        try:
+            self._start()
+        except MachineError as error:
+            self._on_trial = None
+            self._console.log(f"the machine cannot be started again: {error}")
+
+    def _failure(self, qemu: Emulator) -> str:
+        """What has gone wrong with QEMU itself; not that somebody switched it off or killed it."""
+        if qemu.ended.is_set():
+            return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _ending(qemu)
+        return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
+
+    def _status(self, qemu: Emulator) -> str:
+        try:
+            return str(qemu.ask("query-status")["status"])[:40]
+        except (MonitorError, LookupError, TypeError):
+            return "no state known"
+
+    def usage(self) -> tuple[float, int]:
+        seconds, memory = self._qemu.used() if self._qemu is not None else (0.0, 0)
+        then, before = self._polled
+        now = time.monotonic()
+        self._polled = (now, seconds)
+        return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
+
+    def halt(self) -> None:
+        threading.Thread(target=self._press, daemon=True, name="power button").start()
+
+    def _press(self) -> None:
+        if not self._halting.acquire(blocking=False):
+            return  # somebody presses already
+        self._console.log("the power button is pressed")
+        while not self._over.is_set():
+            if self._qemu is not None:
+                with contextlib.suppress(MonitorError):
+                    self._qemu.ask("system_powerdown")
+            self._over.wait(PRESS_SECONDS)
+
+    def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """An event of QEMU's, in a thread of the monitor."""
+        if name == "STOP":
+            # Nobody here stops a machine: QEMU could not go on with it.
+            self._stopped.set()
+            self._news.set()
+        elif name == "RESET" and data.get("guest") is True:
+            self._console.log("the guest reboots")
+        elif name == "SHUTDOWN" and data.get("guest") is True:
+            self._console.log("the guest switches itself off")
+        elif name == "GUEST_PANICKED":
+            self._console.log("the guest's kernel has panicked")
+        elif name == "BLOCK_IO_ERROR":
+            self._tell_once(data)
+
+    def _tell_once(self, data: Mapping[str, Any]) -> None:
+        device, operation = (str(data.get(key, ""))[:40] for key in ("node-name", "operation"))
+        reason = "no space is left on this computer's disk" if data.get("nospace") is True else str(data.get("reason", ""))[:200]
+        if device not in self._told and len(self._told) < 100:
+            self._told.add(device)
+            self._console.log(f"the disk {device} had an I/O error ({operation}): {reason}; further ones are not told")
+
+
+def _ending(qemu: Emulator) -> str:
+    if qemu.status < 0:
+        return f"QEMU was killed by signal {-qemu.status}"
+    if qemu.status > 0:
+        return f"QEMU ended with status {qemu.status}: {qemu.complaint()}"
+    return "the machine is off"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,123 @@
+"""QEMU's monitor: a client of QMP over a socket that QEMU has inherited.
+
+QMP is lines of JSON: QEMU greets, answers commands by their id, and tells events in between. QEMU runs what strangers made, so
+what it says is read with limits, and nonsense ends the conversation.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+LONGEST_LINE = 1 << 20
+"""Bytes; statistics of dozens of disks are well below."""
+
+GREETING_SECONDS = 60.0
+REPLY_SECONDS = 20.0
+"""How long QEMU may take on a busy computer."""
+
+Event = Callable[[str, Mapping[str, Any]], None]
+
+
+class MonitorError(Exception):
+    """QEMU refuses a command (the text is its own), or does not answer."""
+
+
+class Monitor:
+    """A conversation with one QEMU. One thread runs :meth:`listen`; any thread may :meth:`execute`.
+
+    ``tell`` is called in the listening thread with each event's name and data.
+    """
+
+    def __init__(self, connection: socket.socket, tell: Event) -> None:
+        self._connection = connection
+        self._tell = tell
+        self._one_at_a_time = threading.Lock()
+        self._news = threading.Condition()
+        self._greeted = False
+        self._over = False
+        self._awaited = 0
+        self._reply: Mapping[str, Any] | None = None
+
+    def open(self) -> None:
+        """Wait for QEMU's greeting and leave the negotiation. Raises MonitorError."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS) or not self._greeted:
+                raise MonitorError("QEMU does not answer")
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """What QEMU returns for a command. Raises MonitorError."""
+        with self._one_at_a_time:
+            with self._news:
+                self._awaited += 1
+                self._reply = None
+                request: dict[str, object] = {"execute": command, "id": self._awaited}
+            if arguments:
+                request["arguments"] = arguments
+            try:
+                self._connection.sendall(json.dumps(request).encode() + b"\n")
+            except OSError as error:
+                raise MonitorError("QEMU does not listen any more") from error
+            with self._news:
+                self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
+                reply = self._reply
+        if reply is None:
+            raise MonitorError(f"QEMU does not answer {command}")
+        if "return" in reply:
+            return reply["return"]
+        error = reply.get("error")
+        raise MonitorError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refuses it")
+
+    def listen(self) -> None:
+        """Read what QEMU says until it ends, or says what is no QMP."""
+        try:
+            for message in self._messages():
+                self._take(message)
+        finally:
+            with self._news:
+                self._over = True
+                self._news.notify_all()
+            self._connection.close()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        name, data = message.get("event"), message.get("data", {})
+        if isinstance(name, str):
+            self._tell(name, data if isinstance(data, Mapping) else {})
+            return
+        with self._news:
+            if "QMP" in message:
+                self._greeted = True
+            elif message.get("id") == self._awaited:
+                self._reply = message
+            self._news.notify_all()
+
+    def _messages(self) -> Iterator[Mapping[str, Any]]:
+        pending = b""
+        while True:
+            try:
+                read = self._connection.recv(65536)
+            except OSError:
+                return
+            if not read:
+                return
+            *lines, pending = (pending + read).split(b"\n")
+            if len(pending) > LONGEST_LINE:
+                return
+            for line in lines:
+                message = _parsed(line)
+                if message is None:
+                    return
+                yield message
+
+
+def _parsed(line: bytes) -> Mapping[str, Any] | None:
+    """The message in a line; None where there is none."""
+    try:
+        message = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None

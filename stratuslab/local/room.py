@@ -1,0 +1,85 @@
+"""The room that this computer has left for real machines: memory, and space on the disk of the store.
+
+Simulated machines take next to nothing, and are counted against the host's capacity only. What real ones were promised and do
+not use yet is not free either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.local.load import Load
+
+MACHINE_MIB = 160
+"""What QEMU and the supervisor take besides the machine's own RAM, measured with QEMU 7.2 without KVM."""
+
+SPARE_MIB = 32
+"""What stays free on the disk for the store itself."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Room:
+    """MiB of memory and disk that real machines may still be given."""
+
+    memory_mib: int
+    disk_mib: int
+
+    @classmethod
+    def left(cls, directory: Path, placed: Iterable[Load]) -> Room:
+        """What is left on this computer beside the real machines that are placed; ``directory`` is the store's."""
+        memory, disk = _free_memory_mib(), _free_disk_mib(directory)
+        for load in placed:
+            memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
+            disk -= max(load.room_mib - _taken_mib(directory / "instances" / str(load.id)), 0)
+        return cls(memory, disk)
+
+    def obstacle(self, load: Load) -> str:
+        """Why an instance does not fit; empty where it does."""
+        need = load.memory_mib + MACHINE_MIB
+        if need > self.memory_mib:
+            return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free"
+        need = load.room_mib + SPARE_MIB
+        if need > self.disk_mib:
+            return f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
+        return ""
+
+
+def _free_memory_mib() -> int:
+    """Memory that can be had without swapping, of the whole computer and of the container that we are in."""
+    free = _meminfo("MemAvailable:")
+    try:
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):
+        return free
+    return min(free, (limit - used) >> 20)
+
+
+def _meminfo(name: str) -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) >> 10
+    except (OSError, ValueError, StopIteration):
+        return _installed_mib()
+
+
+def _installed_mib() -> int:
+    """Where the system does not tell what is free, all that is installed counts."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def _free_disk_mib(directory: Path) -> int:
+    facts = os.statvfs(directory)
+    return facts.f_bavail * facts.f_frsize >> 20
+
+
+def _taken_mib(directory: Path) -> int:
+    """What the files of an instance take of the disk, holes not counted."""
+    try:
+        return sum(entry.stat().st_blocks * 512 for entry in directory.iterdir()) >> 20
+    except OSError:
+        return 0

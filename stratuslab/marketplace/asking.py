@@ -1,0 +1,59 @@
+"""One HTTP request with the requests library, and where a redirect may lead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    import requests
+
+REDIRECTS = 5
+"""How many redirects are followed one after the other."""
+
+
+def get(
+    session: requests.Session,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    timeout: tuple[float, float],
+    login: tuple[str, str] | None = None,
+    verify: bool | str = True,
+    cert: str | tuple[str, str] | None = None,
+) -> requests.Response:
+    """The answer to a GET, its body unread; redirects are not followed. The time-outs are to connect and to wait.
+
+    Raises what requests raises, and OSError where ``verify`` names no file.
+    """
+    import warnings
+
+    import requests
+    from urllib3.exceptions import LocationParseError
+
+    request = session.prepare_request(requests.Request("GET", url, headers=dict(headers), auth=login))
+    # verify must be an argument here: as the session's attribute it would lose against REQUESTS_CA_BUNDLE.
+    settings: Any = session.merge_environment_settings(url, {}, True, verify, cert)
+    with warnings.catch_warnings():
+        # Who switches the verification off knows that it is off.
+        if verify is False:
+            warnings.simplefilter("ignore")
+        # Not Session.send: it reads the whole body of a redirect, however long, even when told not to follow it.
+        try:
+            return session.get_adapter(url).send(request, timeout=timeout, **settings)
+        except LocationParseError as error:  # of a host name that no name can be, which requests lets through
+            raise requests.exceptions.InvalidURL(str(error)) from error
+
+
+def redirected(url: str, location: str) -> str | None:
+    """Where a redirect leads, without user and password; None where it is not followed: from https to http, or away from
+    HTTP."""
+    try:
+        parts = urlsplit(urljoin(url, location))
+        allowed = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
+        if parts.scheme in allowed and parts.hostname:
+            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    except ValueError:
+        pass
+    return None

@@ -1,0 +1,170 @@
+"""The form of images, and above all qcow2 images that would lead out of their file."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratuslab.local.images import ImageError
+from stratuslab.local.images.form import form, virtual_size
+
+CLUSTER = 1 << 16
+needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there is no qemu-img")
+
+
+def qcow2(version: int = 3, extensions: bytes = b"", **fields: Any) -> bytes:
+    """A whole image of 1 GiB with nothing on it; fields of its header as told."""
+    values = {
+        "backing": 0,
+        "backing_length": 0,
+        "cluster_bits": 16,
+        "size": 1 << 30,
+        "encryption": 0,
+        "l1_entries": 2,
+        "l1": 3 * CLUSTER,
+        "refcounts": CLUSTER,
+        "refcount_clusters": 1,
+        "snapshots": 0,
+        "snapshots_at": 0,
+        "features": 0,
+        "compatible": 0,
+        "autoclear": 0,
+        "refcount_order": 4,
+        "header_length": 104,
+    } | fields
+    header = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", version, *list(values.values())[:11])
+    if version == 3:
+        header += struct.pack(">QQQII", *list(values.values())[11:])
+    return (header + extensions).ljust(4 * CLUSTER, b"\0")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "image"
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(512), b"QFI", b"qcow2" * 1000])
+def test_all_else_is_a_raw_disk(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert (form(path), virtual_size(path)) == ("raw", -(-len(content) // 512) * 512)
+
+
+@pytest.mark.parametrize(("first", "expected"), [("vmlinuz", "kernel"), ("disk.raw", "raw"), ("x/vmlinuz", "raw")])
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_kernel_in_a_tar(path: Path, first: str, expected: str, kind: int) -> None:
+    with tarfile.open(path, "w", format=kind) as archive:
+        for name in (first, "initrd", "cmdline"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    assert form(path) == expected
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_whole_qcow2(path: Path, version: int) -> None:
+    path.write_bytes(qcow2(version))
+    assert (form(path), virtual_size(path)) == ("qcow2", 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (qcow2(backing=1024, backing_length=11), "backing file"),
+        (qcow2(2, backing=1024, backing_length=11), "backing file"),
+        (qcow2(features=4), "external data file"),
+        (qcow2(extensions=struct.pack(">II8s", 0x44415441, 7, b"/etc/x\0")), "external data file"),
+        (qcow2(extensions=struct.pack(">II8sII8s", 0x6803F857, 8, b"", 0x44415441, 8, b"/etc/x")), "external data file"),
+        (qcow2(2, extensions=struct.pack(">II8s", 0x44415441, 7, b"/etc/x")), "external data file"),
+        (qcow2(header_length=112, extensions=struct.pack(">QII8s", 0, 0x44415441, 7, b"x")), "external data file"),
+        (qcow2(encryption=1), "encrypted"),
+        (qcow2(encryption=2), "encrypted"),
+        (qcow2(features=1 << 9), "not known"),
+        (qcow2(features=2), "damaged: it is marked so"),
+        (qcow2(1), "version 1"),
+        (qcow2(4), "version 4"),
+        (qcow2(cluster_bits=8), "clusters"),
+        (qcow2(cluster_bits=22), "clusters"),
+        (qcow2(cluster_bits=2**32 - 1), "clusters"),
+        (qcow2(size=0), "no size"),
+        (qcow2(size=2**63), "does not fit"),
+        (qcow2(l1_entries=1), "does not fit"),
+        (qcow2(l1_entries=2**32 - 1), "does not fit"),
+        (qcow2(l1=0), "misplaced"),
+        (qcow2(l1=2**62), "shorter"),
+        (qcow2(l1=3 * CLUSTER + 512), "misplaced"),
+        (qcow2(refcounts=2**63), "shorter"),
+        (qcow2(header_length=100), "its header has 100 bytes"),
+        (qcow2(header_length=2**31), "its header has"),
+        (qcow2(extensions=struct.pack(">II", 1, 2**32 - 1)), "does not end"),
+        (qcow2()[:3000], "shorter"),
+        (qcow2()[:105], "not complete"),
+        (qcow2()[:90], "not complete"),
+        (qcow2()[:71], "not complete"),
+        (b"QFI\xfb", "not complete"),
+    ],
+)
+def test_what_is_refused(path: Path, image: bytes, why: str) -> None:
+    path.write_bytes(image)
+    for ask in (form, virtual_size):
+        with pytest.raises(ImageError, match=why):
+            ask(path)
+
+
+@given(st.binary(max_size=200), st.integers(0, 1))
+def test_hostile_headers(tmp_path_factory: pytest.TempPathFactory, content: bytes, whole: int) -> None:
+    path = tmp_path_factory.mktemp("hostile") / "image"
+    path.write_bytes((b"QFI\xfb\0\0\0\3" + content).ljust(whole * 4 * CLUSTER, b"\0"))
+    try:
+        assert form(path) == "qcow2"
+        assert 0 < virtual_size(path) < 2**64
+    except ImageError:
+        pass
+
+
+@given(st.lists(st.tuples(st.integers(4, 119), st.integers(0, 255)), max_size=6), st.sampled_from([2, 3]))
+def test_damaged_headers(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], version: int) -> None:
+    image = bytearray(qcow2(version))
+    for place, byte in changes:
+        image[place] = byte
+    path = tmp_path_factory.mktemp("damaged") / "image"
+    path.write_bytes(image)
+    try:
+        assert 0 < virtual_size(path) < 2**64
+        # What is taken leads nowhere else: no backing file is named, and no data file.
+        assert image[8:20] == bytes(12)
+        assert version == 2 or not image[79] & 4
+    except ImageError:
+        pass
+
+
+@needs_qemu_img
+class TestImagesOfQemu:
+    def make(self, *arguments: str) -> None:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *arguments], check=True)
+
+    @pytest.mark.parametrize(
+        "options", ["compat=0.10", "compat=1.1", "cluster_size=512", "cluster_size=2M", "extended_l2=on", "compression_type=zstd"]
+    )
+    def test_whole_ones(self, path: Path, options: str) -> None:
+        self.make("-o", options, str(path), "3G")
+        assert (form(path), virtual_size(path)) == ("qcow2", 3 << 30)
+
+    @pytest.mark.parametrize("compat", ["0.10", "1.1"])
+    def test_a_backing_file(self, path: Path, compat: str) -> None:
+        base = path.with_name("base")
+        base.write_bytes(bytes(1 << 20))
+        self.make("-o", f"compat={compat}", "-b", str(base), "-F", "raw", str(path))
+        with pytest.raises(ImageError, match="backing file"):
+            form(path)
+
+    def test_an_external_data_file(self, path: Path) -> None:
+        self.make("-o", f"data_file={path.with_name('data')}", str(path), "1M")
+        with pytest.raises(ImageError, match="external data file"):
+            form(path)

@@ -1,0 +1,141 @@
+"""KVM where it is proven to work, TCG and the reason elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stratuslab.local.machine import MachineError
+from stratuslab.local.qemu import accelerator
+from stratuslab.local.qemu.hypervisor import Qemu, described, find
+from tests.local.qemus import FakeQemu, specified
+
+
+class Computer:
+    """A computer with KVM, until something is taken away."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.device, self.processors, self.boot_id = directory / "kvm", directory / "cpuinfo", directory / "boot_id"
+        self.device.write_bytes(b"")
+        self.processors.write_text("processor\t: 0\nflags\t\t: fpu vme vmx ssse3\n")
+        self.boot_id.write_text("first\n")
+        for name, path in (("_DEVICE", self.device), ("_PROCESSORS", self.processors), ("_BOOT_ID", self.boot_id)):
+            monkeypatch.setattr(accelerator, name, path)
+        monkeypatch.setattr(sys, "platform", "linux")
+        self.machine("x86_64")
+        self.answers(12)
+
+    def machine(self, name: str) -> None:
+        class Names:
+            machine = name
+
+        self._patch.setattr(os, "uname", lambda: Names)
+
+    def answers(self, version: int, refusal: int = 0) -> None:
+        def ioctl(device: int, request: int, argument: int = 0) -> int:
+            if request == 0xAE00:
+                return version
+            if refusal:
+                raise OSError(refusal, os.strerror(refusal))
+            return os.open(os.devnull, os.O_RDONLY)
+
+        self._patch.setattr(fcntl, "ioctl", ioctl)
+
+
+@pytest.fixture
+def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
+    (tmp_path / "computer").mkdir()
+    return Computer(tmp_path / "computer", monkeypatch)
+
+
+def test_kvm_where_it_makes_a_machine(computer: Computer, tmp_path: Path):
+    assert str(accelerator.choose(tmp_path)) == "KVM"
+    assert accelerator.choose().name == "kvm"
+
+
+def test_a_processor_without_virtualisation(computer: Computer):
+    computer.processors.write_text("flags\t\t: fpu vmxish\nmodel name: svm\n")
+    assert str(accelerator.choose()) == "TCG: the processor has no vmx or svm"
+
+
+def test_amd_has_its_own_word(computer: Computer):
+    computer.processors.write_text("flags\t\t: fpu svm\n")
+    assert str(accelerator.choose()) == "KVM"
+
+
+def test_no_device(computer: Computer):
+    computer.device.unlink()
+    assert str(accelerator.choose()) == f"TCG: {computer.device} cannot be opened: no such file or directory"
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
+def test_a_device_of_others(computer: Computer):
+    computer.device.chmod(0)
+    assert str(accelerator.choose()) == f"TCG: {computer.device} cannot be opened: permission denied"
+
+
+def test_a_device_that_is_none(computer: Computer):
+    computer.answers(11)
+    assert str(accelerator.choose()) == f"TCG: {computer.device} speaks version 11, not 12"
+
+
+def test_a_device_that_makes_no_machine(computer: Computer):
+    computer.answers(12, errno.EBUSY)
+    assert str(accelerator.choose()) == f"TCG: {computer.device} makes no machine: device or resource busy"
+
+
+def test_other_systems_and_processors(computer: Computer, monkeypatch: pytest.MonkeyPatch):
+    computer.machine("aarch64")
+    assert str(accelerator.choose()) == "TCG: KVM needs Linux on x86_64"
+    computer.machine("x86_64")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert str(accelerator.choose()) == "TCG: KVM needs Linux on x86_64"
+
+
+def test_a_failure_is_remembered_until_the_computer_starts_again(computer: Computer, tmp_path: Path):
+    accelerator.remember_failure(tmp_path, "no sign of life")
+    assert str(accelerator.choose(tmp_path)) == "TCG: a machine did not come up with KVM (no sign of life)"
+    assert str(accelerator.choose()) == "KVM"
+    computer.boot_id.write_text("second\n")
+    assert str(accelerator.choose(tmp_path)) == "KVM"
+    accelerator.remember_failure(tmp_path, "again")
+    assert "again" in str(accelerator.choose(tmp_path))
+
+
+def test_a_failure_that_cannot_be_noted_or_read_does_no_harm(computer: Computer, tmp_path: Path):
+    accelerator.remember_failure(tmp_path / "nowhere", "x")
+    for content in (b"", b"first", b"\xff\xfe\n\n"):
+        (tmp_path / "kvm-failed").write_bytes(content)
+        assert str(accelerator.choose(tmp_path)) == "KVM"
+
+
+def test_qemu_is_found_on_the_path_and_described(computer: Computer, tmp_path: Path):
+    qemu = FakeQemu(tmp_path / "bin")
+    installed = find(qemu.environ)
+    assert installed is not None
+    assert installed.program == qemu.program
+    assert described(qemu.environ) == "QEMU 9.9.9, KVM"
+    computer.processors.write_text("")
+    assert described(qemu.environ) == "QEMU 9.9.9, TCG: the processor has no vmx or svm"
+
+
+def test_a_computer_without_qemu(tmp_path: Path):
+    nowhere = {"PATH": str(tmp_path)}
+    assert find(nowhere) is None
+    assert described(nowhere) == "there is no qemu-system-x86_64 on this computer"
+    with pytest.raises(MachineError, match=r"there is no qemu-system-x86_64 on this computer: install QEMU, or"):
+        Qemu(nowhere).make(specified(tmp_path))
+
+
+def test_a_qemu_that_does_not_start(computer: Computer, tmp_path: Path):
+    qemu = FakeQemu(tmp_path / "bin")
+    qemu.program.write_text("#!/nonexistent\n")
+    assert described(qemu.environ) == "QEMU that does not start, KVM"
+    qemu.program.write_text("#!/bin/sh\necho hello\n")
+    assert described(qemu.environ) == "QEMU of unknown version, KVM"

@@ -1,0 +1,655 @@
+"""A real machine's life, mostly with a QEMU that only speaks QMP; with a real one where there is one."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratuslab.errors import StratusLabError
+from stratuslab.local.machine import DiskKind, DiskSpec, MachineError
+from stratuslab.local.qemu import console, disks, machine, processes
+from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.qemu.hypervisor import PROGRAM
+from stratuslab.local.qemu.machine import QemuMachine
+from tests.local.qemus import IMAGE, FakeQemu, bootable, eventually, lives, put_image, specified
+
+CHECKOUT = Path(machine.__file__).parents[3]
+REAL = shutil.which(PROGRAM)
+real = [pytest.mark.qemu, pytest.mark.skipif(REAL is None, reason=f"there is no {PROGRAM} on this computer")]
+
+
+class Cloud:
+    """A store's directory with an image and its machines, which are ended when the test is."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        put_image(directory, bootable(b"HELLO FROM THE GUEST"))
+        self.machines: list[QemuMachine] = []
+
+    def machine(self, qemu: Path, environ: dict[str, str], accelerator: str = TCG, **changes: Any) -> QemuMachine:
+        changes.setdefault("addresses", ("127.101.0.7",))
+        made = QemuMachine(
+            specified(self.directory, **changes),
+            qemu,
+            environ,
+            choose=lambda cloud: Accelerator(accelerator, "" if accelerator == KVM else "tested"),
+            port=free_port(),
+        )
+        self.machines.append(made)
+        return made
+
+    def started(self, fake: FakeQemu, accelerator: str = TCG, **changes: Any) -> QemuMachine:
+        made = self.machine(fake.program, fake.environ, accelerator, **changes)
+        self.make_disks(made)
+        made.boot()
+        return made
+
+    def make_disks(self, made: QemuMachine) -> None:
+        """Those of a fake QEMU, which makes none."""
+        (self.directory / "instances/7/image.qcow2").touch()
+        made.prepare()
+
+    def file(self, name: str) -> Path:
+        return self.directory / "instances/7" / name
+
+    @property
+    def console(self) -> str:
+        return self.file("console.log").read_text("utf-8", "replace")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def ends(made: QemuMachine, seconds: float = 30.0) -> bool:
+    """Whether the machine ends, as a supervisor looks after it."""
+    eventually(lambda: made.wait(0.05), seconds)
+    return True
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    umask = os.umask(0o077)
+    cloud = Cloud(tmp_path / "cloud")
+    yield cloud
+    os.umask(umask)
+    for made in cloud.machines:
+        if made._qemu is not None:
+            made._qemu.kill()
+        made._over.set()
+
+
+# Start and end
+
+
+def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    made = cloud.machine(fake.program, fake.environ, addresses=("127.101.0.7",))
+    cloud.make_disks(made)
+    address, port = made.boot()
+    assert address == "127.101.0.7" if sys.platform == "linux" else address in ("127.101.0.7", "127.0.0.1")
+    socket.create_connection((address, port), 5).close()
+    assert not made.wait(0.01)
+    assert made.usage()[1] > 1000
+    made.halt()
+    assert ends(made)
+    assert made.wait(1000)
+    assert made.usage() == (0.0, 0)
+    told = [line.split(" ", 1)[1] for line in cloud.console.splitlines() if line.startswith("20")]
+    assert told == [
+        "QEMU starts machine 7: 1 CPU, 64 MiB RAM, TCG: tested",
+        "the power button is pressed",
+        "the guest switches itself off",
+        "the machine is off",
+    ]
+
+
+def test_the_power_button_is_pressed_until_it_is_heard(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "PRESS_SECONDS", 0.02)
+    made = cloud.started(FakeQemu(tmp_path / "bin", deaf=3))
+    made.halt()
+    made.halt()
+    assert ends(made)
+    assert cloud.console.count("the power button is pressed") == 1
+
+
+def test_halted_before_it_is_started(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "PRESS_SECONDS", 0.02)
+    fake = FakeQemu(tmp_path / "bin")
+    made = cloud.machine(fake.program, fake.environ)
+    made.halt()
+    cloud.make_disks(made)
+    made.boot()
+    assert ends(made)
+
+
+def test_a_qemu_that_is_killed(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    made = cloud.started(fake)
+    os.kill(int((tmp_path / "bin/process").read_text()), signal.SIGKILL)
+    assert ends(made)
+    assert cloud.console.endswith("QEMU was killed by signal 9\n")
+
+
+def test_a_qemu_that_crashes(cloud: Cloud, tmp_path: Path):
+    made = cloud.started(FakeQemu(tmp_path / "bin", tcg="abort"))
+    assert ends(made)
+    assert f"QEMU was killed by signal {signal.SIGABRT:d}" in cloud.console
+
+
+def test_a_qemu_that_cannot_start_says_why(cloud: Cloud, tmp_path: Path):
+    with pytest.raises(MachineError, match=r"^QEMU does not start: failed to initialize: no such luck$"):
+        cloud.started(FakeQemu(tmp_path / "bin", tcg="die"))
+    made = cloud.machines[0]
+    assert made.wait(1000)
+
+
+def test_a_program_that_is_none(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    fake.program.write_text("#!/nonexistent/program\n")
+    with pytest.raises(MachineError, match=r"^QEMU cannot be started: no such file or directory$"):
+        cloud.started(fake)
+
+
+def test_a_machine_that_qemu_has_stopped_is_ended(cloud: Cloud, tmp_path: Path):
+    made = cloud.started(FakeQemu(tmp_path / "bin", tcg="stop"))
+    assert ends(made)
+    assert "QEMU has stopped the machine (internal-error): it is ended" in cloud.console
+
+
+def test_a_qemu_without_its_sandbox(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin", no_sandbox=True)
+    made = cloud.started(fake)
+    assert not made.wait(0.01)
+    assert ["-sandbox" in start for start in fake.starts] == [True, False]
+
+
+def test_a_monitor_that_talks_nonsense(cloud: Cloud, tmp_path: Path):
+    with pytest.raises(MachineError, match="QEMU"):
+        cloud.started(FakeQemu(tmp_path / "bin", tcg="nonsense"))
+    assert not lives(int((tmp_path / "bin/process").read_text()))
+
+
+def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
+    failure = {"node-name": "swap", "operation": "write", "nospace": True, "reason": "No space left on device"}
+    events = [
+        {"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}},
+        {"event": "BLOCK_IO_ERROR", "data": failure},
+        {"event": "BLOCK_IO_ERROR", "data": failure},
+        {"event": "GUEST_PANICKED", "data": {"action": "pause"}},
+        {"event": "STOP"},
+    ]
+    made = cloud.started(FakeQemu(tmp_path / "bin", events=events))
+    assert ends(made)
+    assert "the guest reboots\n" in cloud.console
+    full = "the disk swap had an I/O error (write): no space is left on this computer's disk; further ones are not told\n"
+    assert cloud.console.count(full) == 1
+    assert "the guest's kernel has panicked\n" in cloud.console
+
+
+# The forward
+
+
+def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        made = QemuMachine(
+            specified(cloud.directory, addresses=("127.0.0.1",)),
+            fake.program,
+            fake.environ,
+            choose=lambda cloud: Accelerator(TCG),
+            port=taken.getsockname()[1],
+        )
+        cloud.machines.append(made)
+        cloud.make_disks(made)
+        address, port = made.boot()
+        assert (address, port != taken.getsockname()[1]) == ("127.0.0.1", True)
+        socket.create_connection((address, port), 5).close()
+
+
+# KVM that fails
+
+
+@pytest.mark.parametrize(
+    ("kvm", "why"),
+    [
+        ("die", "QEMU does not start: failed to initialize: no such luck"),
+        ("stop", "QEMU has stopped it: internal-error"),
+        ("abort", f"QEMU was killed by signal {signal.SIGABRT:d}"),
+        ("silence", "no sign of life in 0 seconds"),
+    ],
+)
+def test_a_machine_that_does_not_come_up_with_kvm(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: str, why: str
+):
+    monkeypatch.setattr(machine, "LIFE_SECONDS", 0.3 if kvm == "silence" else 1000.0)
+    fake = FakeQemu(tmp_path / "bin", kvm=kvm)
+    made = cloud.machine(fake.program, fake.environ, KVM)
+    cloud.make_disks(made)
+    place = made.boot()
+
+    def started_again() -> bool:
+        assert not made.wait(0.05)
+        return made._accelerator.name == TCG
+
+    eventually(started_again)
+    assert made._forward == place
+    assert [("kvm" in " ".join(start)) for start in fake.starts] == [True, False]
+    assert f"the machine does not come up with KVM ({why}): it is started again without\n" in cloud.console
+    assert why in (cloud.directory / "kvm-failed").read_text()
+    socket.create_connection(made._forward or ("", 0), 5).close()
+    assert not made.wait(0.05)
+    made.halt()
+    assert ends(made)
+
+
+@pytest.mark.parametrize("told", [{"kvm": "run"}, {"kvm": "silence", "reads": 2 << 20}], ids=["speech", "reads"])
+def test_a_machine_that_comes_up_with_kvm(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]):
+    monkeypatch.setattr(machine, "LIFE_SECONDS", 0.3)
+    made = cloud.started(FakeQemu(tmp_path / "bin", **told), KVM)
+    eventually(lambda: not made.wait(0.05) and made._on_trial is None)
+    assert made._accelerator.name == KVM
+    assert not (cloud.directory / "kvm-failed").exists()
+
+
+@pytest.mark.parametrize("ending", ["killed", "off"])
+def test_a_machine_that_was_ended_early_did_not_fail(cloud: Cloud, tmp_path: Path, ending: str):
+    fake = FakeQemu(tmp_path / "bin", kvm="off" if ending == "off" else "silence")
+    made = cloud.started(fake, KVM)
+    if ending == "killed":
+        os.kill(int((tmp_path / "bin/process").read_text()), signal.SIGKILL)
+    assert ends(made)
+    assert len(fake.starts) == 1
+
+
+def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
+    with pytest.raises(MachineError, match="QEMU does not start"):
+        cloud.started(FakeQemu(tmp_path / "bin", kvm="die", tcg="die"), KVM)
+    made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
+    assert ends(made)
+    assert "the machine cannot be started again: QEMU does not start" in cloud.console
+
+
+# What others may read and do
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no /proc to look at processes")
+def test_what_qemu_is_given(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    leak, other = os.pipe()
+    os.set_inheritable(leak, True)
+    secrets = {"PUBLIC_KEY": "ssh-rsa secret", "PASSWORD": "secret"}
+    cloud.started(fake, name="secret", context=secrets, authorized_keys="ssh-rsa secret")
+    process = Path("/proc", (tmp_path / "bin/process").read_text())
+    assert str(Path(f"/proc/self/fd/{leak}").readlink()) not in [
+        str(link.readlink()) for link in process.joinpath("fd").iterdir()
+    ]
+    assert "secret" not in " ".join(fake.starts[0])
+    assert fake.starts[0][1:3] == ["-name", "one-7"]
+    assert process.joinpath("cwd").readlink() == cloud.directory / "instances/7"
+    assert os.getpgid(int(process.name)) == os.getpgid(0)
+    os.close(leak)
+    os.close(other)
+
+
+def test_files_are_the_owners_alone(cloud: Cloud, tmp_path: Path):
+    os.umask(0)
+    disks = (DiskSpec(DiskKind.IMAGE, image=IMAGE), DiskSpec(DiskKind.SWAP, 1), DiskSpec(DiskKind.VOLATILE, 1))
+    fake = FakeQemu(tmp_path / "bin")
+    made = cloud.machine(fake.program, fake.environ, disks=disks)
+    cloud.file("image.qcow2").touch(0o600)
+    made.prepare()
+    made.boot()
+    files = {path.name: path.stat().st_mode & 0o777 for path in cloud.file(".").iterdir()}
+    assert {"swap.raw", "volatile.raw", "context.raw", "instance-id", "qemu.log", "console.log"} <= files.keys()
+    assert {name: mode for name, mode in files.items() if mode & 0o077} == {}
+
+
+_SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from stratuslab.local.qemu.accelerator import Accelerator
+from stratuslab.local.qemu.machine import QemuMachine
+from tests.local.qemus import specified
+made = QemuMachine(specified(Path(sys.argv[1]), addresses=()), Path(sys.argv[2]), {"PATH": ""},
+                   choose=lambda cloud: Accelerator("tcg"), port=0)
+made.prepare()
+made.boot()
+print("up", flush=True)
+made.wait(1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
+def test_it_ends_with_its_supervisor(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    specified(cloud.directory)
+    cloud.file("image.qcow2").touch()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])}
+    command = [sys.executable, "-c", _SUPERVISOR, str(cloud.directory), str(fake.program)]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == b"up\n"
+        qemu = int((tmp_path / "bin/process").read_text())
+        assert lives(qemu)
+        supervisor.kill()
+    eventually(lambda: not lives(qemu))
+
+
+# The console's log
+
+
+def test_the_log_of_the_console_is_bounded(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(console, "MOST_BYTES", 4000)
+    monkeypatch.setattr(console, "KEPT_BYTES", 1000)
+    made = cloud.started(FakeQemu(tmp_path / "bin"))
+    with cloud.file("console.log").open("a") as log:
+        for number in range(1000):
+            log.write(f"line {number}\n")
+            log.flush()
+            if number % 100 == 0:
+                made.wait(0.001)
+                assert cloud.file("console.log").stat().st_size <= 5000
+    lines = cloud.console.splitlines()
+    assert lines[-1] == "line 999"
+    assert all(line.startswith("line ") for line in lines)
+
+
+def test_a_line_of_ours_begins_a_line(tmp_path: Path):
+    log = console.Console(tmp_path / "console.log")
+    log.path.write_bytes(b"login: ")
+    log.log("the machine is off")
+    assert [line[-18:] for line in log.path.read_text().splitlines()] == ["login: ", "the machine is off"]
+
+
+def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
+    log = console.Console(tmp_path / "nowhere" / "console.log")
+    log.log("x")
+    log.shorten()
+    assert (log.size(), log.since(0)) == (0, b"")
+
+
+# What a process uses
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="the computer has no ps")
+def test_what_a_process_uses():
+    sum(range(10**6))
+    for ask in (processes.used, processes._from_ps):
+        seconds, memory = ask(os.getpid())
+        assert 0 <= seconds < 36000
+        assert 10_000 < memory < 10_000_000
+    assert processes.used(2**22 + 1) == (0.0, 0)
+
+
+# Disks
+
+ALL_DISKS = (
+    DiskSpec(DiskKind.IMAGE, image=IMAGE),
+    DiskSpec(DiskKind.SWAP, 64),
+    DiskSpec(DiskKind.VOLATILE, 100),
+    DiskSpec(DiskKind.VOLATILE, 1),
+    DiskSpec(DiskKind.IMAGE, image=IMAGE, read_only=True),
+)
+
+
+def prepared(cloud: Cloud, fake: FakeQemu, **changes: Any) -> QemuMachine:
+    made = cloud.machine(fake.program, fake.environ, **changes)
+    cloud.make_disks(made)
+    return made
+
+
+def serials(made: QemuMachine) -> list[str]:
+    assert made._hardware is not None
+    return [drive.serial for drive in made._hardware.drives]
+
+
+def test_disks_are_made_once_and_kept(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    made = prepared(cloud, fake, disks=ALL_DISKS)
+    assert serials(made) == ["image", "swap", "volatile", "volatile2", "readonly", "context"]
+    assert cloud.file("swap.raw").stat().st_size == 64 << 20
+    assert cloud.file("swap.raw").stat().st_blocks < 100
+    cloud.file("swap.raw").write_bytes(b"written")
+    first = cloud.file("instance-id").read_text()
+    # Killed in the middle: one is half, another not begun.
+    cloud.file("volatile.raw").unlink()
+    cloud.file("volatile.raw.new").write_bytes(b"half")
+    cloud.file("volatile2.raw").unlink()
+    prepared(cloud, fake, disks=ALL_DISKS)
+    assert cloud.file("swap.raw").read_bytes() == b"written"
+    assert cloud.file("volatile.raw").stat().st_size == 100 << 20
+    assert cloud.file("volatile2.raw").stat().st_size == 1 << 20
+    assert not cloud.file("volatile.raw.new").exists()
+    assert cloud.file("instance-id").read_text() == first
+
+
+@pytest.mark.skipif(
+    shutil.which("mke2fs", path="/sbin:/usr/sbin") is None or shutil.which("blkid", path="/sbin:/usr/sbin") is None,
+    reason="the computer has no mke2fs and blkid",
+)
+def test_a_volatile_disk_has_a_file_system(cloud: Cloud, tmp_path: Path):
+    prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLATILE, 10240),))
+    disk = cloud.file("volatile.raw")
+    blkid = shutil.which("blkid", path="/sbin:/usr/sbin") or ""
+    said = subprocess.run([blkid, "-p", "-o", "export", disk], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"TYPE=ext4", "LABEL=volatile"} <= set(said)
+    # Sparse: what has not been written does not take this computer's room.
+    assert disk.stat().st_blocks * 512 < 8 << 20
+
+
+def test_a_machine_may_have_no_image(cloud: Cloud, tmp_path: Path):
+    volume = tmp_path / "volume"
+    volume.write_bytes(bytes(512))
+    made = prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLUME, 1, file=volume),))
+    assert serials(made) == ["persistent", "context"]
+
+
+def test_a_volume_that_is_gone(cloud: Cloud, tmp_path: Path):
+    with pytest.raises(MachineError, match=r"^the persistent disk 4f2a is not there any more$"):
+        prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLUME, 1, file=tmp_path / "4f2a"),))
+
+
+def test_an_image_that_cannot_be_had(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> Path:
+        raise StratusLabError("image IMAGE: SHA-1 is 1, the Marketplace says 2", "a hint")
+
+    monkeypatch.setattr(disks, "obtain", refuse)
+    with pytest.raises(MachineError, match=r"^image IMAGE: SHA-1 is 1, the Marketplace says 2$"):
+        prepared(cloud, FakeQemu(tmp_path / "bin"))
+
+
+def test_a_full_disk_is_one_line(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(os, "truncate", full)
+    place = cloud.directory / "instances/7/swap.raw.new"
+    with pytest.raises(MachineError, match=rf"^the machine's disks cannot be made: {place}: no space left on device$"):
+        prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.SWAP, 1),))
+    assert not cloud.file("swap.raw").exists()
+
+
+# Kernel images
+
+
+def archive(**members: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    return written.getvalue()
+
+
+@pytest.fixture
+def kernels(cloud: Cloud) -> Callable[[bytes], QemuMachine]:
+    def put(content: bytes) -> QemuMachine:
+        put_image(cloud.directory, content)
+        made = cloud.machine(Path("/nowhere/qemu"), {"PATH": ""})
+        made.prepare()
+        return made
+
+    return put
+
+
+def test_a_kernel_is_unpacked_once(cloud: Cloud, kernels: Callable[[bytes], QemuMachine]):
+    made = kernels(archive(vmlinuz=b"K" * 5000, initrd=b"I", cmdline=b"console=ttyS0 quiet\n", other=b"x"))
+    assert serials(made) == ["image", "context", "state"]
+    assert made._hardware is not None
+    kernel = made._hardware.kernel
+    assert kernel is not None
+    assert (kernel.file.read_bytes(), kernel.initrd.read_bytes()) == (b"K" * 5000, b"I")
+    assert kernel.parameters == "console=ttyS0 quiet"
+    assert made._hardware.drives[0].read_only
+    assert cloud.file("state.raw").read_bytes() == bytes(65536)
+    stamp = kernel.file.stat().st_mtime_ns
+    made.prepare()
+    assert kernel.file.stat().st_mtime_ns == stamp
+    assert sorted(path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()) == ["boot", "image"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        archive(vmlinuz=b"K", cmdline=b""),
+        archive(vmlinuz=b"K", initrd=b"", cmdline=b"a\nb"),
+        archive(vmlinuz=b"K", initrd=b"", cmdline=b"x" * 5000),
+        archive(vmlinuz=b"K" * 5000, initrd=b"", cmdline=b"")[:3000],
+    ],
+    ids=["member missing", "two lines", "long line", "cut off"],
+)
+def test_a_kernel_image_that_is_damaged(cloud: Cloud, kernels: Callable[[bytes], QemuMachine], content: bytes):
+    with pytest.raises(MachineError, match=rf"^the image {IMAGE} is damaged|{IMAGE} has kernel parameters"):
+        kernels(content)
+    assert list((cloud.directory / f"images/{IMAGE}").glob("boot.*")) == []
+
+
+def test_links_in_a_kernel_image_lead_nowhere(tmp_path: Path, kernels: Callable[[bytes], QemuMachine]):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("vmlinuz", "initrd", "cmdline"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+            tar.addfile(link)
+    with pytest.raises(MachineError, match="is damaged"):
+        kernels(written.getvalue())
+
+
+# With a real QEMU: its guest is one sector
+
+
+def has_said(cloud: Cloud, text: str) -> Callable[[], bool]:
+    return lambda: text in cloud.console
+
+
+class TestReal:
+    pytestmark = real
+
+    def booted(self, cloud: Cloud, environ: dict[str, str] | None = None, **changes: Any) -> QemuMachine:
+        made = cloud.machine(Path(REAL or ""), environ or dict(os.environ), **changes)
+        made.prepare()
+        made.boot()
+        return made
+
+    @pytest.mark.parametrize("environ", [None, {"PATH": "/nonexistent"}], ids=["qemu-img", "by itself"])
+    def test_it_boots_hears_the_button_and_is_off(
+        self, cloud: Cloud, environ: dict[str, str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(machine, "PRESS_SECONDS", 0.5)
+        program = Path(REAL or "")
+        if environ:
+            # Beside QEMU itself qemu-img is found as well.
+            program = tmp_path / "qemu-system-x86_64"
+            program.write_text(f'#!/bin/sh\nexec "{REAL}" "$@"\n')
+            program.chmod(0o755)
+        made = cloud.machine(program, environ or dict(os.environ), disks=ALL_DISKS)
+        made.prepare()
+        made.boot()
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        assert made.usage()[1] > 10_000
+        made.halt()
+        assert ends(made)
+        assert cloud.console.endswith("the machine is off\n")
+        assert cloud.file("qemu.log").read_text() == ""
+
+    def test_whatever_becomes_of_kvm_the_guest_comes_up(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(machine, "LIFE_SECONDS", 5.0)
+        made = cloud.machine(Path(REAL or ""), dict(os.environ), KVM)
+        made.prepare()
+        made.boot()
+        eventually(lambda: not made.wait(0.05) and made._on_trial is None)
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        assert ("does not come up with KVM" in cloud.console) == (made._accelerator.name == TCG)
+
+    def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Cloud):
+        content = (cloud.directory / f"images/{IMAGE}/image").read_bytes()
+        first = self.booted(cloud)
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        assert first._qemu is not None
+        first._qemu.kill()
+        overlay = cloud.file("image.qcow2").stat().st_ino
+        cloud.file("console.log").unlink()
+        second = self.booted(cloud)
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        assert second._qemu is not None
+        assert cloud.file("image.qcow2").stat().st_ino == overlay
+        assert (cloud.directory / f"images/{IMAGE}/image").read_bytes() == content
+
+    def test_a_volume_is_booted(self, cloud: Cloud, tmp_path: Path):
+        volume = tmp_path / "volume"
+        volume.write_bytes(bootable(b"FROM A VOLUME"))
+        self.booted(cloud, disks=(DiskSpec(DiskKind.VOLUME, 2, file=volume),))
+        eventually(has_said(cloud, "FROM A VOLUME"))
+
+    def test_a_volume_has_one_writer(self, cloud: Cloud, tmp_path: Path):
+        volume = tmp_path / "volume"
+        volume.write_bytes(bootable(b"FROM A VOLUME"))
+        disks = (DiskSpec(DiskKind.VOLUME, 2, file=volume),)
+        self.booted(cloud, disks=disks)
+        with pytest.raises(MachineError, match=r'^QEMU does not start: Failed to get "write" lock Is another process using'):
+            self.booted(cloud, id=8, disks=disks)
+
+    def test_a_machine_with_more_memory_than_there_is(self, cloud: Cloud):
+        with pytest.raises(MachineError, match=r"^QEMU does not start: .*memory"):
+            self.booted(cloud, memory_mib=1 << 40)
+
+    def test_the_console_is_a_socket_too(self, cloud: Cloud):
+        self.booted(cloud)
+        said: list[bytes] = []
+
+        def read() -> None:
+            with socket.socket(socket.AF_UNIX) as reader:
+                # A name below the working directory of the reader: the whole may be longer than a socket's can be.
+                place = os.open(cloud.file("."), os.O_RDONLY)
+                reader.connect(f"/proc/self/fd/{place}/console.sock")
+                os.close(place)
+                reader.settimeout(30)
+                while b"GUEST" not in b"".join(said):
+                    said.append(reader.recv(4096))
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        reading.join(40)
+        assert b"FROM THE GUEST" in b"".join(said)
+        assert cloud.file("console.sock").stat().st_mode & 0o077 == 0
