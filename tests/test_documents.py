@@ -44,6 +44,16 @@ def test_readme_has_the_two_commands():
     assert second.startswith(f"{setup}-e '.[test]' && pytest ")
 
 
+def test_readme_has_one_more_line_for_real_machines():
+    (line,) = re.findall(r"^    (sudo .*)$", text("README.rst"), re.MULTILINE)
+    assert f"    {line}\n" in text("docs/embedded-cloud.rst")
+    script = text(".ci/run")
+    taken = re.search(r"^real=\$\((.*)\)$", script, re.MULTILINE)
+    assert taken is not None
+    ran = subprocess.run(["bash", "-c", taken[1]], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{line}\n"
+
+
 @pytest.mark.parametrize(("program", "place"), [("stratus-run-instance", 0), ("pytest", 1)])
 def test_ci_takes_its_commands_from_the_readme(program: str, place: int):
     script = text(".ci/run")

@@ -116,7 +116,7 @@ def test_documents_have_nothing_that_yaml_has_not(tmp_path: Path):
     text.encode()
 
 
-PACKED = gzip.compress(b"#!/bin/sh\n")
+PACKED = gzip.compress(b"#!/bin/sh\n", mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,7 @@ PACKED = gzip.compress(b"#!/bin/sh\n")
         ({"USER_DATA": "a", "USERDATA_ENCODING": "base64"}, b"a"),
         ({"CLOUD_INIT_USER_DATA": b64encode(PACKED).decode()}, PACKED),
     ],
+    ids=["none", "text", "not ASCII", "packed", "base64", "no base64", "StratusLab's"],
 )
 def test_user_data(context: dict[str, str], expected: bytes):
     assert user_data(context) == expected

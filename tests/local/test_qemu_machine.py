@@ -188,7 +188,7 @@ def test_a_monitor_that_talks_nonsense(cloud: Cloud, tmp_path: Path):
 def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
     failure = {"node-name": "swap", "operation": "write", "nospace": True, "reason": "No space left on device"}
     events = [
-        {"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}},
+        *[{"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}}] * 3,
         {"event": "BLOCK_IO_ERROR", "data": failure},
         {"event": "BLOCK_IO_ERROR", "data": failure},
         {"event": "GUEST_PANICKED", "data": {"action": "pause"}},
@@ -196,7 +196,7 @@ def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
     ]
     made = cloud.started(FakeQemu(tmp_path / "bin", events=events))
     assert ends(made)
-    assert "the guest reboots\n" in cloud.console
+    assert cloud.console.count("the guest reboots\n") == 1
     full = "the disk swap had an I/O error (write): no space is left on this computer's disk; further ones are not told\n"
     assert cloud.console.count(full) == 1
     assert "the guest's kernel has panicked\n" in cloud.console
@@ -285,6 +285,8 @@ def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
     assert ends(made)
     assert "the machine cannot be started again: QEMU does not start" in cloud.console
+    # It was not for KVM, then.
+    assert not (cloud.directory / "kvm-failed").exists()
 
 
 # What others may read and do

@@ -30,6 +30,9 @@ PRESS_SECONDS = 4.0
 LIFE_SECONDS = 30.0
 """A machine that has not shown any sign of life with KVM by then is started again without."""
 
+REBOOT_SECONDS = 1.0
+"""Less than any guest takes from one reboot to the next."""
+
 _ATTEMPTS = 20
 
 
@@ -67,6 +70,7 @@ class QemuMachine:
         self._on_trial: float | None = None
         self._seen = 0
         self._polled = (time.monotonic(), 0.0)
+        self._rebooted = -REBOOT_SECONDS
         self._qemu: Emulator | None = None
 
     # PROLOG
@@ -92,8 +96,7 @@ class QemuMachine:
         except MachineError as error:
             if self._accelerator.name != KVM:
                 raise
-            self._do_without_kvm(str(error))
-            self._start()
+            self._start_without_kvm(str(error))
         if self._forward is None:
             raise MachineError("no port can be had for the SSH server")
         return self._forward
@@ -150,10 +153,12 @@ class QemuMachine:
         for _ in range(_ATTEMPTS):
             yield "127.0.0.1", _free_port()
 
-    def _do_without_kvm(self, what: str) -> None:
+    def _start_without_kvm(self, what: str) -> None:
+        """Raises MachineError: then it was not for KVM, and nothing is remembered."""
         self._console.log(f"the machine does not come up with KVM ({what}): it is started again without")
-        accelerator.remember_failure(self._spec.cloud, what)
         self._accelerator = Accelerator(TCG, what)
+        self._start()
+        accelerator.remember_failure(self._spec.cloud, what)
 
     # RUNNING
 
@@ -184,9 +189,8 @@ class QemuMachine:
         if not failure:
             return
         qemu.kill()
-        self._do_without_kvm(failure)
         try:
-            self._start()
+            self._start_without_kvm(failure)
         except MachineError as error:
             self._on_trial = None
             self._console.log(f"the machine cannot be started again: {error}")
@@ -230,13 +234,20 @@ class QemuMachine:
             self._stopped.set()
             self._news.set()
         elif name == "RESET" and data.get("guest") is True:
-            self._console.log("the guest reboots")
+            self._tell_reboot()
         elif name == "SHUTDOWN" and data.get("guest") is True:
             self._console.log("the guest switches itself off")
         elif name == "GUEST_PANICKED":
             self._console.log("the guest's kernel has panicked")
         elif name == "BLOCK_IO_ERROR":
             self._tell_once(data)
+
+    def _tell_reboot(self) -> None:
+        """A guest that reboots tries the ways to do so one after the other, and each is an event."""
+        now = time.monotonic()
+        if now - self._rebooted > REBOOT_SECONDS:
+            self._console.log("the guest reboots")
+        self._rebooted = now
 
     def _tell_once(self, data: Mapping[str, Any]) -> None:
         device, operation = (str(data.get(key, ""))[:40] for key in ("node-name", "operation"))
