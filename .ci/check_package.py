@@ -12,6 +12,7 @@ import tempfile
 import venv
 from pathlib import Path
 
+CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = (
     "stratus-config",
     "stratus-connect-instance",
@@ -33,6 +34,12 @@ def call(*command: str, directory: str) -> str:
     return done.stdout
 
 
+def guest_files(package: Path) -> list[str]:
+    """The files that the tiny image's guest is made of."""
+    guest = package / "local" / "tiny" / "guest"
+    return sorted(str(path.relative_to(guest)) for path in guest.rglob("*") if path.is_file())
+
+
 def check(distribution: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
@@ -45,6 +52,8 @@ def check(distribution: Path) -> None:
             "from importlib.resources import files as f; f('stratuslab').joinpath('py.typed').read_text()",
             directory=directory,
         )
+        where = call(str(programs / "python"), "-c", "import stratuslab; print(stratuslab.__path__[0])", directory=directory)
+        assert guest_files(Path(where.strip())) == guest_files(CHECKOUT / "stratuslab"), "files of the tiny image are missing"
         for script in SCRIPTS:
             usage = call(str(programs / script), "--help", directory=directory)
             assert script in usage, usage
