@@ -87,6 +87,12 @@ def _with_password(credentials: Credentials, endpoint: str, context: Context) ->
     raise AuthenticationError(f"there is no password for {credentials} at {endpoint}")
 
 
+def _marketplace_timeout(settings: Settings) -> float:
+    """Seconds: as somebody set, else less than for a cloud, since only images are looked up there."""
+    found = settings.find("timeout")
+    return settings.timeout if found and found.origin != "default" else 10.0
+
+
 def open_marketplace(settings: Settings, context: Context, talk: Talk) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet; raises UsageError for an endpoint that is none."""
     import requests
@@ -103,7 +109,7 @@ def open_marketplace(settings: Settings, context: Context, talk: Talk) -> Market
         session.mount("local://", MarketplaceAdapter(state_directory(context.environ)))
     return Marketplace(
         normalise_endpoint(endpoint.value),
-        timeout=min(settings.timeout, 10.0),
+        timeout=_marketplace_timeout(settings),
         verify=settings.ca_bundle or True,
         session=session,
         trace=talk.wire,

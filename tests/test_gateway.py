@@ -11,6 +11,7 @@ from xmlrpc.client import loads
 
 import pytest
 
+from stratuslab import gateway
 from stratuslab.context import Context
 from stratuslab.errors import AuthenticationError, StratusLabError
 from stratuslab.gateway import open_cloud
@@ -100,3 +101,9 @@ def test_a_password_is_asked_for_at_a_terminal(server: ScriptedServer, tmp_path:
     else:
         assert 'there is no password for user "alice"' in child.before
         assert server.requests == []
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({}, 10), ({"timeout": "45"}, 45), ({"timeout": "2"}, 2)])
+def test_the_marketplace_may_be_silent_as_long_as_is_said(tmp_path: Path, options: dict[str, str], seconds: float) -> None:
+    settings = load(Context(None, None, None, {"HOME": str(tmp_path)}), options)
+    assert gateway._marketplace_timeout(settings) == seconds

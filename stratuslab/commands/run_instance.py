@@ -135,7 +135,11 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
     from stratuslab.commands.waiting import wait
     from stratuslab.output.portrait import portrait_lines
 
-    waited = wait(session, numbers, session.options.wait_for, patience)
+    try:
+        waited = wait(session, numbers, session.options.wait_for, patience)
+    except KeyboardInterrupt:
+        session.talk.note(f"no longer waiting; started, and going on: {', '.join(map(str, numbers))}")
+        raise
     if session.talk.level >= 2:
         for row in explained(
             session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]

@@ -363,6 +363,17 @@ def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
     assert err.getvalue().endswith(" \rstratus-describe-instance: interrupted\n")
 
 
+def test_ctrl_c_while_run_waits_tells_what_goes_on(alice: Shell) -> None:
+    timer = threading.Timer(1.5, _thread.interrupt_main)
+    timer.start()
+    try:
+        ran = alice("run", "-n", "2", "--wait-for", "running", TTYLINUX)
+    finally:
+        timer.cancel()
+    assert ran.status == ExitStatus.INTERRUPTED
+    assert "stratus-run-instance: no longer waiting; started, and going on: 1, 2\n" in ran.err
+
+
 class Moody:
     """A cloud that answers each question with the next of these instances, or fails with the next of these errors."""
 
