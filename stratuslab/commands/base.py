@@ -56,6 +56,8 @@ class Parser(argparse.ArgumentParser):
     color = False  # Python 3.14 would
 
     def __init__(self, **details: Any) -> None:
+        # Only the examples have lines of their own.
+        details["description"] = " ".join((details.get("description") or "").split())
         super().__init__(formatter_class=_HelpFormatter, **details)
         self.color = False
 

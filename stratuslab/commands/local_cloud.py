@@ -197,7 +197,7 @@ COMMAND = Command(
   stratus-local-cloud status                  what is it doing?
   stratus-local-cloud serve --port 2700       for other programs, over HTTP
   stratus-local-cloud build-image tiny        an image for real machines
-  stratus-local-cloud volumes create 2        a disk of 2 GB that outlives machines
+  stratus-local-cloud volumes create 2        a disk that outlives machines
   stratus-local-cloud reset                   end everything in it
 """,
 )

@@ -99,13 +99,22 @@ def test_man_pages(command: Command, tmp_path: Path) -> None:
             assert command.prog.upper() in shown
 
 
+def helps(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """What the parser and those of its actions say."""
+    yield parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from helps(below)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
 def test_help_is_grouped_has_examples_and_fits(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for columns in ("40", "80", "300"):
         monkeypatch.setenv("COLUMNS", columns)
         text = command.parser().format_help()
         if columns != "40":
-            assert max(map(len, text.splitlines())) <= 80
+            assert max(len(line) for shown in helps(command.parser()) for line in shown.splitlines()) <= 80
     assert "\nexamples:\n" in text
     assert "\ntalk:\n" in text or command.prog == "stratus-local-cloud"
 

@@ -1,9 +1,9 @@
 """The medium that brings a guest its context: one device that serves OpenNebula's guests and cloud-init's.
 
 The first look for a file system labelled CONTEXT, the others for one labelled cidata, and an ISO 9660 image has one label.
-So this is a hybrid, as the CDs of Linux distributions are: the device is an ISO image labelled CONTEXT, and a partition table
-in its first sector, which ISO 9660 leaves to others (ECMA-119, 6.2.1, System Area), names the rest of the device as a partition,
-which is an ISO image labelled cidata.
+So this is a hybrid, as the CDs of Linux distributions are: the device is an ISO image labelled CONTEXT, and a partition table in
+its first sector, which ISO 9660 leaves to others (ECMA-119, 6.2.1, System Area), has two partitions: that same image, because
+who looks for a label (blkid, udev) passes over the device where it has partitions, and behind it an ISO image labelled cidata.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ _BEYOND_CHS = b"\xfe\xff\xff"
 
 def context_medium(context: Mapping[str, bytes], cidata: Mapping[str, bytes]) -> bytes:
     """The medium's content; both are files by name."""
-    whole, part = bytearray(_iso("CONTEXT", context)), _iso("cidata", cidata)
-    start, sectors = len(whole) // _SECTOR, len(part) // _SECTOR
-    entry = struct.pack("<B3sB3sII", 0, _BEYOND_CHS, _LINUX, _BEYOND_CHS, start, sectors)
-    whole[_TABLE : _TABLE + len(entry)] = entry
-    whole[_SECTOR - 2 : _SECTOR] = b"\x55\xaa"
-    return bytes(whole) + part
+    images = [_iso("CONTEXT", context), _iso("cidata", cidata)]
+    table, start = b"", 0
+    for image in images:
+        sectors = len(image) // _SECTOR
+        table += struct.pack("<B3sB3sII", 0, _BEYOND_CHS, _LINUX, _BEYOND_CHS, start, sectors)
+        start += sectors
+    medium = bytearray().join(images)
+    medium[_TABLE : _TABLE + len(table)] = table
+    medium[_SECTOR - 2 : _SECTOR] = b"\x55\xaa"
+    return bytes(medium)
 
 
 def _iso(label: str, files: Mapping[str, bytes]) -> bytes:
