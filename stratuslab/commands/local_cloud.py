@@ -32,7 +32,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions: argparse._SubParsersAction[Parser] = parser.add_subparsers(
         title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
     )
-    serve = actions.add_parser("serve", help="let other programs use it over HTTP", description=_SERVE)
+    serve = actions.add_parser(
+        "serve", help="let other programs use it over HTTP", description=_SERVE, usage="stratus-local-cloud serve [options]"
+    )
     serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen at (default %(default)s)")
     serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 is any free one)")
     serve.add_argument(
