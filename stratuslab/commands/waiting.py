@@ -74,13 +74,15 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
     with Progress(session.context.stderr, session.context.environ, session.talk.level >= 0) as progress:
         pause = _FIRST_PAUSE
         while waiting:
-            late = time.monotonic() >= deadline
+            now = time.monotonic()
+            late = now >= deadline
             for outcome in in_order(lambda number: _look(session, waited, number, goal, deadline), waiting):
                 if _is_over(session, waited, outcome, int(time.monotonic() - begin), late):
                     waiting.remove(outcome.item)
             if waiting:
                 progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
-                time.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+                # A round that knocked at SSH servers has taken its time.
+                time.sleep(max(min(now + pause, deadline) - time.monotonic(), 0.0))
                 pause = min(pause * 1.3, _LONGEST_PAUSE)
     return waited
 

@@ -23,6 +23,10 @@ TRY_TIMEOUT = 4.0
 
 _PAUSE = 0.5
 _TICK = 1.0
+
+# QEMU accepts connections to its guest before the guest listens, and such a connection may stay silent for seconds after it does.
+# So a machine of this computer is knocked at anew, beside the try that is patient.
+_HASTY, _HASTY_TIMEOUT = 3, 1.0
 _MAXIMUM_SIZE = 16 << 10
 
 
@@ -112,21 +116,26 @@ def wait_for_ssh(
     over = threading.Event()
     last = dict.fromkeys(points, "not answered yet")
 
-    def knock(point: Point) -> None:
+    def knock(point: Point, timeout: float, rhythm: float, first: float) -> None:
+        over.wait(first)
         while not over.is_set():
-            left = max(deadline - clock(), 0.2)
+            begin = clock()
             try:
-                read(*point, min(TRY_TIMEOUT, left))
+                read(*point, min(timeout, max(deadline - begin, 0.2)))
             except Unreachable as error:
                 last[point] = error.message
             else:
                 found.put(point)
                 return
-            over.wait(_PAUSE)
+            over.wait(max(rhythm - (clock() - begin), 0.1))
 
     for point in last:
-        # Daemons: a name service that hangs must not keep the process.
-        threading.Thread(target=knock, args=(point,), name="ssh-banner", daemon=True).start()
+        knocks = [(TRY_TIMEOUT, _PAUSE, 0.0)]
+        if read is read_banner and _is_here(point[0]):
+            knocks += [(_HASTY_TIMEOUT, _HASTY * _PAUSE, turn * _PAUSE) for turn in range(1, _HASTY + 1)]
+        for knocking in knocks:
+            # Daemons: a name service that hangs must not keep the process.
+            threading.Thread(target=knock, args=(point, *knocking), name="ssh-banner", daemon=True).start()
     try:
         while True:
             left = deadline - clock()
@@ -141,3 +150,7 @@ def wait_for_ssh(
                 on_wait(seen)
     finally:
         over.set()
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.")
