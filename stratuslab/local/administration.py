@@ -61,11 +61,11 @@ def reset(engine: Engine) -> int:
     """
     ended: set[int] = set()
     for _ in range(_ROUNDS):
-        doomed = _doom(engine)
+        doomed = engine.store.making_room(lambda: _doom(engine), lambda: _stop(engine))
         ended.update(doomed)
         for number in doomed:
             engine.fleet.kill(number)
-        numbers = _forget(engine)
+        numbers = engine.store.making_room(lambda: _forget(engine))
         if numbers is not None:
             _remove_files(engine, numbers)
             return len(ended)
@@ -80,6 +80,12 @@ def _doom(engine: Engine) -> list[int]:
             "UPDATE instances SET state = ?, lcm_state = ? WHERE state <> ?", (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
         )
     return [row[0] for row in rows]
+
+
+def _stop(engine: Engine) -> None:
+    """End every machine without a note of it: on a full disk they would take what the store needs to go on."""
+    for (number,) in engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,)):
+        engine.fleet.discard(number)
 
 
 def _forget(engine: Engine) -> list[int] | None:

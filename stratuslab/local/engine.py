@@ -141,23 +141,36 @@ class Engine:
     def act(self, user: User, number: int, verb: Verb) -> None:
         """Do what an action asks. What asks the guest first returns at once; what pulls the cord has done so."""
         self.fleet.settle()
-        with self.store.transaction():
-            record = self._authorized(user, number, "MANAGE")
-            step = lifecycle.begin(record, verb, user, self.now)
-            if step is not Step.START_AGAIN:
-                self.fleet.save(record)
+
+        def begin() -> tuple[Record, Step]:
+            with self.store.transaction():
+                record = self._authorized(user, number, "MANAGE")
+                step = lifecycle.begin(record, verb, user, self.now)
+                if step is not Step.START_AGAIN:
+                    self.fleet.save(record)
+                return record, step
+
+        def discard() -> None:
+            self._authorized(user, number, "MANAGE")
+            self.fleet.discard(number)
+
+        record, step = self.store.making_room(begin, discard) if verb is Verb.TERMINATE_HARD else begin()
         if step is Step.HALT:
             self.fleet.halt(number)
         elif step is not Step.NOTHING:
             self.fleet.kill(number)
-            with self.store.transaction():
-                after = self.store.instance(number)
-                if after is not None and step is Step.START_AGAIN:
-                    self.fleet.start_again(after)
-                elif after is not None and after.lcm_state == record.lcm_state:
-                    self.fleet.bereave(after)
+            self.store.making_room(lambda: self._pulled(record, step))
         self.fleet.tidy(number)
         self.fleet.settle()
+
+    def _pulled(self, before: Record, step: Step) -> None:
+        """The cord was pulled: note it, or start again."""
+        with self.store.transaction():
+            after = self.store.instance(before.id)
+            if after is not None and step is Step.START_AGAIN:
+                self.fleet.start_again(after)
+            elif after is not None and after.lcm_state == before.lcm_state:
+                self.fleet.bereave(after)
 
     def require_administrator(self, user: User, number: int) -> None:
         """Refuse what only the administrator may do to an instance."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
@@ -18,7 +19,7 @@ from stratuslab.local.leases import Leases
 from stratuslab.local.load import Load
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import Record
-from stratuslab.local.store import Store
+from stratuslab.local.store import DiskFull, Store
 from stratuslab.local.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
 
@@ -38,7 +39,14 @@ class Fleet:
         return int(self._clock())
 
     def settle(self) -> None:
-        """Bring the instances up to date with the world. Where nothing changed, nothing is written."""
+        """Bring the instances up to date with the world. Where nothing changed, nothing is written.
+
+        On a full disk what is known can still be read, though it is what was known before.
+        """
+        with suppress(DiskFull):
+            self._settle()
+
+    def _settle(self) -> None:
         loads = Load.read(self._store)
         active = [load for load in loads if load.state == State.ACTIVE]
         for load in active:
@@ -48,14 +56,17 @@ class Fleet:
                     self.kill(load.id)
         lost = [load.id for load in active if self._is_lost(load)]
         for number in lost:
-            with self._store.transaction():
-                record = self._store.instance(number)
-                if record is not None and self._is_lost(record):
-                    self.bereave(record)
+            self._store.making_room(partial(self._lose, number))
             self.tidy(number)
         if lost or any(load.state == State.PENDING for load in loads):
             while self._place_next():
                 pass
+
+    def _lose(self, number: int) -> None:
+        with self._store.transaction():
+            record = self._store.instance(number)
+            if record is not None and self._is_lost(record):
+                self.bereave(record)
 
     def _is_lost(self, instance: Load | Record) -> bool:
         watched = instance.state == State.ACTIVE and instance.lcm_state in lifecycle.WATCHED
@@ -138,13 +149,21 @@ class Fleet:
             self._leases.release(record.id)
             self._volumes.release(record.id)
 
+    def discard(self, number: int) -> None:
+        """Pull the cord and remove the files of an instance, before anything is written of it."""
+        self.kill(number)
+        self._remove_files(number)
+
     def tidy(self, number: int) -> None:
         """Remove the files of an instance that is DONE."""
         record = self._store.instance(number)
         if record is None or record.state == State.DONE:
-            import shutil
+            self._remove_files(number)
 
-            shutil.rmtree(self.directory(number), ignore_errors=True)
+    def _remove_files(self, number: int) -> None:
+        import shutil
+
+        shutil.rmtree(self.directory(number), ignore_errors=True)
 
     def directory(self, number: int) -> Path:
         """Where an instance keeps its files until it is DONE."""

@@ -1,7 +1,7 @@
 """A little space of the disk that the store keeps for itself, for the day when machines have filled the rest.
 
-Killing a machine is what makes room then, and it has to be written down first. Whoever opens the store on a full disk gives the
-reserve up, and it is made again once there is room.
+Ending a machine is what makes room then, and it has to be written down. So the reserve is given up, but only by what ends
+machines, and after they have stopped writing: otherwise they would have it at once.
 """
 
 from __future__ import annotations
@@ -16,16 +16,31 @@ _FULL = 128 << 10
 _PLENTY = 16 << 20
 
 
-def tend(directory: Path) -> None:
-    """Make the reserve in the store's directory, or give it up, as the disk's free space has it. Never fails."""
+def keep(directory: Path) -> None:
+    """Make the reserve in the store's directory where it is missing and there is plenty of room. Never fails."""
     path = directory / NAME
     with contextlib.suppress(OSError):
-        facts = os.statvfs(directory)
-        free = facts.f_bavail * facts.f_frsize
-        if free < _FULL:
-            path.unlink(missing_ok=True)
-        elif free > _PLENTY and not path.exists():
+        if not path.exists() and _free(directory) > _PLENTY:
             _make(path)
+
+
+def give_up(directory: Path) -> None:
+    """Let the store have what was reserved. Never fails."""
+    with contextlib.suppress(OSError):
+        (directory / NAME).unlink()
+
+
+def is_full(directory: Path) -> bool:
+    """Whether the disk of the directory is so full that a store cannot go on."""
+    try:
+        return _free(directory) < _FULL
+    except OSError:
+        return False
+
+
+def _free(directory: Path) -> int:
+    facts = os.statvfs(directory)
+    return facts.f_bavail * facts.f_frsize
 
 
 def _make(path: Path) -> None:

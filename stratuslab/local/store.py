@@ -13,16 +13,18 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local import reserve
 from stratuslab.local.record import Record
+
+T = TypeVar("T")
 
 DATABASE = "cloud.sqlite"
 _BUSY_SECONDS = 20.0
@@ -65,10 +67,14 @@ _SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FRO
 _BATCH = 200
 
 
+class DiskFull(StratusLabError):
+    """There is no room for what the store should keep."""
+
+
 class Store:
     """The open store of a directory. Threads may share it; each transaction has it alone.
 
-    Raises StratusLabError where the disk is full, the file is damaged or of a newer version, or stays locked; UsageError
+    Raises DiskFull, StratusLabError where the file is damaged or of a newer version, or stays locked; UsageError
     where the directory cannot be used.
     """
 
@@ -77,7 +83,15 @@ class Store:
         self.path = directory / DATABASE
         self._lock = threading.RLock()
         _make_private(directory, self.path)
-        reserve.tend(directory)
+        reserve.keep(directory)
+        try:
+            self._connect()
+        except DiskFull:
+            # Even to read, SQLite needs a file beside the database, which is there as long as a machine runs.
+            reserve.give_up(directory)
+            self._connect()
+
+    def _connect(self) -> None:
         with self._errors():
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -139,6 +153,16 @@ class Store:
         """The rows that a statement gives; a change belongs into a transaction."""
         with self._lock, self._errors():
             return self._connection.execute(statement, arguments).fetchall()
+
+    def making_room(self, change: Callable[[], T], stop: Callable[[], object] = lambda: None) -> T:
+        """What ``change`` gives, a change that makes room: on a full disk it has the reserve. ``stop`` ends those who write to
+        the disk meanwhile, as far as they are to end anyway."""
+        try:
+            return change()
+        except DiskFull:
+            stop()
+            reserve.give_up(self.directory)
+            return change()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -234,13 +258,13 @@ def _make_private(directory: Path, path: Path) -> None:
         ) from error
 
 
-def _full(path: Path) -> StratusLabError:
-    return StratusLabError(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+def _full(path: Path) -> DiskFull:
+    return DiskFull(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
 
 
 def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
     text = str(error)
-    if "full" in text:
+    if "full" in text or ("locked" not in text and reserve.is_full(path.parent)):
         return _full(path)
     if "locked" in text:
         return StratusLabError(f"the embedded cloud's store {path} is busy", "try again")

@@ -97,10 +97,13 @@ class Volumes:
 
     def delete(self, uuid: str) -> None:
         """Remove a volume and all that is on it. Raises as :meth:`deletable`."""
+        self._store.making_room(lambda: self._forget(uuid))
+        volume_file(self._store.directory, uuid).unlink(missing_ok=True)
+
+    def _forget(self, uuid: str) -> None:
         with self._store.transaction():
             self.deletable(uuid)
             self._store.query("DELETE FROM volumes WHERE uuid = ?", (uuid,))
-        volume_file(self._store.directory, uuid).unlink(missing_ok=True)
 
     def attach(self, uuid: str, instance: int, disk: int) -> Volume | None:
         """Give a volume to an instance, as the disk of that number; part of a transaction.

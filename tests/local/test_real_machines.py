@@ -20,7 +20,7 @@ from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
 from stratuslab.local.tiny.build import TinyImage
 from stratuslab.marketplace.identifier import identifier_from_sha1
-from tests.harness import CHECKOUT, Shell
+from tests.harness import CHECKOUT, Ran, Shell
 from tests.local.file_server import whole
 from tests.servers import ScriptedServer
 
@@ -271,10 +271,14 @@ def test_a_full_disk_is_one_machines_trouble(tmp_path: Path, small_disk: Path, t
         fill = "dd if=/dev/urandom of=/dev/disk/by-id/virtio-persistent bs=1M conv=fsync 2>&1 || echo failed"
         assert "failed" in user.tells(number, fill)
         assert os.statvfs(small_disk).f_bavail == 0
+        # And it does not stop: whatever becomes free it takes.
+        write = "dd if=/dev/urandom of=/dev/disk/by-id/virtio-persistent bs=64k count=16 conv=fsync"
+        user.tells(number, f"(i=0; while :; do i=$(((i + 16) % 16000)); {write} seek=$i; done) >/dev/null 2>&1 </dev/null &")
         assert user.tells(other, "echo here") == "here\n"
-        assert user.state(other) == "Running"
+        for _ in range(3):
+            assert user.state(other) == "Running"
         # Killing is what makes room, so it must work without any.
-        assert user("kill", number).status == 0
+        assert user("kill", number) == Ran(0, "", "")
         assert user("kill", other).status == 0
         assert user("local_cloud", "volumes", "delete", "--yes", volume).status == 0
         assert os.statvfs(small_disk).f_bavail > 0
