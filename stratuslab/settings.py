@@ -15,6 +15,7 @@ from pathlib import Path
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.context import Context
 from stratuslab.errors import ConfigurationError, UsageError
+from stratuslab.known_settings import HYPERVISORS
 from stratuslab.suggestion import hint, meant
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
@@ -127,6 +128,15 @@ class Settings:
         if not 0 < seconds <= 86400:
             raise UsageError(f'the timeout "{found.value}" ({found.origin}) is no number of seconds')
         return seconds
+
+    @property
+    def hypervisor(self) -> str:
+        """The hypervisor that machines of the embedded cloud are to have; empty: what fits. Raises UsageError."""
+        found = self.find("hypervisor")
+        if found and found.value not in HYPERVISORS:
+            known = " and ".join(HYPERVISORS)
+            raise UsageError(f'"{found.value}" is no hypervisor ({found.origin})', f"the embedded cloud has {known}")
+        return found.value if found else ""
 
     @property
     def ca_bundle(self) -> str:

@@ -119,7 +119,7 @@ def _status(session: Session) -> Iterator[Answer]:
 
     engine = _engine(session)
     try:
-        facts = _facts(status(engine, session.settings.get("hypervisor")))
+        facts = _facts(status(engine, session.settings.hypervisor))
     finally:
         engine.close()
     table: str = tabulate(facts, tablefmt="plain", disable_numparse=True)

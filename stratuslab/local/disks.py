@@ -13,7 +13,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.form import virtual_size
+from stratuslab.local.images.form import form, virtual_size
 from stratuslab.local.images.store import content
 from stratuslab.local.leases import owner_named
 from stratuslab.local.record import User
@@ -153,12 +153,13 @@ class Disks:
         self.image = self.image or identifier
         kept = content(self._store.directory, identifier)
         self.boots = self.boots or (number == 0 and (kept is not None or _LOCATION_ELSEWHERE.search(document) is not None))
-        if kept is None:
-            self.room_mib += -(-size // 2**20)
-        else:
+        read_only = disk.get("READONLY", "").upper() == "YES"
+        copied = not read_only
+        if kept is not None:
             with suppress(ImageError, OSError):
                 size = virtual_size(kept)
+                copied = copied and form(kept) != "kernel"  # which lives in memory
         mib = -(-size // 2**20)
+        self.room_mib += mib * ((kept is None) + copied)
         named = {"IMAGE": title, "IMAGE_ID": str(image_id), "SOURCE": identifier, "SIZE": str(mib), "ORIGINAL_SIZE": str(mib)}
-        read_only = "YES" if disk.get("READONLY", "").upper() == "YES" else "NO"
-        return {**_OF_EVERY_IMAGE, **named, "READONLY": read_only}
+        return {**_OF_EVERY_IMAGE, **named, "READONLY": "YES" if read_only else "NO"}

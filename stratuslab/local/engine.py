@@ -146,7 +146,9 @@ class Engine:
             with self.store.transaction():
                 record = self._authorized(user, number, "MANAGE")
                 step = lifecycle.begin(record, verb, user, self.now)
-                if step is not Step.START_AGAIN:
+                if step is Step.START_AGAIN:
+                    self._require_room(record)
+                else:
                     self.fleet.save(record)
                 return record, step
 
@@ -171,6 +173,11 @@ class Engine:
                 self.fleet.start_again(after)
             elif after is not None and after.lcm_state == before.lcm_state:
                 self.fleet.bereave(after)
+
+    def _require_room(self, record: Record) -> None:
+        obstacle = self.fleet.obstacle(record)
+        if obstacle:
+            raise Refusal(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {obstacle}")
 
     def require_administrator(self, user: User, number: int) -> None:
         """Refuse what only the administrator may do to an instance."""

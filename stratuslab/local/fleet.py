@@ -19,6 +19,7 @@ from stratuslab.local.leases import Leases
 from stratuslab.local.load import Load
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import Record
+from stratuslab.local.room import Room
 from stratuslab.local.store import DiskFull, Store
 from stratuslab.local.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
@@ -96,12 +97,12 @@ class Fleet:
     def _place_next(self) -> bool:
         """Start the oldest instance that waits and fits; whether there was one."""
         loads = Load.read(self._store)
-        fit, reasons = Capacity.read(self._store).next_fit(loads, self._store.directory)
+        fit, reasons = Capacity.read(self._store).next_fit(loads, self._store)
         if fit is None and all(load.waiting.endswith(reasons[load.id]) for load in loads if load.id in reasons):
             return False
         with self._store.transaction():
             loads = Load.read(self._store)
-            fit, reasons = Capacity.read(self._store).next_fit(loads, self._store.directory)
+            fit, reasons = Capacity.read(self._store).next_fit(loads, self._store)
             for load in loads:
                 reason = reasons.get(load.id, "")
                 if reason and not load.waiting.endswith(reason):
@@ -118,9 +119,19 @@ class Fleet:
             self.save(record)
         return True
 
+    def obstacle(self, record: Record) -> str:
+        """Why a machine that is off cannot be started again; empty where it can, and for one that is on."""
+        loads = Load.read(self._store)
+        own = next((load for load in loads if load.id == record.id), None)
+        if own is None or own.is_on or not own.is_real:
+            return ""
+        others = [load for load in loads if load.is_real and load.is_placed and load is not own]
+        return Room.left(self._store, others).memory_obstacle(own)
+
     def start_again(self, record: Record) -> None:
         """Boot a machine that was on before, if it is still in a state for that; part of a transaction."""
         if lifecycle.start_again(record, self.now):
+            record.memory_kib = 0
             self._spawn(record)
             self.save(record)
 

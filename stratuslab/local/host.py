@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from stratuslab.errors import UsageError
 from stratuslab.local.load import Load
@@ -47,9 +46,8 @@ class Capacity:
         held = [load for load in loads if load.is_placed]
         return Capacity(sum(load.cpu for load in held), sum(load.memory_mib for load in held))
 
-    def next_fit(self, loads: list[Load], directory: Path) -> tuple[Load | None, dict[int, str]]:
-        """The oldest waiting instance that fits, and why those before it (all, where none fits) do not; ``directory`` is the
-        store's."""
+    def next_fit(self, loads: list[Load], store: Store) -> tuple[Load | None, dict[int, str]]:
+        """The oldest waiting instance that fits, and why those before it (all, where none fits) do not."""
         used = self.used(loads)
         room: Room | None = None
         reasons = {}
@@ -64,7 +62,7 @@ class Capacity:
             elif not load.is_real:
                 return load, reasons
             else:
-                room = room or Room.left(directory, [other for other in loads if other.is_real and other.is_placed])
+                room = room or Room.left(store, [other for other in loads if other.is_real and other.is_placed])
                 reasons[load.id] = room.obstacle(load)
                 if not reasons[load.id]:
                     return load, reasons

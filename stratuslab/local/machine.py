@@ -53,8 +53,8 @@ class MachineSpec:
     those of size 0. ``addresses`` are the leases in the order of the NICs, the first is the main one. ``authorized_keys``
     holds public keys, one a line. ``context`` is the contextualisation, names in upper case. ``image`` is the first image's
     Marketplace identifier, or its name where it has none. ``hypervisor`` is the one that the machine was placed on, by its
-    name. ``directory`` is the instance's own; it exists and is closed to
-    others.
+    name. ``directory`` is the instance's own; it exists and is closed to others. ``hold`` is a descriptor that whatever runs the
+    machine keeps open until it has ended: the instance's lock.
     """
 
     id: int
@@ -68,6 +68,7 @@ class MachineSpec:
     directory: Path = field(repr=False)
     hypervisor: str = "simulated"
     disks: tuple[DiskSpec, ...] = ()
+    hold: int | None = None
 
     @property
     def cloud(self) -> Path:
@@ -107,6 +108,13 @@ class Machine(Protocol):
     def halt(self) -> None:
         """Press the power button: the guest is asked to shut down; returns at once."""
 
+    def reboot(self) -> None:
+        """Ask the guest to shut down and start it again, also where it does not; returns at once. A halt asked for meanwhile
+        wins."""
+
+    def kill(self) -> None:
+        """Pull the cord: nothing runs the machine any more when this returns."""
+
 
 class Hypervisor(Protocol):
     """A way to make machines."""
@@ -136,3 +144,6 @@ class Machines(Protocol):
 
     def halt(self, instance: int) -> None:
         """Ask the guest to shut down; returns at once."""
+
+    def reboot(self, instance: int) -> None:
+        """Have the guest shut down and started again; returns at once."""

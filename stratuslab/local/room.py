@@ -7,11 +7,15 @@ not use yet is not free either.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.local.load import Load
+from stratuslab.local.store import Store
+from stratuslab.local.volumes import Volumes, volume_file
 
 MACHINE_MIB = 160
 """What QEMU and the supervisor take besides the machine's own RAM, measured with QEMU 7.2 without KVM."""
@@ -28,22 +32,30 @@ class Room:
 
     memory_mib: int
     disk_mib: int
+    volumes: Mapping[int, int]
+    """What the volumes of each instance may still take of the disk."""
 
     @classmethod
-    def left(cls, directory: Path, placed: Iterable[Load]) -> Room:
-        """What is left on this computer beside the real machines that are placed; ``directory`` is the store's."""
-        memory, disk = _free_memory_mib(), _free_disk_mib(directory)
+    def left(cls, store: Store, placed: Iterable[Load]) -> Room:
+        """What is left on this computer beside the real machines that are placed."""
+        memory, disk = _free_memory_mib(), _free_disk_mib(store.directory)
+        volumes = _unwritten(store)
         for load in placed:
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
-            disk -= max(load.room_mib - _taken_mib(directory / "instances" / str(load.id)), 0)
-        return cls(memory, disk)
+            disk -= max(load.room_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
+        return cls(memory, disk, volumes)
 
     def obstacle(self, load: Load) -> str:
-        """Why an instance does not fit; empty where it does."""
+        """Why an instance that is not placed yet does not fit; empty where it does."""
+        return self.memory_obstacle(load) or self._disk_obstacle(load)
+
+    def memory_obstacle(self, load: Load) -> str:
+        """Why the memory of a machine that is off cannot be had; empty where it can."""
         need = load.memory_mib + MACHINE_MIB
-        if need > self.memory_mib:
-            return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free"
-        need = load.room_mib + SPARE_MIB
+        return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free" if need > self.memory_mib else ""
+
+    def _disk_obstacle(self, load: Load) -> str:
+        need = load.room_mib + self.volumes.get(load.id, 0) + SPARE_MIB
         if need > self.disk_mib:
             return f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
         return ""
@@ -54,9 +66,11 @@ def _free_memory_mib() -> int:
     free = _meminfo("MemAvailable:")
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        # Of what counts as used, files that were read make room at once.
+        cached = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):
         return free
-    return min(free, (limit - used) >> 20)
+    return min(free, (limit - used + int(cached[1] if cached else 0)) >> 20)
 
 
 def _meminfo(name: str) -> int:
@@ -83,3 +97,13 @@ def _taken_mib(directory: Path) -> int:
         return sum(entry.stat().st_blocks * 512 for entry in directory.iterdir()) >> 20
     except OSError:
         return 0
+
+
+def _unwritten(store: Store) -> dict[int, int]:
+    unwritten: dict[int, int] = {}
+    for volume in Volumes(store).all():
+        if volume.instance is not None:
+            with suppress(OSError):
+                taken = volume_file(store.directory, volume.uuid).stat().st_blocks * 512 >> 20
+                unwritten[volume.instance] = unwritten.get(volume.instance, 0) + max(volume.size_mib - taken, 0)
+    return unwritten

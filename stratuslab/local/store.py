@@ -240,6 +240,8 @@ def _record(row: tuple[Any, ...]) -> Record:
 def _make_private(directory: Path, path: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The directory itself may be the user's own, and open to others.
+        (directory / "instances").mkdir(mode=0o700, exist_ok=True)
         # One that is there is not opened: to close it would give up the locks that SQLite has for other connections of ours.
         if not path.exists():
             with suppress(FileExistsError):

@@ -66,23 +66,19 @@ class Volumes:
         from uuid import uuid4
 
         volume = Volume(str(uuid4()), name, size_mib, now, None)
-        path = volume_file(self._store.directory, volume.uuid)
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.ftruncate(descriptor, size_mib << 20)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            too_large = error.errno in (errno.EFBIG, errno.EINVAL)
-            reason = "the file system takes no file so large" if too_large else (error.strerror or str(error)).lower()
-            raise StratusLabError(f"a volume of {size_mib} MiB cannot be made in {path.parent}: {reason}") from error
         with self._store.transaction():
+            # Files are made inside such a block only, so that one without a row was left by a process that was killed.
+            self._remove_unlisted()
             values = (volume.uuid, name, size_mib, now)
             self._store.query("INSERT INTO volumes (uuid, name, size_mib, created) VALUES (?, ?, ?, ?)", values)
+            _make(volume_file(self._store.directory, volume.uuid), size_mib)
         return volume
+
+    def _remove_unlisted(self) -> None:
+        listed = {volume.uuid for volume in self.all()}
+        for path in (self._store.directory / "volumes").glob("*"):
+            if path.name not in listed:
+                path.unlink(missing_ok=True)
 
     def deletable(self, uuid: str) -> Volume:
         """The volume of that UUID, which is free. Raises NotFound, and UsageError while it is attached."""
@@ -123,3 +119,18 @@ class Volumes:
     def release(self, instance: int) -> None:
         """Take the volumes back that an instance had; part of a transaction."""
         self._store.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (instance,))
+
+
+def _make(path: Path, size_mib: int) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, size_mib << 20)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        too_large = error.errno in (errno.EFBIG, errno.EINVAL)
+        reason = "the file system takes no file so large" if too_large else (error.strerror or str(error)).lower()
+        raise StratusLabError(f"a volume of {size_mib} MiB cannot be made in {path.parent}: {reason}") from error

@@ -24,8 +24,6 @@ TRY_TIMEOUT = 4.0
 _PAUSE = 0.5
 _TICK = 1.0
 
-# QEMU accepts connections to its guest before the guest listens, and such a connection may stay silent for seconds after it does.
-# So a machine of this computer is knocked at anew, beside the try that is patient.
 _HASTY, _HASTY_TIMEOUT = 3, 1.0
 _MAXIMUM_SIZE = 16 << 10
 
@@ -100,12 +98,15 @@ def wait_for_ssh(
     clock: Callable[[], float] = time.monotonic,
     on_wait: Callable[[str], None] | None = None,
     read: Callable[[str, int, float], object] = read_banner,
+    hasty: bool = False,
 ) -> Point:
     """The first of the points at which an SSH server introduced itself.
 
     All points are tried side by side, again and again, through whatever is there before. ``deadline`` is a time of
     ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen; what it raises ends the
-    waiting. ``read`` reads a banner in another way than over a connection of its own. Raises TimedOut, which says what was
+    waiting. ``read`` reads a banner in another way than over a connection of its own. ``hasty`` knocks anew, at this
+    computer, beside a connection that stays silent: QEMU accepts before its guest listens, and may stay silent for seconds after it does. Each knock
+    costs a slow guest, so that is for one which is about to come up at once. Raises TimedOut, which says what was
     last seen at each point, and Unreachable where there is no point at all.
     """
     if not points:
@@ -131,7 +132,7 @@ def wait_for_ssh(
 
     for point in last:
         knocks = [(TRY_TIMEOUT, _PAUSE, 0.0)]
-        if read is read_banner and _is_here(point[0]):
+        if hasty and (point[0] == "localhost" or point[0].startswith("127.")):
             knocks += [(_HASTY_TIMEOUT, _HASTY * _PAUSE, turn * _PAUSE) for turn in range(1, _HASTY + 1)]
         for knocking in knocks:
             # Daemons: a name service that hangs must not keep the process.
@@ -150,7 +151,3 @@ def wait_for_ssh(
                 on_wait(seen)
     finally:
         over.set()
-
-
-def _is_here(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,11 +17,14 @@ import pytest
 from stratuslab.errors import StratusLabError
 from stratuslab.local.accounts import Accounts
 from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.images import download
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 from stratuslab.local.server import Urls, open_server
 from stratuslab.local.tiny.build import TinyImage, build
 from tests.harness import Stage, StoppedClock
+from tests.local.file_server import Serving
+from tests.servers import Answer, ScriptedServer
 
 
 class Caller:
@@ -72,6 +76,25 @@ def serve(stage: Stage) -> Iterator[Callable[..., Urls]]:
             return running.enter_context(server.running())
 
         yield start
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Start servers that do as they are told; they end with the test."""
+    with ExitStack() as running:
+
+        def start(*script: Answer, tls: ssl.SSLContext | None = None) -> ScriptedServer:
+            server = ScriptedServer(*script, tls=tls)
+            running.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads that failed are tried again at once."""
+    monkeypatch.setattr(download, "PAUSE", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tests.servers import Answer, Conversation, head
+from tests.servers import Answer, Conversation, ScriptedServer, head
+
+Serving = Callable[..., ScriptedServer]
+"""What the fixture ``serving`` is."""
 
 TAG = '"one"'
 

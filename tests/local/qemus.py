@@ -48,7 +48,7 @@ class FakeQemu:
 
     ``does`` says for each accelerator what it does once it is started: ``run`` (the guest says something), ``silence``, ``die``,
     ``stop`` (as at an internal error), ``abort`` after the guest has spoken; ``deaf`` is how many presses of the power button
-    the guest does not hear.
+    the guest does not hear, ``disobeys`` are commands that QEMU answers and does nothing about.
     """
 
     def __init__(self, directory: Path, kvm: str = "run", tcg: str = "run", **told: object) -> None:
@@ -68,7 +68,6 @@ class FakeQemu:
 
     @property
     def environ(self) -> dict[str, str]:
-        # Neither qemu-img nor mke2fs of this computer is found.
         return {"PATH": str(self.program.parent)}
 
 
@@ -132,6 +131,10 @@ _PROGRAM = textwrap.dedent(
         elif name == "query-blockstats":
             answer = [{"stats": {"rd_bytes": told.get("reads", 512)}}]
         say({"return": answer, "id": request["id"]})
+        if name in told.get("disobeys", []):
+            continue
+        if name == "quit":
+            os._exit(0)
         if name == "system_powerdown":
             presses += bool(listeners)  # before, the guest is not there yet
             if presses > told.get("deaf", 0):

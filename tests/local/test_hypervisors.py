@@ -10,13 +10,14 @@ import pytest
 from stratuslab.local.images.own import publish_own_entries
 from stratuslab.local.machine import DiskKind
 from stratuslab.local.marketplace import Marketplace
-from stratuslab.local.room import Room
+from stratuslab.local.room import Room, _free_memory_mib
+from stratuslab.local.volumes import Volumes
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
 from stratuslab.opennebula.template import render
 from tests.harness import Shell, Stage
 from tests.local.conftest import Caller
 from tests.local.templates import SMALL, TTYLINUX
-from tests.local.test_engine import shown, started
+from tests.local.test_engine import refused, shown, started
 
 CONTENT = "E" + TTYLINUX[1:]
 ELSEWHERE = "https://marketplace.example.org/metadata"
@@ -124,8 +125,6 @@ class TestDisks:
         assert found == ["vda", "vdb", "vdc", "vdd", "vde", "vdf"]
 
     def volume(self, stage: Stage) -> str:
-        from stratuslab.local.volumes import Volumes
-
         return Volumes(stage.engine.store).create(64, "", stage.engine.now).uuid
 
     def test_of_the_original_client(self, stage: Stage, call: Caller, entry: bytes) -> None:
@@ -172,6 +171,52 @@ class TestRoom:
         call("one.vm.action", "terminate-hard", first)
         call("one.vm.action", "terminate-hard", second)
         assert shown(call, third).state_label == "Prolog"
+
+    def test_a_copy_of_an_image_may_become_as_large_as_its_disk(
+        self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with (stage.engine.store.directory / "images" / kept / "image").open("r+b") as content:
+            content.truncate(900 << 20)
+        monkeypatch.setattr("stratuslab.local.room._free_disk_mib", lambda directory: 1000)
+        read_only = started(call, f'{SMALL}DISK=[SOURCE="{kept}", READONLY=YES]')
+        first, second = (started(call, f'{SMALL}DISK=[SOURCE="{kept}"]') for _ in range(2))
+        assert [shown(call, number).state_label for number in (read_only, first, second)] == ["Prolog", "Prolog", "Pending"]
+
+    def test_a_volume_may_be_filled(self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stratuslab.local.room._free_disk_mib", lambda directory: 1000)
+        volumes = Volumes(stage.engine.store)
+        large, small = volumes.create(900, "", 0), volumes.create(100, "", 0)
+        first, second = (
+            started(call, f'{SMALL}DISK=[SOURCE="{kept}"] DISK=[SOURCE="pdisk:{volume.uuid}"]') for volume in (large, small)
+        )
+        assert [shown(call, number).state_label for number in (first, second)] == ["Prolog", "Pending"]
+        call("one.vm.action", "terminate-hard", first)
+        assert shown(call, second).state_label == "Prolog"
+
+    def test_a_machine_that_was_off_needs_its_memory_again(
+        self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("stratuslab.local.room._free_memory_mib", lambda: 1000)
+        first, second = (started(call, f'CPU=1 MEMORY=600 DISK=[SOURCE="{kept}"]') for _ in range(2))
+        stage.runs(first)
+        call("one.vm.action", "poweroff-hard", first)
+        assert shown(call, second).state_label == "Prolog"
+        message, *_ = refused(call("one.vm.action", "resume", first))
+        assert f"VM {first} cannot be started again: [HOST] Not enough MEMORY on this computer: 760 MiB are not free" in message
+        call("one.vm.action", "terminate-hard", second)
+        assert call("one.vm.action", "resume", first)[0] is True
+
+    def test_in_a_container_its_limit_counts_but_not_its_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stratuslab.local.room._CGROUP", tmp_path)
+        for name, text in (
+            ("memory.max", 300 << 20),
+            ("memory.current", 250 << 20),
+            ("memory.stat", f"anon 1\ninactive_file {200 << 20}\n"),
+        ):
+            (tmp_path / name).write_text(str(text))
+        assert _free_memory_mib() == 250
+        (tmp_path / "memory.max").write_text("max\n")
+        assert _free_memory_mib() > 250
 
     def test_simulated_machines_need_none(self, stage: Stage, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Room, "left", lambda *arguments: pytest.fail("the computer was looked at"))
@@ -224,6 +269,8 @@ class TestCommand:
             return dict(line.split(maxsplit=1) for line in ran.out.splitlines())["hypervisor"]
 
         there = program(tmp_path / "bin")["PATH"]
+        shell.environ = {"STRATUSLAB_HYPERVISOR": "xen"}
+        assert shell("local_cloud", "status").status == 2
         assert told(PATH="/nowhere") == "simulated (there is no qemu-system-x86_64 on this computer)"
         assert told(PATH="/nowhere", STRATUSLAB_HYPERVISOR="qemu").startswith("qemu, as is asked for, but there is no qemu-")
         assert told(PATH=there, STRATUSLAB_HYPERVISOR="simulated") == "simulated (as is asked for)"

@@ -6,9 +6,9 @@ import gzip
 import hashlib
 import os
 import random
+import stat
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,28 +17,22 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.images import download
 from stratuslab.local.images.adding import Checksum
 from stratuslab.local.images.space import amount
-from stratuslab.local.images.store import content
+from stratuslab.local.images.store import content, keep
 from stratuslab.local.images.writing import SparseFile
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.opening import open_store
 from stratuslab.marketplace.metadata import Metadata, read
 from tests.harness import Shell
-from tests.local.file_server import broken_off, by_range, refuses, whole
+from tests.local.file_server import Serving, broken_off, by_range, refuses, whole
 from tests.local.test_images_form import qcow2
 from tests.local.test_images_store import everything, identifier, sums
-from tests.servers import Answer, ScriptedServer
 
 DISK = random.Random(3).randbytes(200_000) + bytes(1 << 20)
 PACKED = gzip.compress(DISK)
-Serve = Callable[..., ScriptedServer]
 
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture
@@ -49,19 +43,6 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.fixture
 def cloud(shell: Shell) -> Path:
     return shell.home / "cloud"
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    running: list[ScriptedServer] = []
-
-    def start(*script: Answer) -> ScriptedServer:
-        running.append(ScriptedServer(*script))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.close()
 
 
 @pytest.fixture
@@ -92,7 +73,7 @@ class TestFiles:
         assert packed.read_bytes() == PACKED
         (entry,) = entries(cloud, identifier(DISK))
         assert (entry.bytes, entry.checksums, entry.format) == (len(DISK), sums(DISK).checksums, "raw")
-        assert (entry.title, entry.locations, entry.compression) == ("debian-12", (path.as_uri(),), "")
+        assert (entry.title, entry.locations, entry.compression) == ("debian-12", (f"local://images/{identifier(DISK)}",), "")
         assert "images      5" in shell("local_cloud", "status").out
 
     def test_again(self, shell: Shell, cloud: Path, packed: Path) -> None:
@@ -145,12 +126,36 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("source", "why"),
-        [("missing", "no such file"), (".", "is a directory"), ("ftp://a:b@example.org/x", "ftp://example.org/x")],
+        [
+            ("", "no file is given"),
+            ("missing", "no such file"),
+            (".", "is a directory"),
+            ("pipe", "pipe is a pipe, which may never end"),
+            ("file://HOME/pipe", "pipe is a pipe, which may never end"),
+            ("/dev/zero", "/dev/zero is a character device, which may never end"),
+            ("socket", "socket is a socket"),
+            ("ftp://a:b@example.org/x", "ftp://example.org/x"),
+        ],
     )
     def test_what_cannot_be_read(self, shell: Shell, source: str, why: str) -> None:
+        os.mkfifo(shell.home / "pipe")
+        os.mknod(shell.home / "socket", 0o600 | stat.S_IFSOCK)
+        source = source.replace("HOME", str(shell.home)) if source.startswith("file:") else source
         ran = shell("local_cloud", "add-image", source)
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert why in ran.err
+
+    def test_a_reset_meanwhile(self, shell: Shell, cloud: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def reset(directory: Path, name: str, path: Path, descriptor: int) -> Path:
+            kept = keep(directory, name, path, descriptor)
+            assert shell("local_cloud", "reset", "--yes").status == 0
+            return kept
+
+        monkeypatch.setattr(store, "keep", reset)
+        ran = shell("local_cloud", "add-image", str(packed))
+        assert (ran.status, ran.out) == (1, "")
+        assert "the embedded cloud was reset meanwhile (run the command again)" in ran.err
+        assert entries(cloud, identifier(DISK)) == []
 
     def test_a_full_disk(self, shell: Shell, cloud: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 1000)
@@ -169,14 +174,6 @@ class TestFiles:
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
         assert f"{packed}: the image cannot be kept in {cloud}: read-only file system" in ran.err
-
-    def test_a_pipe(self, shell: Shell, packed: Path) -> None:
-        pipe = shell.home / "pipe"
-        os.mkfifo(pipe)
-        writer = threading.Thread(target=pipe.write_bytes, args=(PACKED,))
-        writer.start()
-        assert shell("local_cloud", "add-image", "~/pipe").out == f"{identifier(DISK)}\n"
-        writer.join()
 
     def test_holes_need_no_space(self, shell: Shell, cloud: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with (shell.home / "disk").open("wb") as file:
@@ -226,16 +223,25 @@ class TestChecksums:
 
 class TestUrls:
     @pytest.mark.parametrize("data", [DISK, PACKED])
-    def test_is_added(self, shell: Shell, cloud: Path, serve: Serve, data: bytes) -> None:
-        server = serve(broken_off(data, 1000), by_range(data))
-        url = f"{server.url.replace('http://', 'http://alice:secret@')}/images/my%20disk.img"
-        ran = shell("local_cloud", "add-image", url, "--checksum", hashlib.md5(data).hexdigest())
+    def test_is_added(self, shell: Shell, cloud: Path, serving: Serving, data: bytes) -> None:
+        server = serving(broken_off(data, 1000), by_range(data))
+        url = f"{server.url}/images/my%20disk.img"
+        ran = shell("local_cloud", "add-image", f"{url}#top", "--checksum", hashlib.md5(data).hexdigest())
         assert (ran.status, ran.out, ran.err) == (0, f"{identifier(DISK)}\n", "")
         assert kept(cloud) == [f"images/{identifier(DISK)}/image"]
         (entry,) = entries(cloud, identifier(DISK))
-        assert (entry.title, entry.locations[1:]) == ("my disk", (f"{server.url}/images/my%20disk.img",))
+        assert (entry.title, entry.locations[1:]) == ("my disk", (url,))
 
-    def test_after_ctrl_c(self, shell: Shell, cloud: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("login", "query"), [("alice:secret@", ""), ("alice@", ""), ("", "?X-Amz-Signature=secret")])
+    def test_what_may_be_secret_is_not_published(
+        self, shell: Shell, cloud: Path, serving: Serving, login: str, query: str
+    ) -> None:
+        url = serving(whole(DISK)).url.replace("http://", f"http://{login}")
+        assert shell("local_cloud", "add-image", f"{url}/disk.img{query}").status == 0
+        (entry,) = entries(cloud, identifier(DISK))
+        assert (entry.title, entry.locations) == ("disk", (f"local://images/{identifier(DISK)}",))
+
+    def test_after_ctrl_c(self, shell: Shell, cloud: Path, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
         write = SparseFile.write
 
         def interrupted(file: SparseFile, data: bytes) -> None:
@@ -243,7 +249,7 @@ class TestUrls:
             if file.size > 100_000:
                 raise KeyboardInterrupt
 
-        server = serve(by_range(DISK))
+        server = serving(by_range(DISK))
         with monkeypatch.context() as patch:
             patch.setattr(SparseFile, "write", interrupted)
             ran = shell("local_cloud", "add-image", server.url)
@@ -253,13 +259,13 @@ class TestUrls:
         assert (ran.status, "are here already" in ran.err) == (0, True)
         assert kept(cloud) == [f"images/{identifier(DISK)}/image"]
 
-    def test_a_wrong_checksum(self, shell: Shell, cloud: Path, serve: Serve) -> None:
-        ran = shell("local_cloud", "add-image", serve(whole(DISK)).url, "--checksum", "1" * 40)
+    def test_a_wrong_checksum(self, shell: Shell, cloud: Path, serving: Serving) -> None:
+        ran = shell("local_cloud", "add-image", serving(whole(DISK)).url, "--checksum", "1" * 40)
         assert (ran.status, "it should be 1111" in ran.err) == (1, True)
         assert kept(cloud) == []
 
-    def test_errors(self, shell: Shell, cloud: Path, serve: Serve) -> None:
-        server = serve(refuses("404 Not Found"))
+    def test_errors(self, shell: Shell, cloud: Path, serving: Serving) -> None:
+        server = serving(refuses("404 Not Found"))
         ran = shell("local_cloud", "add-image", f"{server.url}/x?token=secret")
         assert (ran.status, ran.err) == (
             4,

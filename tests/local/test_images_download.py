@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import random
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,12 @@ from stratuslab.local.images.listener import Listener
 from stratuslab.local.images.space import DiskFull
 from stratuslab.local.images.writing import SparseFile
 from tests import servers
-from tests.local.file_server import TAG, broken_off, by_range, redirects, refuses, whole
+from tests.local.file_server import TAG, Serving, broken_off, by_range, redirects, refuses, whole
 from tests.servers import Answer, ScriptedServer, head
 
 FILE = random.Random(6).randbytes(3 << 20)
-Serve = Callable[..., ScriptedServer]
 
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    running: list[ScriptedServer] = []
-
-    def start(*script: Answer, **options: object) -> ScriptedServer:
-        running.append(ScriptedServer(*script, **options))  # type: ignore[arg-type]
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.close()
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 class Told(Listener):
@@ -75,17 +58,17 @@ def ranges(server: ScriptedServer) -> list[str]:
 
 
 class TestContinuing:
-    def test_in_one_go(self, serve: Serve, tmp_path: Path) -> None:
+    def test_in_one_go(self, serving: Serving, tmp_path: Path) -> None:
         told = Told()
-        server = serve(whole(FILE))
+        server = serving(whole(FILE))
         assert fetched(tmp_path, f"{server.url}/image", listener=told) == FILE
         assert told.moves[-1] == ("Downloading", len(FILE), len(FILE))
         assert (server.requests[0].target, server.requests[0].headers["accept-encoding"]) == ("/image", "identity")
 
     @pytest.mark.parametrize("reset", [False, True])
-    def test_a_connection_that_breaks(self, serve: Serve, tmp_path: Path, reset: bool) -> None:
+    def test_a_connection_that_breaks(self, serving: Serving, tmp_path: Path, reset: bool) -> None:
         told = Told()
-        server = serve(broken_off(FILE, 2 << 20, reset=reset), by_range(FILE))
+        server = serving(broken_off(FILE, 2 << 20, reset=reset), by_range(FILE))
         assert fetched(tmp_path, server.url, listener=told) == FILE
         asked = ranges(server)
         assert asked[0] == ""
@@ -93,14 +76,14 @@ class TestContinuing:
         assert server.requests[1].headers["if-range"] == TAG
         assert "Trying again" in told.steps[0]
 
-    def test_again_and_again(self, serve: Serve, tmp_path: Path) -> None:
+    def test_again_and_again(self, serving: Serving, tmp_path: Path) -> None:
         """An attempt that brings something is no failed one."""
-        server = serve(by_range(FILE, end=1 << 20), by_range(FILE, end=2 << 20), by_range(FILE))
+        server = serving(by_range(FILE, end=1 << 20), by_range(FILE, end=2 << 20), by_range(FILE))
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server) == ["", f"bytes={1 << 20}-", f"bytes={2 << 20}-"]
 
-    def test_by_another_process_later(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(*[broken_off(FILE, 1 << 20)] * download.ATTEMPTS, by_range(FILE))
+    def test_by_another_process_later(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(*[broken_off(FILE, 1 << 20)] * download.ATTEMPTS, by_range(FILE))
         with pytest.raises(Unreachable, match="breaks off in the middle") as raised:
             fetched(tmp_path, server.url)
         assert "what has arrived is kept" in raised.value.hint
@@ -108,13 +91,13 @@ class TestContinuing:
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server)[-1] == f"bytes={1 << 20}-"
 
-    def test_after_an_interruption(self, serve: Serve, tmp_path: Path) -> None:
+    def test_after_an_interruption(self, serving: Serving, tmp_path: Path) -> None:
         class Interrupting(Listener):
             def moved(self, what: str, done: int, total: int | None) -> None:
                 if done > 1 << 20:
                     raise KeyboardInterrupt
 
-        server = serve(whole(FILE), by_range(FILE))
+        server = serving(whole(FILE), by_range(FILE))
         with pytest.raises(KeyboardInterrupt):
             fetched(tmp_path, server.url, listener=Interrupting())
         (size,) = partial(tmp_path)
@@ -122,18 +105,18 @@ class TestContinuing:
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server) == ["", f"bytes={size}-"]
 
-    def test_what_was_whole_already(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(by_range(FILE))
+    def test_what_was_whole_already(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(by_range(FILE))
         assert fetched(tmp_path, server.url) == FILE
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server) == ["", f"bytes={len(FILE)}-"]
 
-    def test_another_file_by_now(self, serve: Serve, tmp_path: Path) -> None:
+    def test_another_file_by_now(self, serving: Serving, tmp_path: Path) -> None:
         other = FILE[::-1][: 2 << 20]
-        server = serve(broken_off(FILE, 1 << 20), by_range(other, '"two"'))
+        server = serving(broken_off(FILE, 1 << 20), by_range(other, '"two"'))
         assert fetched(tmp_path, server.url) == other
 
-    def test_another_file_of_a_server_that_does_not_look(self, serve: Serve, tmp_path: Path) -> None:
+    def test_another_file_of_a_server_that_does_not_look(self, serving: Serving, tmp_path: Path) -> None:
         """It continues with the rest of another file, and says so with its tag."""
 
         def careless(talk: servers.Conversation) -> None:
@@ -141,40 +124,40 @@ class TestContinuing:
             place = f"bytes {1 << 20}-{len(FILE) - 1}/{len(FILE)}"
             talk.send(head("206 Partial Content", Content_Length=len(FILE) - (1 << 20), Content_Range=place, ETag='"two"'))
 
-        server = serve(broken_off(FILE, 1 << 20), careless, by_range(FILE[::-1], '"two"'))
+        server = serving(broken_off(FILE, 1 << 20), careless, by_range(FILE[::-1], '"two"'))
         assert fetched(tmp_path, server.url) == FILE[::-1]
 
-    def test_a_server_that_ignores_ranges(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(broken_off(FILE, 1 << 20), whole(FILE))
+    def test_a_server_that_ignores_ranges(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(broken_off(FILE, 1 << 20), whole(FILE))
         assert fetched(tmp_path, server.url) == FILE
 
     @pytest.mark.parametrize("place", ["bytes 0-9/10", "bytes 5-9", "", "bytes 99999999999999999999-1/1", "lines 1-2/3"])
-    def test_a_server_that_sends_another_part(self, serve: Serve, tmp_path: Path, place: str) -> None:
+    def test_a_server_that_sends_another_part(self, serving: Serving, tmp_path: Path, place: str) -> None:
         def confused(talk: servers.Conversation) -> None:
             talk.read_request()
             talk.send(head("206 Partial Content", Content_Length=4, Content_Range=place, ETag=TAG) + b"nope")
 
-        server = serve(broken_off(FILE, 1 << 20), confused, whole(FILE))
+        server = serving(broken_off(FILE, 1 << 20), confused, whole(FILE))
         assert fetched(tmp_path, server.url) == FILE
 
-    def test_a_part_that_nobody_asked_for(self, serve: Serve, tmp_path: Path) -> None:
+    def test_a_part_that_nobody_asked_for(self, serving: Serving, tmp_path: Path) -> None:
         unasked = servers.raw(head("206 Partial Content", Content_Length=4, Content_Range="bytes 0-3/9") + b"nope")
-        assert fetched(tmp_path, serve(unasked, whole(FILE)).url) == FILE
+        assert fetched(tmp_path, serving(unasked, whole(FILE)).url) == FILE
 
-    def test_without_anything_to_tell_versions_apart(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(broken_off(FILE, 1 << 20, tag=""), whole(FILE, tag=""))
+    def test_without_anything_to_tell_versions_apart(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(broken_off(FILE, 1 << 20, tag=""), whole(FILE, tag=""))
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server) == ["", ""]
 
     @pytest.mark.parametrize("tag", ['W/"weak"', ""])
-    def test_by_its_date(self, serve: Serve, tmp_path: Path, tag: str) -> None:
+    def test_by_its_date(self, serving: Serving, tmp_path: Path, tag: str) -> None:
         date = "Sun, 22 Nov 2026 11:00:00 GMT"
-        server = serve(broken_off(FILE, 1 << 20, tag, Last_Modified=date), by_range(FILE, date))
+        server = serving(broken_off(FILE, 1 << 20, tag, Last_Modified=date), by_range(FILE, date))
         assert fetched(tmp_path, server.url) == FILE
         assert server.requests[1].headers["if-range"] == date
 
-    def test_a_note_that_is_damaged(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(*[broken_off(FILE, 9)] * download.ATTEMPTS, whole(FILE))
+    def test_a_note_that_is_damaged(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(*[broken_off(FILE, 9)] * download.ATTEMPTS, whole(FILE))
         with pytest.raises(Unreachable):
             fetched(tmp_path, server.url)
         (note,) = (tmp_path / "images" / "partial").glob("*.json")
@@ -185,12 +168,12 @@ class TestContinuing:
 
 class TestServers:
     @pytest.mark.parametrize("status", ["500 Oops", "503 Busy", "429 Slowly"])
-    def test_busy_for_a_while(self, serve: Serve, tmp_path: Path, status: str) -> None:
-        assert fetched(tmp_path, serve(refuses(status), refuses(status), whole(FILE)).url) == FILE
+    def test_busy_for_a_while(self, serving: Serving, tmp_path: Path, status: str) -> None:
+        assert fetched(tmp_path, serving(refuses(status), refuses(status), whole(FILE)).url) == FILE
 
     @pytest.mark.parametrize("answer", [servers.closes, servers.resets, servers.raw(b"SSH-2.0-x\r\n"), refuses("503 Busy")])
-    def test_in_vain(self, serve: Serve, tmp_path: Path, answer: Answer) -> None:
-        server = serve(answer)
+    def test_in_vain(self, serving: Serving, tmp_path: Path, answer: Answer) -> None:
+        server = serving(answer)
         with pytest.raises(Unreachable) as raised:
             fetched(tmp_path, server.url)
         assert "\n" not in str(raised.value)
@@ -208,8 +191,8 @@ class TestServers:
             ("304 Not Modified", Unreachable),
         ],
     )
-    def test_refusals(self, serve: Serve, tmp_path: Path, status: str, kind: type[StratusLabError]) -> None:
-        server = serve(refuses(status))
+    def test_refusals(self, serving: Serving, tmp_path: Path, status: str, kind: type[StratusLabError]) -> None:
+        server = serving(refuses(status))
         with pytest.raises(kind, match=f"it answered {status}"):
             fetched(tmp_path, server.url)
         assert (server.connections, partial(tmp_path)) == (1, [])
@@ -237,21 +220,21 @@ class TestServers:
             fetched(tmp_path, url)
 
     @pytest.mark.parametrize("pieces", [[FILE[:1000], FILE[1000:]]])
-    def test_without_a_length(self, serve: Serve, tmp_path: Path, pieces: list[bytes]) -> None:
-        assert fetched(tmp_path, serve(servers.chunked(pieces)).url + "/a") == FILE
-        assert fetched(tmp_path, serve(servers.without_length(FILE)).url + "/b") == FILE
-        unfinished = serve(servers.chunked(pieces, finished=False), whole(FILE))
+    def test_without_a_length(self, serving: Serving, tmp_path: Path, pieces: list[bytes]) -> None:
+        assert fetched(tmp_path, serving(servers.chunked(pieces)).url + "/a") == FILE
+        assert fetched(tmp_path, serving(servers.without_length(FILE)).url + "/b") == FILE
+        unfinished = serving(servers.chunked(pieces, finished=False), whole(FILE))
         assert fetched(tmp_path, unfinished.url) == FILE
         assert unfinished.connections == 2
 
-    def test_compressed_for_the_way(self, serve: Serve, tmp_path: Path) -> None:
+    def test_compressed_for_the_way(self, serving: Serving, tmp_path: Path) -> None:
         """Servers say so of files that are compressed by themselves; those must stay what they are."""
         packed = gzip.compress(FILE)
-        assert fetched(tmp_path, serve(whole(packed, Content_Encoding="gzip")).url) == packed
+        assert fetched(tmp_path, serving(whole(packed, Content_Encoding="gzip")).url) == packed
 
-    def test_user_and_password(self, serve: Serve, tmp_path: Path) -> None:
-        elsewhere = serve(whole(FILE))
-        server = serve(redirects(f"{elsewhere.url}/there"))
+    def test_user_and_password(self, serving: Serving, tmp_path: Path) -> None:
+        elsewhere = serving(whole(FILE))
+        server = serving(redirects(f"{elsewhere.url}/there"))
         url = server.url.replace("http://", "http://alice:s%40cret@")
         assert fetched(tmp_path, f"{url}/x?token=1") == FILE
         assert server.requests[0].headers["authorization"] == "Basic YWxpY2U6c0BjcmV0"
@@ -261,13 +244,13 @@ class TestServers:
 
 
 class TestLimits:
-    def test_announced(self, serve: Serve, tmp_path: Path) -> None:
+    def test_announced(self, serving: Serving, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="larger than the 1 MB"):
-            fetched(tmp_path, serve(whole(FILE)).url, limit=1000000)
+            fetched(tmp_path, serving(whole(FILE)).url, limit=1000000)
         assert partial(tmp_path) == []
 
     @pytest.mark.parametrize("endless", [servers.endless(b"disk", bytes(1000)), servers.endless(b"disk", FILE)])
-    def test_not_announced(self, serve: Serve, tmp_path: Path, endless: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_not_announced(self, serving: Serving, tmp_path: Path, endless: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes = []
         write = SparseFile.write
 
@@ -277,32 +260,32 @@ class TestLimits:
 
         monkeypatch.setattr(SparseFile, "write", watched)
         with pytest.raises(ImageError, match="larger than"):
-            fetched(tmp_path, serve(endless).url, limit=1000000)
+            fetched(tmp_path, serving(endless).url, limit=1000000)
         assert max(sizes) <= 1000000
         assert partial(tmp_path) == []
 
-    def test_what_does_not_compress_is_a_little_larger(self, serve: Serve, tmp_path: Path) -> None:
+    def test_what_does_not_compress_is_a_little_larger(self, serving: Serving, tmp_path: Path) -> None:
         packed = gzip.compress(FILE)
         assert len(packed) > len(FILE)
-        assert fetched(tmp_path, serve(whole(packed)).url, limit=len(FILE)) == packed
+        assert fetched(tmp_path, serving(whole(packed)).url, limit=len(FILE)) == packed
 
     @pytest.mark.parametrize("length", [100, len(FILE) - 1])
-    def test_more_than_announced(self, serve: Serve, tmp_path: Path, length: int) -> None:
-        server = serve(servers.raw(head(Content_Length=length) + FILE))
+    def test_more_than_announced(self, serving: Serving, tmp_path: Path, length: int) -> None:
+        server = serving(servers.raw(head(Content_Length=length) + FILE))
         assert fetched(tmp_path, server.url) == FILE[:length]
 
-    def test_less_than_announced(self, serve: Serve, tmp_path: Path) -> None:
-        server = serve(whole(FILE, Content_Length=len(FILE) + 10))
+    def test_less_than_announced(self, serving: Serving, tmp_path: Path) -> None:
+        server = serving(whole(FILE, Content_Length=len(FILE) + 10))
         with pytest.raises(Unreachable, match="breaks off"):
             fetched(tmp_path, server.url)
 
-    def test_a_full_disk_beforehand(self, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_beforehand(self, serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 2_000_000)
         with pytest.raises(DiskFull, match=r"is full: the image needs 3.15 MB, 2 MB are free"):
-            fetched(tmp_path, serve(whole(FILE)).url)
+            fetched(tmp_path, serving(whole(FILE)).url)
         assert partial(tmp_path) == []
 
-    def test_a_full_disk_in_the_middle(self, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_in_the_middle(self, serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write = os.pwrite
 
         def full(descriptor: int, data: bytes, offset: int) -> int:
@@ -312,25 +295,25 @@ class TestLimits:
 
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(DiskFull, match=r"is full: .* are free, and the image needs more"):
-            fetched(tmp_path, serve(whole(FILE)).url)
+            fetched(tmp_path, serving(whole(FILE)).url)
         assert partial(tmp_path) == []
 
 
 class TestRedirects:
-    def test_are_followed(self, serve: Serve, tmp_path: Path) -> None:
-        target = serve(by_range(FILE))
-        server = serve(redirects("/next"), redirects(f"{target.url}/file?x=1"))
+    def test_are_followed(self, serving: Serving, tmp_path: Path) -> None:
+        target = serving(by_range(FILE))
+        server = serving(redirects("/next"), redirects(f"{target.url}/file?x=1"))
         assert fetched(tmp_path, f"{server.url}/image") == FILE
         assert [request.target for request in server.requests] == ["/image", "/next"]
 
     @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "local://marketplace/x", "//[", "gopher:"])
-    def test_that_lead_elsewhere(self, serve: Serve, tmp_path: Path, location: str) -> None:
+    def test_that_lead_elsewhere(self, serving: Serving, tmp_path: Path, location: str) -> None:
         with pytest.raises(Unreachable, match="not followed"):
-            fetched(tmp_path, serve(redirects(location)).url)
+            fetched(tmp_path, serving(redirects(location)).url)
 
-    def test_in_circles(self, serve: Serve, tmp_path: Path) -> None:
+    def test_in_circles(self, serving: Serving, tmp_path: Path) -> None:
         with pytest.raises(Unreachable, match="circles"):
-            fetched(tmp_path, serve(redirects("/")).url)
+            fetched(tmp_path, serving(redirects("/")).url)
 
 
 class TestTls:
@@ -339,32 +322,32 @@ class TestTls:
         return trustme.CA()
 
     @pytest.fixture
-    def secure(self, serve: Serve, authority: trustme.CA) -> Callable[[Answer], ScriptedServer]:
+    def secure(self, serving: Serving, authority: trustme.CA) -> Callable[[Answer], ScriptedServer]:
         def start(answer: Answer) -> ScriptedServer:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             authority.issue_cert("127.0.0.1").configure_cert(context)
-            return serve(answer, tls=context)
+            return serving(answer, tls=context)
 
         return start
 
-    def test_trusted(self, secure: Serve, authority: trustme.CA, tmp_path: Path) -> None:
+    def test_trusted(self, secure: Serving, authority: trustme.CA, tmp_path: Path) -> None:
         bundle = tmp_path / "ca.pem"
         authority.cert_pem.write_to_path(str(bundle))
         assert fetched(tmp_path, secure(whole(FILE)).url, verify=str(bundle)) == FILE
 
-    def test_not_trusted(self, secure: Serve, tmp_path: Path) -> None:
+    def test_not_trusted(self, secure: Serving, tmp_path: Path) -> None:
         server = secure(whole(FILE))
         with pytest.raises(Unreachable, match="TLS certificate is not trusted"):
             fetched(tmp_path, server.url)
         assert server.requests == []
 
-    def test_never_down_to_http(self, secure: Serve, serve: Serve, authority: trustme.CA, tmp_path: Path) -> None:
+    def test_never_down_to_http(self, secure: Serving, serving: Serving, authority: trustme.CA, tmp_path: Path) -> None:
         bundle = tmp_path / "ca.pem"
         authority.cert_pem.write_to_path(str(bundle))
         with pytest.raises(Unreachable, match="not followed"):
-            fetched(tmp_path, secure(redirects(f"{serve(whole(FILE)).url}/x")).url, verify=str(bundle))
+            fetched(tmp_path, secure(redirects(f"{serving(whole(FILE)).url}/x")).url, verify=str(bundle))
 
-    def test_no_such_certificates(self, secure: Serve, tmp_path: Path) -> None:
+    def test_no_such_certificates(self, secure: Serving, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read"):
             fetched(tmp_path, secure(whole(FILE)).url, verify=str(tmp_path / "missing.pem"))
 
@@ -373,8 +356,8 @@ def _digest(directory: str, url: str, results: multiprocessing.Queue[str]) -> No
     results.put(hashlib.sha1(fetched(Path(directory), url)).hexdigest())
 
 
-def test_two_at_once(serve: Serve, tmp_path: Path) -> None:
-    server = serve(by_range(FILE))
+def test_two_at_once(serving: Serving, tmp_path: Path) -> None:
+    server = serving(by_range(FILE))
     spawn = multiprocessing.get_context("fork")
     results = spawn.Queue()
     both = [spawn.Process(target=_digest, args=(str(tmp_path), server.url, results)) for _ in range(2)]
@@ -386,7 +369,7 @@ def test_two_at_once(serve: Serve, tmp_path: Path) -> None:
     assert partial(tmp_path) == [len(FILE)]
 
 
-def test_it_is_closed_to_others(serve: Serve, tmp_path: Path) -> None:
-    fetched(tmp_path / "cloud", serve(whole(FILE)).url)
+def test_it_is_closed_to_others(serving: Serving, tmp_path: Path) -> None:
+    fetched(tmp_path / "cloud", serving(whole(FILE)).url)
     place = tmp_path / "cloud" / "images" / "partial"
     assert [path.stat().st_mode & 0o077 for path in (place, place.parent, *place.iterdir()) if not path.suffix] == [0, 0, 0]

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.images import ImageError, download
+from stratuslab.local.images import ImageError
 from stratuslab.local.images.entry import Description
 from stratuslab.local.images.fetch import Fetching, trusted
 from stratuslab.local.images.space import DiskFull
@@ -31,30 +31,12 @@ from stratuslab.local.opening import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests import servers
 from tests.harness import CHECKOUT
-from tests.local.file_server import broken_off, by_range, refuses, whole
+from tests.local.file_server import Serving, broken_off, by_range, refuses, whole
 from tests.local.test_images_store import everything, sums
-from tests.servers import Answer, ScriptedServer
 
 DISK = random.Random(2).randbytes(100_000) + bytes(1 << 20)
-Serve = Callable[..., ScriptedServer]
 
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    running: list[ScriptedServer] = []
-
-    def start(*script: Answer) -> ScriptedServer:
-        running.append(ScriptedServer(*script))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.close()
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture
@@ -80,8 +62,8 @@ def images(directory: Path) -> list[str]:
 
 class TestTheContent:
     @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
-    def test_as_the_entry_says(self, serve: Serve, directory: Path, pack: Callable[[bytes], bytes]) -> None:
-        server = serve(whole(pack(DISK)))
+    def test_as_the_entry_says(self, serving: Serving, directory: Path, pack: Callable[[bytes], bytes]) -> None:
+        server = serving(whole(pack(DISK)))
         name = publish(directory, described(DISK, f"{server.url}/disk"))
         path = Fetching(directory).fetch(name)
         assert (path, path.read_bytes()) == (content(directory, name), DISK)
@@ -90,16 +72,18 @@ class TestTheContent:
         assert server.connections == 1
 
     @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
-    def test_of_an_entry_about_the_compressed_file(self, serve: Serve, directory: Path, pack: Callable[[bytes], bytes]) -> None:
+    def test_of_an_entry_about_the_compressed_file(
+        self, serving: Serving, directory: Path, pack: Callable[[bytes], bytes]
+    ) -> None:
         packed = pack(DISK)
-        name = publish(directory, described(packed, serve(whole(packed)).url))
+        name = publish(directory, described(packed, serving(whole(packed)).url))
         assert Fetching(directory).fetch(name).read_bytes() == DISK
 
     @pytest.mark.parametrize("other", ["bytes", "MD5", "SHA-256", "SHA-512"])
-    def test_of_an_entry_about_both(self, serve: Serve, directory: Path, other: str) -> None:
+    def test_of_an_entry_about_both(self, serving: Serving, directory: Path, other: str) -> None:
         """The figures are all of the file, or all of its content."""
         packed = gzip.compress(DISK)
-        mixed = described(packed, serve(whole(packed)).url)
+        mixed = described(packed, serving(whole(packed)).url)
         if other == "bytes":
             mixed = replace(mixed, bytes=len(DISK))
         else:
@@ -109,15 +93,15 @@ class TestTheContent:
         assert images(directory) == []
 
     @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512", "SHA-384"])
-    def test_every_checksum_counts(self, serve: Serve, directory: Path, algorithm: str) -> None:
-        good = described(DISK, serve(whole(DISK)).url)
+    def test_every_checksum_counts(self, serving: Serving, directory: Path, algorithm: str) -> None:
+        good = described(DISK, serving(whole(DISK)).url)
         name = publish(directory, replace(good, checksums={**good.checksums, algorithm: "0123"}))
         with pytest.raises(ImageError, match=rf"{algorithm} is [0-9a-f]+, the Marketplace says 0123\Z"):
             Fetching(directory).fetch(name)
         assert images(directory) == []
 
-    def test_another_file(self, serve: Serve, directory: Path) -> None:
-        server = serve(whole(bytes(len(DISK))))
+    def test_another_file(self, serving: Serving, directory: Path) -> None:
+        server = serving(whole(bytes(len(DISK))))
         name = publish(directory, described(DISK, f"{server.url}/disk?token=secret"))
         with pytest.raises(ImageError) as raised:
             Fetching(directory).fetch(name)
@@ -138,23 +122,23 @@ class TestTheContent:
             (b"<html>Login</html>", r"its size is 18 bytes"),
         ],
     )
-    def test_of_another_size(self, serve: Serve, directory: Path, served: bytes, why: str) -> None:
-        name = publish(directory, described(DISK, serve(whole(served)).url))
+    def test_of_another_size(self, serving: Serving, directory: Path, served: bytes, why: str) -> None:
+        name = publish(directory, described(DISK, serving(whole(served)).url))
         with pytest.raises(ImageError, match=why):
             Fetching(directory).fetch(name)
         assert images(directory) == []
 
-    def test_that_leads_out_of_itself(self, serve: Serve, directory: Path) -> None:
+    def test_that_leads_out_of_itself(self, serving: Serving, directory: Path) -> None:
         """The Marketplace may vouch for it, but it would read other files of this computer."""
         from tests.local.test_images_form import qcow2
 
         disk = qcow2(backing=1024, backing_length=11)
         with pytest.raises(ImageError, match="backing file"):
-            Fetching(directory).fetch(publish(directory, described(disk, serve(whole(disk)).url)))
+            Fetching(directory).fetch(publish(directory, described(disk, serving(whole(disk)).url)))
         assert images(directory) == []
 
-    def test_a_full_disk(self, serve: Serve, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        name = publish(directory, described(DISK, *[serve(whole(DISK)).url] * 2))
+    def test_a_full_disk(self, serving: Serving, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = publish(directory, described(DISK, *[serving(whole(DISK)).url] * 2))
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 1000)
         with pytest.raises(DiskFull, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
             Fetching(directory).fetch(name)
@@ -162,15 +146,15 @@ class TestTheContent:
 
 
 class TestLocations:
-    def test_one_after_the_other(self, serve: Serve, directory: Path) -> None:
-        bad = serve(whole(b"wrong"))
-        gone = serve(refuses("404 Not Found"))
-        good = serve(whole(DISK))
+    def test_one_after_the_other(self, serving: Serving, directory: Path) -> None:
+        bad = serving(whole(b"wrong"))
+        gone = serving(refuses("404 Not Found"))
+        good = serving(whole(DISK))
         name = publish(directory, described(DISK, "file:///etc/passwd", bad.url, gone.url, good.url))
         assert Fetching(directory).fetch(name).read_bytes() == DISK
 
-    def test_all_in_vain(self, serve: Serve, directory: Path) -> None:
-        bad, gone = serve(whole(b"wrong")), serve(refuses("404 Not Found"))
+    def test_all_in_vain(self, serving: Serving, directory: Path) -> None:
+        bad, gone = serving(whole(b"wrong")), serving(refuses("404 Not Found"))
         name = publish(directory, described(DISK, bad.url, gone.url))
         with pytest.raises(ImageError) as raised:
             Fetching(directory).fetch(name)
@@ -179,8 +163,8 @@ class TestLocations:
             f"from {gone.url}: it answered 404 Not Found"
         )
 
-    def test_of_several_endorsers(self, serve: Serve, directory: Path) -> None:
-        good = described(DISK, serve(whole(DISK)).url)
+    def test_of_several_endorsers(self, serving: Serving, directory: Path) -> None:
+        good = described(DISK, serving(whole(DISK)).url)
         publish(directory, replace(good, endorser="alice@example.org"))
         name = publish(directory, replace(good, endorser="bob@example.org", locations=("local://images/x",)))
         assert Fetching(directory).fetch(name).read_bytes() == DISK
@@ -197,18 +181,18 @@ class TestLocations:
             with pytest.raises(ImageError, match="no image identifier"):
                 Fetching(directory).fetch(name)
 
-    def test_an_entry_elsewhere(self, serve: Serve, directory: Path) -> None:
-        made = described(DISK, serve(whole(DISK)).url)
-        elsewhere = serve(servers.document(f"<metadata>{made.document}</metadata>".encode()))
+    def test_an_entry_elsewhere(self, serving: Serving, directory: Path) -> None:
+        made = described(DISK, serving(whole(DISK)).url)
+        elsewhere = serving(servers.document(f"<metadata>{made.document}</metadata>".encode()))
         name = made.identifier
         url = f"{elsewhere.url}/marketplace/metadata/{name}"
         assert Fetching(directory).fetch(name, url).read_bytes() == DISK
         assert elsewhere.requests[0].target == f"/marketplace/metadata/{name}"
 
-    def test_no_entry_elsewhere_either(self, serve: Serve, directory: Path) -> None:
+    def test_no_entry_elsewhere_either(self, serving: Serving, directory: Path) -> None:
         name = sums(DISK).identifier
         with pytest.raises(StratusLabError, match="no image"):
-            Fetching(directory).fetch(name, f"{serve(refuses('404 Not Found')).url}/metadata/{name}")
+            Fetching(directory).fetch(name, f"{serving(refuses('404 Not Found')).url}/metadata/{name}")
         for url in ("https://example.org/disk", f"file:///metadata/{name}"):
             with pytest.raises(ImageError, match="no address of the metadata"):
                 Fetching(directory).fetch(name, url)
@@ -222,18 +206,18 @@ class TestLocations:
 class TestObtaining:
     """In a process of its own, as a supervisor has it done."""
 
-    def test_what_is_there(self, directory: Path, serve: Serve) -> None:
-        name = publish(directory, described(DISK, serve(whole(DISK)).url))
+    def test_what_is_there(self, directory: Path, serving: Serving) -> None:
+        name = publish(directory, described(DISK, serving(whole(DISK)).url))
         path = Fetching(directory).fetch(name)
         assert obtain(directory, name, {}) == path
 
-    def test_what_is_not(self, directory: Path, serve: Serve) -> None:
-        name = publish(directory, described(DISK, serve(broken_off(DISK, 1000), by_range(DISK)).url))
+    def test_what_is_not(self, directory: Path, serving: Serving) -> None:
+        name = publish(directory, described(DISK, serving(broken_off(DISK, 1000), by_range(DISK)).url))
         assert obtain(directory, name, os.environ).read_bytes() == DISK
         assert images(directory) == [f"images/{name}/image"]
 
-    def test_an_error_is_one_line(self, directory: Path, serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
-        server = serve(refuses("404 Not\tHere"))
+    def test_an_error_is_one_line(self, directory: Path, serving: Serving, capfd: pytest.CaptureFixture[str]) -> None:
+        server = serving(refuses("404 Not\tHere"))
         name = publish(directory, described(DISK, server.url))
         with pytest.raises(ImageError) as raised:
             obtain(directory, name, os.environ)
@@ -251,7 +235,7 @@ class TestObtaining:
         ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
         assert {"requests", "lxml", "paramiko", "sqlite3", "hashlib"} & set(ran.stdout.split()) == set()
 
-    def test_several_at_once_download_it_once(self, directory: Path, serve: Serve) -> None:
+    def test_several_at_once_download_it_once(self, directory: Path, serving: Serving) -> None:
         asked, go = threading.Semaphore(0), threading.Event()
 
         def slowly(talk: servers.Conversation) -> None:
@@ -260,7 +244,7 @@ class TestObtaining:
             go.wait(servers.PATIENCE)
             talk.send(servers.head(Content_Length=len(DISK)) + DISK)
 
-        server = serve(slowly)
+        server = serving(slowly)
         name = publish(directory, described(DISK, server.url))
         found: list[Path] = []
         several = [threading.Thread(target=lambda: found.append(obtain(directory, name, os.environ))) for _ in range(3)]
@@ -275,7 +259,7 @@ class TestObtaining:
         assert images(directory) == [f"images/{name}/image"]
 
     @pytest.mark.parametrize("group", [True, False])
-    def test_it_ends_with_its_starter(self, directory: Path, serve: Serve, group: bool) -> None:
+    def test_it_ends_with_its_starter(self, directory: Path, serving: Serving, group: bool) -> None:
         """Killed as a group, as an instance is, and also alone: the connection to the server ends."""
         asked, gone = threading.Event(), threading.Event()
 
@@ -285,7 +269,7 @@ class TestObtaining:
             if talk.socket.recv(1) == b"":
                 gone.set()
 
-        name = publish(directory, described(DISK, serve(never).url))
+        name = publish(directory, described(DISK, serving(never).url))
         program = "import os, sys; from pathlib import Path; from stratuslab.local.images.store import obtain; "
         program += "obtain(Path(sys.argv[1]), sys.argv[2], os.environ)"
         starter = subprocess.Popen([sys.executable, "-c", program, str(directory), name], cwd=CHECKOUT, start_new_session=True)
@@ -295,7 +279,7 @@ class TestObtaining:
         assert gone.wait(10)
         assert content(directory, name) is None
         # And the next one is not kept waiting by what is left.
-        publish(directory, described(DISK, serve(whole(DISK)).url))
+        publish(directory, described(DISK, serving(whole(DISK)).url))
         assert obtain(directory, name, os.environ).read_bytes() == DISK
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.form import form, virtual_size
+from stratuslab.local.images.form import form, kernel_members, virtual_size
 
 CLUSTER = 1 << 16
 needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there is no qemu-img")
@@ -47,6 +47,28 @@ def qcow2(version: int = 3, extensions: bytes = b"", **fields: Any) -> bytes:
     return (header + extensions).ljust(4 * CLUSTER, b"\0")
 
 
+def archive(*members: tuple[str, bytes], kind: int = tarfile.USTAR_FORMAT, **fields: Any) -> bytes:
+    """A tar of these files; fields of the last one's header as told."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=kind) as tar:
+        for place, (name, data) in enumerate(members, 1):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            for field, value in fields.items() if place == len(members) else ():
+                setattr(member, field, value)
+            tar.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def with_size(data: bytes, size: bytes) -> bytes:
+    """The tar with another size in its first header, and the checksum that belongs to that."""
+    head = data[:124] + size + data[136:148] + b" " * 8 + data[156:512]
+    return head[:148] + f"{sum(head):06o}\0 ".encode() + head[156:] + data[512:]
+
+
+KERNEL, INITRD, CMDLINE = WHOLE = (("vmlinuz", b"K" * 700), ("initrd", b"I" * 512), ("cmdline", b"quiet\n"))
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "image"
@@ -61,9 +83,7 @@ def test_all_else_is_a_raw_disk(path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(("first", "expected"), [("vmlinuz", "kernel"), ("disk.raw", "raw"), ("x/vmlinuz", "raw")])
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_kernel_in_a_tar(path: Path, first: str, expected: str, kind: int) -> None:
-    with tarfile.open(path, "w", format=kind) as archive:
-        for name in (first, "initrd", "cmdline"):
-            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    path.write_bytes(archive((first, b"K"), ("initrd", b"I"), ("cmdline", b""), kind=kind))
     assert form(path) == expected
 
 
@@ -142,6 +162,73 @@ def test_damaged_headers(tmp_path_factory: pytest.TempPathFactory, changes: list
         assert version == 2 or not image[79] & 4
     except ImageError:
         pass
+
+
+def test_the_members_of_a_kernel_image(path: Path) -> None:
+    path.write_bytes(archive(*WHOLE))
+    assert kernel_members(path) == {"vmlinuz": (512, 700), "initrd": (2048, 512), "cmdline": (3072, 6)}
+    path.write_bytes(archive(*WHOLE)[: 3072 + 6])
+    assert kernel_members(path)["cmdline"] == (3072, 6)
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (archive(KERNEL), "there is no initrd"),
+        (archive(KERNEL, INITRD), "there is no cmdline"),
+        (archive(KERNEL, CMDLINE, INITRD), "'cmdline' in place of initrd"),
+        (archive(KERNEL, ("x\n" * 20, b"I"), CMDLINE), r"'x\\nx\\n.*' in place of initrd"),
+        (archive(KERNEL, (f"{'x' * 80}/{'y' * 90}", b"I"), CMDLINE), "in place of initrd"),
+        (archive(*WHOLE, ("more", b"")), "more than"),
+        (archive(KERNEL, INITRD, ("cmdline", b"x" * 2048)), "cmdline is longer than 2047 bytes"),
+        (archive(("vmlinuz", b""), INITRD, CMDLINE), "vmlinuz is empty"),
+        (archive(KERNEL, ("initrd", b""), CMDLINE), "initrd is empty"),
+        (archive(*WHOLE)[: 3072 + 5], "cmdline is not complete"),
+        (archive(*WHOLE)[:2000], "not complete"),
+        (archive(*WHOLE)[:600], "not complete"),
+        (with_size(archive(*WHOLE), b"%011o\0" % (1 << 32)), "vmlinuz is not complete"),
+        (with_size(archive(*WHOLE), b"\x80" + b"\x01" * 11), "vmlinuz is not complete"),
+        (with_size(archive(*WHOLE), b"\xff" * 12), "vmlinuz has no size"),
+        (with_size(archive(*WHOLE), b"-0000000512\0"), "vmlinuz has no size"),
+        (with_size(archive(*WHOLE), b"none        "), "header of vmlinuz"),
+        (archive(*WHOLE).replace(b"0000644", b"0000645", 1), "header of vmlinuz"),
+        *((archive(KERNEL, INITRD, CMDLINE, type=kind), "cmdline is no plain file") for kind in (b"1", b"2", b"3", b"5", b"7")),
+        *((archive(KERNEL, INITRD, CMDLINE, type=kind), "cmdline is no plain file") for kind in (b"L", b"S", b"x", b"g", b"V")),
+        (archive(KERNEL, INITRD, CMDLINE, kind=tarfile.PAX_FORMAT, mtime=0.5), "no plain file|in place of"),
+        (archive(KERNEL, INITRD, CMDLINE, kind=tarfile.PAX_FORMAT, pax_headers={"GNU.sparse.major": "1"}), "plain|in place of"),
+    ],
+)
+def test_kernel_images_that_are_refused(path: Path, image: bytes, why: str) -> None:
+    path.write_bytes(image)
+    for ask in (form, kernel_members):
+        with pytest.raises(ImageError, match=why) as raised:
+            ask(path)
+        assert "\n" not in str(raised.value)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3600), st.binary(min_size=1, max_size=20)), max_size=3), st.integers(0, 4096), st.booleans()
+)
+def test_hostile_kernel_images(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]], end: int, summed: bool
+) -> None:
+    image = bytearray(archive(*WHOLE))
+    for place, data in changes:
+        image[place : place + len(data)] = data
+    content = bytes(image)
+    if summed:
+        # So that it is not only the checksum that is refused.
+        content = with_size(content, content[124:136])
+    path = tmp_path_factory.mktemp("hostile") / "image"
+    path.write_bytes(content[:end])
+    try:
+        members = kernel_members(path)
+    except ImageError as error:
+        assert "\n" not in str(error)
+        return
+    assert list(members) == ["vmlinuz", "initrd", "cmdline"]
+    assert all(0 < begin <= begin + size <= len(content[:end]) for begin, size in members.values())
+    assert members["cmdline"][1] <= 2047
 
 
 @needs_qemu_img

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import shutil
 import signal
@@ -19,11 +20,13 @@ from typing import Any
 import pytest
 
 from stratuslab.errors import StratusLabError
+from stratuslab.local.images.form import virtual_size
 from stratuslab.local.machine import DiskKind, DiskSpec, MachineError
-from stratuslab.local.qemu import console, disks, machine, processes
+from stratuslab.local.qemu import console, disks, emulator, machine, processes
 from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.qemu.hypervisor import PROGRAM
 from stratuslab.local.qemu.machine import QemuMachine
+from stratuslab.local.qemu.overlay import make_overlay
 from tests.local.qemus import IMAGE, FakeQemu, bootable, eventually, lives, put_image, specified
 
 CHECKOUT = Path(machine.__file__).parents[3]
@@ -53,14 +56,9 @@ class Cloud:
 
     def started(self, fake: FakeQemu, accelerator: str = TCG, **changes: Any) -> QemuMachine:
         made = self.machine(fake.program, fake.environ, accelerator, **changes)
-        self.make_disks(made)
+        made.prepare()
         made.boot()
         return made
-
-    def make_disks(self, made: QemuMachine) -> None:
-        """Those of a fake QEMU, which makes none."""
-        (self.directory / "instances/7/image.qcow2").touch()
-        made.prepare()
 
     def file(self, name: str) -> Path:
         return self.directory / "instances/7" / name
@@ -89,9 +87,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     yield cloud
     os.umask(umask)
     for made in cloud.machines:
-        if made._qemu is not None:
-            made._qemu.kill()
-        made._over.set()
+        made.kill()
 
 
 # Start and end
@@ -100,7 +96,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ, addresses=("127.101.0.7",))
-    cloud.make_disks(made)
+    made.prepare()
     address, port = made.boot()
     assert address == "127.101.0.7" if sys.platform == "linux" else address in ("127.101.0.7", "127.0.0.1")
     socket.create_connection((address, port), 5).close()
@@ -133,7 +129,7 @@ def test_halted_before_it_is_started(cloud: Cloud, tmp_path: Path, monkeypatch: 
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ)
     made.halt()
-    cloud.make_disks(made)
+    made.prepare()
     made.boot()
     assert ends(made)
 
@@ -162,7 +158,11 @@ def test_a_qemu_that_cannot_start_says_why(cloud: Cloud, tmp_path: Path):
 def test_a_program_that_is_none(cloud: Cloud, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     fake.program.write_text("#!/nonexistent/program\n")
-    with pytest.raises(MachineError, match=r"^QEMU cannot be started: no such file or directory$"):
+    with pytest.raises(MachineError, match=rf"^QEMU cannot be started: {fake.program}: no such file or directory$"):
+        cloud.started(fake)
+    fake.program.write_text("")
+    fake.program.chmod(0o600)
+    with pytest.raises(MachineError, match=rf"^QEMU cannot be started: {fake.program}: permission denied$"):
         cloud.started(fake)
 
 
@@ -218,7 +218,7 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path
             port=taken.getsockname()[1],
         )
         cloud.machines.append(made)
-        cloud.make_disks(made)
+        made.prepare()
         address, port = made.boot()
         assert (address, port != taken.getsockname()[1]) == ("127.0.0.1", True)
         socket.create_connection((address, port), 5).close()
@@ -242,7 +242,7 @@ def test_a_machine_that_does_not_come_up_with_kvm(
     monkeypatch.setattr(machine, "LIFE_SECONDS", 0.3 if kvm == "silence" else 1000.0)
     fake = FakeQemu(tmp_path / "bin", kvm=kvm)
     made = cloud.machine(fake.program, fake.environ, KVM)
-    cloud.make_disks(made)
+    made.prepare()
     place = made.boot()
 
     def started_again() -> bool:
@@ -316,11 +316,10 @@ def test_files_are_the_owners_alone(cloud: Cloud, tmp_path: Path):
     disks = (DiskSpec(DiskKind.IMAGE, image=IMAGE), DiskSpec(DiskKind.SWAP, 1), DiskSpec(DiskKind.VOLATILE, 1))
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ, disks=disks)
-    cloud.file("image.qcow2").touch(0o600)
     made.prepare()
     made.boot()
     files = {path.name: path.stat().st_mode & 0o777 for path in cloud.file(".").iterdir()}
-    assert {"swap.raw", "volatile.raw", "context.raw", "instance-id", "qemu.log", "console.log"} <= files.keys()
+    assert {"image.qcow2", "swap.raw", "volatile.raw", "context.raw", "instance-id", "qemu.log", "console.log"} <= files.keys()
     assert {name: mode for name, mode in files.items() if mode & 0o077} == {}
 
 
@@ -339,11 +338,51 @@ made.wait(1000)
 """
 
 
+def wrapped(fake: FakeQemu, directory: Path) -> Path:
+    """A program that runs QEMU as a child, as a script does that somebody has put in QEMU's place."""
+    directory.mkdir()
+    program = directory / fake.program.name
+    program.write_text(f'#!/bin/sh\n"{fake.program}" "$@"\nexit $?\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Cloud, tmp_path: Path):
+    fake = FakeQemu(tmp_path / "bin")
+    readable, writable = os.pipe()
+    made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ, hold=writable)
+    made.prepare()
+    made.boot()
+    os.close(writable)
+    os.set_blocking(readable, False)
+    with pytest.raises(BlockingIOError):
+        os.read(readable, 1)
+    os.kill(int((tmp_path / "bin/process").read_text()), signal.SIGKILL)
+    assert ends(made)
+    assert os.read(readable, 1) == b""
+    os.close(readable)
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_the_cord_of_a_machine_behind_a_script(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool):
+    monkeypatch.setattr(emulator, "END_SECONDS", 0.2)
+    fake = FakeQemu(tmp_path / "bin", disobeys=[] if obeys else ["quit"])
+    made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ)
+    made.prepare()
+    made.boot()
+    qemu = int((tmp_path / "bin/process").read_text())
+    made.kill()
+    assert made.wait(1000)
+    if obeys:
+        eventually(lambda: not lives(qemu))
+    else:
+        os.kill(qemu, signal.SIGKILL)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
 def test_it_ends_with_its_supervisor(cloud: Cloud, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     specified(cloud.directory)
-    cloud.file("image.qcow2").touch()
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])}
     command = [sys.executable, "-c", _SUPERVISOR, str(cloud.directory), str(fake.program)]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as supervisor:
@@ -414,7 +453,7 @@ ALL_DISKS = (
 
 def prepared(cloud: Cloud, fake: FakeQemu, **changes: Any) -> QemuMachine:
     made = cloud.machine(fake.program, fake.environ, **changes)
-    cloud.make_disks(made)
+    made.prepare()
     return made
 
 
@@ -478,15 +517,28 @@ def test_an_image_that_cannot_be_had(cloud: Cloud, tmp_path: Path, monkeypatch: 
         prepared(cloud, FakeQemu(tmp_path / "bin"))
 
 
-def test_a_full_disk_is_one_line(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("named", [True, False])
+def test_a_full_disk_is_one_line(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool):
     def full(path: Path, size: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(path)] if named else []))
 
     monkeypatch.setattr(os, "truncate", full)
-    place = cloud.directory / "instances/7/swap.raw.new"
-    with pytest.raises(MachineError, match=rf"^the machine's disks cannot be made: {place}: no space left on device$"):
+    what = f"{cloud.file('swap.raw.new')}: " if named else ""
+    with pytest.raises(MachineError, match=rf"^the machine's disks cannot be made: {what}no space left on device$"):
         prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.SWAP, 1),))
     assert not cloud.file("swap.raw").exists()
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="the computer has no qemu-img")
+@pytest.mark.parametrize("size", [512, (512 << 20) - 512, 512 << 20, (512 << 20) + 512, 8 << 40])
+def test_an_empty_overlay_is_whole(tmp_path: Path, size: int):
+    path = tmp_path / "image.qcow2"
+    make_overlay(path, size)
+    assert virtual_size(path) == size
+    checked = subprocess.run(["qemu-img", "check", "--output=json", path], capture_output=True, text=True, check=True)
+    told = json.loads(checked.stdout)
+    assert (told["check-errors"], told["image-end-offset"], told.get("leaks")) == (0, path.stat().st_size, None)
+    assert path.stat().st_blocks * 512 <= 64 << 10
 
 
 # Kernel images
@@ -514,7 +566,7 @@ def kernels(cloud: Cloud) -> Callable[[bytes], QemuMachine]:
 
 
 def test_a_kernel_is_unpacked_once(cloud: Cloud, kernels: Callable[[bytes], QemuMachine]):
-    made = kernels(archive(vmlinuz=b"K" * 5000, initrd=b"I", cmdline=b"console=ttyS0 quiet\n", other=b"x"))
+    made = kernels(archive(vmlinuz=b"K" * 5000, initrd=b"I", cmdline=b"console=ttyS0 quiet\n"))
     assert serials(made) == ["image", "context", "state"]
     assert made._hardware is not None
     kernel = made._hardware.kernel
@@ -529,20 +581,47 @@ def test_a_kernel_is_unpacked_once(cloud: Cloud, kernels: Callable[[bytes], Qemu
     assert sorted(path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()) == ["boot", "image"]
 
 
+def test_what_a_killed_process_has_left_of_a_kernel_goes_away(cloud: Cloud, kernels: Callable[[bytes], QemuMachine]):
+    left = cloud.directory / f"images/{IMAGE}/boot.new"
+    left.mkdir()
+    (left / "vmlinuz").write_bytes(b"half")
+    (left / "other").write_bytes(b"x")
+    left.with_name("boot.lock").touch()
+    kernels(archive(vmlinuz=b"K", initrd=b"I", cmdline=b""))
+    assert sorted(path.name for path in left.parent.iterdir()) == ["boot", "image"]
+    assert sorted(path.name for path in left.with_name("boot").iterdir()) == ["cmdline", "initrd", "vmlinuz"]
+
+
+def sparse(size: int) -> bytes:
+    """An archive that is small, and whose initrd was to be large."""
+    content = bytearray(archive(vmlinuz=b"K", initrd=b"I" * 512, cmdline=b"quiet"))
+    header = tarfile.TarInfo("initrd")
+    header.type, header.size = tarfile.GNUTYPE_SPARSE, 512
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[386:410] = b"%011o\0%011o\0" % (size - 512, 512)
+    block[483:495] = b"%011o\0" % size
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    content[1024:1536] = block
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         archive(vmlinuz=b"K", cmdline=b""),
-        archive(vmlinuz=b"K", initrd=b"", cmdline=b"a\nb"),
-        archive(vmlinuz=b"K", initrd=b"", cmdline=b"x" * 5000),
-        archive(vmlinuz=b"K" * 5000, initrd=b"", cmdline=b"")[:3000],
+        archive(vmlinuz=b"K", initrd=b"I", cmdline=b"a\nb"),
+        archive(vmlinuz=b"K", initrd=b"I", cmdline=b"x" * 5000),
+        archive(vmlinuz=b"K" * 5000, initrd=b"I", cmdline=b"")[:3000],
+        archive(vmlinuz=b"K", initrd=b"I", cmdline=b"", other=b"x"),
+        sparse(8 << 30),
     ],
-    ids=["member missing", "two lines", "long line", "cut off"],
+    ids=["member missing", "two lines", "long line", "cut off", "one more", "sparse"],
 )
 def test_a_kernel_image_that_is_damaged(cloud: Cloud, kernels: Callable[[bytes], QemuMachine], content: bytes):
-    with pytest.raises(MachineError, match=rf"^the image {IMAGE} is damaged|{IMAGE} has kernel parameters"):
+    with pytest.raises(MachineError, match=rf"^(the )?image {IMAGE}(: the kernel image cannot be used| has kernel parameters)"):
         kernels(content)
-    assert list((cloud.directory / f"images/{IMAGE}").glob("boot.*")) == []
+    assert {path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()} <= {"boot", "image"}
 
 
 def test_links_in_a_kernel_image_lead_nowhere(tmp_path: Path, kernels: Callable[[bytes], QemuMachine]):
@@ -554,7 +633,7 @@ def test_links_in_a_kernel_image_lead_nowhere(tmp_path: Path, kernels: Callable[
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, str(secret)
             tar.addfile(link)
-    with pytest.raises(MachineError, match="is damaged"):
+    with pytest.raises(MachineError, match="vmlinuz is no plain file"):
         kernels(written.getvalue())
 
 
@@ -574,20 +653,9 @@ class TestReal:
         made.boot()
         return made
 
-    @pytest.mark.parametrize("environ", [None, {"PATH": "/nonexistent"}], ids=["qemu-img", "by itself"])
-    def test_it_boots_hears_the_button_and_is_off(
-        self, cloud: Cloud, environ: dict[str, str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
+    def test_it_boots_hears_the_button_and_is_off(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(machine, "PRESS_SECONDS", 0.5)
-        program = Path(REAL or "")
-        if environ:
-            # Beside QEMU itself qemu-img is found as well.
-            program = tmp_path / "qemu-system-x86_64"
-            program.write_text(f'#!/bin/sh\nexec "{REAL}" "$@"\n')
-            program.chmod(0o755)
-        made = cloud.machine(program, environ or dict(os.environ), disks=ALL_DISKS)
-        made.prepare()
-        made.boot()
+        made = self.booted(cloud, {"PATH": "/nonexistent"}, disks=ALL_DISKS)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
         assert made.usage()[1] > 10_000
         made.halt()

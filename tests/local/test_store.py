@@ -126,8 +126,10 @@ class TestModes:
         finally:
             os.umask(before)
         assert store.directory.stat().st_mode & 0o777 == 0o700
-        assert {path.stat().st_mode & 0o777 for path in store.directory.iterdir()} == {0o600}
-        assert len(list(store.directory.iterdir())) == 4  # the database, its log, the log's index, the reserve
+        modes = {path.name: path.stat().st_mode & 0o777 for path in store.directory.iterdir()}
+        assert modes.pop("instances") == 0o700
+        assert set(modes.values()) == {0o600}
+        assert len(modes) == 4  # the database, its log, the log's index, the reserve
         store.close()
 
     def test_state_directory(self, tmp_path: Path) -> None:

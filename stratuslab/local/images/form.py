@@ -1,7 +1,7 @@
 """What form an image has, told by its content: a disk as it is, a disk in QEMU's qcow2, or a kernel to boot directly.
 
 What is downloaded may be made by anybody, and a qcow2 can name other files of this computer as a part of itself. The fields
-and what they mean are in QEMU's ``docs/interop/qcow2.txt``.
+and what they mean are in QEMU's ``docs/interop/qcow2.txt``. A kernel with its initial file system is in a tar (POSIX ustar).
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ _LARGEST_L1 = 32 << 20  # bytes, QEMU's own limit
 _SECTOR = 512
 
 _TAR = b"ustar"
-_FIRST_MEMBER = b"vmlinuz"
+_MEMBERS = ("vmlinuz", "initrd", "cmdline")
+_LONGEST_PARAMETERS = 2047  # bytes that Linux takes on x86 (COMMAND_LINE_SIZE, less the NUL)
 
 
 def form(path: Path) -> Form:
-    """The form of the image in a file. Raises ImageError for a qcow2 that is damaged or that must not be used, and OSError."""
+    """The form of the image in a file. Raises ImageError for a qcow2 or a kernel image that is damaged or that must not be used,
+    and OSError."""
     with path.open("rb") as file:
         head = file.read(_SECTOR)
         if head.startswith(_MAGIC):
             _qcow2_size(file)
             return "qcow2"
-    if head[257:262] == _TAR and head[:100].rstrip(b"\0") == _FIRST_MEMBER:
+    if head[257:262] == _TAR and head[:100].rstrip(b"\0") == _MEMBERS[0].encode():
+        kernel_members(path)
         return "kernel"
     return "raw"
 
@@ -46,6 +49,51 @@ def virtual_size(path: Path) -> int:
         if file.read(len(_MAGIC)) == _MAGIC:
             return _qcow2_size(file)
     return -(-path.stat().st_size // _SECTOR) * _SECTOR
+
+
+def kernel_members(path: Path) -> dict[str, tuple[int, int]]:
+    """Where ``vmlinuz``, ``initrd`` and ``cmdline`` are in a kernel image: the offset and the size of each, in bytes.
+
+    Raises ImageError unless it is a tar of these plain files in this order and of no others, and OSError.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    with path.open("rb") as file:
+        length, offset = file.seek(0, 2), 0
+        for name in _MEMBERS:
+            file.seek(offset)
+            offset, size = offset + _SECTOR, _member_size(file.read(_SECTOR), name)
+            if offset + size > length:
+                raise _no_kernel(f"{name} is not complete")
+            found[name] = (offset, size)
+            offset += -(-size // _SECTOR) * _SECTOR
+        file.seek(offset)
+        if file.read(_SECTOR).strip(b"\0"):
+            raise _no_kernel(f"there is more than {', '.join(_MEMBERS)} in it")
+    return found
+
+
+def _member_size(header: bytes, name: str) -> int:
+    """The size of a member of that name by its header alone: what would rename it or spread it is a member of its own."""
+    import tarfile
+
+    if not header.strip(b"\0"):
+        raise _no_kernel(f"there is no {name}")
+    try:
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise _no_kernel(f"the header of {name} is not complete or wrong") from error
+    if member.name != name:
+        raise _no_kernel(f"there is {member.name[:40]!r} in place of {name}")
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        raise _no_kernel(f"{name} is no plain file")
+    # The field may hold a negative number.
+    if member.size < 0:
+        raise _no_kernel(f"{name} has no size")
+    if name != "cmdline" and not member.size:
+        raise _no_kernel(f"{name} is empty")
+    if name == "cmdline" and member.size > _LONGEST_PARAMETERS:
+        raise _no_kernel(f"{name} is longer than {_LONGEST_PARAMETERS} bytes")
+    return member.size
 
 
 def _qcow2_size(file: BinaryIO) -> int:
@@ -116,3 +164,7 @@ def _extensions(file: BinaryIO, offset: int, cluster: int) -> set[int]:
 
 def _damaged(why: str) -> ImageError:
     return ImageError(f"the qcow2 image is damaged: {why}")
+
+
+def _no_kernel(why: str) -> ImageError:
+    return ImageError(f"the kernel image cannot be used: {why}")

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.form import form, virtual_size
 from stratuslab.local.images.store import obtain
 from stratuslab.local.leases import address_number, mac_address
@@ -38,11 +39,10 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Disks:
-    """The disks of one machine. ``program`` is QEMU, ``environ`` what images and other programs are found by."""
+    """The disks of one machine; ``environ`` is what images and other programs are found by."""
 
-    def __init__(self, spec: MachineSpec, program: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, spec: MachineSpec, environ: Mapping[str, str]) -> None:
         self._spec = spec
-        self._program = program
         self._environ = environ
         self._kernel: Kernel | None = None
 
@@ -72,13 +72,16 @@ class Disks:
 
     def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
         content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url)
-        kind = form(content)
-        if kind == "kernel" and boots:
-            self._kernel = unpacked(content)
+        try:
+            kind = form(content)
+            if kind == "kernel" and boots:
+                self._kernel = unpacked(content)
+        except ImageError as error:
+            raise about(f"image {disk.image}", error) from error
         if kind == "kernel" or disk.read_only:
             return Drive(serial, content, RAW if kind == "kernel" else kind, read_only=True)
         base, size = Layer(content, kind), virtual_size(content)
-        overlay = self._made(serial, QCOW2, lambda path: make_overlay(path, size, self._program, self._environ))
+        overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
         return Drive(serial, overlay.file, QCOW2, base=base)
 
     def _volume(self, serial: str, disk: DiskSpec) -> Drive:

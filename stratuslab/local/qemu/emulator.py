@@ -16,6 +16,9 @@ from stratuslab.local.machine import MachineError
 from stratuslab.local.qemu.monitor import Event, Monitor, MonitorError
 from stratuslab.local.qemu.processes import ends_with_us, used
 
+END_SECONDS = 2.0
+"""How long a process that was killed, or told to end, may take for it."""
+
 _LARGEST_LOG = 1 << 20
 _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 
@@ -24,7 +27,7 @@ class Emulator:
     """A QEMU. ``command`` makes its command line, given the monitor's descriptor; it runs in ``directory``.
 
     What it complains of is added to ``log``; ``tell`` is called with its events, in a thread. :attr:`ended` is set when the
-    process is gone, and ``news`` as well, if given.
+    process is gone, and ``news`` as well, if given. ``hold`` is a descriptor that it keeps open as long as it lives.
     """
 
     def __init__(
@@ -34,12 +37,14 @@ class Emulator:
         log: Path,
         tell: Event,
         news: threading.Event | None = None,
+        hold: int | None = None,
     ) -> None:
         self._command = command
         self._directory = directory
         self._log = log
         self._tell = tell
         self._news = news
+        self._hold = hold
         self._complaints = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: Monitor | None = None
@@ -55,7 +60,8 @@ class Emulator:
         except OSError as error:
             ours.close()
             self.ended.set()
-            raise MachineError(f"QEMU cannot be started: {(error.strerror or str(error)).lower()}") from error
+            what = f"{error.filename}: " if error.filename else ""
+            raise MachineError(f"QEMU cannot be started: {what}{(error.strerror or str(error)).lower()}") from error
         self._monitor = Monitor(ours, self._tell)
         threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:
@@ -75,7 +81,7 @@ class Emulator:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(monitor,),
+                pass_fds=(monitor,) if self._hold is None else (monitor, self._hold),
                 preexec_fn=ends_with_us(),
             )
         finally:
@@ -99,9 +105,16 @@ class Emulator:
 
     def kill(self) -> None:
         """Pull the cord; the process is gone when this returns."""
-        if self._process is not None:
-            self._process.kill()
-            self.ended.wait()
+        if self._process is None:
+            return
+        self._process.kill()
+        if self._monitor is not None and not self.ended.wait(END_SECONDS):
+            # Somebody still has the monitor: the process was a script, and QEMU its child.
+            with contextlib.suppress(MonitorError):
+                self.ask("quit")
+            self.ended.wait(END_SECONDS)
+            self._monitor.close()
+        self.ended.wait()
 
     def used(self) -> tuple[float, int]:
         """Seconds of CPU that it has used, and the KiB of memory that it has now; zeros when it has ended."""

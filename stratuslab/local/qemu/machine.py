@@ -77,13 +77,13 @@ class QemuMachine:
 
     def prepare(self) -> None:
         try:
-            self._hardware = Disks(self._spec, self._program, self._environ).prepare()
+            self._hardware = Disks(self._spec, self._environ).prepare()
         except StratusLabError as error:
             raise MachineError(error.message) from error
         except OSError as error:
-            what = f" {error.filename}" if error.filename else ""
+            what = f"{error.filename}: " if error.filename else ""
             reason = (error.strerror or str(error)).lower()
-            raise MachineError(f"the machine's disks cannot be made:{what}: {reason}") from error
+            raise MachineError(f"the machine's disks cannot be made: {what}{reason}") from error
 
     # BOOT
 
@@ -133,6 +133,7 @@ class QemuMachine:
             self._spec.directory / "qemu.log",
             self._take_event,
             self._news,
+            self._spec.hold,
         )
 
     def _forwarded(self, qemu: Emulator) -> tuple[str, int]:
@@ -213,6 +214,11 @@ class QemuMachine:
         now = time.monotonic()
         self._polled = (now, seconds)
         return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
+
+    def kill(self) -> None:
+        if self._qemu is not None:
+            self._qemu.kill()
+        self._over.set()
 
     def halt(self) -> None:
         threading.Thread(target=self._press, daemon=True, name="power button").start()

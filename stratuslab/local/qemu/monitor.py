@@ -6,6 +6,7 @@ what it says is read with limits, and nonsense ends the conversation.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -71,6 +72,11 @@ class Monitor:
             return reply["return"]
         error = reply.get("error")
         raise MonitorError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refuses it")
+
+    def close(self) -> None:
+        """End the conversation, whether QEMU has ended or not."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def listen(self) -> None:
         """Read what QEMU says until it ends, or says what is no QMP."""

@@ -1,64 +1,36 @@
 """Copy-on-write disks: what a machine writes is in a qcow2 file of its own, over an image that all share.
 
-The file names no base, QEMU's command line does (:mod:`stratuslab.local.qemu.arguments`). qemu-img makes such files; where it is
-not installed (Debian has it in another package than QEMU itself), a QEMU without a machine does.
+The file names no base, QEMU's command line does (:mod:`stratuslab.local.qemu.arguments`). An empty one is four tables, which
+are written here: qemu-img is not installed wherever QEMU is. The fields and what they mean are in QEMU's
+``docs/interop/qcow2.txt``.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import threading
-from collections.abc import Mapping
+import struct
 from pathlib import Path
-from typing import Any
 
-from stratuslab.local.machine import MachineError
-from stratuslab.local.qemu.emulator import Emulator
-from stratuslab.local.qemu.monitor import MonitorError
+_HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
+_VERSION = 3
+_CLUSTER_BITS = 16
+_CLUSTER = 1 << _CLUSTER_BITS
+_COVERED = _CLUSTER * _CLUSTER // 8
+"""Bytes of the disk for each entry of the L1 table, which leads to a cluster of entries of 8 bytes, each for a cluster."""
 
-_SECONDS = 60.0
-_JOB = "make"
-
-
-def make_overlay(path: Path, size: int, program: Path, environ: Mapping[str, str]) -> None:
-    """Make the file, which is there and empty, an empty qcow2 of ``size`` bytes. Raises MachineError.
-
-    ``program`` is QEMU; qemu-img is taken from where it is, or from the PATH of ``environ``.
-    """
-    beside = os.pathsep.join((str(program.parent), environ.get("PATH", os.defpath)))
-    image_tool = shutil.which("qemu-img", path=beside)
-    if image_tool is None:
-        _by_qemu(path, size, program)
-        return
-    command = [image_tool, "create", "-q", "-f", "qcow2", path.name, str(size)]
-    made = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, errors="replace", check=False)
-    if made.returncode:
-        raise MachineError(f"the disk {path.name} cannot be made: {' '.join(made.stderr.split()) or 'qemu-img failed'}")
+_REFCOUNT_ORDER = 4  # 16 bits for each cluster
 
 
-def _by_qemu(path: Path, size: int, program: Path) -> None:
-    concluded = threading.Event()
-
-    def tell(event: str, data: Mapping[str, Any]) -> None:
-        if event == "JOB_STATUS_CHANGE" and data.get("status") == "concluded":
-            concluded.set()
-
-    def command(monitor: int) -> list[str]:
-        bare = ("-M", "none", "-no-user-config", "-nodefaults", "-display", "none")
-        return [str(program), *bare, "-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
-
-    qemu = Emulator(command, path.parent, path.parent / "qemu.log", tell)
-    try:
-        qemu.start()
-        qemu.ask("blockdev-add", {"driver": "file", "node-name": "file", "filename": path.name})
-        qemu.ask("blockdev-create", {"job-id": _JOB, "options": {"driver": "qcow2", "file": "file", "size": size}})
-        concluded.wait(_SECONDS)
-        error = next((job.get("error") for job in qemu.ask("query-jobs") if job.get("id") == _JOB), "QEMU did not end it")
-    except (MonitorError, MachineError) as failure:
-        error = str(failure)
-    finally:
-        qemu.kill()
-    if error:
-        raise MachineError(f"the disk {path.name} cannot be made: {error}")
+def make_overlay(path: Path, size: int) -> None:
+    """Make the file an empty qcow2 of ``size`` bytes. Raises OSError."""
+    entries = max(1, -(-size // _COVERED))
+    refcount_table, refcounts, l1 = _CLUSTER, 2 * _CLUSTER, 3 * _CLUSTER
+    clusters = 3 + -(-entries * 8 // _CLUSTER)
+    header = (b"QFI\xfb", _VERSION, 0, 0, _CLUSTER_BITS, size, 0, entries, l1, refcount_table, 1, 0, 0)
+    features = (0, 0, 0, _REFCOUNT_ORDER, _HEADER.size)
+    with path.open("wb") as file:
+        file.write(_HEADER.pack(*header, *features))
+        file.seek(refcount_table)
+        file.write(struct.pack(">Q", refcounts))
+        file.seek(refcounts)
+        file.write(struct.pack(">H", 1) * clusters)
+        file.truncate(clusters * _CLUSTER)
