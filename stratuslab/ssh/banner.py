@@ -105,9 +105,9 @@ def wait_for_ssh(
     All points are tried side by side, again and again, through whatever is there before. ``deadline`` is a time of
     ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen; what it raises ends the
     waiting. ``read`` reads a banner in another way than over a connection of its own. ``hasty`` knocks anew, at this
-    computer, beside a connection that stays silent: QEMU accepts before its guest listens, and may stay silent for seconds after it does. Each knock
-    costs a slow guest, so that is for one which is about to come up at once. Raises TimedOut, which says what was
-    last seen at each point, and Unreachable where there is no point at all.
+    computer, beside a connection that stays silent: QEMU accepts before its guest listens, and may stay silent for seconds
+    after it does. Each knock costs a slow guest, so that is for one which is about to come up at once. Raises TimedOut, which
+    says what was last seen at each point, and Unreachable where there is no point at all.
     """
     if not points:
         raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")

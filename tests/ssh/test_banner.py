@@ -190,4 +190,4 @@ def test_the_patient_leave_a_slow_server_to_its_work(port: Callable[..., Port]) 
     there = port(silence)
     with pytest.raises(TimedOut):
         wait_for_ssh([there.point], time.monotonic() + 1.5)
-    assert len(there.held) == 1
+    assert len(there.held) <= 2

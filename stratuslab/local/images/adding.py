@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download, shown
-from stratuslab.local.images.entry import Description, register
+from stratuslab.local.images.entry import Description, kept_here, register
 from stratuslab.local.images.form import form
 from stratuslab.local.images.intake import Intake, Taken
 from stratuslab.local.images.listener import SILENT, Listener
@@ -40,6 +40,7 @@ _FOREIGN = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
     (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK),
 )
+_ENDLESS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a character device", stat.S_IFSOCK: "a socket"}
 _ENDINGS = re.compile(r"(\.(gz|bz2|xz|img|raw|qcow2?|disk))+\Z", re.IGNORECASE)
 
 
@@ -95,6 +96,8 @@ class Adding:
 
     def of(self, source: str, path: Path) -> Entry:
         """Add what is at an http or https URL; any other source is the file at the path."""
+        if not source:
+            raise UsageError("no file is given", "give a file, or an http:// or https:// URL")
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
         if scheme is None:
             return self.of_file(path)
@@ -108,12 +111,10 @@ class Adding:
         """Add a copy of the content of a file."""
         self.listener.step(f"Reading {path}")
         try:
-            stream = path.open("rb")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-        try:
-            with stream:
+            with _opened(path) as stream:
                 taken = self._from_stream(stream)
+        except UsageError:
+            raise
         except StratusLabError as error:
             raise about(str(path), error) from error
         return self._registered(taken, path.name)
@@ -136,7 +137,7 @@ class Adding:
                 taken = self._intake().of_download(download)
         except StratusLabError as error:
             raise about(shown(url), error) from error
-        return self._registered(taken, unquote(PurePosixPath(urlsplit(url).path).name), url)
+        return self._registered(taken, unquote(PurePosixPath(urlsplit(url).path).name), *_public(url))
 
     def _intake(self) -> Intake:
         more = () if self.checksum is None or self.checksum.algorithm in USUAL else (self.checksum.algorithm,)
@@ -162,15 +163,26 @@ class Adding:
             os_arch=facts.os_arch,
             version=facts.version,
             format=taken.form,
-            locations=(taken.path.as_uri(), *map(_public, locations)),
+            locations=(kept_here(content.identifier), *locations),
         )
         return register(self.store, self.now, description, rename=bool(facts.title))
 
 
-def _public(url: str) -> str:
-    """A URL without user and password: entries may be read by all users."""
+def _opened(path: Path) -> BinaryIO:
+    """A file or a disk to read; what may never end is not waited for."""
+    try:
+        kind = _ENDLESS.get(stat.S_IFMT(path.stat().st_mode))
+        if kind is None:
+            return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    raise UsageError(f"{path} cannot be read: it is {kind}", "give a file or a disk")
+
+
+def _public(url: str) -> tuple[str, ...]:
+    """The URL, unless there is a password in it or its query may be a secret: entries may be read by all users."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    return () if "@" in parts.netloc or parts.query else (parts._replace(fragment="").geturl(),)
 
 
 def _compare(checksum: Checksum, read: Read) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from stratuslab.local.images import ImageError
+from stratuslab.local.images.store import content
 from stratuslab.local.marketplace import DCTERMS, RDF, SLREQ, SLTERMS, Entry, Marketplace, read_entry
 from stratuslab.local.markup import escape
 from stratuslab.local.store import Store
@@ -100,12 +102,23 @@ def _text(text: str) -> str:
     return escape(_UNWRITABLE.sub("?", text)).replace('"', "&quot;")
 
 
-def register(store: Store, now: float, description: Description, *, rename: bool = False) -> Entry:
-    """Add an entry to the Marketplace; the one that is there then.
+def kept_here(identifier: str) -> str:
+    """The location of an image in the embedded cloud itself. Entries may be read by all users: it tells nobody's path."""
+    return f"local://images/{identifier}"
 
-    An image that has one of this endorser keeps it, and takes the title of the new one only to ``rename`` it.
+
+def register(store: Store, now: float, description: Description, *, rename: bool = False) -> Entry:
+    """Add an entry of an image whose content is kept to the Marketplace; the one that is there then.
+
+    An image that has one of this endorser keeps it, and takes the title of the new one only to ``rename`` it. Raises ImageError
+    where the content is gone.
     """
     with store.transaction():
+        # A reset empties the store first, and removes the content then.
+        if content(store.directory, description.identifier) is None:
+            raise ImageError(
+                f"the image {description.identifier} is gone: the embedded cloud was reset meanwhile", "run the command again"
+            )
         query = "SELECT document FROM entries WHERE identifier = ? AND email = ? ORDER BY created DESC LIMIT 1"
         known = [read_entry(row[0].encode()) for row in store.query(query, (description.identifier, description.endorser))]
         if known and not (rename and known[0].title != description.title):

@@ -6,7 +6,7 @@ and their SHA-1 is that of their name. Instances of all of them are simulated.
 
 from __future__ import annotations
 
-from stratuslab.local.images.entry import Description
+from stratuslab.local.images.entry import Description, kept_here
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.store import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
@@ -66,7 +66,7 @@ def _image(identifier: str, title: str, system: str, version: str, arch: str, mi
         os=system,
         os_version=version,
         os_arch=arch,
-        locations=(f"local://images/{identifier}",),
+        locations=(kept_here(identifier),),
         disks_bus="ide",
         endorser="images@stratuslab.eu",
         subject="CN=Simulated entry of the embedded cloud,unsigned",
