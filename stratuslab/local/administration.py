@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine import Engine
 from stratuslab.local.host import Capacity
+from stratuslab.local.images.store import images
 from stratuslab.local.load import Load
 from stratuslab.local.opening import NEXT_INSTANCE, found
 from stratuslab.local.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 
 _ROUNDS = 20
+_DISCARDED = "images.discarded."
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,12 @@ def _doom(engine: Engine) -> list[int]:
     return [row[0] for row in rows]
 
 
+def _discarded(engine: Engine) -> Path:
+    from secrets import token_hex
+
+    return engine.store.directory / f"{_DISCARDED}{token_hex(4)}"
+
+
 def _stop(engine: Engine) -> None:
     """End every machine without a note of it: on a full disk they would take what the store needs to go on."""
     for (number,) in engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,)):
@@ -100,6 +109,9 @@ def _forget(engine: Engine) -> list[int] | None:
         engine.store.query("UPDATE volumes SET instance = NULL")
         engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
         found(engine.store, engine.now)
+        # Aside at once, and removed later: whoever adds an image meanwhile must not find it there any more.
+        with suppress(OSError):
+            images(engine.store.directory).rename(_discarded(engine))
         return numbers
 
 
@@ -108,4 +120,5 @@ def _remove_files(engine: Engine, numbers: list[int]) -> None:
 
     for number in numbers:
         shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)
-    shutil.rmtree(engine.store.directory / "images", ignore_errors=True)
+    for discarded in engine.store.directory.glob(f"{_DISCARDED}*"):
+        shutil.rmtree(discarded, ignore_errors=True)

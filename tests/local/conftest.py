@@ -1,4 +1,4 @@
-"""An embedded cloud to ask, in-process or over HTTP, whose machines a test moves by hand."""
+"""An embedded cloud to ask, in-process or over HTTP, whose machines a test moves by hand; servers of files; the tiny image."""
 
 from __future__ import annotations
 

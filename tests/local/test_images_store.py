@@ -229,6 +229,7 @@ class TestEntries:
             format="qcow2",
             locations=("file:///a", "http://b"),
         )
+        taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
         document = register(store, clock(), made).document
         metadata = read_metadata(document.encode(), identifier(DISK), datetime.fromtimestamp(clock(), timezone.utc))
@@ -237,7 +238,14 @@ class TestEntries:
         assert not metadata.expired(datetime.fromtimestamp(clock(), timezone.utc))
         assert read_entry(Marketplace(store, clock()).find({"identifier": identifier(DISK)})[0].encode()).created[:4] == "2026"
 
+    def test_there_is_none_without_its_content(self, tmp_path: Path, clock: StoppedClock) -> None:
+        store = open_store(tmp_path, clock())
+        with pytest.raises(ImageError, match="reset meanwhile"):
+            register(store, clock(), Description(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
+        assert Marketplace(store, clock()).find({"identifier": identifier(DISK)}) == []
+
     def test_there_is_one_of_an_image(self, tmp_path: Path, clock: StoppedClock) -> None:
+        taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
         made = Description(identifier(DISK), len(DISK), sums(DISK).checksums, "first")
 

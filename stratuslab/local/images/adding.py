@@ -110,13 +110,11 @@ class Adding:
     def of_file(self, path: Path) -> Entry:
         """Add a copy of the content of a file."""
         self.listener.step(f"Reading {path}")
-        try:
-            with _opened(path) as stream:
+        with _opened(path) as stream:
+            try:
                 taken = self._from_stream(stream)
-        except UsageError:
-            raise
-        except StratusLabError as error:
-            raise about(str(path), error) from error
+            except StratusLabError as error:
+                raise about(str(path), error) from error
         return self._registered(taken, path.name)
 
     def _from_stream(self, stream: BinaryIO) -> Taken:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.listener import SILENT, Listener
+from stratuslab.local.images.pace import TooSlow, in_time, keeping_pace
 from stratuslab.local.images.space import amount, keeping, require
 from stratuslab.local.images.store import images, is_at, open_locked, private
 from stratuslab.local.images.writing import SparseFile
@@ -133,12 +134,12 @@ class Download:
             before = self.size
             try:
                 return self._attempt()
-            except _Lost as lost:
+            except (_Lost, TooSlow) as lost:
                 failures = 1 if self.size - before >= _PROGRESS else failures + 1
                 if failures >= ATTEMPTS:
-                    raise Unreachable(lost.why, _PATIENCE if self.size else "try again later") from lost
+                    raise Unreachable(str(lost), _PATIENCE if self.size else "try again later") from lost
                 pause = PAUSE * 2 ** (failures - 1)
-                self._listener.step(f"{amount(self.size)} have arrived, then: {lost.why}. Trying again in {pause:g} s")
+                self._listener.step(f"{amount(self.size)} have arrived, then: {lost}. Trying again in {pause:g} s")
             time.sleep(pause)
 
     def _attempt(self) -> None:
@@ -183,7 +184,9 @@ class Download:
             # The name and password are for the host that they were given for and no other.
             login = self._login if urlsplit(url).netloc == urlsplit(self._url).netloc else None
             try:
-                response = asking.get(session, url, {**_HEADERS, **headers}, timeout=_TIMEOUT, login=login, verify=self._verify)
+                response = in_time(
+                    asking.get, session, url, {**_HEADERS, **headers}, timeout=_TIMEOUT, login=login, verify=self._verify
+                )
             except requests.RequestException as error:
                 raise self._failure(error) from error
             except OSError as error:
@@ -226,12 +229,13 @@ class Download:
         packed = bool(self.packing)
         try:
             # The bytes as they are: a server may say of a compressed file that gzip is how it sends it.
-            for piece in response.raw.stream(_CHUNK, decode_content=False):
-                self._arrived = True
-                packed = packed or (not file.size and bool(packing(piece)))
-                self._bound(file.size + len(piece), packed)
-                file.write(piece)
-                self._listener.moved("Downloading", file.size, total)
+            with keeping_pace(lambda: file.size, response.raw.fileno):
+                for piece in response.raw.stream(_CHUNK, decode_content=False):
+                    self._arrived = True
+                    packed = packed or (not file.size and bool(packing(piece)))
+                    self._bound(file.size + len(piece), packed)
+                    file.write(piece)
+                    self._listener.moved("Downloading", file.size, total)
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise self._failure(error) from error
         finally:
@@ -252,10 +256,6 @@ class Download:
 
 class _Lost(Exception):
     """An attempt failed, and the next may do better."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
 
 
 def _no_address() -> UsageError:
