@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import stratuslab
 from stratuslab.answers import Answer, Launched, Problem
-from stratuslab.commands.shaping import add_shape_options, shape
+from stratuslab.commands.shared.shaping import add_shape_options, shape
 from stratuslab.context import Context
 from stratuslab.errors import ExitStatus, StratusLabError, Terminated, UsageError
 from stratuslab.output.columns import Kind

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.on_several import SideBySide, summed_up
-from stratuslab.commands.selection import select
-from stratuslab.commands.side_by_side import report
-from stratuslab.commands.way_in import WayIn
+from stratuslab.commands.shared.on_several import SideBySide, summed_up
+from stratuslab.commands.shared.selection import select
+from stratuslab.commands.shared.side_by_side import report
+from stratuslab.commands.shared.way_in import WayIn
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase

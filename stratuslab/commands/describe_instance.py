@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
-from stratuslab.commands import goals, watching
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.explaining import explained, in_full, portraits
-from stratuslab.commands.host_names import host_names
-from stratuslab.commands.selection import LARGEST_ID, select
-from stratuslab.commands.side_by_side import in_order, report
-from stratuslab.commands.validate import whole_number
+from stratuslab.commands.shared import goals, watching
+from stratuslab.commands.shared.explaining import explained, in_full, portraits
+from stratuslab.commands.shared.host_names import host_names
+from stratuslab.commands.shared.selection import LARGEST_ID, select
+from stratuslab.commands.shared.side_by_side import in_order, report
+from stratuslab.commands.shared.validate import whole_number
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner
@@ -102,7 +102,7 @@ def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
 
 def _awaited(session: Session) -> Iterator[Answer]:
     """The instances once all are where they are waited for, or will not get there."""
-    from stratuslab.commands import waiting
+    from stratuslab.commands.shared import waiting
 
     patience = waiting.patience(session)
     if session.options.instances:

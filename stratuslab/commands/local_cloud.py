@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Line
 from stratuslab.commands import local_images, local_volumes
-from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Command, Parser, Session
+from stratuslab.commands.shared.asking import confirmed
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.safety import one_line
 

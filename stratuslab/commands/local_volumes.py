@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Line
-from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Parser, Session
+from stratuslab.commands.shared.asking import confirmed
 from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.output.moments import moment
 from stratuslab.output.safety import one_line

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
 from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
-from stratuslab.commands import goals
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.validate import ip_address, label, positive_share, whole_number
+from stratuslab.commands.shared import goals
+from stratuslab.commands.shared.validate import ip_address, label, positive_share, whole_number
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -99,7 +99,7 @@ def _run(session: Session) -> Iterator[Answer]:
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
     from stratuslab.cloud.request import template
-    from stratuslab.commands.launch import IdsFile, launch, machine_request, machine_requests
+    from stratuslab.commands.shared.launch import IdsFile, launch, machine_request, machine_requests
 
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
@@ -123,22 +123,22 @@ def _run(session: Session) -> Iterator[Answer]:
 
 
 def _patience(session: Session) -> float:
-    from stratuslab.commands.waiting import patience
+    from stratuslab.commands.shared.waiting import patience
 
     return patience(session)
 
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
     """Wait until the machines are ready; those that will not be are killed where that was asked for."""
-    from stratuslab.commands.explaining import explained, portraits
-    from stratuslab.commands.side_by_side import in_order, report
-    from stratuslab.commands.waiting import wait
+    from stratuslab.commands.shared.explaining import explained, portraits
+    from stratuslab.commands.shared.side_by_side import in_order, report
+    from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.portrait import portrait_lines
 
     try:
         waited = wait(session, numbers, session.options.wait_for, patience)
     except KeyboardInterrupt:
-        session.talk.note(f"no longer waiting; started, and going on: {', '.join(map(str, numbers))}")
+        session.talk.note(f"no longer waiting; started, and going on: {', '.join(map(str, sorted(numbers)))}")
         raise
     if session.talk.level >= 2:
         for row in explained(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from stratuslab.commands import reaching
+from stratuslab.commands.shared import reaching
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
 from stratuslab.ssh.keys import make_key_pair

@@ -21,8 +21,8 @@ import pytest
 
 from stratuslab.commands.base import Session, main
 from stratuslab.commands.describe_instance import COMMAND as DESCRIBE
-from stratuslab.commands.reaching import until_up
-from stratuslab.commands.waiting import Waited, wait
+from stratuslab.commands.shared.reaching import until_up
+from stratuslab.commands.shared.waiting import Waited, wait
 from stratuslab.context import Context
 from stratuslab.errors import ExitStatus, Unreachable
 from stratuslab.local.administration import reset

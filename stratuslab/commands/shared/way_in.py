@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from stratuslab.commands.base import Session
-from stratuslab.commands.chosen_key import KeyChoice, can_ask
-from stratuslab.commands.reaching import refuse_if_away, until_ssh, until_up
-from stratuslab.commands.translated import translated_point
+from stratuslab.commands.shared.chosen_key import KeyChoice, can_ask
+from stratuslab.commands.shared.reaching import refuse_if_away, until_ssh, until_up
+from stratuslab.commands.shared.translated import translated_point
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.progress import Progress

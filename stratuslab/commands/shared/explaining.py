@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.answers import InstanceRow, Portrait
 from stratuslab.commands.base import Session
-from stratuslab.commands.side_by_side import in_order
+from stratuslab.commands.shared.side_by_side import in_order
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.instance import Instance
 

@@ -17,9 +17,9 @@ from stratuslab.cloud.catalogue import Kind, listing
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.reply import Refused
 from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
-from stratuslab.commands import image
 from stratuslab.commands.base import Session
-from stratuslab.commands.side_by_side import in_order, report
+from stratuslab.commands.shared import image
+from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stratuslab.commands.base import Session
-from stratuslab.commands.goals import ON_THE_WAY, PATIENCE, SSH
-from stratuslab.commands.side_by_side import Outcome, in_order
-from stratuslab.commands.translated import translated_point
+from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
+from stratuslab.commands.shared.side_by_side import Outcome, in_order
+from stratuslab.commands.shared.translated import translated_point
 from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance

@@ -18,7 +18,7 @@ from stratuslab.ssh.target import Target
 if TYPE_CHECKING:
     import subprocess
 
-    from stratuslab.commands.way_in import WayIn
+    from stratuslab.commands.shared.way_in import WayIn
 
 _LONGEST = 1 << 16
 """Bytes after which a line that does not end is written all the same."""

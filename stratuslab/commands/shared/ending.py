@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable
-from stratuslab.commands.asking import confirmed
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.selection import select
-from stratuslab.commands.side_by_side import in_order, report
+from stratuslab.commands.shared.asking import confirmed
+from stratuslab.commands.shared.selection import select
+from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
@@ -87,7 +87,7 @@ class Ending:
         """How long to wait for the end of the instances; 0 for not at all."""
         if not self.patience or session.options.no_wait:
             return 0.0
-        from stratuslab.commands.waiting import patience
+        from stratuslab.commands.shared.waiting import patience
 
         return patience(session, self.patience)
 
@@ -119,7 +119,7 @@ class Ending:
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
     ) -> Iterator[Answer]:
         """As :meth:`_end`, but told of each when it is gone."""
-        from stratuslab.commands.waiting import wait
+        from stratuslab.commands.shared.waiting import wait
 
         asked = []
         for outcome in in_order(lambda number: self.act(session.cloud, number), numbers):
