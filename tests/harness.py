@@ -110,6 +110,7 @@ class Actors:
     def __init__(self) -> None:
         self.living: set[int] = set()
         self.halted: set[int] = set()  # those that were asked to shut down
+        self.rebooted: set[int] = set()  # those that were asked to start again
 
     def spawn(self, instance: int) -> None:
         self.living.add(instance)
@@ -123,6 +124,9 @@ class Actors:
     def halt(self, instance: int) -> None:
         self.halted.add(instance)
         self.living.discard(instance)
+
+    def reboot(self, instance: int) -> None:
+        self.rebooted.add(instance)
 
 
 class Stage:

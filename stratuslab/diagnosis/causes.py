@@ -61,10 +61,18 @@ CAUSES = (
         "choose an image of an endorser that the cloud trusts, or ask its administrator",
     ),
     Cause(
+        "no emulator",
+        # A QEMU that was started and lacks nothing of itself says what else is in the way.
+        r"qemu cannot be started|there is no qemu|qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
+        "QEMU does not start on this computer",
+        "run stratus-local-cloud status; install or repair QEMU, or ask for --hypervisor simulated",
+    ),
+    Cause(
         "no such image",
         r"not in (?:this cloud's|the) marketplace|no metadata|metadata.*(?:not (?:be )?found|cannot|could not|unable)"
         r"|(?:image|manifest|file|source).*(?:not (?:be )?found|does not exist|no such)|(?:404|410)\b.*(?:not found|gone)?"
-        r"|no such (?:image|file)|could not (?:get|find|access) image|error (?:4\d\d|downloading)|failed to (?:get|download)",
+        r"|no such (?:image|file)|could not (?:get|find|access) image|error (?:4\d\d|downloading)"
+        r"|failed to (?:get(?!.* lock)|download)",
         "the image could not be fetched",
         "check the identifier in the Marketplace, or choose another image",
     ),
@@ -78,7 +86,7 @@ CAUSES = (
     Cause(
         "disk in use",
         r"(?:disk|volume|image|lun).*(?:in use|already (?:attached|mounted|locked|used)|is locked|busy|not ready)"
-        r"|max(?:imum)? mounts",
+        r"|max(?:imum)? mounts|failed to get .?\w+.? lock",
         "a disk is in use by another machine, or not ready",
         "kill or shut down the machine that has it, or wait until it is ready, then start again",
     ),

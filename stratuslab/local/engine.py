@@ -159,6 +159,8 @@ class Engine:
         record, step = self.store.making_room(begin, discard) if verb is Verb.TERMINATE_HARD else begin()
         if step is Step.HALT:
             self.fleet.halt(number)
+        elif step is Step.REBOOT:
+            self.fleet.reboot(number)
         elif step is not Step.NOTHING:
             self.fleet.kill(number)
             self.store.making_room(lambda: self._pulled(record, step))

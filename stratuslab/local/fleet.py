@@ -94,6 +94,13 @@ class Fleet:
         except OSError as error:
             raise _unmanageable(number, error) from error
 
+    def reboot(self, number: int) -> None:
+        """Have the guest shut down and started again."""
+        try:
+            self._machines.reboot(number)
+        except OSError as error:
+            raise _unmanageable(number, error) from error
+
     def _place_next(self) -> bool:
         """Start the oldest instance that waits and fits; whether there was one."""
         loads = Load.read(self._store)

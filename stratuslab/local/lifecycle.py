@@ -40,6 +40,7 @@ class Step(Enum):
 
     NOTHING = "nothing"
     HALT = "halt"
+    REBOOT = "reboot"
     KILL = "kill"
     START_AGAIN = "start again"
 
@@ -172,6 +173,11 @@ def _poweroff_hard(record: Record, now: int) -> Step:
 
 def _reboot(record: Record, now: int) -> Step:
     _require(record, Lcm.RUNNING)
+    return Step.REBOOT
+
+
+def _reboot_hard(record: Record, now: int) -> Step:
+    _require(record, Lcm.RUNNING)
     return Step.START_AGAIN
 
 
@@ -205,9 +211,8 @@ _BEGINNINGS = {
     Verb.TERMINATE_HARD: _terminate_hard,
     Verb.POWEROFF: _poweroff,
     Verb.POWEROFF_HARD: _poweroff_hard,
-    # A simulated guest starts again in no time, so that asking it first would only be slower.
     Verb.REBOOT: _reboot,
-    Verb.REBOOT_HARD: _reboot,
+    Verb.REBOOT_HARD: _reboot_hard,
     Verb.HOLD: _hold,
     Verb.RELEASE: _release,
     Verb.RESUME: _resume,

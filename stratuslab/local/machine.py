@@ -136,7 +136,7 @@ class Machines(Protocol):
         """Start the instance's supervisor and return at once."""
 
     def alive(self, instance: int) -> bool:
-        """Whether the instance's supervisor lives."""
+        """Whether the instance's supervisor lives, or what it has left running."""
         ...
 
     def kill(self, instance: int) -> None:

@@ -86,6 +86,14 @@ class SimulatedMachine:
     def halt(self) -> None:
         self._switch.halt()
 
+    def reboot(self) -> None:
+        self._switch.reboot()
+
+    def kill(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._ended.set()
+
     def _serve(self, listener: socket.socket) -> None:
         # Here and not above: the instance shows its progress before so large a library is loaded.
         import paramiko

@@ -5,7 +5,9 @@ stratuslab.local.supervisor DIRECTORY INSTANCE`` is one.
 
 Whether a supervisor lives is told by an advisory lock (flock) on ``instances/ID/lock`` in the store's directory. The starter
 takes it and the process inherits it, so it is held from before the process exists until the kernel has ended it, however it
-ends. The number in that file is the process's; it means something only as long as the lock is held.
+ends. What runs a real machine inherits it from that: where the supervisor alone is killed and the system does not end the
+machine with it, the machine still counts as living, and can be killed. The number in that file is the supervisor's, and that of
+the group of processes that it leads; it means something only as long as the lock is held.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +38,13 @@ REPORT = 30.0
 """Seconds: from running to the first poll, from poll to poll, and the longest between two reports of unchanged figures."""
 
 END_SECONDS = 2.0
-"""How long a process that was killed, or that is about to end, may hold its lock."""
+"""How long a process that is about to end may hold its lock."""
+
+KILL_SECONDS = 10.0
+"""How long what was killed may take to be gone: the kernel has the memory of a large machine to free."""
+
+_ASKING = (signal.SIGTERM, signal.SIGUSR1)
+"""To shut down, and to start again after that."""
 
 _PROXIES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
 _OF_DOWNLOADS = ["REQUESTS_CA_BUNDLE", "STRATUSLAB_CA_BUNDLE", "SSL_CERT_FILE", *_PROXIES, *map(str.lower, _PROXIES)]
@@ -73,7 +82,7 @@ class Supervisors:
             os.close(lock)
 
     def alive(self, instance: int) -> bool:
-        """Whether the instance's supervisor lives."""
+        """Whether the instance's supervisor lives, or what it has left running."""
         self._reap()
         try:
             lock = _open(self._place(instance) / "lock", os.O_RDWR)
@@ -90,25 +99,35 @@ class Supervisors:
 
     def kill(self, instance: int) -> None:
         """Kill the supervisor and all that it started; it is gone when this returns. Raises TimeoutError if it stays."""
-        end = time.monotonic() + END_SECONDS
+        end = time.monotonic() + KILL_SECONDS
         while self.alive(instance):
             if time.monotonic() > end:
                 raise TimeoutError(errno.ETIMEDOUT, "the machine's process does not end", str(instance))
-            self._signal(instance, signal.SIGKILL, group=True)
+            # Gone in this moment, or started in this moment and not yet the leader of its group: then it is asked again.
+            with contextlib.suppress(ProcessLookupError):
+                self._signal(instance, signal.SIGKILL, group=True)
             time.sleep(0.002)
         self._reap()
 
     def halt(self, instance: int) -> None:
-        """Ask the guest to shut down; returns at once."""
+        """Ask the guest to shut down; returns at once. Where the supervisor was killed, and only what it started lives, nobody is
+        there to ask: the cord is pulled."""
         if self.alive(instance):
-            self._signal(instance, signal.SIGTERM, group=False)
+            try:
+                self._signal(instance, signal.SIGTERM, group=False)
+            except ProcessLookupError:
+                self.kill(instance)
+
+    def reboot(self, instance: int) -> None:
+        """Have the guest shut down and started again; returns at once."""
+        if self.alive(instance):
+            self._signal(instance, signal.SIGUSR1, group=False)
 
     def _place(self, instance: int) -> Path:
         return self._directory / "instances" / str(instance)
 
     def _signal(self, instance: int, number: signal.Signals, group: bool) -> None:
-        # Gone in this moment, or started in this moment and not yet the leader of its group: kill() asks again.
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):
             text = (self._place(instance) / "lock").read_text()
             if text.isdecimal():
                 (os.killpg if group else os.kill)(int(text), number)
@@ -184,13 +203,13 @@ def main(arguments: list[str]) -> int:
     """Be the supervisor of an instance; arguments: directory, instance, and the descriptor of the lock if it is inherited."""
     directory, instance = Path(arguments[0]), int(arguments[1])
     os.umask(0o077)
-    halting = _catch_signals()
+    asked = _catch_signals()
     place = directory / "instances" / str(instance)
     lock = int(arguments[2]) if len(arguments) > 2 else _open(place / "lock", os.O_RDWR | os.O_CREAT)
     if not _acquire(lock):
         print(f"instance {instance} has a supervisor already", file=sys.stderr)
         return 1
-    # What the machine starts must not keep the lock.
+    # What the machine starts must not keep the lock, but for what runs it, which is given it.
     os.set_inheritable(lock, False)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -202,7 +221,7 @@ def main(arguments: list[str]) -> int:
     from stratuslab.local.engine import Engine
 
     try:
-        _supervise(Engine(directory), instance, _Place(place / "lock", lock), halting)
+        _supervise(Engine(directory), instance, _Place(place / "lock", lock), asked)
     except Exception:
         _complain()
         return 1
@@ -220,51 +239,55 @@ class _Place:
 
     def __init__(self, path: Path, lock: int) -> None:
         self._path = path
-        self._lock = lock
+        self.lock = lock
 
     def is_there(self) -> bool:
         try:
-            return self._path.stat().st_ino == os.fstat(self._lock).st_ino
+            return self._path.stat().st_ino == os.fstat(self.lock).st_ino
         except OSError:
             return False
 
 
 def _catch_signals() -> int:
-    """Turn SIGTERM into a byte; the descriptor to read it from. So nothing runs inside a handler, which could find a lock
-    of its own thread taken."""
+    """Turn each SIGTERM and SIGUSR1 into a byte, its number; the descriptor to read them from. So nothing runs inside a
+    handler, which could find a lock of its own thread taken."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    for number in _ASKING:
+        signal.signal(number, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # A starter that had it blocked hands that down.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    # A starter that had them blocked hands that down.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
     return readable
 
 
-def _supervise(engine: Engine, instance: int, place: _Place, halting: int) -> None:
-    machine = _brought_up(engine, instance, halting)
-    if machine is not None and _watch(engine, instance, machine, place):
-        engine.machine_ended(instance)
+def _supervise(engine: Engine, instance: int, place: _Place, asked: int) -> None:
+    # Whatever becomes of the instance, nothing runs its machine once its supervisor is gone.
+    with contextlib.ExitStack() as ending:
+        machine = _brought_up(engine, instance, place, asked, ending)
+        if machine is not None and _watch(engine, instance, machine, place):
+            engine.machine_ended(instance)
 
 
-def _brought_up(engine: Engine, instance: int, halting: int) -> Machine | None:
+def _brought_up(engine: Engine, instance: int, place: _Place, asked: int, ending: contextlib.ExitStack) -> Machine | None:
     """The running machine; None when it failed, which the engine then knows, or when nobody wants it any more."""
     from stratuslab.local.hypervisors import hypervisor
     from stratuslab.local.machine import MachineError
 
     step = Lcm.PROLOG
     try:
-        spec = engine.machine(instance)
+        spec = replace(engine.machine(instance), hold=place.lock)
         machine = hypervisor(spec.hypervisor, os.environ).make(spec)
+        ending.callback(machine.kill)
         if not engine.machine_reached(instance, Lcm.PROLOG):
             return None
         machine.prepare()
         if not engine.machine_reached(instance, Lcm.BOOT):
             return None
         step = Lcm.BOOT
-        threading.Thread(target=_halt_when_asked, args=(halting, machine), daemon=True, name="halt").start()
+        threading.Thread(target=_ask_the_guest, args=(asked, machine), daemon=True, name="asked").start()
         address, port = machine.boot()
         engine.machine_listens(instance, address, port)
         return machine if engine.machine_reached(instance, Lcm.RUNNING) else None
@@ -276,9 +299,12 @@ def _brought_up(engine: Engine, instance: int, halting: int) -> Machine | None:
     return None
 
 
-def _halt_when_asked(halting: int, machine: Machine) -> None:
-    while os.read(halting, 1):
-        machine.halt()
+def _ask_the_guest(asked: int, machine: Machine) -> None:
+    while number := os.read(asked, 1):
+        if number[0] == signal.SIGUSR1:
+            machine.reboot()
+        else:
+            machine.halt()
 
 
 def _watch(engine: Engine, instance: int, machine: Machine, place: _Place) -> bool:

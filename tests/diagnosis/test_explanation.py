@@ -224,6 +224,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
         "image expired": "The image's metadata entry is expired",
         "checksum": "Image sha1 checksum check failed.",
         "policy": "Policy check failed for this image",
+        "no emulator": "DEPLOY: QEMU cannot be started: /usr/bin/qemu-system-x86_64: no such file or directory",
         "no such image": "the image AAAA is not in this cloud's Marketplace",
         "no space": "cp: error writing: No space left on device",
         "disk in use": "volume 0b6a5dd3 is already mounted",
@@ -238,6 +239,23 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
     }
     found = known_cause(messages[cause.name])  # type: ignore[attr-defined]
     assert found is cause
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("QEMU cannot be started: /usr/bin/qemu-system-x86_64: permission denied", "no emulator"),
+        ("there is no qemu-system-x86_64 on this computer", "no emulator"),
+        ("QEMU does not start: error while loading shared libraries: libx.so: No such file or directory", "no emulator"),
+        ("QEMU does not start: could not load PC BIOS 'bios-256k.bin'", "no emulator"),
+        ('QEMU does not start: Failed to get "write" lock Is another process using the image [/x]?', "disk in use"),
+        ("QEMU does not start: cannot set up guest memory 'pc.ram': Cannot allocate memory", "hypervisor"),
+    ],
+)
+def test_what_qemu_of_this_computer_says(message: str, name: str) -> None:
+    cause = known_cause(f"DEPLOY: {message}")
+    assert cause is not None
+    assert cause.name == name
 
 
 def test_the_servers_date_counts_where_it_makes_sense(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,8 @@ class TestLifecycle:
         assert shown(call, 1).state_label == "Boot_Poweroff"
         stage.runs(1)
         call("one.vm.action", "reboot", 1)
+        assert (shown(call, 1).state_label, stage.actors.rebooted) == ("Running", {1})
+        call("one.vm.action", "reboot-hard", 1)
         assert shown(call, 1).state_label == "Boot_Unknown"
         assert stage.actors.living == {1}
         stage.runs(1)

@@ -22,7 +22,7 @@ import pytest
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images.form import virtual_size
 from stratuslab.local.machine import DiskKind, DiskSpec, MachineError
-from stratuslab.local.qemu import console, disks, emulator, machine, processes
+from stratuslab.local.qemu import console, disks, emulator, machine, power_button, processes
 from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.qemu.hypervisor import PROGRAM
 from stratuslab.local.qemu.machine import QemuMachine
@@ -116,7 +116,7 @@ def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
 
 
 def test_the_power_button_is_pressed_until_it_is_heard(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "PRESS_SECONDS", 0.02)
+    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     made = cloud.started(FakeQemu(tmp_path / "bin", deaf=3))
     made.halt()
     made.halt()
@@ -125,13 +125,70 @@ def test_the_power_button_is_pressed_until_it_is_heard(cloud: Cloud, tmp_path: P
 
 
 def test_halted_before_it_is_started(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "PRESS_SECONDS", 0.02)
+    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ)
     made.halt()
     made.prepare()
     made.boot()
     assert ends(made)
+
+
+def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+    fake = FakeQemu(tmp_path / "bin", deaf=3)
+    made = cloud.started(fake)
+    for _ in range(2):
+        before = len(fake.restarts)
+        made.reboot()
+        made.reboot()
+        eventually(lambda: not made._button._rebooting.locked())
+        assert fake.restarts[before:] == ["system_reset", "cont"]
+        assert not made.wait(0.05)
+    made.halt()
+    assert ends(made)
+    told = [line.split(" ", 1)[1] for line in cloud.console.splitlines() if line.startswith("20")]
+    again = ["the power button is pressed, to start again", "the guest switches itself off", "the guest is started again"]
+    assert told[1:] == [*again, *again, "the power button is pressed", "the guest switches itself off", "the machine is off"]
+    assert len(fake.starts) == 1
+
+
+def test_a_guest_that_does_not_listen_is_reset(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+    monkeypatch.setattr(power_button, "PATIENCE_SECONDS", 0.2)
+    fake = FakeQemu(tmp_path / "bin", deaf=1000)
+    made = cloud.started(fake)
+    made.reboot()
+    eventually(lambda: fake.restarts == ["system_reset"])
+    assert "the guest does not switch itself off in 0 seconds: it is reset\n" in cloud.console
+    assert not made.wait(0.05)
+
+
+@pytest.mark.parametrize("told", [{"deaf": 5}, {"disobeys": ["system_reset"], "refuses": ["cont"]}], ids=["on", "off"])
+def test_halted_while_it_is_to_start_again(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]):
+    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+    monkeypatch.setattr(power_button, "_RESET_SECONDS", 0.2)
+    made = cloud.started(FakeQemu(tmp_path / "bin", **told))
+    made.reboot()
+    made.halt()
+    made.reboot()
+    assert ends(made)
+    assert "the guest is started again" not in cloud.console
+
+
+def test_a_guest_that_cannot_be_started_again_is_left_alone_or_ended(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(power_button, "_RESET_SECONDS", 0.2)
+    old = cloud.started(FakeQemu(tmp_path / "old", refuses=["set-action"]))
+    old.reboot()
+    eventually(lambda: "the guest cannot be started again: no set-action\n" in cloud.console)
+    assert not old.wait(0.05)
+    old.kill()
+    broken = cloud.started(FakeQemu(tmp_path / "broken", refuses=["cont"]))
+    broken.reboot()
+    assert ends(broken)
+    assert "the guest cannot be started again: no cont\n" in cloud.console
 
 
 def test_a_qemu_that_is_killed(cloud: Cloud, tmp_path: Path):
@@ -654,7 +711,7 @@ class TestReal:
         return made
 
     def test_it_boots_hears_the_button_and_is_off(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(machine, "PRESS_SECONDS", 0.5)
+        monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
         made = self.booted(cloud, {"PATH": "/nonexistent"}, disks=ALL_DISKS)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
         assert made.usage()[1] > 10_000
@@ -662,6 +719,20 @@ class TestReal:
         assert ends(made)
         assert cloud.console.endswith("the machine is off\n")
         assert cloud.file("qemu.log").read_text() == ""
+
+    def test_it_is_started_again(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
+        made = self.booted(cloud)
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        made.reboot()
+        eventually(has_said(cloud, "the guest is started again"))
+        eventually(lambda: cloud.console.count("HELLO FROM THE GUEST") == 2)
+        assert not made.wait(0.05)
+        assert made._forward is not None
+        socket.create_connection(made._forward, 5).close()
+        made.halt()
+        assert ends(made)
+        assert cloud.console.endswith("the machine is off\n")
 
     def test_whatever_becomes_of_kvm_the_guest_comes_up(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(machine, "LIFE_SECONDS", 5.0)

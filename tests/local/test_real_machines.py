@@ -246,10 +246,10 @@ def test_a_wrong_checksum_fails_the_instance(user: User, tmp_path: Path, entry: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 96 MB."""
+    """A disk of 160 MB."""
     place = tmp_path / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", place], capture_output=True).returncode:
         pytest.skip("no disk can be mounted here: that is for root")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
@@ -265,15 +265,18 @@ def test_a_full_disk_is_one_machines_trouble(tmp_path: Path, small_disk: Path, t
         assert "space" in user("describe", "-v", waiting).out
         assert user("kill", waiting).status == 0
 
-        volume = user("local_cloud", "volumes", "create", "1").out.strip()
+        volume = user("local_cloud", "volumes", "create", "20M").out.strip()
         (other,) = user.starts("--swap", "0")
         (number,) = user.starts("--swap", "0", "--persistent-disk", volume)
+        # Somebody else takes what there was for the volume.
+        with (small_disk / "filler").open("wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * 4096 - (1 << 20))
         fill = "dd if=/dev/urandom of=/dev/disk/by-id/virtio-persistent bs=1M conv=fsync 2>&1 || echo failed"
         assert "failed" in user.tells(number, fill)
         assert os.statvfs(small_disk).f_bavail == 0
         # And it does not stop: whatever becomes free it takes.
-        write = "dd if=/dev/urandom of=/dev/disk/by-id/virtio-persistent bs=64k count=16 conv=fsync"
-        user.tells(number, f"(i=0; while :; do i=$(((i + 16) % 16000)); {write} seek=$i; done) >/dev/null 2>&1 </dev/null &")
+        write = "dd if=/dev/urandom of=/dev/disk/by-id/virtio-persistent bs=64k count=1 conv=fsync"
+        user.tells(number, f"(i=0; while :; do i=$(((i + 7) % 320)); {write} seek=$i; done) >/dev/null 2>&1 </dev/null &")
         assert user.tells(other, "echo here") == "here\n"
         for _ in range(3):
             assert user.state(other) == "Running"

@@ -18,11 +18,13 @@ import pytest
 
 from stratuslab.local import supervisor
 from stratuslab.local.engine import Engine
-from stratuslab.local.record import ADMINISTRATOR, Record
+from stratuslab.local.flavours import Verb
+from stratuslab.local.record import ADMINISTRATOR, QEMU, Record
 from stratuslab.local.supervisor import Supervisors
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.ssh.keys import make_key_pair
 from tests.harness import Actors
+from tests.local.qemus import FakeQemu, bootable, lives, put_image
 from tests.local.templates import TTYLINUX
 
 CHECKOUT = Path(supervisor.__file__).parents[2]
@@ -105,6 +107,62 @@ def test_an_instance_runs_is_polled_and_halts(cloud: Cloud) -> None:
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.UNKNOWN)
     eventually(lambda: not cloud.supervisors.alive(instance))
     assert cloud.log(instance) == ""
+
+
+def test_a_guest_is_started_again(cloud: Cloud) -> None:
+    instance = cloud.running()
+    process = cloud.process(instance)
+    console = cloud.place(instance) / "console.log"
+    cloud.engine.act(ADMINISTRATOR, instance, Verb.REBOOT)
+    assert cloud.record(instance).lcm_state == Lcm.RUNNING
+    eventually(lambda: console.read_text().count("login ready") == 2)
+    assert "the guest reboots" in console.read_text()
+    assert cloud.process(instance) == process
+    assert cloud.record(instance).lcm_state == Lcm.RUNNING
+
+
+@pytest.fixture
+def orphan(cloud: Cloud, tmp_path: Path) -> tuple[int, int]:
+    """An instance whose supervisor was killed, and the QEMU that runs it: as behind a script, or where the system does not end
+    it with its parent."""
+    fake = FakeQemu(tmp_path / "bin")
+    script = tmp_path / "scripts" / fake.program.name
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\n"{fake.program}" "$@"\nexit $?\n')
+    script.chmod(0o755)
+    put_image(cloud.directory, bootable(b"HELLO"))
+    cloud.supervisors = Supervisors(cloud.directory, {**os.environ, "PATH": f"{script.parent}:{os.environ['PATH']}"})
+    instance = cloud.waiting()
+    with cloud.engine.store.transaction():
+        record = cloud.record(instance)
+        record.hypervisor = QEMU
+        cloud.engine.store.save(record)
+    cloud.supervisors.spawn(instance)
+    eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
+    qemu = int((tmp_path / "bin/process").read_text())
+    process = cloud.process(instance)
+    os.kill(process, signal.SIGKILL)
+
+    def gone() -> bool:
+        # Waited for, too: asking does that.
+        assert cloud.supervisors.alive(instance)
+        return process not in cloud.supervisors._started
+
+    eventually(gone)
+    return instance, qemu
+
+
+@pytest.mark.parametrize("end", ["kill", "halt"])
+def test_what_a_killed_supervisor_has_left_is_alive_until_it_is_killed(cloud: Cloud, orphan: tuple[int, int], end: str) -> None:
+    instance, qemu = orphan
+    assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.RUNNING
+    with pytest.raises(ProcessLookupError):
+        cloud.supervisors.reboot(instance)
+    assert lives(qemu)
+    getattr(Supervisors(cloud.directory, {}), end)(instance)
+    assert not cloud.supervisors.alive(instance)
+    assert not lives(qemu)
+    assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.UNKNOWN
 
 
 def test_alive_from_the_first_moment_to_the_last(cloud: Cloud) -> None:

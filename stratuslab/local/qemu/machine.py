@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import threading
@@ -20,12 +19,10 @@ from stratuslab.local.qemu.console import Console
 from stratuslab.local.qemu.disks import Disks
 from stratuslab.local.qemu.emulator import Emulator
 from stratuslab.local.qemu.monitor import MonitorError
+from stratuslab.local.qemu.power_button import PowerButton
 from stratuslab.local.qemu.signs_of_life import shows_life
 
 SSH_PORT = 22
-
-PRESS_SECONDS = 4.0
-"""From one press of the power button to the next: a guest that is still booting does not hear the first."""
 
 LIFE_SECONDS = 30.0
 """A machine that has not shown any sign of life with KVM by then is started again without."""
@@ -39,8 +36,8 @@ _ATTEMPTS = 20
 class QemuMachine:
     """One real machine, see :class:`stratuslab.local.machine.Machine`.
 
-    ``program`` is QEMU; ``environ`` is what it and other programs are found by. All methods but :meth:`halt` are called by the
-    thread that lives as long as the process, because QEMU is to end with it.
+    ``program`` is QEMU; ``environ`` is what it and other programs are found by. All methods but :meth:`halt` and :meth:`reboot`
+    are called by the thread that lives as long as the process, because QEMU is to end with it.
     """
 
     def __init__(
@@ -65,8 +62,8 @@ class QemuMachine:
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._told: set[str] = set()
-        self._halting = threading.Lock()
         self._over = threading.Event()
+        self._button = PowerButton(lambda: self._qemu, self._console.log, self._over)
         self._on_trial: float | None = None
         self._seen = 0
         self._polled = (time.monotonic(), 0.0)
@@ -215,43 +212,39 @@ class QemuMachine:
         self._polled = (now, seconds)
         return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
 
+    def halt(self) -> None:
+        self._button.halt()
+
+    def reboot(self) -> None:
+        self._button.reboot()
+
     def kill(self) -> None:
         if self._qemu is not None:
             self._qemu.kill()
         self._over.set()
 
-    def halt(self) -> None:
-        threading.Thread(target=self._press, daemon=True, name="power button").start()
-
-    def _press(self) -> None:
-        if not self._halting.acquire(blocking=False):
-            return  # somebody presses already
-        self._console.log("the power button is pressed")
-        while not self._over.is_set():
-            if self._qemu is not None:
-                with contextlib.suppress(MonitorError):
-                    self._qemu.ask("system_powerdown")
-            self._over.wait(PRESS_SECONDS)
-
     def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
         """An event of QEMU's, in a thread of the monitor."""
         if name == "STOP":
-            # Nobody here stops a machine: QEMU could not go on with it.
-            self._stopped.set()
-            self._news.set()
-        elif name == "RESET" and data.get("guest") is True:
-            self._tell_reboot()
+            if not self._button.keeps:
+                # Nobody else here stops a machine: QEMU could not go on with it.
+                self._stopped.set()
+                self._news.set()
+        elif name == "RESET":
+            self._tell_reboot(data.get("guest") is True)
         elif name == "SHUTDOWN" and data.get("guest") is True:
+            self._button.guest_switched_off()
             self._console.log("the guest switches itself off")
         elif name == "GUEST_PANICKED":
             self._console.log("the guest's kernel has panicked")
         elif name == "BLOCK_IO_ERROR":
             self._tell_once(data)
 
-    def _tell_reboot(self) -> None:
-        """A guest that reboots tries the ways to do so one after the other, and each is an event."""
+    def _tell_reboot(self, by_guest: bool) -> None:
+        """A guest that reboots tries the ways to do so one after the other, as firmware does after QEMU's own reset, and each is
+        an event."""
         now = time.monotonic()
-        if now - self._rebooted > REBOOT_SECONDS:
+        if by_guest and now - self._rebooted > REBOOT_SECONDS:
             self._console.log("the guest reboots")
         self._rebooted = now
 
