@@ -156,7 +156,7 @@ def _reset(session: Session) -> Iterator[Answer]:
 
 
 def _confirm(session: Session, directory: Path) -> None:
-    question = f"End all instances of the embedded cloud in {directory} and forget everything?"
+    question = f"End all instances of the embedded cloud in {directory}, forget them, its users and its images (volumes stay)?"
     if not confirmed(session.context, question, "give --yes"):
         raise StratusLabError("nothing was done, as it was not confirmed")
 
@@ -181,6 +181,7 @@ _ACTIONS = {
     "add-entry": _add_entry,
     "build-image": local_images.build_image,
     "add-image": local_images.add_image,
+    "images": local_images.images,
     "volumes": local_volumes.volumes,
 }
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
 identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. A download that was broken off is continued
 by the same command."""
+_IMAGES = """List the images that machines can be made of. A machine of an image whose content is here, or elsewhere in the
+network, is real where QEMU is on this computer; one without content is simulated."""
 _BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
 identifier. What was built is built again only when there are newer packages."""
 
 
 def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    """The actions ``add-image`` and ``build-image``; the parsers that were made."""
+    """The actions ``add-image``, ``build-image`` and ``images``; the parsers that were made."""
     add = actions.add_parser("add-image", help="add a disk image to it", description=_ADD_IMAGE)
     add.add_argument("source", metavar="FILE|URL", help="the image: a file, or an http:// or https:// URL")
     add.add_argument("--title", metavar="TEXT", default="", help="what to call it (default: as its file)")
@@ -36,19 +38,40 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
         help="MD5, SHA-1, SHA-256 or SHA-512 of the file as it is or of its uncompressed content; anything else is refused",
     )
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
-    build.add_argument("kind", metavar="tiny", choices=["tiny"], help="the image to build; there is one, tiny")
-    return [add, build]
+    build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build; there is one, tiny")
+    listing = actions.add_parser("images", help="list the images", description=_IMAGES)
+    return [add, build, listing]
 
 
 def add_image(session: Session) -> Iterator[Answer]:
     """Add an image, and answer with its identifier."""
     from stratuslab.local.images.adding import Checksum, Facts
+    from stratuslab.local.images.form import lacks_boot_loader
+    from stratuslab.local.images.store import content
 
     options = session.options
     checksum = Checksum.of(options.checksum) if options.checksum else None
     with _bar(session) as bar, _adding(session, checksum, Facts(title=one_line(options.title)), bar) as adding:
         entry = adding.of(options.source, session.context.expand(options.source))
+        kept = content(adding.store.directory, entry.identifier)
+    if kept is not None and lacks_boot_loader(kept):
+        session.talk.note("there is no boot loader on it: it can be a further disk, but a machine of it will not boot")
     yield Line(entry.identifier)
+
+
+def images(session: Session) -> Iterator[Answer]:
+    """List the images."""
+    from tabulate import tabulate
+
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.listing import listed
+    from stratuslab.local.images.space import amount
+    from stratuslab.local.opening import open_store
+
+    with closing(open_store(state_directory(session.context.environ), session.context.clock())) as store:
+        rows = [[image.identifier, amount(image.bytes), image.content.value, one_line(image.title)] for image in listed(store)]
+    table: str = tabulate(rows, ["identifier", "size", "content", "title"], tablefmt="plain", disable_numparse=True)
+    yield from (Line(line.rstrip()) for line in table.splitlines())
 
 
 def build_image(session: Session) -> Iterator[Answer]:

@@ -68,6 +68,24 @@ CAUSES = (
         "run stratus-local-cloud status; install or repair QEMU, or ask for --hypervisor simulated",
     ),
     Cause(
+        "no content",
+        r"nothing is known to be on|names no http or https location",
+        "there is nothing behind the image's entry that could be booted",
+        "choose an image with content (stratus-local-cloud images), or leave --hypervisor out",
+    ),
+    Cause(
+        "no such volume",
+        r"has no volume|persistent disk .* is not there",
+        "there is no such persistent disk",
+        "kill it, and start it with one that there is (stratus-local-cloud volumes)",
+    ),
+    Cause(
+        "too little RAM",
+        r"does not boot with \d+ mib of ram",
+        "the image needs more RAM",
+        "kill it, and start it with a larger --type or more --ram",
+    ),
+    Cause(
         "no such image",
         r"not in (?:this cloud's|the) marketplace|no metadata|metadata.*(?:not (?:be )?found|cannot|could not|unable)"
         r"|(?:image|manifest|file|source).*(?:not (?:be )?found|does not exist|no such)|(?:404|410)\b.*(?:not found|gone)?"

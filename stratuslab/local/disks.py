@@ -14,6 +14,7 @@ from typing import Any
 
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.form import form, virtual_size
+from stratuslab.local.images.listing import Content, where
 from stratuslab.local.images.store import content
 from stratuslab.local.leases import owner_named
 from stratuslab.local.record import User
@@ -22,8 +23,6 @@ from stratuslab.local.store import Store
 from stratuslab.local.volumes import Volumes, volume_of
 
 _IDENTIFIER_IN_URL = re.compile(r"(?:\A|/)([A-P][A-Za-z0-9_-]{26})(?:/[^/]*){0,2}\Z")
-# The marketplace keeps its documents with these prefixes, whatever they were written with.
-_LOCATION_ELSEWHERE = re.compile(r"<slterms:location>\s*https?:")
 _OF_EVERY_IMAGE = {
     "ALLOW_ORPHANS": "NO",
     "CLONE": "YES",
@@ -152,7 +151,8 @@ class Disks:
         image_id, identifier, title, size, document = entry
         self.image = self.image or identifier
         kept = content(self._store.directory, identifier)
-        self.boots = self.boots or (number == 0 and (kept is not None or _LOCATION_ELSEWHERE.search(document) is not None))
+        there = where(self._store, identifier, document) is not Content.NOWHERE
+        self.boots = self.boots or (number == 0 and there)
         read_only = disk.get("READONLY", "").upper() == "YES"
         copied = not read_only
         if kept is not None:

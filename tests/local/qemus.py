@@ -24,7 +24,7 @@ def specified(cloud: Path, **changes: object) -> MachineSpec:
         "id": 7,
         "name": "one-7",
         "vcpu": 1,
-        "memory_mib": 64,
+        "memory_mib": 96,
         "addresses": ("127.101.0.7",),
         "authorized_keys": "",
         "context": {},

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import random
+import re
 import stat
 import sys
 from collections.abc import Callable
@@ -24,12 +25,12 @@ from stratuslab.local.images.writing import SparseFile
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.opening import open_store
 from stratuslab.marketplace.metadata import Metadata, read
-from tests.harness import Shell
+from tests.harness import TTYLINUX, Shell
 from tests.local.file_server import Serving, broken_off, by_range, refuses, whole
 from tests.local.test_images_form import qcow2
 from tests.local.test_images_store import everything, identifier, sums
 
-DISK = random.Random(3).randbytes(200_000) + bytes(1 << 20)
+DISK = bytes(510) + b"\x55\xaa" + random.Random(3).randbytes(200_000) + bytes(1 << 20)
 PACKED = gzip.compress(DISK)
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -333,3 +334,27 @@ def test_the_files_are_closed_to_others(shell: Shell, cloud: Path, packed: Path)
     finally:
         os.umask(before)
     assert [str(path) for path in cloud.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+class TestImages:
+    def test_are_listed_with_where_their_content_is(self, shell: Shell, tmp_path: Path) -> None:
+        (tmp_path / "disk.img").write_bytes(DISK)
+        added = shell("local_cloud", "add-image", "--title", "a\x1b[31mb", str(tmp_path / "disk.img")).out.strip()
+        ran = shell("local_cloud", "images")
+        assert (ran.status, ran.err) == (0, "")
+        header, *rows = ran.out.splitlines()
+        assert header.split() == ["identifier", "size", "content", "title"]
+        assert rows[0].split()[0] == TTYLINUX
+        assert {re.split(r"  +", row)[2] for row in rows[:-1]} == {"none"}
+        last = re.split(r"  +", rows[-1])
+        assert (last[0], last[2]) == (added, "here")
+        assert "\x1b" not in ran.out
+
+    def test_one_that_cannot_boot_is_pointed_out(self, shell: Shell, tmp_path: Path) -> None:
+        path = tmp_path / "disk.img"
+        path.write_bytes(b"no boot loader".ljust(4096, b"."))
+        ran = shell("local_cloud", "add-image", str(path))
+        assert (ran.status, "there is no boot loader on it" in ran.err) == (0, True)
+        path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(512))
+        ran = shell("local_cloud", "add-image", str(path))
+        assert (ran.status, ran.err) == (0, "")

@@ -87,7 +87,7 @@ class TestReset:
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
         ran = shell("local_cloud", "reset", stdin=answer)
         assert ran.status == status
-        assert "forget everything? [y/N] " in ran.err
+        assert "its images (volumes stay)? [y/N] " in ran.err
         assert len(list(engine.store.instances())) == left
 
     def test_with_yes(self, shell: Shell) -> None:

@@ -108,7 +108,7 @@ def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
     assert made.usage() == (0.0, 0)
     told = [line.split(" ", 1)[1] for line in cloud.console.splitlines() if line.startswith("20")]
     assert told == [
-        "QEMU starts machine 7: 1 CPU, 64 MiB RAM, TCG: tested",
+        "QEMU starts machine 7: 1 CPU, 96 MiB RAM, TCG: tested",
         "the power button is pressed",
         "the guest switches itself off",
         "the machine is off",
@@ -794,3 +794,9 @@ class TestReal:
         reading.join(40)
         assert b"FROM THE GUEST" in b"".join(said)
         assert cloud.file("console.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_kernel_image_needs_some_ram(cloud: Cloud) -> None:
+    put_image(cloud.directory, archive(vmlinuz=b"K", initrd=b"I", cmdline=b""))
+    with pytest.raises(MachineError, match="does not boot with 64 MiB of RAM: it needs 96"):
+        cloud.machine(Path("/nowhere/qemu"), {"PATH": ""}, memory_mib=64).prepare()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from stratuslab.cloud.endpoint import is_local
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
 from stratuslab.commands.shared.side_by_side import Outcome, in_order
@@ -173,7 +174,10 @@ def _no_ssh(instance: Instance, points: list[Point], deadline: float, hasty: boo
 def _too_late(session: Session, instance: Instance, seconds: int, missing: str) -> TimedOut:
     explanation = explain(instance, session.context.clock())
     why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
-    return TimedOut(f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}")
+    said = f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}"
+    if instance.phase == Phase.UP and is_local(session.settings.endpoint.value):
+        return TimedOut(said, f"stratus-describe-instance --console {instance.id} shows what it says")
+    return TimedOut(said)
 
 
 def _progress(waited: Waited, waiting: Sequence[int], count: int, seconds: int) -> str:

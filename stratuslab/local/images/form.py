@@ -43,6 +43,14 @@ def form(path: Path) -> Form:
     return "raw"
 
 
+def lacks_boot_loader(path: Path) -> bool:
+    """Whether a disk as it is has nothing in its first sector that a BIOS would boot. Raises as :func:`form`."""
+    if form(path) != "raw":
+        return False
+    with path.open("rb") as file:
+        return not file.read(_SECTOR).endswith(b"\x55\xaa")
+
+
 def virtual_size(path: Path) -> int:
     """The bytes of the disk that a guest sees. Raises as :func:`form`."""
     with path.open("rb") as file:

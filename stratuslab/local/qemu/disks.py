@@ -28,6 +28,9 @@ from stratuslab.local.qemu.overlay import make_overlay
 
 _STATE_BYTES = 65536
 
+_LEAST_MIB = 96
+"""RAM that a kernel needs whose root is in memory: with 80 MiB the tiny image starts over and over."""
+
 # ext4 as Linux has it since 2.6.28: what a newer mke2fs adds, older guests cannot mount. Lazily, so that holes remain.
 _EXT4 = (
     *("-t", "ext4", "-L", DiskKind.VOLATILE.value, "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"),
@@ -75,6 +78,7 @@ class Disks:
         try:
             kind = form(content)
             if kind == "kernel" and boots:
+                self._require_memory()
                 self._kernel = unpacked(content)
         except ImageError as error:
             raise about(f"image {disk.image}", error) from error
@@ -83,6 +87,11 @@ class Disks:
         base, size = Layer(content, kind), virtual_size(content)
         overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
         return Drive(serial, overlay.file, QCOW2, base=base)
+
+    def _require_memory(self) -> None:
+        if self._spec.memory_mib < _LEAST_MIB:
+            asked = self._spec.memory_mib
+            raise MachineError(f"a machine of this image does not boot with {asked} MiB of RAM: it needs {_LEAST_MIB}")
 
     def _volume(self, serial: str, disk: DiskSpec) -> Drive:
         if disk.file is None or not disk.file.is_file():
