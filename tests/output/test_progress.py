@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
@@ -24,10 +25,11 @@ def terminal() -> Iterator[tuple[TextIO, int]]:
 
 
 def read(master: int) -> str:
-    try:
-        return os.read(master, 10000).decode()
-    except BlockingIOError:
-        return ""
+    """What came to the terminal; on a busy computer the system hands it over in pieces, and late."""
+    came = b""
+    while select.select([master], [], [], 0.3)[0]:
+        came += os.read(master, 10000)
+    return came.decode()
 
 
 def test_the_line_is_rewritten_and_taken_away(terminal: tuple[TextIO, int]) -> None:
