@@ -137,6 +137,8 @@ def test_the_guides_story(user: User) -> None:
     assert re.search(r"^/dev/vdb +partition", user.tells(first, "swapon -s"), re.MULTILINE)
     assert user.tells(second, "exit 3", status=3) == ""
     assert user.tells(second, "hostname") == "one-2\n"
+    with closing(ScriptedServer(whole(b"from outside"))) as server:
+        assert user.tells(second, f"wget -q -O - http://10.0.2.2:{server.port}/") == "from outside"
 
     # A session, as the guide has it.
     session = pexpect.spawn(
