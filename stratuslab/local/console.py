@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
@@ -9,6 +10,8 @@ from stratuslab.local.engine import Engine
 from stratuslab.opennebula.states import State
 
 _MOST_BYTES = 1 << 20
+# ECMA-48's control sequences, and ESC c, which resets a terminal.
+_TERMINAL_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|c)")
 
 
 def console_lines(directory: Path, number: int) -> list[str]:
@@ -27,7 +30,9 @@ def console_lines(directory: Path, number: int) -> list[str]:
         with (directory / "instances" / str(number) / "console.log").open("rb") as log:
             log.seek(0, 2)
             log.seek(max(log.tell() - _MOST_BYTES, 0))
-            return log.read(_MOST_BYTES).decode("utf-8", "backslashreplace").splitlines()
+            text = log.read(_MOST_BYTES).decode("utf-8", "backslashreplace")
+            # A machine's firmware clears the screen and sets colours, which mean nothing in a log.
+            return _TERMINAL_CONTROL.sub("", text).splitlines()
     except OSError:
         why = "its log goes when it is done" if record.state == State.DONE else f"it is {record.state_name}"
         raise StratusLabError(f"machine {number} has nothing on its console: {why}") from None

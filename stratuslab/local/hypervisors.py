@@ -46,10 +46,13 @@ class Hypervisors:
         """The hypervisor for an instance, and why it cannot run there all the same; empty where it can."""
         match = _ASKED.search(requirements)
         asked = _NAMES.get((match[1] if match else self._environ.get(VARIABLE, "")).lower(), "")
-        if asked == SIMULATED or not (asked or disks.boots) or (not asked and self.missing()):
+        if (asked or (QEMU if disks.boots else SIMULATED)) == SIMULATED:
+            return SIMULATED, disks.missing
+        missing = self.missing()
+        if missing and not asked:
             return SIMULATED, disks.missing
         lacking = "" if disks.fetchable else disks.missing
-        return QEMU, self.missing() or lacking or ("" if disks.boots else _empty(disks))
+        return QEMU, missing or lacking or ("" if disks.boots else _empty(disks))
 
     def missing(self) -> str:
         """Why real machines cannot be had on this computer; empty where they can."""

@@ -28,9 +28,6 @@ from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import ADMINISTRATOR
 
-DEFAULT_PORT = 2633
-"""OpenNebula's own."""
-
 _CONNECTIONS = 15
 _SILENCE_SECONDS = 30.0
 _PATIENCE_SECONDS = 3.0

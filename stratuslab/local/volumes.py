@@ -18,9 +18,6 @@ from stratuslab.local.refusal import Refusal
 from stratuslab.local.store import Store
 from stratuslab.opennebula.numbers import ErrorCode
 
-LARGEST_MIB = 2**24
-"""16 TiB: beyond that file systems refuse."""
-
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SOURCE = re.compile(rf"pdisk:(?:.*[:/])?({_UUID})\Z")
 

@@ -250,11 +250,11 @@ def test_the_last_lines_of_the_console_of_what_failed(local: Shell) -> None:
     local("run", "--no-check-image-url", UNKNOWN_IMAGE)
     log = Path(local.environment()["STRATUSLAB_LOCAL_DIR"], "instances", "1", "console.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(f"line {number}\x1b[2J\n" for number in range(30)))
+    log.write_text("".join(f"line {number}\x1b[2J\x1b]0;x\n" for number in range(30)))
     out = local("describe", "-vv", "1").out
-    assert "  console    its last lines\n    line 20?[2J\n" in out
+    assert "  console    its last lines\n    line 20?]0;x\n" in out
     assert "line 19" not in out
-    assert "line 29?[2J\n" in out
+    assert "line 29?]0;x\n" in out
 
 
 def test_watch_ends_when_nothing_can_change(alice: Shell, stage: Stage, script: Script) -> None:

@@ -223,7 +223,8 @@ def test_the_console(user: User) -> None:
     (number,) = user.starts()
     shown = user("describe", "--console", number)
     assert shown.status == 0
-    assert "one-1: login ready" in shown.out
+    assert "one-1: login ready" in shown.out.splitlines()
+    assert "[2J" not in shown.out
     assert (user.cloud / "instances" / number / "console.log").stat().st_mode & 0o077 == 0
 
 

@@ -168,7 +168,7 @@ def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
     booted.client().close()
 
 
-def test_the_registry_has_it() -> None:
+def test_it_is_one_of_the_hypervisors() -> None:
     assert hypervisor("simulated", {}).name == "simulated"
 
 
