@@ -10,8 +10,8 @@ from stratuslab.local.engine import Engine
 from stratuslab.opennebula.states import State
 
 _MOST_BYTES = 1 << 20
-# ECMA-48's control sequences, and ESC c, which resets a terminal.
-_TERMINAL_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|c)")
+_RESET = re.compile(r"\n?\x1bc")
+_CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # as ECMA-48 has them
 
 
 def console_lines(directory: Path, number: int) -> list[str]:
@@ -31,8 +31,8 @@ def console_lines(directory: Path, number: int) -> list[str]:
             log.seek(0, 2)
             log.seek(max(log.tell() - _MOST_BYTES, 0))
             text = log.read(_MOST_BYTES).decode("utf-8", "backslashreplace")
-            # A machine's firmware clears the screen and sets colours, which mean nothing in a log.
-            return _TERMINAL_CONTROL.sub("", text).splitlines()
+            # A machine's firmware resets the terminal and sets colours, which mean nothing in a log but a line's end.
+            return _CONTROL_SEQUENCE.sub("", _RESET.sub("\n", text)).splitlines()
     except OSError:
         why = "its log goes when it is done" if record.state == State.DONE else f"it is {record.state_name}"
         raise StratusLabError(f"machine {number} has nothing on its console: {why}") from None

@@ -26,6 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stratuslab.local.children import python_path
 from stratuslab.opennebula.states import Lcm
 
 if TYPE_CHECKING:
@@ -193,10 +194,7 @@ def _acquire(lock: int) -> bool:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a supervisor needs of the environment, and the places where this process finds its modules. No cloud's password."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    package = str(Path(__file__).absolute().parents[2])
-    paths = [str(Path(path).absolute()) for path in sys.path if path]
-    kept["PYTHONPATH"] = os.pathsep.join(paths if package in paths else [package, *paths])
-    return kept
+    return {**kept, "PYTHONPATH": python_path()}
 
 
 def main(arguments: list[str]) -> int:

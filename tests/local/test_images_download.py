@@ -21,7 +21,7 @@ from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, St
 from stratuslab.local.images import ImageError, download, pace
 from stratuslab.local.images.download import Download, shown
 from stratuslab.local.images.listener import Listener
-from stratuslab.local.images.space import DiskFull
+from stratuslab.local.images.space import NoSpace
 from stratuslab.local.images.writing import SparseFile
 from tests import servers
 from tests.local.file_server import TAG, Serving, broken_off, by_range, redirects, refuses, whole
@@ -370,7 +370,7 @@ class TestLimits:
 
     def test_a_full_disk_beforehand(self, serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 2_000_000)
-        with pytest.raises(DiskFull, match=r"is full: the image needs 3.15 MB, 2 MB are free"):
+        with pytest.raises(NoSpace, match=r"is full: the image needs 3.15 MB, 2 MB are free"):
             fetched(tmp_path, serving(whole(FILE)).url)
         assert partial(tmp_path) == []
 
@@ -383,7 +383,7 @@ class TestLimits:
             return write(descriptor, data, offset)
 
         monkeypatch.setattr(os, "pwrite", full)
-        with pytest.raises(DiskFull, match=r"is full: .* are free, and the image needs more"):
+        with pytest.raises(NoSpace, match=r"is full: .* are free, and the image needs more"):
             fetched(tmp_path, serving(whole(FILE)).url)
         assert partial(tmp_path) == []
 

@@ -24,7 +24,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.entry import Description
 from stratuslab.local.images.fetch import Fetching, trusted
-from stratuslab.local.images.space import DiskFull
+from stratuslab.local.images.space import NoSpace
 from stratuslab.local.images.store import content, obtain
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.opening import open_store
@@ -140,7 +140,7 @@ class TestTheContent:
     def test_a_full_disk(self, serving: Serving, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         name = publish(directory, described(DISK, *[serving(whole(DISK)).url] * 2))
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 1000)
-        with pytest.raises(DiskFull, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
+        with pytest.raises(NoSpace, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
             Fetching(directory).fetch(name)
         assert images(directory) == []
 

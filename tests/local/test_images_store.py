@@ -24,7 +24,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.entry import ENDORSER, Description, register
 from stratuslab.local.images.intake import Intake
-from stratuslab.local.images.space import DiskFull, amount, require
+from stratuslab.local.images.space import NoSpace, amount, require
 from stratuslab.local.images.store import PARTIAL_SECONDS, Incoming, content, open_locked
 from stratuslab.local.images.sums import USUAL, Sums
 from stratuslab.local.images.writing import SparseFile, read
@@ -167,7 +167,7 @@ with Incoming(Path(sys.argv[1])) as file:
         os.close(used)
 
 
-class TestDiskFull:
+class TestNoSpace:
     @pytest.mark.parametrize(
         ("size", "text"), [(999, "999 bytes"), (1500, "1.5 KB"), (512 * 10**6, "512 MB"), (2 * 10**9, "2 GB")]
     )
@@ -176,7 +176,7 @@ class TestDiskFull:
 
     def test_beforehand(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 512 * 10**6)
-        with pytest.raises(DiskFull) as raised:
+        with pytest.raises(NoSpace) as raised:
             require(tmp_path, 2 * 10**9)
         assert raised.value.message == f"the disk of {tmp_path} is full: the image needs 2 GB, 512 MB are free"
 
@@ -186,7 +186,7 @@ class TestDiskFull:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, call, full)
-        with pytest.raises(DiskFull, match="is full") as raised:
+        with pytest.raises(NoSpace, match="is full") as raised:
             taken(tmp_path, DISK)
         assert "\n" not in str(raised.value)
         assert everything(tmp_path) == []
@@ -194,7 +194,7 @@ class TestDiskFull:
     def test_what_the_store_needs_stays_free(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.writing.free", lambda place: 0)
         monkeypatch.setattr("stratuslab.local.images.writing._CHECKED", 1000)
-        with pytest.raises(DiskFull):
+        with pytest.raises(NoSpace):
             taken(tmp_path, DISK)
         assert everything(tmp_path) == []
 

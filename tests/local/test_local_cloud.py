@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.local.administration import reset
+from stratuslab.local.console import console_lines
 from stratuslab.local.engine import Engine
 from stratuslab.local.record import ADMINISTRATOR
 from tests.harness import CHECKOUT, Actors, Shell
@@ -199,3 +200,12 @@ def test_a_port_in_use(shell: Shell) -> None:
         ran = shell.script("stratus-local-cloud", "serve", "--port", port, "--user", "alice:secret")
         assert (ran.status, ran.out) == (1, "")
         assert f"port {port} of 127.0.0.1 is in use" in ran.err
+
+
+def test_a_console_is_shown_without_the_firmwares_control_of_the_screen(shell: Shell) -> None:
+    engine = Engine(shell.home / "cloud", Actors())
+    engine.allocate(ADMINISTRATOR, SMALL)
+    firmware = b"started\n\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\nBooting from ROM..\x1bc\x1b[?7l\x1b[2Jone-1: login ready\n"
+    (shell.home / "cloud" / "instances" / "1" / "console.log").write_bytes(firmware)
+    assert console_lines(shell.home / "cloud", 1) == ["started", "SeaBIOS", "Booting from ROM..", "one-1: login ready"]
+    engine.close()

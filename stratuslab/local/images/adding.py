@@ -83,7 +83,7 @@ class Adding:
     """Adds images to a store; ``now`` is seconds since the epoch, ``verify`` as in requests.
 
     Methods return the entry that is in the Marketplace then. Raise UsageError for what cannot be read, ImageError for what is
-    no image or has another checksum, DiskFull, StratusLabError for damaged compression; the URL's also what Download raises.
+    no image or has another checksum, NoSpace, StratusLabError for damaged compression; the URL's also what Download raises.
     Nothing is kept then.
     """
 

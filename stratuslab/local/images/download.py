@@ -117,7 +117,7 @@ class Download:
     def fetch(self) -> None:
         """Bring what is missing, in several attempts if need be.
 
-        Raises DiskFull and ImageError for a file that is too large, for both of which nothing is kept; NotFound,
+        Raises NoSpace and ImageError for a file that is too large, for both of which nothing is kept; NotFound,
         PermissionDenied and Unreachable as the server has it; UsageError for a URL that is none.
         """
         with keeping(self._directory):

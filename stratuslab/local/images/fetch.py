@@ -23,7 +23,7 @@ from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download, shown
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.listener import SILENT, Listener
-from stratuslab.local.images.space import DiskFull, keeping
+from stratuslab.local.images.space import NoSpace, keeping
 from stratuslab.local.images.store import content, images, locked, private
 from stratuslab.local.images.sums import ALGORITHMS, USUAL, Sums
 from stratuslab.local.images.writing import Read
@@ -59,7 +59,7 @@ class Fetching:
         for entry, location in self._locations(identifier, metadata_url):
             try:
                 return self._downloaded(entry, location)
-            except DiskFull as error:
+            except NoSpace as error:
                 raise about(f"image {identifier}", error) from error
             except StratusLabError as error:
                 failures.append(f"from {shown(location)}: {error.message}")

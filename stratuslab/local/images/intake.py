@@ -33,7 +33,7 @@ class Taken:
 class Intake:
     """The way into the store of a directory, past a check.
 
-    Content longer than ``limit`` is refused; the sums are taken by the named ``algorithms``. Raises DiskFull, ImageError for
+    Content longer than ``limit`` is refused; the sums are taken by the named ``algorithms``. Raises NoSpace, ImageError for
     what is no image that can be used, StratusLabError for damaged compression, and what the check raises.
     """
 

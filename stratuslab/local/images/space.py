@@ -14,7 +14,7 @@ from stratuslab.local.room import SPARE_MIB
 _FREE = "free some space"
 
 
-class DiskFull(ImageError):
+class NoSpace(ImageError):
     """The disk of the store has no room for the image."""
 
 
@@ -36,16 +36,16 @@ def free(place: Path | int) -> int:
 
 
 def require(directory: Path, size: int) -> None:
-    """Raise DiskFull unless so many bytes fit."""
+    """Raise NoSpace unless so many bytes fit."""
     if size > free(directory):
-        raise DiskFull(
+        raise NoSpace(
             f"the disk of {directory} is full: the image needs {amount(size)}, {amount(free(directory))} are free", _FREE
         )
 
 
 @contextmanager
 def keeping(directory: Path) -> Iterator[None]:
-    """What the system refuses while the block keeps something in the directory, told: DiskFull, or else ImageError."""
+    """What the system refuses while the block keeps something in the directory, told: NoSpace, or else ImageError."""
     try:
         yield
     except OSError as error:
@@ -55,6 +55,6 @@ def keeping(directory: Path) -> Iterator[None]:
             reason = os.strerror(error.errno).lower()
             raise ImageError(f"the image cannot be kept in {directory}: {reason}") from error
         # What the block had written is gone by now.
-        raise DiskFull(
+        raise NoSpace(
             f"the disk of {directory} is full: {amount(free(directory))} are free, and the image needs more", _FREE
         ) from error

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from stratuslab.local.children import python_path
 from stratuslab.local.images import ImageError
 from stratuslab.marketplace.identifier import is_identifier
 
@@ -45,7 +46,7 @@ def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metad
             [sys.executable, "-m", "stratuslab.local.images.fetch", str(directory.absolute()), identifier, metadata_url],
             # Python looks for modules in its working directory first: no one else's.
             cwd=private(images(directory)),
-            env={**environ, "PYTHONPATH": os.pathsep.join(_module_paths())},
+            env={**environ, "PYTHONPATH": python_path()},
             # Nothing is written to it: that it is closed tells the other process that this one is gone.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,13 +60,6 @@ def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metad
     if kept is None:
         raise ImageError(said or f"image {identifier} cannot be fetched: the download ended with status {process.returncode}")
     return kept
-
-
-def _module_paths() -> list[str]:
-    """Where this process finds its modules, and this package if that is not among them."""
-    paths = [str(Path(path).absolute()) for path in sys.path if path]
-    package = str(Path(__file__).absolute().parents[3])
-    return paths if package in paths else [package, *paths]
 
 
 def images(directory: Path) -> Path:
