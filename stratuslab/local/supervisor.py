@@ -108,6 +108,12 @@ class Supervisors:
             with contextlib.suppress(ProcessLookupError):
                 self._signal(instance, signal.SIGKILL, group=True)
             time.sleep(0.002)
+        # The system frees the lock a moment before the process is gone.
+        with contextlib.suppress(OSError, ValueError):
+            process = int((self._place(instance) / "lock").read_text())
+            if process in self._started:
+                os.waitpid(process, 0)
+                self._started.discard(process)
         self._reap()
 
     def halt(self, instance: int) -> None:
