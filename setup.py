@@ -59,7 +59,7 @@ TEST = [
 ]
 DOCS = ["sphinx>=7.2"]
 TYPES = ["lxml-stubs", "mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
-DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "ruff>=0.9", "tox>=4.12"]
+DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "codespell[toml]>=2.3", "pre-commit>=3.5", "ruff>=0.9", "tox>=4.12"]
 
 setup(
     name="stratuslab-client",

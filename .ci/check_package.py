@@ -28,7 +28,7 @@ SCRIPTS = (
 def call(*command: str, directory: str) -> str:
     """What the command writes, run away from the checkout; a failure of it is ours."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=environ, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} gave {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -84,6 +84,7 @@ def run(commands: list[str], environ: dict[str, str]) -> list[str]:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         timeout=110,
+        check=False,
     )
     return ran.stdout.split(f"{mark}\n")
 

@@ -95,7 +95,7 @@ def bereaved(record: Record, now: int) -> None:
     if record.state != State.ACTIVE:
         return
     record.cpu_percent = 0.0
-    if record.lcm_state == Lcm.PROLOG or record.lcm_state == Lcm.BOOT:
+    if record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
         failed(record, Lcm(record.lcm_state), _LOST_PROCESS, now)
     elif record.lcm_state in (Lcm.SHUTDOWN_POWEROFF, Lcm.BOOT_POWEROFF):
         _stamp(record, now, "retime", "etime")

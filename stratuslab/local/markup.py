@@ -8,7 +8,7 @@ from stratuslab.opennebula.template import Attribute
 
 
 def escape(text: str) -> str:
-    """The text with what XML reserves replaced. (The standard library's function would import half of its network code.)"""
+    """The text with what XML reserves replaced, without the network code that the standard library's function imports."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,4 +1,4 @@
-"""OpenNebula's template text: ``NAME = "value"`` and ``NAME = [ KEY = "value", ... ]``, written and read.
+r"""OpenNebula's template text: ``NAME = "value"`` and ``NAME = [ KEY = "value", ... ]``, written and read.
 
 The grammar is that of OpenNebula's ``template_parser.l`` (3.2 to 7.x): in a quoted value only ``\\"`` is an escape, a
 backslash otherwise stands for itself, and the value may span lines. Three things cannot be said in it at all, and are refused

@@ -78,7 +78,7 @@ def quoted(path: Path) -> str:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run ssh to its end; its status, or as a shell says it 128 + N when signal N ended it.
+    r"""Run ssh to its end; its status, or as a shell says it 128 + N when signal N ended it.
 
     Ctrl-C and Ctrl-\\ are ssh's meanwhile, as they are for a command that a shell runs. Raises SSHError where it cannot
     be started.

@@ -307,7 +307,9 @@ def test_print_is_a_line_of_shell(machine: Machine) -> None:
     line = machine.shell("connect", "-l", machine.server.user, "--print", "1", "--", "echo", "'it is'", "$((6*7))").out
     assert line.count("\n") == 1
     (machine.shell.home / ".stratuslab").mkdir(exist_ok=True)
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=20, env=machine.environment())
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, timeout=20, env=machine.environment(), check=False
+    )
     assert (done.returncode, done.stdout) == (0, "it is 42\n")
 
 
@@ -349,6 +351,7 @@ def test_a_passphrase_is_asked_for_at_a_terminal(machine: Machine, client: str) 
         env=machine.environment(),
         start_new_session=True,
         timeout=60,
+        check=False,
     )
     assert done.returncode == ExitStatus.USAGE
     assert f"{key} is protected by a passphrase, and there is no terminal to ask for it" in done.stderr

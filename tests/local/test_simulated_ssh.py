@@ -312,7 +312,7 @@ def test_a_client_that_does_not_read_is_waited_for(booted: Booted) -> None:
     client = booted.client()
     _, out, _ = client.exec_command("head -c 20000000 /dev/zero; echo end")
     # No more than the window is under way until it reads.
-    eventually(lambda: out.channel.recv_ready())
+    eventually(out.channel.recv_ready)
     assert len(out.channel.in_buffer) <= DEFAULT_WINDOW_SIZE
     data = out.read()
     assert (len(data), data[-4:]) == (20_000_004, b"end\n")

@@ -108,6 +108,7 @@ class Booted:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
         assert (ran.returncode, ran.stderr) == (0, ""), (command, ran)
         return ran.stdout

@@ -39,7 +39,6 @@ def in_order(
     With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still told
     (KeyboardInterrupt is raised after that). Items that were not begun have no outcome.
     """
-
     ended = threading.Event()
 
     def outcome(item: _Item) -> Outcome[_Item, _Value] | None:

@@ -140,7 +140,7 @@ def _is_reached(instance: Instance, goal: str) -> bool:
 
 def _is_hopeless(instance: Instance, goal: str) -> bool:
     """Whether waiting alone will not bring the instance there."""
-    if instance.state_label == goal or goal == "Done":
+    if goal in (instance.state_label, "Done"):
         return False
     if goal == SSH or goal in ON_THE_WAY:
         return instance.phase == Phase.AWAY

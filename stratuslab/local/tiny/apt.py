@@ -137,7 +137,7 @@ class Apt:
 
     def _run(self, program: str, *arguments: str) -> str:
         command = self._command(program, *arguments)
-        ran = subprocess.run(command, env=self._environ, stdin=subprocess.DEVNULL, capture_output=True)
+        ran = subprocess.run(command, env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         complaints = ran.stderr.decode("utf-8", "replace")
         if ran.returncode:
             raise AptError(_reason(complaints) or f"{program} ended with status {ran.returncode}")
