@@ -14,10 +14,10 @@ HERE = Path(__file__).parent
 
 
 def version() -> str:
-    """The version that stratuslab/__init__.py states, read as text: what asks for it need not import the package."""
-    stated = re.search(r'^__version__ = "(.+)"$', (HERE / "stratuslab" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    """The version that stratuslab/version.py states, read as text: what asks for it need not import the package."""
+    stated = re.search(r'^__version__ = "(.+)"$', (HERE / "stratuslab" / "version.py").read_text("utf-8"), re.MULTILINE)
     if stated is None:
-        raise SystemExit("stratuslab/__init__.py states no __version__")
+        raise SystemExit("stratuslab/version.py states no __version__")
     return stated[1]
 
 

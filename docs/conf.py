@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_package = Path(__file__).parent.parent / "stratuslab" / "__init__.py"
+_package = Path(__file__).parent.parent / "stratuslab" / "version.py"
 _stated = re.search(r'^__version__ = "(.+)"$', _package.read_text("utf-8"), re.MULTILINE)
 assert _stated is not None, f"{_package} states no __version__"
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stratuslab.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from stratuslab.api import open_cloud, open_marketplace
     from stratuslab.cloud.client import Cloud
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     )
     from stratuslab.marketplace.client import Marketplace
     from stratuslab.opennebula.instance import Instance
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",

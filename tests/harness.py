@@ -15,7 +15,6 @@ from pathlib import Path
 from stratuslab.commands.base import main
 from stratuslab.context import Context
 from stratuslab.local.engine import Engine
-from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.opennebula.states import Lcm
 
 CHECKOUT = Path(__file__).parents[1]
@@ -135,7 +134,7 @@ class Stage:
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:
         self.actors = Actors()
         # Without an environment this computer has no QEMU.
-        self.engine = Engine(directory, self.actors, clock, Hypervisors(environ or {"PATH": ""}))
+        self.engine = Engine(directory, self.actors, clock, environ or {"PATH": ""})
 
     def runs(self, instance: int) -> None:
         """The instance gets to RUNNING."""

@@ -167,26 +167,6 @@ def test_the_program_in_the_manual_runs(tmp_path: Path):
     assert (ran.stderr, ran.stdout) == ("", "one-1 Running 127.101.0.1\n")
 
 
-# What docs/architecture.rst says about imports: each room, and the rooms and modules that it may use.
-ROOMS = {
-    "cloud": {"errors", "opennebula"},
-    "diagnosis": {"opennebula"},
-    "local": {"errors", "marketplace", "opennebula"},
-    "marketplace": {"errors"},
-    "opennebula": {"errors"},
-    "output": {"answers", "context", "diagnosis", "opennebula"},
-    "ssh": {"errors", "opennebula"},
-}
-
-
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_run_downwards_as_the_architecture_has_it(room: str):
-    used = set()
-    for module in (CHECKOUT / "stratuslab" / room).rglob("*.py"):
-        used.update(re.findall(r"^\s*from stratuslab\.(\w+)", module.read_text("utf-8"), re.MULTILINE))
-    assert used - {room} <= ROOMS[room]
-
-
 # The frame
 
 

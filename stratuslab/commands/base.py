@@ -15,7 +15,6 @@ from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-import stratuslab
 from stratuslab.answers import Answer, Launched, Problem
 from stratuslab.commands.shared.shaping import add_shape_options, shape
 from stratuslab.context import Context
@@ -25,6 +24,7 @@ from stratuslab.output.forms import Form, form
 from stratuslab.output.shape import Shape
 from stratuslab.output.talk import Talk
 from stratuslab.suggestion import hint, meant
+from stratuslab.version import __version__
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -170,7 +170,7 @@ def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
     group = parser.add_argument_group("talk")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv and -vvv even more")
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
-    group.add_argument("--version", action="version", version=f"{prog} {stratuslab.__version__}")
+    group.add_argument("--version", action="version", version=f"{prog} {__version__}")
 
 
 def main(command: Command, argv: Sequence[str] | None = None, context: Context | None = None) -> int:

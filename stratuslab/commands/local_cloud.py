@@ -87,12 +87,8 @@ def _directory(session: Session) -> Path:
 
 def _engine(session: Session) -> Engine:
     from stratuslab.local.engine import Engine
-    from stratuslab.local.hypervisors import Hypervisors
-    from stratuslab.local.supervisor import Supervisors
 
-    directory = _directory(session)
-    environ = session.context.environ
-    return Engine(directory, Supervisors(directory, environ), session.context.clock, Hypervisors(environ))
+    return Engine(_directory(session), clock=session.context.clock, environ=session.context.environ)
 
 
 def _serve(session: Session) -> Iterator[Answer]:

@@ -6,8 +6,8 @@ import argparse
 import re
 from collections.abc import Iterator
 
-import stratuslab
 from stratuslab.commands.base import Command
+from stratuslab.version import __version__
 
 _STATUSES = (
     ("0", "Done."),
@@ -30,7 +30,7 @@ def man_page(command: Command, others: list[str]) -> str:
 
 def _lines(command: Command, others: list[str]) -> Iterator[str]:
     parser = command.parser()
-    yield f'.TH "{command.prog.upper()}" 1 "" "StratusLab client {stratuslab.__version__}"'
+    yield f'.TH "{command.prog.upper()}" 1 "" "StratusLab client {__version__}"'
     yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(command.summary[0].lower() + command.summary[1:].rstrip('.'))}")
     yield ".SH SYNOPSIS"
     for line in re.sub(r"^usage: ", "", parser.format_usage()).strip().splitlines():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
-from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 
@@ -34,10 +33,7 @@ class LocalTransport:
     def engine(self) -> Engine:
         with self._lock:
             if self._engine is None:
-                from stratuslab.local.supervisor import Supervisors
-
-                machines = Supervisors(self._directory, self._environ)
-                self._engine = Engine(self._directory, machines, hypervisors=Hypervisors(self._environ))
+                self._engine = Engine(self._directory, environ=self._environ)
             return self._engine
 
     def post(self, body: bytes) -> Iterator[bytes]:

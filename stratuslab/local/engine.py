@@ -14,6 +14,7 @@ from stratuslab.local.flavours import Verb
 from stratuslab.local.fleet import Fleet
 from stratuslab.local.host import Capacity
 from stratuslab.local.hypervisors import Hypervisors
+from stratuslab.local.launcher import Supervisors
 from stratuslab.local.leases import Leases
 from stratuslab.local.lifecycle import Step
 from stratuslab.local.machine import Machines, MachineSpec
@@ -31,8 +32,8 @@ _LARGEST_ID = 2**31 - 1
 
 
 class Engine:
-    """The cloud in a directory. ``machines`` are its supervisors, ``hypervisors`` what can run them on this computer; ``clock``
-    gives seconds since the epoch.
+    """The cloud in a directory. ``machines`` are its supervisors, ``environ`` what they start from and where hypervisors are
+    looked for; ``clock`` gives seconds since the epoch.
 
     Raises StratusLabError or UsageError where the store cannot be used; calls raise Refusal for what a user may not have.
     """
@@ -42,12 +43,12 @@ class Engine:
         directory: Path,
         machines: Machines | None = None,
         clock: Callable[[], float] = time.time,
-        hypervisors: Hypervisors | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.hypervisors = hypervisors or Hypervisors(os.environ)
+        self.hypervisors = Hypervisors(environ)
         self.store = open_store(directory, clock())
         self.leases = Leases(self.store)
-        self.fleet = Fleet(self.store, machines or _supervisors(directory), clock)
+        self.fleet = Fleet(self.store, machines or Supervisors(directory, environ), clock)
 
     def close(self) -> None:
         self.store.close()
@@ -251,12 +252,6 @@ class Engine:
 
 def _may(user: User, record: Record) -> bool:
     return user.is_administrator or user.id == record.uid
-
-
-def _supervisors(directory: Path) -> Machines:
-    from stratuslab.local.supervisor import Supervisors
-
-    return Supervisors(directory, os.environ)
 
 
 def _state_condition(state: int, legacy_states: bool) -> str:

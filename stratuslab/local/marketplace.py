@@ -11,16 +11,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from stratuslab.errors import UsageError
 from stratuslab.local.markup import escape
 from stratuslab.local.store import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier
-
-if TYPE_CHECKING:
-    from stratuslab.local.adapter import MarketplaceAdapter
 
 CONTENT_TYPE = "application/xml; charset=utf-8"
 LARGEST_ENTRY = 1 << 20
@@ -202,13 +198,6 @@ def _kind_of(argument: str) -> str:
 def error_document(text: str) -> bytes:
     """The body of a refusal."""
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<error>{escape(text)}</error>\n'.encode("utf-8", "replace")
-
-
-def marketplace_adapter(directory: Path) -> MarketplaceAdapter:
-    """What to mount on ``local://`` of a requests session, so that the Marketplace in the directory answers it."""
-    from stratuslab.local.adapter import MarketplaceAdapter
-
-    return MarketplaceAdapter(directory)
 
 
 def add_entry(store: Store, now: float, path: Path) -> Entry:

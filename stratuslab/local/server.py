@@ -11,22 +11,21 @@ import signal
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-import stratuslab
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
 from stratuslab.local.http import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
-from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.machine import Machines
 from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.version import __version__
 
 _CONNECTIONS = 15
 _SILENCE_SECONDS = 30.0
@@ -48,7 +47,7 @@ class Urls:
 
 class _Handler(ServerHandler):
     http_version = "1.1"
-    server_software = f"stratuslab/{stratuslab.__version__}"
+    server_software = f"stratuslab/{__version__}"
 
     def cleanup_headers(self) -> None:
         super().cleanup_headers()
@@ -200,12 +199,8 @@ def serving(
     ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
     one_auth file. Raises StratusLabError or UsageError.
     """
-    if machines is None:
-        from stratuslab.local.supervisor import Supervisors
-
-        machines = Supervisors(directory, environ)
     named = Accounts(users)
-    engine = Engine(directory, machines, hypervisors=Hypervisors(environ))
+    engine = Engine(directory, machines, environ=environ)
     accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
 
@@ -221,18 +216,3 @@ def serving(
         for number, handler in before.items():
             signal.signal(number, handler)
         engine.close()
-
-
-def serve(
-    directory: Path,
-    host: str,
-    port: int,
-    users: Mapping[str, str],
-    flavour: Flavour,
-    announce: Callable[[Urls], None],
-    environ: Mapping[str, str],
-) -> None:
-    """Serve the cloud in a directory until SIGINT or SIGTERM; ``announce`` is called once, when it answers."""
-    with serving(directory, host, port, users, environ, flavour) as server:
-        announce(server.urls)
-        server.wait()

@@ -249,10 +249,10 @@ class TestServer:
 SERVE = """
 import os, sys
 from pathlib import Path
-from typing import Any
-from stratuslab.local.flavours import DEFAULT_FLAVOUR
-from stratuslab.local.server import serve
-serve(Path(sys.argv[1]), "127.0.0.1", 0, dict(), DEFAULT_FLAVOUR, lambda urls: print(urls, flush=True), os.environ)
+from stratuslab.local.server import serving
+with serving(Path(sys.argv[1]), "127.0.0.1", 0, dict(), os.environ) as server:
+    print(server.urls, flush=True)
+    server.wait()
 """
 
 

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from stratuslab.errors import UsageError
-from stratuslab.local.marketplace import InvalidEntry, Marketplace, add_entry, answer, marketplace_adapter, read_entry
+from stratuslab.local.adapter import MarketplaceAdapter
+from stratuslab.local.marketplace import InvalidEntry, Marketplace, add_entry, answer, read_entry
 from stratuslab.local.opening import open_store
 from stratuslab.local.store import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1
@@ -166,7 +167,7 @@ class TestAdding:
 class TestAdapter:
     def test_through_requests(self, tmp_path: Path) -> None:
         session = requests.Session()
-        session.mount("local://", marketplace_adapter(tmp_path / "cloud"))
+        session.mount("local://", MarketplaceAdapter(tmp_path / "cloud"))
         response = session.get(f"local://marketplace/metadata/{TTYLINUX}", timeout=5)
         assert (response.status_code, response.headers["Content-Type"]) == (200, "application/xml; charset=utf-8")
         assert TTYLINUX in response.text

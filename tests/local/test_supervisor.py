@@ -16,11 +16,11 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from stratuslab.local import supervisor
+from stratuslab.local import launcher, supervisor
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Verb
+from stratuslab.local.launcher import Supervisors
 from stratuslab.local.record import ADMINISTRATOR, QEMU, Record
-from stratuslab.local.supervisor import Supervisors
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.ssh.keys import make_key_pair
 from tests.harness import Actors
@@ -229,7 +229,7 @@ def test_a_stale_number_is_nobodys(cloud: Cloud) -> None:
 
 
 def test_one_supervisor_however_many_start_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "END_SECONDS", 0.3)
+    monkeypatch.setattr(launcher, "END_SECONDS", 0.3)
     instance = cloud.waiting()
     starters = [Supervisors(cloud.directory, os.environ) for _ in range(6)]
     threads = [threading.Thread(target=starter.spawn, args=(instance,)) for starter in starters]
@@ -242,14 +242,17 @@ def test_one_supervisor_however_many_start_it(cloud: Cloud, monkeypatch: pytest.
 
 
 def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "END_SECONDS", 0.05)
+    monkeypatch.setattr(launcher, "END_SECONDS", 0.05)
     lock = cloud.place(3)
     lock.mkdir(parents=True)
-    program = "import sys, stratuslab.local.supervisor as s; s.END_SECONDS = 0.05; sys.exit(s.main(sys.argv[1:]))"
+    program = (
+        "import sys; from stratuslab.local import launcher, supervisor; launcher.END_SECONDS = 0.05; "
+        "sys.exit(supervisor.main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", program, str(cloud.directory), "3"]
     descriptor = os.open(lock / "lock", os.O_RDWR | os.O_CREAT)
     try:
-        assert supervisor._acquire(descriptor)
+        assert launcher.acquire(descriptor)
         ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
         assert (ran.returncode, ran.stderr) == (1, "instance 3 has a supervisor already\n")
     finally:
@@ -297,7 +300,7 @@ def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirect
     program.write_text(
         f"import sys; sys.path[:] = {[str(CHECKOUT), *filter(None, sys.path)]!r}\n"
         "from pathlib import Path\n"
-        "from stratuslab.local.supervisor import Supervisors\n"
+        "from stratuslab.local.launcher import Supervisors\n"
         f"Supervisors(Path({str(cloud.directory)!r}), {{}}).spawn({instance})\n"
     )
     line = f'cd / && exec "{sys.executable}" "{program}" {redirection}'
