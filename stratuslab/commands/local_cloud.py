@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stratuslab.local.engine import Engine
 
 _PORT = 2633  # OpenNebula's own
-_FLAVOURS = ("opennebula-7", "opennebula-4", "stratuslab-3")
+_FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "stratuslab-3")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ Documents are compact text. Values that come from a template are CDATA, numbers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.host import HOST_ID, HOST_NAME
@@ -40,15 +40,44 @@ PERMISSIONS = (
 
 def instance(record: Record, flavour: Flavour) -> str:
     """The whole VM document."""
-    return _legacy(record, flavour) if flavour.legacy else _full(record, flavour)
+    return _legacy(record, flavour) if flavour.legacy else _full(record, flavour, _now(record))
 
 
 def pooled_instance(record: Record, flavour: Flavour) -> str:
     """The VM document as the pool has it."""
-    return _short(record, flavour) if flavour.short_pool else instance(record, flavour)
+    return instance(record, flavour) if flavour.listed is None else _short(record, flavour)
 
 
-def _head(record: Record, flavour: Flavour, *, short: bool) -> str:
+def extended_instance(record: Record, flavour: Flavour) -> str:
+    """The whole VM document as one.vmpool.infoextended has it: with the figures of the last change of state."""
+    return _full(record, flavour, record.listed)
+
+
+def monitoring(record: Record, flavour: Flavour) -> str:
+    """What the host reported last, as one.vmpool.monitoring has it; empty where it reported nothing."""
+    if not record.polled:
+        return ""
+    return (
+        pooled_instance(record, flavour)
+        if flavour.listed is None
+        else f"<MONITORING>{_figures(record, _now(record))}</MONITORING>"
+    )
+
+
+def _now(record: Record) -> dict[str, float]:
+    return {"cpu_percent": record.cpu_percent, "memory_kib": record.memory_kib, "polled": record.polled}
+
+
+def _figures(record: Record, figures: Mapping[str, float]) -> str:
+    if not figures.get("polled"):
+        return ""
+    return (
+        f"<CPU>{cdata(_decimal(figures['cpu_percent']))}</CPU><ID>{cdata(str(record.id))}</ID>"
+        f"<MEMORY>{cdata(str(figures['memory_kib']))}</MEMORY><TIMESTAMP>{cdata(str(figures['polled']))}</TIMESTAMP>"
+    )
+
+
+def _head(record: Record, flavour: Flavour, polled: float, *, short: bool) -> str:
     state, lcm_state = flavour.shown_state(record.state, record.lcm_state)
     gid, group = (0, "oneadmin") if record.uid == 0 else (1, "users")
     previous = (
@@ -57,21 +86,16 @@ def _head(record: Record, flavour: Flavour, *, short: bool) -> str:
     rescheduled = "" if flavour.legacy else "<RESCHED>0</RESCHED>"
     return (
         f"<ID>{record.id}</ID><UID>{record.uid}</UID><GID>{gid}</GID>{element('UNAME', record.owner)}<GNAME>{group}</GNAME>"
-        f"{element('NAME', record.name)}{'' if short else PERMISSIONS}<LAST_POLL>{record.polled}</LAST_POLL>"
+        f"{element('NAME', record.name)}{'' if short else PERMISSIONS}<LAST_POLL>{polled}</LAST_POLL>"
         f"<STATE>{state:d}</STATE><LCM_STATE>{lcm_state:d}</LCM_STATE>{previous}{rescheduled}"
         f"<STIME>{record.stime}</STIME><ETIME>{record.etime}</ETIME>{element('DEPLOY_ID', _deploy_id(record))}"
     )
 
 
-def _full(record: Record, flavour: Flavour) -> str:
-    figures = ""
-    if record.polled:
-        figures = (
-            f"<CPU>{cdata(_percent(record))}</CPU><ID>{cdata(str(record.id))}</ID><MEMORY>{cdata(str(record.memory_kib))}</MEMORY>"
-            f"<TIMESTAMP>{cdata(str(record.polled))}</TIMESTAMP>"
-        )
+def _full(record: Record, flavour: Flavour, figures: Mapping[str, float]) -> str:
     return (
-        f"<VM>{_head(record, flavour, short=False)}{wrapped('MONITORING', figures)}<SCHED_ACTIONS/>"
+        f"<VM>{_head(record, flavour, figures.get('polled', 0), short=False)}"
+        f"{wrapped('MONITORING', _figures(record, figures))}<SCHED_ACTIONS/>"
         f"<TEMPLATE>{attributes(_template(record))}</TEMPLATE>{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
         f"{wrapped('HISTORY_RECORDS', ''.join(_history(record)))}"
         "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS></VM>"
@@ -80,8 +104,10 @@ def _full(record: Record, flavour: Flavour) -> str:
 
 def _short(record: Record, flavour: Flavour) -> str:
     figures = ""
-    if record.polled:
-        figures = f"<CPU>{_percent(record)}</CPU><MEMORY>{record.memory_kib}</MEMORY>"
+    if record.listed:
+        figures = f"<CPU>{_decimal(record.listed['cpu_percent'])}</CPU><MEMORY>{record.listed['memory_kib']}</MEMORY><STATE/>"
+    user_template = dict(_user_template(record))
+    listed = [(name, user_template[name]) for name in flavour.listed or () if name in user_template]
     template = "".join(element(name, record.text(name)) for name in ("CPU", "MEMORY", "VCPU") if record.text(name))
     for name, value in _template(record):
         if isinstance(value, str):
@@ -92,8 +118,8 @@ def _short(record: Record, flavour: Flavour) -> str:
             keys = (key for key in _SHORT_NIC if key in _ALWAYS_SHORT_NIC or key in value)
             template += wrapped("NIC", "".join(f"<{key}>{cdata(value.get(key, ''))}</{key}>" for key in keys))
     return (
-        f"<VM>{_head(record, flavour, short=True)}<TEMPLATE>{template}</TEMPLATE>{wrapped('MONITORING', figures)}"
-        f"{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
+        f"<VM>{_head(record, flavour, record.listed.get('polled', 0), short=True)}<TEMPLATE>{template}</TEMPLATE>"
+        f"{wrapped('MONITORING', figures)}{wrapped('USER_TEMPLATE', attributes(listed))}"
         f"{wrapped('HISTORY_RECORDS', _short_history(record))}</VM>"
     )
 
@@ -106,8 +132,8 @@ def _legacy(record: Record, flavour: Flavour) -> str:
     ours = ("AUTOMATIC_", "SECURITY_GROUP_RULE", "SUBMIT_ON_HOLD", "TM_MAD_SYSTEM")
     pairs = sorted((pair for pair in pairs if not pair[0].startswith(ours)), key=lambda pair: pair[0])
     return (
-        f"<VM>{_head(record, flavour, short=False)}<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU>"
-        f"<NET_TX>0</NET_TX><NET_RX>0</NET_RX><TEMPLATE>{attributes(pairs)}</TEMPLATE>"
+        f"<VM>{_head(record, flavour, record.polled, short=False)}"
+        f"<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU><NET_TX>0</NET_TX><NET_RX>0</NET_RX><TEMPLATE>{attributes(pairs)}</TEMPLATE>"
         f"{wrapped('HISTORY_RECORDS', ''.join(_legacy_history(record)))}</VM>"
     )
 
@@ -117,8 +143,8 @@ def _deploy_id(record: Record) -> str:
     return f"one-{record.id}" if booted and record.lcm_state not in (Lcm.BOOT, Lcm.BOOT_FAILURE) else ""
 
 
-def _percent(record: Record) -> str:
-    return f"{record.cpu_percent:.2f}".rstrip("0").rstrip(".")
+def _decimal(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _template(record: Record) -> Iterable[Attribute]:

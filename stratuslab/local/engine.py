@@ -111,12 +111,21 @@ class Engine:
         return [record for record in found if record is not None and _may(user, record)]
 
     def pool(
-        self, user: User, owner: int, start: int, end: int, state: int, *, legacy_states: bool = False, newest_first: bool = True
+        self,
+        user: User,
+        owner: int,
+        start: int,
+        end: int,
+        state: int,
+        *,
+        legacy_states: bool = False,
+        newest_first: bool = True,
+        pages: bool = True,
     ) -> Iterator[Record]:
         """The instances of an owner (a filter number or an id) in a state (a number or a :class:`PoolState`).
 
-        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page, else the first and the last id.
-        ``legacy_states`` counts what failed as STATE 7.
+        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page (where there are ``pages``), else the
+        first and the last id. ``legacy_states`` counts what failed as STATE 7.
         """
         if owner < _GROUP:
             raise Refusal(ErrorCode.API, "Incorrect filter_flag")
@@ -132,11 +141,11 @@ class Engine:
             conditions.append("uid = ?")
             arguments.append(user.id)
         offset, limit = 0, -1
-        if start >= 0 and end < -1:
+        if start >= 0 and end < -1 and pages:
             offset, limit = start, -end
         elif start >= 0:
             conditions.append("id BETWEEN ? AND ?")
-            arguments += [start, end if end >= 0 else _LARGEST_ID]
+            arguments += [start, end if end != -1 else _LARGEST_ID]
         return self.store.instances(" AND ".join(conditions), arguments, offset=offset, limit=limit, newest_first=newest_first)
 
     def act(self, user: User, number: int, verb: Verb) -> None:

@@ -52,10 +52,11 @@ _SINCE_4 = {
 class Flavour:
     """A family of servers.
 
-    ``version`` is what one.system.version answers; empty where that call does not exist. ``failure_length`` counts the
-    elements of a failed answer. ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below
-    TEMPLATE/ERROR, attributes that the server does not know below TEMPLATE, STATE 7 for what failed, full bodies and oldest
-    first in the pool, and names such as ``[VirtualMachineInfo]`` before a message.
+    ``version`` is the release; one.system.version answers it where that call exists. ``failure_length`` counts the elements of a
+    failed answer. ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below TEMPLATE/ERROR,
+    attributes that the server does not know below TEMPLATE, STATE 7 for what failed, and names such as
+    ``[VirtualMachineInfo]`` before a message. ``listed`` names what the documents of one.vmpool.info keep of USER_TEMPLATE;
+    None where they are whole. Listings come oldest first up to 4.14, and 3.2 has ranges of ids in place of pages.
     """
 
     name: str
@@ -63,8 +64,15 @@ class Flavour:
     failure_length: int
     actions: Mapping[str, Verb]
     legacy: bool = False
-    short_pool: bool = True
+    listed: tuple[str, ...] | None = None
     method_names: bool = True
+    newest_first: bool = True
+    pages: bool = True
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """The release for comparison."""
+        return tuple(map(int, self.version.split(".")))
 
     def shown_state(self, state: int, lcm_state: int) -> tuple[int, int]:
         """STATE and LCM_STATE as documents of this family have them."""
@@ -93,14 +101,33 @@ _TAGS = {
     "one.hostpool.info": "HostPoolInfo",
 }
 
+_WITH_TERMINATE = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
+_OF_3 = {
+    **_COMMON,
+    "shutdown": Verb.TERMINATE,
+    "cancel": Verb.TERMINATE_HARD,
+    "finalize": Verb.TERMINATE_HARD,
+    "restart": Verb.RESUME,
+}
+# What the short documents of a listing keep of USER_TEMPLATE, in this order: no token of ours is among it.
+_FOR_SCHEDULER = (
+    *("SCHED_RANK", "SCHED_DS_RANK", "SCHED_REQUIREMENTS", "SCHED_DS_REQUIREMENTS"),
+    *("USER_PRIORITY", "PUBLIC_CLOUD", "SCHED_ACTION"),
+)
+_LISTED_SINCE_5_8 = ("LABELS", *_FOR_SCHEDULER)
+_LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
+
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
+        Flavour("opennebula-7", "7.4.0", 5, _WITH_TERMINATE, listed=_LISTED_SINCE_6),
+        Flavour("opennebula-6", "6.8.0", 5, _WITH_TERMINATE, listed=_LISTED_SINCE_6),
         Flavour(
-            "opennebula-7",
-            "7.4.0",
+            "opennebula-5",
+            "5.12.0.4",
             5,
-            {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD},
+            {**_WITH_TERMINATE, "shutdown": Verb.TERMINATE, "shutdown-hard": Verb.TERMINATE_HARD},
+            listed=_LISTED_SINCE_5_8,
         ),
         Flavour(
             "opennebula-4",
@@ -113,24 +140,10 @@ FLAVOURS = {
                 "cancel": Verb.TERMINATE_HARD,
                 "finalize": Verb.TERMINATE_HARD,
             },
-            short_pool=False,
             method_names=False,
+            newest_first=False,
         ),
-        Flavour(
-            "stratuslab-3",
-            "",
-            3,
-            {
-                **_COMMON,
-                "shutdown": Verb.TERMINATE,
-                "cancel": Verb.TERMINATE_HARD,
-                "finalize": Verb.TERMINATE_HARD,
-                "restart": Verb.RESUME,
-            },
-            legacy=True,
-            short_pool=False,
-            method_names=False,
-        ),
+        Flavour("stratuslab-3", "3.2.1", 3, _OF_3, legacy=True, method_names=False, newest_first=False, pages=False),
     )
 }
 DEFAULT_FLAVOUR = FLAVOURS["opennebula-7"]

@@ -94,7 +94,6 @@ def bereaved(record: Record, now: int) -> None:
     """The guest has ended, or its supervisor was found dead: on to what that means in the record's state."""
     if record.state != State.ACTIVE:
         return
-    record.cpu_percent = 0.0
     if record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
         failed(record, Lcm(record.lcm_state), _LOST_PROCESS, now)
     elif record.lcm_state in (Lcm.SHUTDOWN_POWEROFF, Lcm.BOOT_POWEROFF):
@@ -104,11 +103,11 @@ def bereaved(record: Record, now: int) -> None:
         done(record, now)
     elif record.lcm_state in (Lcm.RUNNING, Lcm.BOOT_UNKNOWN):
         record.enter(Lcm.UNKNOWN)
+    record.cpu_percent = 0.0
 
 
 def done(record: Record, now: int) -> None:
     """The instance's end."""
-    record.cpu_percent = 0.0
     record.etime = now
     if record.history:
         last = record.history[-1]
@@ -117,6 +116,7 @@ def done(record: Record, now: int) -> None:
         if not last["etime"]:
             last.update(etime=now, estime=now, eetime=now)
     record.rest(State.DONE)
+    record.cpu_percent = 0.0
 
 
 def start_again(record: Record, now: int) -> bool:

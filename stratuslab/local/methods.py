@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -10,10 +10,10 @@ from stratuslab.local import documents, machine_templates, pools, rpc
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.lifecycle import WrongState
-from stratuslab.local.record import User
+from stratuslab.local.record import Record, User
 from stratuslab.local.refusal import Refusal
 from stratuslab.local.rpc import Parameters, RpcFault
-from stratuslab.opennebula.numbers import ErrorCode, FaultCode
+from stratuslab.opennebula.numbers import ErrorCode, FaultCode, PoolState
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def answer(engine: Engine, authenticate: Authenticate, body: bytes, flavour: Fla
     try:
         name, parameters = rpc.read_call(body)
         method = _METHODS.get(name)
-        if method is None or (name == "one.system.version" and not flavour.version):
+        if method is None or flavour.number < _SINCE.get(name, ()):
             raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
         session = parameters.text(0)
         try:
@@ -84,7 +84,7 @@ def _action(call: Call) -> Answer:
         text = "Virtual machine action not supported" if call.flavour.legacy else f'Action "{name}" is not supported'
         call.engine.instance(call.user, number)
         raise Refusal(ErrorCode.ACTION, text)
-    if name == "delete" and call.flavour.name == "opennebula-7":
+    if name == "delete" and call.flavour.number >= (6,):
         call.engine.require_administrator(call.user, number)
     try:
         call.engine.act(call.user, number, verb)
@@ -105,11 +105,13 @@ def _pool(call: Call) -> Answer:
 
 
 def _extended_pool(call: Call) -> Answer:
-    return _instances(call, documents.instance)
+    return _instances(call, documents.extended_instance)
 
 
 def _instances(call: Call, write: Callable[..., str]) -> Answer:
     owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
+    if call.flavour.number >= _SEARCHES and call.parameters.text(5, ""):
+        raise Refusal(ErrorCode.INTERNAL, "Full text search is not supported by the SQL backend")
     records = call.engine.pool(
         call.user,
         owner,
@@ -117,7 +119,8 @@ def _instances(call: Call, write: Callable[..., str]) -> Answer:
         end,
         state,
         legacy_states=call.flavour.legacy,
-        newest_first=not call.flavour.legacy,
+        newest_first=call.flavour.newest_first,
+        pages=call.flavour.pages,
     )
     return rpc.document(chain(["<VM_POOL>"], (write(record, call.flavour) for record in records), ["</VM_POOL>"]))
 
@@ -127,9 +130,26 @@ def _set(call: Call) -> Answer:
         numbers = [int(text) for text in call.parameters.text(1).split(",") if text.strip()]
     except ValueError:
         raise Refusal(ErrorCode.API, "Incorrect list of ids") from None
-    write = documents.instance if call.parameters.flag(2, False) else documents.pooled_instance
+    write = documents.extended_instance if call.parameters.flag(2, False) else documents.pooled_instance
     found = (write(record, call.flavour) for record in call.engine.named(call.user, numbers))
     return rpc.document(chain(["<VM_POOL>"], found, ["</VM_POOL>"]))
+
+
+def _pool_monitoring(call: Call) -> Answer:
+    """Of each instance what was reported last: one report is kept, so that it is also all of them."""
+    owner, seconds = call.parameters.integer(1), call.parameters.integer(2, -1)
+    records = call.engine.pool(call.user, owner, -1, -1, PoolState.ANY, newest_first=False)
+    return _reports(call, records, seconds if call.flavour.number >= (5, 12) else -1)
+
+
+def _monitoring(call: Call) -> Answer:
+    return _reports(call, [call.engine.instance(call.user, call.parameters.integer(1))])
+
+
+def _reports(call: Call, records: Iterable[Record], seconds: int = -1) -> Answer:
+    since = call.engine.now - seconds if seconds > 0 else 0
+    reports = (documents.monitoring(record, call.flavour) for record in records if record.polled > since)
+    return rpc.document(chain(["<MONITORING_DATA>"], reports, ["</MONITORING_DATA>"]))
 
 
 def _of_pool(write: Callable[[Engine], str]) -> Callable[[Call], Answer]:
@@ -144,6 +164,16 @@ def _user(call: Call) -> Answer:
     return rpc.document([pools.user(call.engine, call.user, call.parameters.integer(1))])
 
 
+_SEARCHES = (5, 8)
+_SINCE = {
+    "one.system.version": (4,),
+    "one.vm.monitoring": (4,),
+    "one.vmpool.monitoring": (4,),
+    "one.vmpool.infoextended": (5, 8, 1),
+    "one.vmpool.infoset": (5, 12, 0, 1),
+}
+"""The releases from which on there are methods that were not always there."""
+
 _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.system.version": _version,
     "one.vm.allocate": _allocate,
@@ -152,6 +182,8 @@ _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.vmpool.info": _pool,
     "one.vmpool.infoextended": _extended_pool,
     "one.vmpool.infoset": _set,
+    "one.vmpool.monitoring": _pool_monitoring,
+    "one.vm.monitoring": _monitoring,
     "one.imagepool.info": _of_pool(pools.images),
     "one.image.info": _of_number(pools.image),
     "one.vnpool.info": _of_pool(pools.networks),

@@ -40,6 +40,7 @@ class Record:
     by name; ``user_attributes`` what the template had besides. ``obstacle`` says why its prolog must fail, ``message`` why it
     failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
     ``hypervisor`` is the name of the one that runs it, ``room_mib`` what its disks take of this computer's when they are full.
+    ``listed`` has the figures (cpu_percent, memory_kib, polled) of the last change of state, which servers since 5.8 list.
     """
 
     id: int
@@ -66,6 +67,7 @@ class Record:
     polled: int = 0
     hypervisor: str = SIMULATED
     room_mib: int = 0
+    listed: dict[str, float] = field(default_factory=dict)
     owner: str = ""
 
     @property
@@ -83,8 +85,14 @@ class Record:
 
     def enter(self, lcm_state: Lcm) -> None:
         """Become ACTIVE in this LCM_STATE."""
+        self._list_figures()
         self.state, self.lcm_state = State.ACTIVE, lcm_state
 
     def rest(self, state: State) -> None:
         """Leave ACTIVE for this STATE."""
+        self._list_figures()
         self.state, self.lcm_state = state, Lcm.LCM_INIT
+
+    def _list_figures(self) -> None:
+        if self.polled:
+            self.listed = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}

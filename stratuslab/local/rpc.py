@@ -49,30 +49,30 @@ class Parameters:
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = values
 
-    def text(self, place: int) -> str:
-        value = self._at(place)
+    def text(self, place: int, default: str | None = None) -> str:
+        value = self._at(place, default)
         if not isinstance(value, str):
             raise _wrong_type("a string")
         return value
 
-    def integer(self, place: int) -> int:
-        value = self._at(place)
+    def integer(self, place: int, default: int | None = None) -> int:
+        value = self._at(place, default)
         if type(value) is not int or not -(2**31) <= value < 2**31:
             raise _wrong_type("integer")
         return value
 
     def flag(self, place: int, default: bool) -> bool:
-        if place >= len(self._values):
-            return default
-        value = self._values[place]
+        value = self._at(place, default)
         if not isinstance(value, bool):
             raise _wrong_type("boolean")
         return value
 
-    def _at(self, place: int) -> Any:
-        if place >= len(self._values):
+    def _at(self, place: int, default: Any) -> Any:
+        if place < len(self._values):
+            return self._values[place]
+        if default is None:
             raise RpcFault(FaultCode.TYPE, "Not enough parameters")
-        return self._values[place]
+        return default
 
 
 def _wrong_type(kind: str) -> RpcFault:

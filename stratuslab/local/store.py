@@ -57,11 +57,12 @@ _CHANGES = (
         """CREATE TABLE volumes (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, size_mib INTEGER NOT NULL, created INTEGER NOT NULL,
            instance INTEGER)""",
     ),
+    ("ALTER TABLE instances ADD COLUMN listed TEXT NOT NULL DEFAULT '{}'",),
 )
 """What makes a store of each version out of the one before; the first out of an empty file."""
 VERSION = len(_CHANGES)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
-_JSON = ("attributes", "user_attributes", "history")
+_JSON = ("attributes", "user_attributes", "history", "listed")
 _COLUMNS = ", ".join(_NAMES)
 _SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
 _BATCH = 200

@@ -170,14 +170,6 @@ class TestPool:
     def test_empty(self, call: Caller) -> None:
         assert shape(document(call, "one.vmpool.info", -2, -1, -1, -2)) == shape(recorded("02-vmpool.info-empty"))
 
-    def test_live_figures(self, call: Caller, stage: Stage) -> None:
-        assert call("one.vm.allocate", RECORDED, user="alice")[0]
-        stage.runs(1)
-        assert document(call, "one.vmpool.info", -2, -1, -1, -1).find("VM/MONITORING/CPU") is None
-        stage.polled(1, 12.5, 131072)
-        pool = document(call, "one.vmpool.info", -2, -1, -1, -1)
-        assert (pool.findtext("VM/MONITORING/CPU"), pool.findtext("VM/MONITORING/MEMORY")) == ("12.5", "131072")
-
 
 class TestOthers:
     def test_images(self, call: Caller) -> None:

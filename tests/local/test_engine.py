@@ -344,7 +344,7 @@ class TestTemplates:
     def test_unknown_attributes_come_back(self, call: Caller) -> None:
         text = "quotes 'and' <angle> & amp \N{LATIN SMALL LETTER E WITH ACUTE} a\\b\nsecond line"
         number = started(call, STRATUSLAB + f'DESCRIPTION = "{text}"\nOTHER=[A=1]\nTM_MAD_SYSTEM=forged\n')
-        for instance in (shown(call, number), pool(call)[0]):
+        for instance in (shown(call, number), pool(call, method="one.vmpool.infoextended")[0]):
             found = dict(instance.attributes())
             assert instance.token == "f00d"
             assert found["USER_TEMPLATE/DESCRIPTION"] == text

@@ -125,7 +125,7 @@ def test_faults(call: Caller, body: bytes, code: int, text: str) -> None:
 
 def test_what_is_left_over_is_ignored(call: Caller) -> None:
     assert call("one.system.version", 1, "x", True, [1], {"a": 2}) == [True, "7.4.0", 0]
-    assert call("one.vmpool.info", -3, -1, -1, -1, "QUERY", 5)[0] is True
+    assert call("one.vmpool.info", -3, -1, -1, -1, "", 5)[0] is True
 
 
 def test_text_survives_the_way(call: Caller) -> None:
