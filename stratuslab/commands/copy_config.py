@@ -10,9 +10,9 @@ from pathlib import Path
 from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import private_directory, replace
 from stratuslab.known_settings import KNOWN
 from stratuslab.settings import DEFAULT_FILE
-from stratuslab.ssh import own_files
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,8 @@ def _run(session: Session) -> Iterator[Answer]:
     if path.exists() and not session.options.force:
         raise UsageError(f'there is a file "{path}" already', "--force replaces it")
     try:
-        own_files.make_directory(path.parent)
-        own_files.replace(path, configuration().encode())
+        private_directory(path.parent)
+        replace(path, configuration().encode())
     except OSError as error:
         raise StratusLabError(f'the configuration file "{path}" cannot be written: {error.strerror}') from None
     yield Line(str(path))

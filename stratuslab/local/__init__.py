@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import is_disk_full, why
 
 __all__ = ["state_directory"]
 
@@ -57,11 +58,9 @@ def _home_of_user() -> str:
 
 
 def _refuse(directory: Path, error: OSError) -> None:
-    import errno
-
     in_the_way = isinstance(error, FileExistsError)
-    reason = "there is a file in its place" if in_the_way else (error.strerror or str(error)).lower()
+    reason = "there is a file in its place" if in_the_way else why(error)
     message = f"the embedded cloud's directory {directory} cannot be made: {reason}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         raise StratusLabError(message, "free some space, or set STRATUSLAB_LOCAL_DIR to a directory elsewhere") from error
     raise UsageError(message, "set STRATUSLAB_LOCAL_DIR to a directory of your own") from error

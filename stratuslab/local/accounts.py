@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import locked, replace, why
 from stratuslab.local.record import ADMINISTRATOR
 
 AUTH_FILE = "one_auth"
@@ -52,7 +52,7 @@ def administrator_password(directory: Path) -> str:
             _make(path)
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no text"
+        reason = why(error) if isinstance(error, OSError) else "it is no text"
         raise StratusLabError(f"{path} cannot be used: {reason}") from error
     name, _, password = text.strip().partition(":")
     if name != ADMINISTRATOR.name or not password:
@@ -63,14 +63,7 @@ def administrator_password(directory: Path) -> str:
 def _make(path: Path) -> None:
     import secrets
 
-    temporary = path.with_name(f"{AUTH_FILE}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n")
-    try:
-        # A link appears at once and complete, and the first of several servers wins.
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
+    # The first of several servers wins.
+    with locked(path):
+        if not path.exists():
+            replace(path, f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n".encode())

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
+from stratuslab.files import why
 from stratuslab.local import lifecycle
 from stratuslab.local.host import Capacity
 from stratuslab.local.leases import Leases
@@ -152,7 +153,7 @@ class Fleet:
             if not self._machines.alive(record.id):
                 self._machines.spawn(record.id)
         except OSError as error:
-            reason = f"the machine's process cannot be started: {(error.strerror or str(error)).lower()}"
+            reason = f"the machine's process cannot be started: {why(error)}"
             lifecycle.failed(record, Lcm.PROLOG, reason, self.now)
 
     def bereave(self, record: Record) -> None:
@@ -189,5 +190,4 @@ class Fleet:
 
 
 def _unmanageable(number: int, error: OSError) -> StratusLabError:
-    reason = (error.strerror or str(error)).lower()
-    return StratusLabError(f"the process of instance {number} of the embedded cloud cannot be managed: {reason}")
+    return StratusLabError(f"the process of instance {number} of the embedded cloud cannot be managed: {why(error)}")

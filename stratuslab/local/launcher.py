@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from stratuslab import files
 from stratuslab.local.children import python_path
 
 END_SECONDS = 2.0
@@ -50,7 +51,7 @@ class Supervisors:
         """Start the instance's supervisor; returns without waiting for it. One that lives is left alone."""
         self._reap()
         place = self._place(instance)
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.private_directory(place)
         lock = open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
         try:
             if not acquire(lock):
@@ -167,15 +168,7 @@ def open_lock(path: Path, flags: int) -> int:
 
 def acquire(lock: int) -> bool:
     """Take the lock; False when another keeps it. Who asks whether it is free, or is about to end, holds it for a moment."""
-    end = time.monotonic() + END_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.005)
+    return files.acquire(lock, END_SECONDS)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stratuslab.errors import UsageError
+from stratuslab.files import why
 from stratuslab.local.markup import escape
 from stratuslab.local.store import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier
@@ -206,7 +207,7 @@ def add_entry(store: Store, now: float, path: Path) -> Entry:
         with path.open("rb") as stream:
             document = stream.read(LARGEST_ENTRY + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"{path} cannot be read: {why(error)}") from error
     try:
         return Marketplace(store, now).add(document)
     except InvalidEntry as error:

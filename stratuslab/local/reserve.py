@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from stratuslab.files import free_bytes
+
 NAME = "reserve"
 _BYTES = 512 << 10
 _FULL = 128 << 10
@@ -20,7 +22,7 @@ def keep(directory: Path) -> None:
     """Make the reserve in the store's directory where it is missing and there is plenty of room. Never fails."""
     path = directory / NAME
     with contextlib.suppress(OSError):
-        if not path.exists() and _free(directory) > _PLENTY:
+        if not path.exists() and free_bytes(directory) > _PLENTY:
             _make(path)
 
 
@@ -33,14 +35,9 @@ def give_up(directory: Path) -> None:
 def is_full(directory: Path) -> bool:
     """Whether the disk of the directory is so full that a store cannot go on."""
     try:
-        return _free(directory) < _FULL
+        return free_bytes(directory) < _FULL
     except OSError:
         return False
-
-
-def _free(directory: Path) -> int:
-    facts = os.statvfs(directory)
-    return facts.f_bavail * facts.f_frsize
 
 
 def _make(path: Path) -> None:

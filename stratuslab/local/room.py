@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratuslab.files import free_bytes
 from stratuslab.local.load import Load
 from stratuslab.local.store import Store
 from stratuslab.local.volumes import Volumes, volume_file
@@ -38,7 +39,7 @@ class Room:
     @classmethod
     def left(cls, store: Store, placed: Iterable[Load]) -> Room:
         """What is left on this computer beside the real machines that are placed."""
-        memory, disk = _free_memory_mib(), _free_disk_mib(store.directory)
+        memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
         volumes = _unwritten(store)
         for load in placed:
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
@@ -84,11 +85,6 @@ def _meminfo(name: str) -> int:
 def _installed_mib() -> int:
     """Where the system does not tell what is free, all that is installed counts."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-
-
-def _free_disk_mib(directory: Path) -> int:
-    facts = os.statvfs(directory)
-    return facts.f_bavail * facts.f_frsize >> 20
 
 
 def _taken_mib(directory: Path) -> int:

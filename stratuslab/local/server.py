@@ -19,6 +19,7 @@ from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import why
 from stratuslab.local.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
@@ -167,8 +168,7 @@ def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusL
         return StratusLabError(f"port {port} of {host} may not be used by you", "choose one from 1024 up with --port")
     if isinstance(error, OverflowError):
         return UsageError(f"{port} is no port", "it is a number from 0 to 65535")
-    reason = (error.strerror or str(error)).lower()
-    return UsageError(f"a server cannot listen at {host}: {reason}", "--host is an address of this computer")
+    return UsageError(f"a server cannot listen at {host}: {why(error)}", "--host is an address of this computer")
 
 
 @dataclass(frozen=True)

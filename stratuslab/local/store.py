@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import is_disk_full, why
 from stratuslab.local import reserve
 from stratuslab.local.record import Record
 
@@ -252,11 +253,10 @@ def _make_private(directory: Path, path: Path) -> None:
         elif not os.access(path, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise _full(path) from error
-        reason = (error.strerror or str(error)).lower()
         raise UsageError(
-            f"the embedded cloud cannot keep its state in {directory}: {reason}",
+            f"the embedded cloud cannot keep its state in {directory}: {why(error)}",
             "set STRATUSLAB_LOCAL_DIR to a directory of your own",
         ) from error
 

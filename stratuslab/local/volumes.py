@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.files import why
 from stratuslab.local.refusal import Refusal
 from stratuslab.local.store import Store
 from stratuslab.opennebula.numbers import ErrorCode
@@ -129,5 +130,5 @@ def _make(path: Path, size_mib: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         too_large = error.errno in (errno.EFBIG, errno.EINVAL)
-        reason = "the file system takes no file so large" if too_large else (error.strerror or str(error)).lower()
+        reason = "the file system takes no file so large" if too_large else why(error)
         raise StratusLabError(f"a volume of {size_mib} MiB cannot be made in {path.parent}: {reason}") from error

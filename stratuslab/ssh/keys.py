@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.ssh.own_files import locked, make_directory, replace
+from stratuslab.files import locked, private_directory, replace
 
 USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 """The public keys of ``~/.ssh`` that are looked for, in this order."""
@@ -108,7 +108,7 @@ def make_key_pair(directory: Path) -> Path:
     if made := made_key(directory):
         return made
     try:
-        make_directory(directory)
+        private_directory(directory)
         with locked(private):
             if not private.is_file():
                 # A public key without its private half opens nothing, while from a private key the public one can be made.

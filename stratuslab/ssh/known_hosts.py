@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.ssh.own_files import locked, make_directory, replace
+from stratuslab.files import locked, private_directory, replace
 
 
 def host_key_alias(endpoint: str, instance: int) -> str:
@@ -51,7 +51,7 @@ class KnownHosts:
     def prepare(self) -> None:
         """Make the file, for the user only, where there is none: ``ssh`` would make it with other permissions."""
         with _said(self.path, "written"):
-            make_directory(self.path.parent)
+            private_directory(self.path.parent)
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
     def keys(self, alias: str) -> list[tuple[str, str]]:

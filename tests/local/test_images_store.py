@@ -21,11 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
+from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.entry import ENDORSER, Description, register
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.space import NoSpace, amount, require
-from stratuslab.local.images.store import PARTIAL_SECONDS, Incoming, content, open_locked
+from stratuslab.local.images.store import PARTIAL_SECONDS, Incoming, content
 from stratuslab.local.images.sums import USUAL, Sums
 from stratuslab.local.images.writing import SparseFile, read
 from stratuslab.local.marketplace import Marketplace, read_entry

@@ -643,7 +643,7 @@ def test_what_a_killed_process_has_left_of_a_kernel_goes_away(cloud: Cloud, kern
     left.mkdir()
     (left / "vmlinuz").write_bytes(b"half")
     (left / "other").write_bytes(b"x")
-    left.with_name("boot.lock").touch()
+    left.with_name(".boot.lock").touch()
     kernels(archive(vmlinuz=b"K", initrd=b"I", cmdline=b""))
     assert sorted(path.name for path in left.parent.iterdir()) == ["boot", "image"]
     assert sorted(path.name for path in left.with_name("boot").iterdir()) == ["cmdline", "initrd", "vmlinuz"]

@@ -175,7 +175,7 @@ def test_processes_at_once_have_one_pair(tmp_path: Path) -> None:
     pairs = {process.communicate(timeout=20)[0] for process in processes}
     assert len(pairs) == 1
     assert "PRIVATE KEY" in pairs.pop()
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".id_ed25519.lock", "id_ed25519", "id_ed25519.pub"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["id_ed25519", "id_ed25519.pub"]
 
 
 def test_no_place_for_a_pair(tmp_path: Path) -> None:

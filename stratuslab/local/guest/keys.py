@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import re
 from pathlib import Path
+
+from stratuslab.files import replace
 
 ACCEPTED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 """Key types, as the first field of a public key names them (an ssh-rsa key signs with SHA-2)."""
@@ -46,12 +47,7 @@ def make_host_key(path: Path) -> None:
     if path.exists():
         return
     text = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    # Written aside and moved into place: a process that dies here leaves no half of a key.
-    written = path.with_suffix(".new")
-    written.unlink(missing_ok=True)
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(text)
-    written.replace(path)
+    replace(path, text)
 
 
 def fingerprint(blob: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import why
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download, shown
 from stratuslab.local.images.entry import Description, kept_here, register
@@ -173,7 +174,7 @@ def _opened(path: Path) -> BinaryIO:
         if kind is None:
             return path.open("rb")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"{path} cannot be read: {why(error)}") from error
     raise UsageError(f"{path} cannot be read: it is {kind}", "give a file or a disk")
 
 

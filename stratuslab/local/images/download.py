@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
+from stratuslab.files import is_at, open_locked, private_directory
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.listener import SILENT, Listener
 from stratuslab.local.images.pace import TooSlow, in_time, keeping_pace
 from stratuslab.local.images.space import amount, keeping, require
-from stratuslab.local.images.store import images, is_at, open_locked, private
+from stratuslab.local.images.store import images
 from stratuslab.local.images.writing import SparseFile
 from stratuslab.marketplace.packing import MAGIC_SIZE, packing
 
@@ -82,8 +83,8 @@ class Download:
 
     def __enter__(self) -> Download:
         with keeping(self._directory):
-            private(self.path.parent)
-            self.descriptor = open_locked(self.path, lambda: self._listener.step("Another process downloads it: waiting"))
+            private_directory(self.path.parent)
+            self.descriptor = open_locked(self.path, None, lambda: self._listener.step("Another process downloads it: waiting"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

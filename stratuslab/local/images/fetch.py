@@ -19,12 +19,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
+from stratuslab.files import locked, private_directory
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download, shown
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.listener import SILENT, Listener
 from stratuslab.local.images.space import NoSpace, keeping
-from stratuslab.local.images.store import content, images, locked, private
+from stratuslab.local.images.store import content, images
 from stratuslab.local.images.sums import ALGORITHMS, USUAL, Sums
 from stratuslab.local.images.writing import Read
 from stratuslab.local.marketplace import Marketplace
@@ -51,7 +52,7 @@ class Fetching:
         """The content of an image; who asks for the same one meanwhile waits for it. Raises StratusLabError."""
         if not is_identifier(identifier):
             raise ImageError(f"{identifier[:60]!r} is no image identifier")
-        with keeping(self.directory), locked(private(images(self.directory) / "locks") / identifier):
+        with keeping(self.directory), locked(private_directory(images(self.directory)) / identifier, None):
             return content(self.directory, identifier) or self._first_that_fits(identifier, metadata_url)
 
     def _first_that_fits(self, identifier: str, metadata_url: str) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stratuslab.files import free_bytes, is_disk_full, why
 from stratuslab.local.images import ImageError
 from stratuslab.local.room import SPARE_MIB
 
@@ -31,8 +30,7 @@ def amount(size: int) -> str:
 
 def free(place: Path | int) -> int:
     """The bytes that images may take of the disk of a path or open file; what the store itself needs is left out."""
-    facts = os.statvfs(place)
-    return max(facts.f_bavail * facts.f_frsize - (SPARE_MIB << 20), 0)
+    return max(free_bytes(place) - (SPARE_MIB << 20), 0)
 
 
 def require(directory: Path, size: int) -> None:
@@ -51,9 +49,8 @@ def keeping(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            reason = os.strerror(error.errno).lower()
-            raise ImageError(f"the image cannot be kept in {directory}: {reason}") from error
+        if not is_disk_full(error):
+            raise ImageError(f"the image cannot be kept in {directory}: {why(error)}") from error
         # What the block had written is gone by now.
         raise NoSpace(
             f"the disk of {directory} is full: {amount(free(directory))} are free, and the image needs more", _FREE

@@ -7,14 +7,13 @@ process that writes it; what lies there unlocked was left by a process that was 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
+from stratuslab.files import acquire, open_locked, private_directory, why
 from stratuslab.local.children import python_path
 from stratuslab.local.images import ImageError
 from stratuslab.marketplace.identifier import is_identifier
@@ -45,14 +44,14 @@ def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metad
         process = subprocess.Popen(
             [sys.executable, "-m", "stratuslab.local.images.fetch", str(directory.absolute()), identifier, metadata_url],
             # Python looks for modules in its working directory first: no one else's.
-            cwd=private(images(directory)),
+            cwd=private_directory(images(directory)),
             env={**environ, "PYTHONPATH": python_path()},
             # Nothing is written to it: that it is closed tells the other process that this one is gone.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
     except OSError as error:
-        raise ImageError(f"image {identifier} cannot be fetched: {(error.strerror or str(error)).lower()}") from error
+        raise ImageError(f"image {identifier} cannot be fetched: {why(error)}") from error
     with process:
         assert process.stdout is not None
         said = process.stdout.read().decode("utf-8", "replace").strip()
@@ -67,62 +66,12 @@ def images(directory: Path) -> Path:
     return directory / "images"
 
 
-def private(directory: Path) -> Path:
-    """The directory, made with those above it and closed to others where it is not there."""
-    if not directory.parent.is_dir():
-        private(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    return directory
-
-
-def open_locked(path: Path, waits: Callable[[], None] = lambda: None) -> int:
-    """A descriptor of the file, made when it is not there and locked for this process alone; ``waits`` is called when another
-    has the lock, which is waited for.
-
-    The lock ends when the descriptor is closed, or with the process.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waits()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # The one who had the lock may have taken the file away, and then others do not see ours.
-            if is_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file is the one at the path."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock of that name; its file is there only as long as somebody does."""
-    descriptor = open_locked(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
 class Incoming:
     """A file on its way into the store. As a context manager it is gone at the end, unless it was kept."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        place = private(images(directory) / "incoming")
+        place = private_directory(images(directory) / "incoming")
         _tidy(directory)
         self.path = place / os.urandom(8).hex()
         self.descriptor = open_locked(self.path)
@@ -143,7 +92,7 @@ def keep(directory: Path, identifier: str, path: Path, descriptor: int) -> Path:
     """Make a file of the store's directory the content of an image; it is on the disk when this returns."""
     os.fchmod(descriptor, 0o400)
     os.fsync(descriptor)
-    kept = private(images(directory) / identifier) / "image"
+    kept = private_directory(images(directory) / identifier) / "image"
     # Another process may have been faster: machines use that file already, and this one is the same.
     if content(directory, identifier) is None:
         path.rename(kept)
@@ -177,7 +126,7 @@ def _remove_unlocked(path: Path) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if acquire(descriptor, 0):
+                path.unlink()
         finally:
             os.close(descriptor)

@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratuslab.files import why
+
 KVM, TCG = "kvm", "tcg"
 
 _DEVICE = Path("/dev/kvm")
@@ -100,4 +102,4 @@ def _trial(device: int) -> str:
 
 
 def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return why(error)

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from stratuslab.files import replace, replacing
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.form import form, virtual_size
 from stratuslab.local.images.store import obtain
@@ -127,24 +128,16 @@ class Disks:
         """What tells cloud-init that this is another machine than any before, or the same again."""
         path = self._spec.directory / "instance-id"
         if not path.exists():
-            _whole(path, lambda new: new.write_text(str(uuid4()), "ascii"))
+            replace(path, str(uuid4()).encode())
         return path.read_text("ascii")
 
     def _made(self, serial: str, form: str, make: Callable[[Path], object]) -> Drive:
         file = Path(f"{serial}.{form}")
         path = self._spec.directory / file
         if not path.exists():
-            _whole(path, make)
+            with replacing(path) as new:
+                make(new)
         return Drive(serial, file, form)
-
-
-def _whole(path: Path, make: Callable[[Path], object]) -> None:
-    """Have the file made under another name first: what has its own name is whole."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    make(new)
-    new.replace(path)
 
 
 def _empty(path: Path, size: int) -> None:

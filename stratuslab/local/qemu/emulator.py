@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stratuslab.files import why
 from stratuslab.local.machine import MachineError
 from stratuslab.local.qemu.monitor import Event, Monitor, MonitorError
 from stratuslab.local.qemu.processes import ends_with_us, used
@@ -61,7 +62,7 @@ class Emulator:
             ours.close()
             self.ended.set()
             what = f"{error.filename}: " if error.filename else ""
-            raise MachineError(f"QEMU cannot be started: {what}{(error.strerror or str(error)).lower()}") from error
+            raise MachineError(f"QEMU cannot be started: {what}{why(error)}") from error
         self._monitor = Monitor(ours, self._tell)
         threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
+from stratuslab.files import locked
 from stratuslab.local.images.form import kernel_members
-from stratuslab.local.images.store import locked
 from stratuslab.local.machine import MachineError
 from stratuslab.local.qemu.arguments import Kernel
 
@@ -19,7 +19,7 @@ def unpacked(content: Path) -> Kernel:
     place = content.with_name("boot")
     if not place.is_dir():
         # One at a time: so what is there half was left by a process that was killed.
-        with locked(content.with_name("boot.lock")):
+        with locked(place, None):
             if not place.is_dir():
                 _unpack(content, place)
     parameters = (place / "cmdline").read_bytes().decode("ascii", "replace").strip()

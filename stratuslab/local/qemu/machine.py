@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stratuslab.errors import StratusLabError
+from stratuslab.files import why
 from stratuslab.local.machine import MachineError, MachineSpec
 from stratuslab.local.qemu import accelerator
 from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
@@ -79,8 +80,7 @@ class QemuMachine:
             raise MachineError(error.message) from error
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
-            reason = (error.strerror or str(error)).lower()
-            raise MachineError(f"the machine's disks cannot be made: {what}{reason}") from error
+            raise MachineError(f"the machine's disks cannot be made: {what}{why(error)}") from error
 
     # BOOT
 

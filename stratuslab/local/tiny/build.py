@@ -5,19 +5,17 @@ The packages come from apt, the image is put together here; the same packages gi
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
+from stratuslab.files import is_disk_full, locked, private_directory, replacing
 from stratuslab.local.tiny.apt import OTHERWISE, Apt, AptError, Package, Report, find_program
 from stratuslab.local.tiny.initrd import GUEST, guest_paths, initrd
 from stratuslab.local.tiny.modules import Modules
@@ -61,11 +59,10 @@ def build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
         find_program(program, search)
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(cache / "lock", report):
+        with locked(private_directory(cache) / "build", None, lambda: report("waiting for another build", None)):
             return _build(cache, {**environ, "PATH": search}, report)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise _full(cache) from error
         raise StratusLabError(f"the tiny image cannot be made in {cache}: {error.strerror or error}") from error
     except AptError as error:
@@ -158,16 +155,11 @@ def _wanted(path: str) -> bool:
 
 def _write(path: Path, content: Mapping[str, bytes]) -> None:
     """Write the tar whole or not at all, with nothing in it of the time or of who made it."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for name, data in content.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with replacing(path) as new, tarfile.open(new, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
 
 
 def _remove_others(image: Path, packages: Iterable[Package]) -> None:
@@ -182,15 +174,3 @@ def _remove_others(image: Path, packages: Iterable[Package]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _alone(path: Path, report: Report) -> Iterator[None]:
-    """Hold the lock, as the only one; a killed process holds it no longer."""
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("waiting for another build", None)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,130 @@
+"""Private files, safe against a second process and against a crash; and whether the disk has space for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WAIT_SECONDS = 10.0
+"""How long to wait for a lock that is held for moments only, before something must be wrong with its holder."""
+
+
+def private_directory(directory: Path) -> Path:
+    """The directory. It is made, with those above it, and closed to others, where it is not there yet."""
+    if not directory.parent.is_dir():
+        private_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[Path]:
+    """A file to write in the block, which then takes the place of the one at the path.
+
+    At any moment, and after a crash, there is the old content or the new one. Raises OSError.
+    """
+    new = path.with_name(f"{path.name}.new")
+    # Locked, so that there is one writer at a time; what a killed one has left is written over.
+    descriptor = open_locked(new)
+    try:
+        os.ftruncate(descriptor, 0)
+        yield new
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file as :func:`replacing` does."""
+    with replacing(path, mode) as new:
+        new.write_bytes(content)
+
+
+def acquire(descriptor: int, seconds: float | None) -> bool:
+    """Lock an open file for its descriptor alone; False where another has it for longer than so many seconds (None: for ever)."""
+    import fcntl
+    import time
+
+    if seconds is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.005)
+
+
+def open_locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callable[[], None] = lambda: None) -> int:
+    """A descriptor of the file, made when it is not there and locked. ``waits`` is called when another has the lock.
+
+    The lock ends when the descriptor is closed, or with the process. Raises TimeoutError after ``seconds`` (None: never).
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not acquire(descriptor, 0):
+                waits()
+                if not acquire(descriptor, seconds):
+                    import errno
+
+                    raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked", str(path))
+            # The one who had the lock may have taken the file away, and then others do not see ours.
+            if is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one at the path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Keep other processes, and threads, from what is at the path while they ask for the same. Raises as :func:`open_locked`.
+
+    The lock is on a file beside it (``.NAME.lock``), because the file itself is replaced, and there only while it is held.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = open_locked(lock, seconds, waits)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def free_bytes(place: Path | int) -> int:
+    """What is left for us on the disk of a path or open file. Raises OSError."""
+    facts = os.statvfs(place)
+    return facts.f_bavail * facts.f_frsize
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the system refused because the disk, or what the user may have of it, is full."""
+    import errno
+
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def why(error: OSError) -> str:
+    """The reason that the system gave, to stand within a sentence."""
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,104 @@
+"""Private files: whole or not at all, one writer at a time, closed to others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from stratuslab.files import free_bytes, is_disk_full, locked, open_locked, private_directory, replace, replacing, why
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_directory_is_closed_with_those_above_it(tmp_path: Path):
+    assert mode(private_directory(tmp_path / "a" / "b")) == 0o700
+    assert mode(tmp_path / "a") == 0o700
+    (tmp_path / "a").chmod(0o755)
+    private_directory(tmp_path / "a")
+    assert mode(tmp_path / "a") == 0o755
+
+
+@pytest.mark.parametrize("wanted", [0o600, 0o644])
+def test_a_file_is_replaced(tmp_path: Path, wanted: int):
+    path = tmp_path / "file"
+    path.write_bytes(b"a longer text that was there")
+    replace(path, b"new", wanted)
+    assert (path.read_bytes(), mode(path), names(tmp_path)) == (b"new", wanted, ["file"])
+
+
+def test_it_is_nobody_else_s_while_it_is_written(tmp_path: Path):
+    with replacing(tmp_path / "file", 0o644) as new:
+        assert mode(new) == 0o600
+        assert not (tmp_path / "file").exists()
+
+
+def test_what_fails_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "file"
+    replace(path, b"old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as new:
+        new.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert (path.read_bytes(), names(tmp_path)) == (b"old", ["file"])
+
+
+def test_what_a_killed_process_has_left_is_written_over(tmp_path: Path):
+    (tmp_path / "file.new").write_bytes(b"half of something that was much longer")
+    replace(tmp_path / "file", b"whole")
+    assert ((tmp_path / "file").read_bytes(), names(tmp_path)) == (b"whole", ["file"])
+
+
+def test_several_at_once_write_one_after_another(tmp_path: Path):
+    path = tmp_path / "file"
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+    threads = [threading.Thread(target=replace, args=(path, content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_lock_is_waited_for_and_leaves_nothing(tmp_path: Path):
+    path, waiting, order = tmp_path / "file", threading.Event(), list[str]()
+
+    def second() -> None:
+        with locked(path, None, waiting.set):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with locked(path):
+        assert names(tmp_path) == [".file.lock"]
+        other.start()
+        assert waiting.wait(10)
+        order.append("first")
+    other.join()
+    assert (order, names(tmp_path)) == (["first", "second"], [])
+
+
+def test_a_lock_that_stays_is_not_waited_for_for_ever(tmp_path: Path):
+    descriptor = open_locked(tmp_path / "file")
+    try:
+        with pytest.raises(TimeoutError, match="another process keeps it locked"):
+            open_locked(tmp_path / "file", 0.02)
+    finally:
+        os.close(descriptor)
+    os.close(open_locked(tmp_path / "file", 0))
+
+
+def test_the_disk(tmp_path: Path):
+    assert free_bytes(tmp_path) > 0
+    assert [is_disk_full(OSError(number, "")) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES)] == [True, True, False]
+    assert why(OSError(errno.EACCES, "Permission denied")) == "permission denied"
+    assert why(OSError("No number")) == "no number"
