@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
@@ -13,15 +14,18 @@ from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.cloud.request import MachineRequest, MachineTemplate, template
 from stratuslab.cloud.server import Server
-from stratuslab.errors import NotFound, StratusLabError, Unreachable
+from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
+from stratuslab.opennebula.numbers import Owner, PoolState
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, a long listing a few calls."""
 
 _LOOK_FIRST = "look with stratus-describe-instance before you try again"
 _UNTIL_IT_CAN_BE_KILLED = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
+# How servers refuse an action that they do not have (3.x the second way), and one that the machine's state does not allow.
+_UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
+_WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
 _LOOKS_FOR_LOST = (0.2, 1.0, 2.0)  # seconds to wait before each look for a machine whose answer was lost
 
 
@@ -59,7 +63,7 @@ class Cloud:
                 try:
                     self._server = Server(self._calls.text("one.system.version"))
                 except (reply.Fault, reply.Refused):
-                    self._server = Server()  # the call is new in OpenNebula 4.0
+                    self._server = Server()  # the call is new in OpenNebula 3.8
             return self._server
 
     def allocate(self, request: MachineRequest) -> int:
@@ -150,26 +154,38 @@ class Cloud:
         return map(Instance, self._calls.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release all that it has; nothing happens to one that is DONE. Raises NotFound.
+        """Stop an instance at once and release all that it has; nothing happens to one that is DONE.
 
-        OpenNebula 5 and later kill no machine in its prolog or while it boots: that is waited for, some 15 seconds at most.
+        OpenNebula 5 and later do not kill a machine in its prolog, while it boots, is saved or powered off: that is waited
+        for, some 15 seconds at most. Raises NotFound, and InstanceFailed for one that is still in such a state then.
         """
         for pause in (*_UNTIL_IT_CAN_BE_KILLED, None):
             try:
                 self._act(self.server.kill_actions, number)
                 return
             except reply.Refused as error:
-                if error.code != ErrorCode.ACTION or "wrong state" not in error.message:
+                if not _WRONG_STATE.search(error.message):
                     raise
                 if pause is None:
-                    error.hint = "it is in a step that the cloud does not interrupt, try again later"
-                    raise
+                    # Up to 4.x every state can be killed, and recover cannot delete.
+                    administrator = f'; if that does not end, an administrator can run "onevm recover --delete {number}"'
+                    hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
+                    self._refused_in_state(number, "kill", error, hint)
+                    return
             self._sleep(pause)
 
     def shut_down(self, number: int) -> None:
-        """Let an instance stop cleanly, and release all that it has once it did. The answer is here before that: the cloud
-        gives the instance time. Raises NotFound, or Refused in a state in which that cannot be (only a running one can)."""
-        self._act(self.server.shutdown_actions, number)
+        """Let an instance stop cleanly, and release all that it has once it did; nothing happens to one that is DONE. The answer
+        is here before that: the cloud gives the instance time.
+
+        Raises NotFound, and InstanceFailed in a state in which that cannot be (which ones these are depends on the version).
+        """
+        try:
+            self._act(self.server.shutdown_actions, number)
+        except reply.Refused as error:
+            if not _WRONG_STATE.search(error.message):
+                raise
+            self._refused_in_state(number, "shut down", error, f"stratus-kill-instance {number} ends it")
 
     def _act(self, actions: Iterable[str], number: int) -> None:
         """Do the first of the actions that the server has."""
@@ -180,12 +196,35 @@ class Cloud:
                 return
             except NotFound as error:
                 raise self._no_instance(number, error) from None
+            except PermissionDenied as error:
+                raise self._with_lock(number, error) from None
             except reply.Refused as error:
-                if error.code != ErrorCode.ACTION or "not supported" not in error.message:
+                if not _UNKNOWN_ACTION.search(error.message):
                     raise
                 unsupported = unsupported or error
         assert unsupported is not None
         raise unsupported
+
+    def _refused_in_state(self, number: int, verb: str, error: reply.Refused, hint: str) -> None:
+        """Raise InstanceFailed with the state that the server's words (which may lack number and state) are about; nothing
+        happens for a machine that is DONE by now."""
+        try:
+            instance = self.instance(number)
+        except StratusLabError:
+            raise InstanceFailed(f"{self.name} does not {verb} instance {number} now: {error.message}", hint) from None
+        if not instance.done:
+            raise InstanceFailed(f"instance {number} is {instance.state_label}: in that state the cloud does not {verb} it", hint)
+
+    def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
+        """The error, with the lock where the machine has one: the server's words do not say so."""
+        try:
+            lock = self.instance(number).lock
+        except StratusLabError:
+            return error
+        if lock is None:
+            return error
+        by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
+        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f'"onevm unlock {number}" unlocks it')
 
     def _no_instance(self, number: int, error: StratusLabError) -> NotFound:
         return NotFound(f"there is no instance {number} at {self.name}: {error.message}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Server:
-    """One server's version as it says it (``7.4.0``), empty for those before 4.0, which cannot say."""
+    """One server's version as it says it (``7.4.0``), empty for those before 3.8, which cannot say."""
 
     version: str = ""
 
@@ -27,7 +27,8 @@ class Server:
 
     @property
     def has_pages(self) -> bool:
-        return self.number >= (4,)
+        """Whether a listing takes an offset and a size. Before 4.6 both numbers were ids, and no machine is in such a range."""
+        return self.number >= (4, 6)
 
     @property
     def kill_actions(self) -> tuple[str, ...]:

@@ -6,14 +6,17 @@ that is missing, empty or no number gives None or an empty value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from stratuslab.opennebula.disk import Disk, disks
 from stratuslab.opennebula.history import Stay, stays
-from stratuslab.opennebula.states import Phase, State, has_failed, phase, state_label
+from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 """The template attribute that carries the client's token for one request (kept by the server, so that it can be looked for)."""
@@ -22,9 +25,17 @@ LABELS_ATTRIBUTE = "LABELS"
 """The template attribute with an instance's labels, with commas between them, as OpenNebula's own tools have it."""
 
 
+_MOST_OF_A_GUEST = 16
+"""Addresses that a guest's own report may add."""
+
+
 @dataclass(frozen=True)
 class Nic:
-    """A network interface: the lease that the cloud gave. Text as the document has it, empty where it has none."""
+    """A network interface: the lease that the cloud gave. Text as the document has it, empty where it has none.
+
+    ``kind`` is empty for a plain one, ``alias`` for further addresses of another one (``external``: those by which it is reached
+    from outside), ``pci`` for a device of the host that is passed through.
+    """
 
     ip: str = ""
     ip6: tuple[str, ...] = ()
@@ -32,11 +43,31 @@ class Nic:
     external_port_range: str = ""
     network: str = ""
     for_ssh: bool = False
+    kind: str = ""
+    external: bool = False
 
     @property
     def address(self) -> str:
         """The address to show: IPv4 where there is one, else the first IPv6 address, else empty."""
         return self.ip or (self.ip6[0] if self.ip6 else "")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All its addresses, the one to show first."""
+        return tuple(text for text in (self.ip, self.external_ip, *self.ip6) if text)
+
+
+class Lock(NamedTuple):
+    """A lock of 5.4 or later that keeps users from acting on an instance: the ``level`` of actions that are locked (``use`` locks
+    all of them, ``manage`` and ``admin`` fewer), who set it (None where the short listing does not say), and when, in
+    seconds since the epoch."""
+
+    level: str
+    owner_id: int | None
+    since: int | None
+
+
+_LOCKS = {1: "use", 2: "manage", 3: "admin", 4: "all"}
 
 
 @dataclass(frozen=True)
@@ -77,12 +108,21 @@ class Instance:
 
     @cached_property
     def lcm_state(self) -> int | None:
-        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`."""
-        return self._integer("LCM_STATE")
+        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`; DELETE of 3.x, which later versions call
+        CLEANUP_DELETE, has the number that it has there."""
+        number = self._integer("LCM_STATE")
+        return Lcm.CLEANUP_DELETE if number == Lcm.CLEANUP_RESUBMIT and self.is_of_3_x else number
+
+    @property
+    def is_of_3_x(self) -> bool:
+        """Whether OpenNebula 3 wrote the document: it has no user template."""
+        return self.document.find("USER_TEMPLATE") is None
 
     @property
     def state_label(self) -> str:
         """The state as one word, such as ``Running``."""
+        if self.state == State.ACTIVE and self.lcm_state == Lcm.CLEANUP_DELETE and self.is_of_3_x:
+            return "Delete"
         return state_label(self.state, self.lcm_state)
 
     @property
@@ -132,20 +172,38 @@ class Instance:
     def _monitored(self, figure: str) -> float:
         return _number(self._text(f"MONITORING/{figure}") or self._text(figure)) or 0.0
 
+    @property
+    def lock(self) -> Lock | None:
+        """The lock on it; None where there is none."""
+        number = self._integer("LOCK/LOCKED")
+        if not number:
+            return None
+        return Lock(_LOCKS.get(number, str(number)), self._integer("LOCK/OWNER"), self._integer("LOCK/TIME"))
+
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
-        """The interfaces in the document's order."""
-        return tuple(_nic(element) for element in self.document.iterfind("TEMPLATE/NIC"))
+        """The interfaces in the document's order, which has aliases and PCI devices behind the others."""
+        template = self.document.find("TEMPLATE")
+        return () if template is None else tuple(_nic(element) for element in template if _is_nic(element))
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Each interface's address, those without one left out."""
-        return tuple(nic.address for nic in self.nics if nic.address)
+        """All its addresses: those that the cloud gave, interface by interface, then those that only the guest reports."""
+        return tuple(dict.fromkeys(address for nic in self.nics for address in nic.addresses)) + self.guest_addresses
+
+    @property
+    def guest_addresses(self) -> tuple[str, ...]:
+        """The addresses that the guest's agent reports and that the cloud did not give; nobody but the guest vouches for them."""
+        found = [self._text(f"MONITORING/{name}") for name in ("GUEST_IP", "GUEST_IP_ADDRESSES")]
+        given = {address for nic in self.nics for address in nic.addresses}
+        texts = [word for text in found for word in re.split(r"[,\s]+", text[:4096])]
+        new = dict.fromkeys(text for text in texts if text not in given and _is_global(text))
+        return tuple(new)[:_MOST_OF_A_GUEST]
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The name of each interface's network, those without one left out."""
-        return tuple(nic.network for nic in self.nics if nic.network)
+        return tuple(nic.network for nic in self.nics if nic.network and nic.kind != "alias")
 
     @property
     def started(self) -> int | None:
@@ -194,13 +252,27 @@ class Instance:
     def message(self) -> str:
         """The cloud's own words on why the instance failed or waits, as the document has them; empty where it says nothing.
 
-        4.x and later: USER_TEMPLATE/ERROR or SCHED_MESSAGE; 3.x: TEMPLATE/ERROR/MESSAGE.
+        4.x and later: USER_TEMPLATE/ERROR or SCHED_MESSAGE, each begins with a date; 3.x: the last of TEMPLATE/ERROR. No version
+        takes an error away when all is well again.
         """
         return (
             self._text("USER_TEMPLATE/ERROR")
-            or self._text("TEMPLATE/ERROR/MESSAGE")
+            or self._error_of_3_x[1]
             or (self._text("USER_TEMPLATE/SCHED_MESSAGE") if self.state == State.PENDING else "")
         )
+
+    @property
+    def dated_message(self) -> str:
+        """The message, also that of 3.x, with its date before it, where it has one."""
+        date, error = self._error_of_3_x
+        return f"{date}: {error}" if date and error and error == self.message else self.message
+
+    @cached_property
+    def _error_of_3_x(self) -> tuple[str, str]:
+        """Date and text of the last error."""
+        errors = self.document.findall("TEMPLATE/ERROR")
+        date, text = (errors[-1].findtext(tag, "").strip() if errors else "" for tag in ("TIMESTAMP", "MESSAGE"))
+        return date, text
 
     @property
     def token(self) -> str:
@@ -222,15 +294,30 @@ class Instance:
         return _integer(self._text(path))
 
 
+def _is_nic(element: Element) -> bool:
+    return element.tag in ("NIC", "NIC_ALIAS") or (element.tag == "PCI" and element.findtext("TYPE", "").strip().upper() == "NIC")
+
+
+def _is_global(text: str) -> bool:
+    """Whether the text is an address by which another computer may be reached."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+
+
 def _nic(element: Element) -> Nic:
     texts = {child.tag: _stripped(child) for child in element}
     return Nic(
         ip=texts.get("IP", ""),
-        ip6=tuple(texts[name] for name in ("IP6", "IP6_GLOBAL", "IP6_ULA") if texts.get(name)),
+        ip6=tuple(dict.fromkeys(texts[name] for name in ("IP6", "IP6_GLOBAL", "IP6_ULA") if texts.get(name))),
         external_ip=texts.get("EXTERNAL_IP", ""),
         external_port_range=texts.get("EXTERNAL_PORT_RANGE", ""),
         network=texts.get("NETWORK", ""),
         for_ssh=texts.get("SSH", "").upper() == "YES",
+        kind={"NIC_ALIAS": "alias", "PCI": "pci"}.get(element.tag, ""),
+        external=texts.get("EXTERNAL", "").upper() == "YES",
     )
 
 

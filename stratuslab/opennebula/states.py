@@ -149,6 +149,8 @@ def phase(state: int | None, lcm_state: int | None) -> Phase:
         coming = (State.INIT, State.PENDING, State.CLONING)
         return Phase.COMING if state in coming else Phase.AWAY if state in State.__members__.values() else Phase.UP
     name = _label(Lcm, "", lcm_state or 0)
+    if lcm_state == Lcm.SAVE_MIGRATE:
+        return Phase.COMING  # it moves, and runs again on another host
     if lcm_state in _AWAY or name.startswith(("Epilog", "Save")):
         return Phase.AWAY
     if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")):

@@ -66,6 +66,8 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
         yield f"disk {disk.number or place}", _disk(disk)
     for nic in instance.nics:
         yield "address", _nic(nic, instance.hostname)
+    for address in instance.guest_addresses:
+        yield "address", f"{address}, as its guest reports"
     for name, value in instance.context.items():
         if value:
             yield "context", f"{name} = {masked_value(name, value)}"
@@ -96,11 +98,12 @@ def _disk(disk: Disk) -> str:
 
 
 def _nic(nic: Nic, host: str) -> str:
+    kind = {"alias": "alias", "pci": "PCI device"}.get(nic.kind, "")
     addresses = [nic.ip, *nic.ip6] if nic.ip or nic.ip6 else ["no address"]
     network = f"network {nic.network}" if nic.network else ""
     outside = f"outside {nic.external_ip}" if nic.external_ip else ""
     ports = f"its ports are {nic.external_port_range} of {host or 'its host'}" if nic.external_port_range else ""
-    return ", ".join(part for part in (*addresses, network, outside, ports) if part)
+    return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
 
 
 def _stay(stay: Stay, now: float) -> str:

@@ -14,6 +14,12 @@ def recording(name: str) -> bytes:
     return (RECORDINGS / f"{name}.response.xml").read_bytes()
 
 
+def recording_of(name: str) -> bytes:
+    """The answer ``VERSION/FILE`` of a real server of that version."""
+    version, _, file = name.partition("/")
+    return (RECORDINGS.parent / f"opennebula-{version}" / f"{file}.response.xml").read_bytes()
+
+
 def array(*values: str, declaration: str = '<?xml version="1.0" encoding="UTF-8"?>\n') -> bytes:
     """An answer with these elements; each is the markup inside its ``value``."""
     inner = "".join(f"<value>{value}</value>" for value in values)

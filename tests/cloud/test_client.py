@@ -17,11 +17,11 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.cloud.reply import Fault, NotAnAnswer, Refused
 from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
-from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.numbers import Owner, PoolState
 from tests import servers
 from tests.cloud import small_opennebula as mishap
-from tests.cloud.answers import failure, fault, machine, success
+from tests.cloud.answers import failure, fault, machine, recording_of, success
 from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
 from tests.servers import Conversation, ScriptedServer
 
@@ -342,10 +342,66 @@ def test_a_machine_that_boots_is_killed_when_it_can_be(serve: Serve) -> None:
     assert (server.connections, pauses) == (4, [0.5, 1.0])
 
 
-def test_a_machine_that_boots_for_ever_is_reported(serve: Serve) -> None:
-    server = serve(servers.document(success("7.4.0")), servers.document(failure(BOOTING, 2048)))
-    with pytest.raises(Refused, match=r"wrong state BOOT.*try again later"):
-        cloud_at(server.url).kill(1)
+@pytest.mark.parametrize(
+    "version, words, action",
+    [
+        ("7.4.0", BOOTING, "kill"),
+        ("6.8.0", BOOTING, "kill"),
+        ("6.8.0", BOOTING.replace("-hard", ""), "shut_down"),
+        ("4.14.2", "[VirtualMachineAction] Error performing action: This action is not available for state BOOT", "shut_down"),
+        ("", "[VirtualMachineAction] Wrong state to perform action", "shut_down"),
+    ],
+)
+def test_a_state_that_forbids_it_is_named(small: Small, version: str, words: str, action: str) -> None:
+    actions = ("terminate-hard", "terminate", "shutdown")
+    one = small(version=version, machines={1: machine(1, lcm=2)}, actions=actions)
+    one.vm_action = lambda action, number: failure(words, 2048)  # type: ignore[method-assign]
+    with pytest.raises(InstanceFailed) as raised:
+        getattr(cloud_at(one.url), action)(1)
+    verb = action.replace("_", " ")
+    assert raised.value.message == f"instance 1 is Boot: in that state the cloud does not {verb} it"
+    assert ("onevm recover --delete 1" in raised.value.hint) is (action == "kill")
+
+
+def test_a_state_that_cannot_be_looked_up_is_refused_with_the_servers_words(serve: Serve) -> None:
+    refused = servers.document(failure("[VirtualMachineAction] Wrong state to perform action", 2048))
+    server = serve(servers.document(fault(-506, "Method not defined")), refused, servers.document(b"nonsense"))
+    with pytest.raises(InstanceFailed, match="does not shut down instance 1 now: Wrong state to perform action"):
+        cloud_at(server.url).shut_down(1)
+
+
+def test_to_end_what_is_done_is_a_success_whatever_the_server_says(small: Small) -> None:
+    one = small(version="", machines={1: machine(1, state=6, lcm=0)})
+    one.vm_action = lambda action, number: failure("[VirtualMachineAction] Wrong state to perform action", 2048)  # type: ignore[method-assign]
+    cloud_at(one.url).shut_down(1)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "3.2.1/vm.action-delete-action-result-not-defined",
+        "4.14.2/vm.action-terminate-hard-not-supported",
+        "5.12.0.4/vm.action-not-supported-finalize",
+        "6.8.0/vm.action-shutdown-not-supported",
+    ],
+)
+def test_a_name_that_the_server_does_not_have_is_followed_by_the_next(serve: Serve, recorded: str) -> None:
+    unknown, done = servers.document(recording_of(recorded)), servers.document(success(1))
+    server = serve(servers.document(success("7.4.0")), unknown, unknown, done)
+    cloud_at(server.url).kill(1)
+    assert [loads(request.body)[0][1] for request in server.requests[1:]] == ["terminate-hard", "delete", "finalize"]
+
+
+def test_a_lock_is_what_forbids_it(small: Small) -> None:
+    one = small(machines={68: machine(68).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")})
+    one.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
+    for act in (Cloud.kill, Cloud.shut_down):
+        with pytest.raises(PermissionDenied, match=r"^instance 68 is locked by user 2: ") as raised:
+            act(cloud_at(one.url), 68)
+        assert raised.value.hint == '"onevm unlock 68" unlocks it'
+    one.machines[68] = machine(68)
+    with pytest.raises(PermissionDenied, match=r"^User \[2\] : Not authorized to perform MANAGE VM \[68\]\.$"):
+        cloud_at(one.url).kill(68)
 
 
 def test_other_refusals_of_a_kill_are_final(small: Small) -> None:

@@ -284,6 +284,7 @@ def test_further_disks_keep_those_of_the_template() -> None:
         ("", True, ("finalize", "terminate-hard", "delete"), ("shutdown", "terminate")),
         ("3.8.3", True, ("finalize", "terminate-hard", "delete"), ("shutdown", "terminate")),
         ("4.0.0", False, ("delete", "terminate-hard", "finalize"), ("shutdown", "terminate")),
+        ("4.4.1", False, ("delete", "terminate-hard", "finalize"), ("shutdown", "terminate")),
         ("4.14.2", False, ("delete", "terminate-hard", "finalize"), ("shutdown", "terminate")),
         ("5.0.0", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
         ("5", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
@@ -296,6 +297,6 @@ def test_further_disks_keep_those_of_the_template() -> None:
 def test_versions(version: str, stratuslab: bool, kill: tuple[str, ...], shutdown: tuple[str, ...]) -> None:
     server = Server(version)
     assert server.is_stratuslab is stratuslab
-    assert server.has_pages is not stratuslab
+    assert server.has_pages is (server.number >= (4, 6))
     assert server.kill_actions == kill
     assert server.shutdown_actions == shutdown

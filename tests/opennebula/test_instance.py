@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.opennebula.instance import Instance, Nic
+from stratuslab.commands.shared.watching import is_settled
+from stratuslab.opennebula.instance import Instance, Lock, Nic
+from stratuslab.opennebula.states import Phase
 
 
 def instance(inner: str) -> Instance:
@@ -78,12 +80,41 @@ def test_messages(inner: str, message: str) -> None:
         ("<NIC><IP/></NIC>", ()),
         ("<NIC><IP>10.0.0.1</IP></NIC><NIC><NETWORK>x</NETWORK></NIC><NIC><IP>10.0.0.2</IP></NIC>", ("10.0.0.1", "10.0.0.2")),
         ("<NIC><IP6_LINK>fe80::1</IP6_LINK><IP6_GLOBAL>2001:db8::1</IP6_GLOBAL></NIC>", ("2001:db8::1",)),
-        ("<NIC><IP6>2001:db8::2</IP6><IP6_ULA>fd00::1</IP6_ULA></NIC>", ("2001:db8::2",)),
-        ("<NIC><IP6>2001:db8::2</IP6><IP>10.0.0.1</IP></NIC>", ("10.0.0.1",)),
+        ("<NIC><IP6>2001:db8::2</IP6><IP6_ULA>fd00::1</IP6_ULA></NIC>", ("2001:db8::2", "fd00::1")),
+        ("<NIC><IP6>2001:db8::2</IP6><IP>10.0.0.1</IP></NIC>", ("10.0.0.1", "2001:db8::2")),
+        (
+            "<NIC><IP>10.0.0.1</IP><EXTERNAL_IP>192.0.2.1</EXTERNAL_IP></NIC><NIC_ALIAS><IP>10.0.0.2</IP></NIC_ALIAS>"
+            "<PCI><TYPE>NIC</TYPE><IP>10.0.0.3</IP></PCI><PCI><IP>10.0.0.9</IP></PCI>",
+            ("10.0.0.1", "192.0.2.1", "10.0.0.2", "10.0.0.3"),
+        ),
     ],
 )
 def test_addresses(nics: str, addresses: tuple[str, ...]) -> None:
     assert instance(f"<TEMPLATE>{nics}</TEMPLATE>").addresses == addresses
+
+
+def test_what_only_the_guest_reports_comes_last() -> None:
+    reported = "10.0.0.1, 127.0.0.1,fe80::1 192.0.2.7, x, ::1,0.0.0.0," + ",".join(f"192.0.2.{n}" for n in range(100, 200))
+    found = instance(
+        "<TEMPLATE><NIC><IP>10.0.0.1</IP></NIC></TEMPLATE>"
+        f"<MONITORING><GUEST_IP>198.51.100.4</GUEST_IP><GUEST_IP_ADDRESSES>{reported}</GUEST_IP_ADDRESSES></MONITORING>"
+    )
+    assert found.addresses[:4] == ("10.0.0.1", "198.51.100.4", "192.0.2.7", "192.0.2.100")
+    assert len(found.guest_addresses) == 16
+
+
+def test_the_deletion_of_3_x_is_called_so() -> None:
+    deleted = instance("<STATE>3</STATE><LCM_STATE>15</LCM_STATE>")
+    assert (deleted.state_label, deleted.phase, is_settled(deleted)) == ("Delete", Phase.AWAY, False)
+    resubmitted = instance("<STATE>3</STATE><LCM_STATE>15</LCM_STATE><USER_TEMPLATE/>")
+    assert (resubmitted.state_label, resubmitted.phase) == ("Cleanup_Resubmit", Phase.COMING)
+
+
+def test_a_lock() -> None:
+    assert instance("<LOCK><LOCKED>2</LOCKED><OWNER>7</OWNER><TIME>99</TIME></LOCK>").lock == Lock("manage", 7, 99)
+    assert instance("<LOCK><LOCKED>1</LOCKED></LOCK>").lock == Lock("use", None, None)
+    assert instance("<LOCK><LOCKED>0</LOCKED></LOCK>").lock is None
+    assert instance("").lock is None
 
 
 def test_what_a_nic_tells_of_the_way_in() -> None:

@@ -30,6 +30,24 @@ def test_points_in_order(nics: list[Nic], points: list[tuple[str, int]]) -> None
     assert listening_points(nics, "node1.example.com") == points
 
 
+def test_aliases_come_last_but_those_for_the_outside_and_the_guests_word_behind_all() -> None:
+    nics = [
+        Nic(ip="10.0.0.7", ip6=("2001:db8::7",)),
+        Nic(ip="10.0.0.8", kind="pci"),
+        Nic(ip="10.0.0.9", kind="alias"),
+        Nic(ip="192.0.2.1", kind="alias", external=True),
+    ]
+    reported = ["198.51.100.1", "10.0.0.7", "-oProxyCommand=x"]
+    assert [host for host, _ in listening_points(nics, "", reported=reported)] == [
+        "192.0.2.1",
+        "10.0.0.7",
+        "2001:db8::7",
+        "10.0.0.8",
+        "10.0.0.9",
+        "198.51.100.1",
+    ]
+
+
 def test_translated_ports_hide_the_address_of_that_interface_only() -> None:
     nics = [Nic(ip="10.0.0.7", external_port_range="9000:9100"), Nic(ip="192.0.2.7")]
     assert listening_points(nics, "localhost") == [("localhost", 9021), ("192.0.2.7", 22)]

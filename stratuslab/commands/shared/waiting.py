@@ -157,7 +157,9 @@ def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]
     """Where the instance's SSH server may answer; a cloud that translates ports is asked once."""
     if instance.id not in waited.points:
         translated = translated_point(session, instance)
-        waited.points[instance.id] = [translated] if translated else listening_points(instance.nics, instance.hostname)
+        waited.points[instance.id] = (
+            [translated] if translated else listening_points(instance.nics, instance.hostname, reported=instance.guest_addresses)
+        )
     return waited.points[instance.id]
 
 

@@ -17,7 +17,7 @@ PAUSE = 2.0
 """Seconds between two looks where --watch says nothing else."""
 
 # They end by themselves, however the instance got there.
-_ENDING = ("Epilog", "Shutdown", "Save", "Cleanup", "Cancel", "Hotplug", "Disk_", "Backup", "Restore")
+_ENDING = ("Epilog", "Shutdown", "Save", "Cleanup", "Cancel", "Delete", "Hotplug", "Disk_", "Backup", "Restore")
 
 
 def seconds(text: str) -> float:

@@ -131,7 +131,8 @@ class WayIn:
                 there = f"they are 0 to {len(nics) - 1}" if nics else "it has none"
                 raise UsageError(f"instance {instance.id} has no network interface {self._options.nic} (--nic)", there)
             nics = (nics[self._options.nic],)
-        points = listening_points(nics, instance.hostname, port)
+        reported = instance.guest_addresses if self._options.nic is None else ()
+        points = listening_points(nics, instance.hostname, port, reported)
         if not points:
             raise InstanceFailed(
                 f"instance {instance.id} has no address to connect to", "stratus-describe-instance -vv shows its interfaces"
