@@ -156,7 +156,7 @@ class TestRoom:
 
     def test_what_is_promised_is_not_free(self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.room._free_memory_mib", lambda: 1000)
-        monkeypatch.setattr("stratuslab.local.room._free_disk_mib", lambda directory: 1000)
+        monkeypatch.setattr("stratuslab.local.room.free_bytes", lambda directory: 1000 << 20)
         first, second, third = (
             started(call, f'CPU=1 MEMORY={memory} DISK=[SOURCE="{kept}"] DISK=[TYPE=fs, SIZE={disk}]')
             for memory, disk in ((400, 100), (400, 100), (10, 900))
@@ -177,13 +177,13 @@ class TestRoom:
     ) -> None:
         with (stage.engine.store.directory / "images" / kept / "image").open("r+b") as content:
             content.truncate(900 << 20)
-        monkeypatch.setattr("stratuslab.local.room._free_disk_mib", lambda directory: 1000)
+        monkeypatch.setattr("stratuslab.local.room.free_bytes", lambda directory: 1000 << 20)
         read_only = started(call, f'{SMALL}DISK=[SOURCE="{kept}", READONLY=YES]')
         first, second = (started(call, f'{SMALL}DISK=[SOURCE="{kept}"]') for _ in range(2))
         assert [shown(call, number).state_label for number in (read_only, first, second)] == ["Prolog", "Prolog", "Pending"]
 
     def test_a_volume_may_be_filled(self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.room._free_disk_mib", lambda directory: 1000)
+        monkeypatch.setattr("stratuslab.local.room.free_bytes", lambda directory: 1000 << 20)
         volumes = Volumes(stage.engine.store)
         large, small = volumes.create(900, "", 0), volumes.create(100, "", 0)
         first, second = (
