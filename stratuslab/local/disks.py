@@ -159,7 +159,11 @@ class Disks:
             with suppress(ImageError, OSError):
                 size = virtual_size(kept)
                 copied = copied and form(kept) != "kernel"  # which lives in memory
-        mib = -(-size // 2**20)
-        self.room_mib += mib * ((kept is None) + copied)
-        named = {"IMAGE": title, "IMAGE_ID": str(image_id), "SOURCE": identifier, "SIZE": str(mib), "ORIGINAL_SIZE": str(mib)}
+        original = -(-size // 2**20)
+        wanted = disk.get("SIZE", "").strip()
+        # A size that is asked for stands in the document; a copy is never smaller than its image.
+        mib = int(wanted) if re.match(r"[0-9]{1,12}\Z", wanted) and int(wanted) else original
+        self.room_mib += original * (kept is None) + max(original, mib) * copied
+        sizes = {"SIZE": str(mib), "ORIGINAL_SIZE": str(original)}
+        named = {"IMAGE": title, "IMAGE_ID": str(image_id), "SOURCE": identifier, **sizes}
         return {**_OF_EVERY_IMAGE, **named, "READONLY": "YES" if read_only else "NO"}

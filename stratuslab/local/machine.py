@@ -31,7 +31,7 @@ class DiskKind(Enum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk of a machine. ``size_mib`` is 0 for an image, which has its own size.
+    """A disk of a machine. The copy of an image is as large as the image, or ``size_mib`` where that is more.
 
     ``image`` is an image's Marketplace identifier, and ``metadata_url`` where a Marketplace elsewhere describes it, if one was
     named; ``file`` is a volume's content.

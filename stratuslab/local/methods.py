@@ -68,7 +68,9 @@ def _allocate(call: Call) -> Answer:
 
 def _instantiate(call: Call) -> Answer:
     base = machine_templates.find(call.parameters.integer(1))
-    name, hold, over = call.parameters.text(2), call.parameters.flag(3, False), call.parameters.text(4)
+    name, hold, over = call.parameters.text(2), call.parameters.flag(3, False), call.parameters.text(4, "")
+    if call.parameters.flag(5, False):
+        raise Refusal(ErrorCode.ACTION, "This cloud makes no persistent copies of a template's images.")
     return rpc.number(call.engine.allocate(call.user, machine_templates.instantiated(base, name, over), hold))
 
 

@@ -48,7 +48,9 @@ def _disks(disks: list[dict[str, str]], cloud: Path) -> Iterator[DiskSpec]:
         else:
             source = disk.get("SOURCE", "")
             elsewhere = source if source.startswith(("http:", "https:")) else ""
-            yield DiskSpec(DiskKind.IMAGE, image=image_of(disk), metadata_url=elsewhere, read_only=read_only)
+            size = int(disk.get("SIZE") or 0)
+            grown = size if size > int(disk.get("ORIGINAL_SIZE") or size) else 0
+            yield DiskSpec(DiskKind.IMAGE, grown, image=image_of(disk), metadata_url=elsewhere, read_only=read_only)
 
 
 def _authorized_keys(context: Mapping[str, str]) -> str:

@@ -352,6 +352,33 @@ class TestTemplates:
             assert "USER_TEMPLATE/TM_MAD_SYSTEM" not in found
 
 
+class TestInstantiate:
+    def test_what_is_left_out_and_which_template_it_was(self, call: Caller) -> None:
+        optional: tuple[list[object], ...] = ([], [False], [False, ""], [False, "", False])
+        for place, arguments in enumerate(optional, 1):
+            assert call("one.template.instantiate", 0, "mine", *arguments) == [True, place, 0]
+            assert dict(shown(call, place).attributes())["TEMPLATE/TEMPLATE_ID"] == "0"
+
+    def test_a_template_that_is_not_named_is_not_shown(self, call: Caller) -> None:
+        assert "TEMPLATE/TEMPLATE_ID" not in dict(shown(call, started(call)).attributes())
+
+    def test_persistent_copies_are_refused(self, call: Caller) -> None:
+        message, code, _ = refused(call("one.template.instantiate", 0, "", False, "", True))
+        assert ("persistent" in message, code) == (True, 2048)
+        assert pool(call) == []
+
+    @pytest.mark.parametrize(("size", "shows", "grows_to"), [("512", "512", 512), ("1", "1", 0), ("0", "", 0), ("x", "", 0)])
+    def test_a_size_above_the_image_s_grows_the_disk(
+        self, call: Caller, stage: Stage, size: str, shows: str, grows_to: int
+    ) -> None:
+        disk = f'DISK=[IMAGE="ttylinux",IMAGE_UNAME="oneadmin",SIZE="{size}"]'
+        ok, number, *_ = call("one.template.instantiate", 0, "", False, disk)
+        assert ok, number
+        told = dict(shown(call, number).attributes())
+        assert told["TEMPLATE/DISK/SIZE"] == (shows or told["TEMPLATE/DISK/ORIGINAL_SIZE"])
+        assert stage.engine.machine(number).disks[0].size_mib == grows_to
+
+
 class TestScheduling:
     def test_what_does_not_fit_waits_with_the_reason(self, call: Caller, stage: Stage, clock: StoppedClock) -> None:
         stage.engine.configure(capacity=Capacity(2, 256))

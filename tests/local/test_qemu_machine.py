@@ -757,6 +757,12 @@ class TestReal:
         assert cloud.file("image.qcow2").stat().st_ino == overlay
         assert (cloud.directory / f"images/{IMAGE}/image").read_bytes() == content
 
+    def test_a_disk_is_as_large_as_was_asked_for(self, cloud: Cloud):
+        disk = DiskSpec(DiskKind.IMAGE, 64, image=IMAGE)
+        self.booted(cloud, disks=(disk,))
+        assert virtual_size(cloud.file("image.qcow2")) == 64 << 20
+        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+
     def test_a_volume_is_booted(self, cloud: Cloud, tmp_path: Path):
         volume = tmp_path / "volume"
         volume.write_bytes(bootable(b"FROM A VOLUME"))

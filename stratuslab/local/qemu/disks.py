@@ -85,7 +85,7 @@ class Disks:
             raise about(f"image {disk.image}", error) from error
         if kind == "kernel" or disk.read_only:
             return Drive(serial, content, RAW if kind == "kernel" else kind, read_only=True)
-        base, size = Layer(content, kind), virtual_size(content)
+        base, size = Layer(content, kind), max(virtual_size(content), disk.size_mib << 20)
         overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
         return Drive(serial, overlay.file, QCOW2, base=base)
 
