@@ -6,12 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud.client import Cloud
-from stratuslab.cloud.endpoint import Credentials, is_local, resolve, shown
+from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.cloud.http import HttpTransport
 from stratuslab.context import Context
 from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.output.talk import Talk
 from stratuslab.settings import LOCAL_MARKETPLACE, Settings
+from stratuslab.urls import shown
 
 if TYPE_CHECKING:
     from stratuslab.marketplace.client import Marketplace

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import UsageError
+from stratuslab.urls import shown
 
 LOCAL = "local"
 """The endpoint that means the embedded cloud."""
@@ -107,11 +108,6 @@ def credentials_within(text: str) -> tuple[str, str] | None:
     if not parts.username:
         return None
     return unquote(parts.username), unquote(parts.password or "")
-
-
-def shown(text: str) -> str:
-    """The endpoint's text without the user and password that a URL may hold."""
-    return re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", r"\1", text.strip(), flags=re.DOTALL)
 
 
 def _split(text: str) -> SplitResult:

@@ -69,7 +69,7 @@ def _found_elsewhere(session: Session, key: str) -> Setting | None:
 
 
 def _masked(key: str, value: str) -> str:
-    from stratuslab.cloud.endpoint import shown
+    from stratuslab.urls import shown
 
     if key == "password":
         return "***"

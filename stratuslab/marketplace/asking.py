@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
+
+from stratuslab.urls import split_login
 
 if TYPE_CHECKING:
     import requests
@@ -53,7 +55,7 @@ def redirected(url: str, location: str) -> str | None:
         parts = urlsplit(urljoin(url, location))
         allowed = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
         if parts.scheme in allowed and parts.hostname:
-            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            return split_login(parts.geturl())[0]
     except ValueError:
         pass
     return None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 from stratuslab.errors import (
     AuthenticationError,
@@ -22,6 +22,7 @@ from stratuslab.errors import (
 from stratuslab.marketplace import asking
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+from stratuslab.urls import shown, split_login
 
 if TYPE_CHECKING:
     import requests
@@ -64,9 +65,7 @@ def normalise_endpoint(text: str) -> str:
 
 
 def _no_address(text: str) -> UsageError:
-    # Whatever stands before an @ may be a password, also where the rest makes no sense.
-    shown = re.sub(r"^\s*([A-Za-z][\w+.-]*://)?.*@", r"\1", text, flags=re.DOTALL)
-    return UsageError(f"{shown[:200]!r} is no address of a Marketplace", "give a host name or an http:// or https:// URL")
+    return UsageError(f"{shown(text)[:200]!r} is no address of a Marketplace", "give a host name or an http:// or https:// URL")
 
 
 class Marketplace:
@@ -87,12 +86,8 @@ class Marketplace:
         session: requests.Session | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
-        whole = urlsplit(normalise_endpoint(endpoint))
-        login, _, host = whole.netloc.rpartition("@")
-        self.endpoint = urlunsplit(whole._replace(netloc=host))
+        self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
-        user, _, password = login.partition(":")
-        self._login = (unquote(user), unquote(password)) if login else None
         self._timeout = timeout
         self._verify = verify
         self._cert = cert
@@ -180,7 +175,7 @@ class Marketplace:
 
         if self._session is None:
             self._session = requests.Session()
-        self._trace(f"> GET {url}")
+        self._trace(f"> GET {shown(url)}")
         # The name and password are for the host that they were given for and no other.
         same = urlsplit(url).netloc == urlsplit(self.endpoint).netloc
         return asking.get(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.files import locked, private_directory, replace
+from stratuslab.urls import without_login
 
 
 def host_key_alias(endpoint: str, instance: int) -> str:
@@ -25,8 +26,7 @@ def host_key_alias(endpoint: str, instance: int) -> str:
     """
     import hashlib
 
-    # Up to the last @: a password may hold a slash that should have been written as %2F.
-    cloud = re.sub(r"\A([a-z][a-z0-9+.-]*://)?.*@", r"\1", endpoint.strip(), flags=re.I | re.S).rstrip("/").lower()
+    cloud = without_login(endpoint).rstrip("/").lower()
     host = re.sub(r"\A[a-z][a-z0-9+.-]*://", "", cloud).partition("/")[0]
     readable = re.sub(r"[^a-z0-9.-]+", "-", host).strip("-.")[:60] or "cloud"
     return f"{instance}.{readable}.{hashlib.sha256(cloud.encode('utf-8', 'surrogateescape')).hexdigest()[:10]}"

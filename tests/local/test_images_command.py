@@ -269,7 +269,7 @@ class TestUrls:
         ran = shell("local_cloud", "add-image", f"{server.url}/x?token=secret")
         assert (ran.status, ran.err) == (
             4,
-            f"stratus-local-cloud: {server.url}/x: it answered 404 Not Found (check the address)\n",
+            f"stratus-local-cloud: {server.url}/x?token=***: it answered 404 Not Found (check the address)\n",
         )
         assert shell("local_cloud", "add-image", "http://127.0.0.1:1/x").status == 8
         assert shell("local_cloud", "add-image", "http://[").status == 2

@@ -9,11 +9,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud.catalogue import Kind
-from stratuslab.cloud.endpoint import shown
 from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.urls import shown, split_login
 
 if TYPE_CHECKING:
     from stratuslab.marketplace.metadata import Metadata
@@ -111,7 +111,7 @@ def persistent_source(session: Session, uuid: str) -> str:
         raise NotFound(f'"{uuid}" is no persistent disk', "a persistent disk is named by its UUID, in lower case")
     named = session.settings.get("pdisk_endpoint") or session.settings.endpoint.value
     try:
-        parts = urlsplit(named if "://" in named else f"https://{named}")
+        parts = urlsplit(split_login(named if "://" in named else f"https://{named}")[0])
         host = parts.hostname
     except ValueError:
         host = None
@@ -119,6 +119,6 @@ def persistent_source(session: Session, uuid: str) -> str:
         raise UsageError(f'"{shown(named)}" is no address of a persistent disk service', "see --pdisk-endpoint")
     path = parts.path.rstrip("/")
     if path and session.settings.get("pdisk_endpoint"):
-        return f"pdisk:{parts.netloc.rpartition('@')[2]}{path}/{uuid}"
+        return f"pdisk:{parts.netloc}{path}/{uuid}"
     host = f"[{host}]" if ":" in host else host
     return f"pdisk:{host}:{session.settings.get('pdisk_port') or PDISK_PORT}:{uuid}"

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import why
 from stratuslab.local.images import ImageError, about
-from stratuslab.local.images.download import Download, shown
+from stratuslab.local.images.download import Download
 from stratuslab.local.images.entry import Description, kept_here, register
 from stratuslab.local.images.form import form
 from stratuslab.local.images.intake import Intake, Taken
@@ -25,6 +25,7 @@ from stratuslab.local.marketplace import Entry
 from stratuslab.local.store import Store
 from stratuslab.marketplace.metadata import is_web_page
 from stratuslab.marketplace.packing import MAGIC_SIZE, packing
+from stratuslab.urls import shown
 
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 _CONVERT = "convert it: qemu-img convert -O qcow2 IMAGE NEW"

@@ -14,7 +14,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urlsplit
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.files import is_at, open_locked, private_directory
@@ -25,6 +25,7 @@ from stratuslab.local.images.space import amount, keeping, require
 from stratuslab.local.images.store import images
 from stratuslab.local.images.writing import SparseFile
 from stratuslab.marketplace.packing import MAGIC_SIZE, packing
+from stratuslab.urls import split_login
 
 if TYPE_CHECKING:
     import requests
@@ -45,15 +46,6 @@ _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)\Z"
 _PATIENCE = "try again later: what has arrived is kept"
 
 
-def shown(url: str) -> str:
-    """A URL without what may be secret in it: user and password, and the query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.rpartition("@")[2].partition("?")[0]
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
 class Download:
     """The file at an http or https URL. As a context manager it has the file to itself; what was not discarded or moved away
     at the end waits to be continued.
@@ -66,14 +58,11 @@ class Download:
         self, directory: Path, url: str, *, limit: int | None = None, verify: bool | str = True, listener: Listener = SILENT
     ) -> None:
         try:
-            parts = urlsplit(url.encode().decode())  # what cannot be encoded is no address either
+            # What cannot be encoded is no address either.
+            self._url, self._login = split_login(urldefrag(url.encode().decode()).url)
         except ValueError:
             raise _no_address() from None
-        login, _, host = parts.netloc.rpartition("@")
-        name, _, password = login.partition(":")
         self._directory = directory
-        self._login = (unquote(name), unquote(password)) if login else None
-        self._url = urlunsplit(parts._replace(netloc=host, fragment=""))
         self._limit = limit
         self._verify = verify
         self._listener = listener

@@ -21,7 +21,7 @@ from pathlib import Path
 from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.files import locked, private_directory
 from stratuslab.local.images import ImageError, about
-from stratuslab.local.images.download import Download, shown
+from stratuslab.local.images.download import Download
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.listener import SILENT, Listener
 from stratuslab.local.images.space import NoSpace, keeping
@@ -33,6 +33,7 @@ from stratuslab.local.opening import open_store
 from stratuslab.marketplace.client import Marketplace as Elsewhere
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.metadata import Metadata, read
+from stratuslab.urls import shown
 
 LARGEST = 128 << 30
 """Bytes of content that are unpacked where an entry does not tell its size."""
