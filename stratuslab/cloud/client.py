@@ -12,6 +12,7 @@ from stratuslab.cloud.calls import Calls, Transport
 from stratuslab.cloud.catalogue import Entry, Kind
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http import AnswerLost, ConnectionDropped, NeverSent
+from stratuslab.cloud.lost_request import LostRequests
 from stratuslab.cloud.request import MachineRequest, MachineTemplate, template
 from stratuslab.cloud.server import Server
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
@@ -26,7 +27,7 @@ _UNTIL_IT_CAN_BE_KILLED = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
 # How servers refuse an action that they do not have (3.x the second way), and one that the machine's state does not allow.
 _UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
 _WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
-_LOOKS_FOR_LOST = (0.2, 1.0, 2.0)  # seconds to wait before each look for a machine whose answer was lost
+_LOOKS_FOR_LOST = (0.2, 1.0, 2.0, 4.0)  # seconds to wait before each look for a machine whose answer was lost
 
 
 class Cloud:
@@ -54,6 +55,7 @@ class Cloud:
         self._sleep = sleep
         self._server: Server | None = None
         self._asking = Lock()
+        self._lost = LostRequests(self._calls, lambda: self.server)
 
     @property
     def server(self) -> Server:
@@ -82,44 +84,69 @@ class Cloud:
         )
 
     def _once(self, token: str, start: Callable[[], int]) -> int:
-        for last_try in (False, True):
-            try:
-                return start()
-            except NeverSent:
+        begun = time.monotonic()
+        try:
+            return start()
+        except NeverSent:
+            raise
+        except Unreachable as error:
+            lost = error
+        found = self._find_lost(token, begun, lost)
+        if found is not None:
+            return found
+        if not isinstance(lost, ConnectionDropped):
+            raise _not_started(lost)
+        try:
+            again = start()
+        except Unreachable as error:
+            found = self._find_lost(token, begun, error)
+            if found is None:
+                raise _not_started(error) from None
+            return found
+        except StratusLabError:
+            # Perhaps refused only because the first try was carried out after all, and took what was left of a quota.
+            found = self._find_lost(token, begun, lost)
+            if found is None:
                 raise
-            except Unreachable as error:
-                lost = error
-            try:
-                started = self._find_lost(token)
-            except StratusLabError as error:
-                raise AnswerLost(
-                    f"{lost.message}; whether the machine was started cannot be found out: {error.message}", _LOOK_FIRST
-                ) from None
-            if started is not None:
-                return started
-            if last_try or not isinstance(lost, ConnectionDropped):
-                break
-        raise AnswerLost(
-            f"{lost.message}; no machine that belongs to the request is there, so it was probably not started",
-            _LOOK_FIRST,
-        )
+            return found
+        self._end_others(token, begun, again)
+        return again
 
-    def _find_lost(self, token: str) -> int | None:
-        """The machine that carries the token; None where there is none. Raises what kept the last look from being one."""
+    def _find_lost(self, token: str, begun: float, lost: Unreachable) -> int | None:
+        """The machine that carries the token; None where there is none. Raises AnswerLost where that cannot be found out."""
         failed: StratusLabError | None = None
         # The server may still be at work on the request when its answer is lost.
         for pause in _LOOKS_FOR_LOST:
             self._sleep(pause)
             try:
-                for instance in self.instances():
-                    if instance.token == token:
-                        return instance.id
+                for number in self._carrying(token, begun):
+                    return number
                 failed = None
             except StratusLabError as error:
                 failed = error
         if failed is not None:
-            raise failed
+            raise AnswerLost(
+                f"{lost.message}; whether the machine was started cannot be found out: {failed.message}", _LOOK_FIRST
+            ) from None
         return None
+
+    def _carrying(self, token: str, begun: float) -> Iterator[int]:
+        return self._lost.carrying(token, time.monotonic() - begun)
+
+    def _end_others(self, token: str, begun: float, number: int) -> None:
+        """Kill what the first try started after all, so late that nobody saw it before the second."""
+        others: list[int] = []
+        try:
+            others = [other for other in self._carrying(token, begun) if other != number]
+            for other in others:
+                self.kill(other)
+        except StratusLabError as error:
+            if others:
+                twice = ", ".join(map(str, others))
+                raise AnswerLost(
+                    f"machine {number} was started, and also {twice} by the first try: {error.message}",
+                    f"stratus-kill-instance {twice}",
+                ) from None
 
     def instance(self, number: int) -> Instance:
         """One instance; raises NotFound."""
@@ -244,3 +271,9 @@ class Cloud:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names; raises as :meth:`find` does."""
         number = self.find(Kind.TEMPLATE, text)
         return MachineTemplate.read(self._calls.document("VMTEMPLATE", "one.template.info", number))
+
+
+def _not_started(lost: Unreachable) -> AnswerLost:
+    return AnswerLost(
+        f"{lost.message}; no machine that belongs to the request is there, so it was probably not started", _LOOK_FIRST
+    )

@@ -27,8 +27,24 @@ class Server:
 
     @property
     def has_pages(self) -> bool:
-        """Whether a listing takes an offset and a size. Before 4.6 both numbers were ids, and no machine is in such a range."""
+        """Whether a listing's start and end are an offset and a negative size; before 4.6 they are a range of ids."""
         return self.number >= (4, 6)
+
+    @property
+    def whole_listing(self) -> str:
+        """The call that lists whole documents, with all that a machine was requested with; empty where there is none."""
+        return next(call for since, call in _WHOLE_LISTING if self.number >= since)
+
+    @property
+    def listing_has_reasons(self) -> bool:
+        """Whether the documents of ``one.vmpool.info`` say why an instance failed or waits (ERROR and SCHED_MESSAGE)."""
+        return self.number >= (6, 4) or self.number < _SHORT_LISTING
+
+    @property
+    def listing_has_figures(self) -> bool:
+        """Whether the documents of ``one.vmpool.info`` have what an instance uses; from 5.12 on they have nothing of a machine
+        that runs, or what was measured before its state changed, and ``one.vmpool.monitoring`` has it."""
+        return self.number < (5, 12)
 
     @property
     def kill_actions(self) -> tuple[str, ...]:
@@ -44,6 +60,11 @@ class Server:
 # The version from which on a name is the usual one; newest first. 5.0 renamed most actions, 6.0 dropped the old names.
 _KILL = (((5,), "terminate-hard"), ((4,), "delete"), ((0,), "finalize"))
 _SHUTDOWN = (((5,), "terminate"), ((0,), "shutdown"))
+
+
+# The version from which on a call lists whole documents, newest first.
+_SHORT_LISTING = (5, 7, 80)
+_WHOLE_LISTING = (((5, 8, 1), "one.vmpool.infoextended"), (_SHORT_LISTING, ""), ((0,), "one.vmpool.info"))
 
 
 def _in_order(number: tuple[int, ...], names: tuple[tuple[tuple[int, ...], str], ...]) -> tuple[str, ...]:

@@ -54,11 +54,21 @@ def fault(code: int, message: str) -> bytes:
     ).encode()
 
 
-def machine(number: int, *, state: int = 3, lcm: int = 3, name: str = "", template: str = "", user_template: str = "") -> str:
-    """A short VM document, as the pool's listing has it."""
+def machine(
+    number: int,
+    *,
+    state: int = 3,
+    lcm: int = 3,
+    name: str = "",
+    template: str = "",
+    user_template: str = "",
+    uid: int = 2,
+    stime: int = 1795329551,
+) -> str:
+    """A small VM document."""
     return (
-        f"<VM><ID>{number}</ID><UID>2</UID><UNAME>alice</UNAME><NAME>{escape(name or f'one-{number}')}</NAME>"
-        f"<STATE>{state}</STATE><LCM_STATE>{lcm}</LCM_STATE><STIME>1795329551</STIME>"
+        f"<VM><ID>{number}</ID><UID>{uid}</UID><UNAME>alice</UNAME><NAME>{escape(name or f'one-{number}')}</NAME>"
+        f"<STATE>{state}</STATE><LCM_STATE>{lcm}</LCM_STATE><STIME>{stime}</STIME>"
         f"<TEMPLATE><CPU>1</CPU><MEMORY>128</MEMORY><VCPU>1</VCPU>{template}</TEMPLATE><MONITORING/>"
         f"<USER_TEMPLATE>{user_template}</USER_TEMPLATE></VM>"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 from xmlrpc.client import loads
 
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
+from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template import parse
 from tests import servers
 from tests.cloud.answers import failure, fault, machine, pool, success
@@ -22,16 +24,20 @@ where it was not carried out)."""
 
 @dataclass
 class SmallOpenNebula:
-    """Serves ``one.system.version``, ``one.vm.*`` and ``one.vmpool.info`` over HTTP.
+    """Serves ``one.system.version``, ``one.vm.*`` and ``one.vmpool.*`` over HTTP, listings as its version has them.
 
-    ``mishaps`` holds for a method what goes wrong with its calls, one after the other; after those all goes well. ``calls``
-    holds each call's method and arguments (without the session).
+    ``machines`` holds whole documents by id; the user's are those of UID 2. ``newest_first`` is OpenNebula's API_LIST_ORDER,
+    None where nobody set it. ``figures`` holds what a machine uses, CPU and MEMORY, by its id. ``mishaps`` holds for a method
+    what goes wrong with its calls, one after the other; after those all goes well. ``calls`` holds each call's method and
+    arguments (without the session).
     """
 
     version: str = "7.4.0"
     machines: dict[int, str] = field(default_factory=dict)
     mishaps: dict[str, list[Mishap]] = field(default_factory=dict)
     actions: tuple[str, ...] = ("terminate-hard", "terminate")
+    newest_first: bool | None = None
+    figures: dict[int, tuple[float, int]] = field(default_factory=dict)
     calls: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -73,9 +79,11 @@ class SmallOpenNebula:
 
     def vm_allocate(self, template: str, hold: bool = False) -> bytes:
         attributes = dict(parse(template))
-        number = len(self.machines) + 1
+        number = max(self.machines, default=0) + 1
         token = f"<{TOKEN_ATTRIBUTE}><![CDATA[{attributes.get(TOKEN_ATTRIBUTE, '')}]]></{TOKEN_ATTRIBUTE}>"
-        self.machines[number] = machine(number, name=str(attributes.get("NAME", "")), user_template=token)
+        self.machines[number] = machine(
+            number, name=str(attributes.get("NAME", "")), user_template=token, stime=1795329551 + number
+        )
         return success(number)
 
     def template_instantiate(self, number: int, name: str, hold: bool, extra: str, persistent: bool) -> bytes:
@@ -84,6 +92,8 @@ class SmallOpenNebula:
     def vm_info(self, number: int) -> bytes:
         if number not in self.machines:
             return failure(f"[one.vm.info] Error getting virtual machine [{number}].", ErrorCode.NO_EXISTS, number)
+        if not _is_of(self.machines[number], 2):
+            return failure(f"[one.vm.info] User [2] : Not authorized to perform USE VM [{number}].", ErrorCode.AUTHORIZATION)
         return success(self.machines[number])
 
     def vm_action(self, action: str, number: int) -> bytes:
@@ -93,11 +103,53 @@ class SmallOpenNebula:
             return failure(f'[one.vm.action] Action "{action}" is not supported', ErrorCode.ACTION)
         return success(number)
 
+    @property
+    def _since(self) -> tuple[int, ...]:
+        return tuple(map(int, re.findall(r"\d+", self.version))) or ((99,) if self.version else (3, 2, 1))
+
     def vmpool_info(self, owner: int, start: int, end: int, state: int) -> bytes:
-        newest_first = [self.machines[number] for number in sorted(self.machines, reverse=True)]
-        if start >= 0 and end < -1:
-            newest_first = newest_first[start : start - end]
-        return pool(newest_first)
+        found = self._listed(owner, start, end, state)
+        return pool(found if self._since < (5, 8) else map(self._short, found))
+
+    def vmpool_infoextended(self, owner: int, start: int, end: int, state: int) -> bytes:
+        return self._unknown() if self._since < (5, 8, 1) else pool(self._listed(owner, start, end, state))
+
+    def vmpool_monitoring(self, owner: int, seconds: int) -> bytes:
+        return success(
+            "<MONITORING_DATA>"
+            + "".join(
+                f"<MONITORING><CPU>{cpu}</CPU><ID>{number}</ID><MEMORY>{kib}</MEMORY><TIMESTAMP>1795329900</TIMESTAMP></MONITORING>"
+                for number, (cpu, kib) in self.figures.items()
+            )
+            + "</MONITORING_DATA>"
+        )
+
+    def _listed(self, owner: int, start: int, end: int, state: int) -> list[str]:
+        """The documents of a listing, in the server's order; ``start`` and ``end`` are as the version takes them."""
+        newest_first = self._since >= (5, 8) if self.newest_first is None else self.newest_first
+        found = [
+            number
+            for number in sorted(self.machines, reverse=newest_first)
+            if owner == Owner.ALL or _is_of(self.machines[number], 2 if owner == Owner.MINE else owner)
+            if state == PoolState.ANY or ("<STATE>6</STATE>" in self.machines[number]) == (state == State.DONE)
+        ]
+        if self._since >= (4, 6) and end < -1:
+            found = found[start : start - end]
+        elif start >= 0:
+            found = [number for number in found if number >= start and (end == -1 or number <= end)]
+        return [self.machines[number] for number in found]
+
+    def _short(self, document: str) -> str:
+        """The document without what the short listings of 5.8 and later leave out."""
+        kept = "LABELS|ERROR|SCHED_MESSAGE" if self._since >= (6, 4) else "LABELS"
+        attributes = re.search(r"<USER_TEMPLATE>(.*)</USER_TEMPLATE>", document, re.DOTALL)
+        assert attributes is not None
+        short = "".join(one[0] for one in re.finditer(rf"<({kept})>.*?</\1>", attributes[1], re.DOTALL))
+        return document.replace(attributes[1], short) if attributes[1] else document
+
+
+def _is_of(document: str, user: int) -> bool:
+    return f"<UID>{user}</UID>" in document
 
 
 def servers_answer(talk: Conversation, answer: bytes) -> None:

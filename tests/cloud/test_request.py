@@ -294,9 +294,31 @@ def test_further_disks_keep_those_of_the_template() -> None:
         ("nightly", False, ("terminate-hard", "delete", "finalize"), ("terminate", "shutdown")),
     ],
 )
-def test_versions(version: str, stratuslab: bool, kill: tuple[str, ...], shutdown: tuple[str, ...]) -> None:
+def test_actions_by_version(version: str, stratuslab: bool, kill: tuple[str, ...], shutdown: tuple[str, ...]) -> None:
     server = Server(version)
     assert server.is_stratuslab is stratuslab
-    assert server.has_pages is (server.number >= (4, 6))
     assert server.kill_actions == kill
     assert server.shutdown_actions == shutdown
+
+
+@pytest.mark.parametrize(
+    "version, pages, whole_listing, reasons, figures",
+    [
+        ("", False, "one.vmpool.info", True, True),
+        ("4.4.1", False, "one.vmpool.info", True, True),
+        ("4.6.0", True, "one.vmpool.info", True, True),
+        ("5.6.2", True, "one.vmpool.info", True, True),
+        ("5.8.0", True, "", False, True),
+        ("5.8.1", True, "one.vmpool.infoextended", False, True),
+        ("5.10.5", True, "one.vmpool.infoextended", False, True),
+        ("5.12.0.4", True, "one.vmpool.infoextended", False, False),
+        ("6.2.0", True, "one.vmpool.infoextended", False, False),
+        ("6.4.0", True, "one.vmpool.infoextended", True, False),
+        ("7.4.0", True, "one.vmpool.infoextended", True, False),
+        ("nightly", True, "one.vmpool.infoextended", True, False),
+    ],
+)
+def test_listings_by_version(version: str, pages: bool, whole_listing: str, reasons: bool, figures: bool) -> None:
+    server = Server(version)
+    assert (server.has_pages, server.whole_listing) == (pages, whole_listing)
+    assert (server.listing_has_reasons, server.listing_has_figures) == (reasons, figures)

@@ -1,0 +1,120 @@
+"""Looking for the machine of a request whose answer was lost, by the token that the request carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from stratuslab.cloud import reply
+from stratuslab.cloud.calls import Calls
+from stratuslab.cloud.server import Server
+from stratuslab.errors import NotFound, PermissionDenied
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numbers import Owner, PoolState
+
+PAGE = 100
+"""Machines in one page of a search: a page of whole documents is about 600 kB."""
+
+_IDS = 500
+"""Ids in the search on a server that lists ranges of ids: more than all its users together request while one answer is lost."""
+
+_MARGIN = 300  # seconds that a server's clock may be set back by while a request is under way
+_LISTING = "one.vmpool.info"
+
+
+class LostRequests:
+    """Finds a user's machines by the tokens of their requests, those that are already DONE included.
+
+    The newest machines are read first, and only those that can be of the request, so that a large pool is not read as a whole.
+    """
+
+    def __init__(self, calls: Calls, server: Callable[[], Server]) -> None:
+        self._calls = calls
+        self._server = server
+        self._whole_listing: str | None = None
+        self._taken = 1  # all ids below this one are taken, as far as is known
+        self._count = 0  # at least so many machines does the user have, where the oldest come first; 0: not known
+
+    def carrying(self, token: str, seconds: float) -> Iterator[int]:
+        """The ids of the machines that carry the token, newest first; the request was sent at most ``seconds`` ago."""
+        if self._whole_listing is None:
+            self._whole_listing = self._server().whole_listing
+        try:
+            if self._whole_listing:
+                yield from (one.id for one in self._recent(self._whole_listing, seconds) if one.token == token)
+                return
+        except (reply.Fault, reply.Refused):
+            if self._whole_listing == _LISTING:
+                raise
+            self._whole_listing = ""
+        yield from (one.id for one in self._recent(_LISTING, seconds) if self._token(one.id) == token)
+
+    def _token(self, number: int) -> str:
+        try:
+            return Instance(self._calls.document("VM", "one.vm.info", number)).token
+        except NotFound:
+            return ""  # cleared away meanwhile
+
+    def _recent(self, method: str, seconds: float) -> Iterator[Instance]:
+        """The machines that were started in the last ``seconds``, newest first."""
+        least: float | None = None
+        for instance in self._newest_first(method):
+            started = instance.started
+            if started is not None:
+                # The server's times are compared with each other only: its clock need not agree with ours.
+                least = started - seconds - _MARGIN if least is None else least
+                if started < least:
+                    return
+            yield instance
+
+    def _newest_first(self, method: str) -> Iterator[Instance]:
+        if not self._server().has_pages:
+            self._taken = _first_missing(self._exists, self._taken)
+            yield from _by_id(self._listed(method, max(self._taken - _IDS, 0), -1))
+            return
+        # Up to 5.6 the oldest come first, from 5.8 on the newest, unless API_LIST_ORDER says otherwise.
+        page = [] if self._count else self._listed(method, 0, -PAGE)
+        if self._count or (len(page) >= PAGE and page[0].id < page[-1].id):
+            self._count = _first_missing(lambda offset: bool(self._listed(method, offset, -2)), self._count or PAGE)
+            for offset in range(self._count - PAGE, -PAGE, -PAGE):
+                yield from _by_id(self._listed(method, max(offset, 0), -PAGE))
+            return
+        offset, oldest = 0, -1
+        while page:
+            yield from _by_id(page)
+            if len(page) < PAGE or page[-1].id == oldest:
+                return  # the last page, or a server that has no pages after all
+            offset, oldest = offset + PAGE, page[-1].id
+            page = self._listed(method, offset, -PAGE)
+
+    def _listed(self, method: str, start: int, end: int) -> list[Instance]:
+        return [
+            Instance(document)
+            for document in self._calls.documents("VM", method, int(Owner.MINE), start, end, int(PoolState.ANY))
+        ]
+
+    def _exists(self, number: int) -> bool:
+        """Whether the id is taken, by whomever."""
+        try:
+            self._calls.text("one.vm.info", number)
+        except NotFound:
+            return False
+        except PermissionDenied:
+            return True
+        return True
+
+
+def _by_id(instances: list[Instance]) -> list[Instance]:
+    return sorted(instances, key=lambda one: one.id, reverse=True)
+
+
+def _first_missing(is_there: Callable[[int], bool], known: int) -> int:
+    """The first number that is not there, where all below it are, and all below ``known`` for certain. Asks for twice its
+    logarithm of numbers."""
+    low, step = known, 1
+    while is_there(low + step - 1):
+        low, step = low + step, 2 * step
+    high = low + step - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if is_there(middle) else (low, middle)
+    return low

@@ -1,0 +1,156 @@
+"""Machines whose request's answer was lost: found by the token wherever a server's version has it, in pools of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.endpoint import Credentials, resolve
+from stratuslab.cloud.http import AnswerLost, HttpTransport
+from stratuslab.cloud.lost_request import PAGE
+from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
+from tests.cloud import small_opennebula as mishap
+from tests.cloud.answers import machine
+from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
+
+ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
+REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")
+OF_TEMPLATE = replace(REQUEST, template=MachineTemplate(7))
+VERSIONS = ["", "4.4.1", "4.14.2", "5.4.15", "5.6.2", "5.8.0", "5.8.1", "5.12.0.4", "6.8.0", "7.4.0", "nightly 99.1"]
+BEGIN = 1795329551
+YEAR = 365 * 24 * 3600
+
+Small = Callable[..., SmallOpenNebula]
+
+
+@pytest.fixture
+def small() -> Iterator[Small]:
+    running: list[SmallOpenNebula] = []
+
+    def start(**options: object) -> SmallOpenNebula:
+        running.append(SmallOpenNebula(**options))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    for cloud in running:
+        cloud.server.close()
+
+
+def cloud_at(one: SmallOpenNebula, timeout: float = 5.0, sleep: Callable[[float], None] = lambda seconds: None) -> Cloud:
+    return Cloud(HttpTransport(resolve(one.url, ALICE), ALICE, timeout, {}), ALICE, one.url, sleep=sleep)
+
+
+def years_of_machines(count: int) -> dict[int, str]:
+    """A pool of years: of each ten machines nine are DONE, and each third is another user's."""
+    return {
+        number: machine(
+            number,
+            state=3 if number % 10 == 0 else 6,
+            uid=5 if number % 3 == 0 else 2,
+            stime=BEGIN - YEAR + number * (YEAR // (count + 1)),
+        )
+        for number in range(count)
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("request_", [REQUEST, OF_TEMPLATE], ids=["allocate", "instantiate"])
+@pytest.mark.parametrize("what", [mishap.lost, mishap.reset, mishap.halved, mishap.bad_gateway_after, mishap.silent_after])
+def test_a_machine_is_started_once(small: Small, version: str, request_: MachineRequest, what: Mishap) -> None:
+    call = "one.template.instantiate" if request_.template else "one.vm.allocate"
+    one = small(version=version, machines=years_of_machines(40), mishaps={call: [what] * 9})
+    assert cloud_at(one, timeout=0.3 if what is mishap.silent_after else 5.0).allocate(request_) == 40
+    assert one.counted()[call] == 1
+    assert len(one.machines) == 41
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_machine_that_is_done_already_counts(small: Small, version: str) -> None:
+    """It failed at once, and somebody's script has killed it meanwhile."""
+    one = small(version=version, mishaps={"one.vm.allocate": [mishap.lost]})
+    pauses: list[float] = []
+
+    def kill_it(seconds: float) -> None:
+        pauses.append(seconds)
+        one.machines[1] = one.machines[1].replace("<STATE>3</STATE>", "<STATE>6</STATE>")
+
+    assert cloud_at(one, sleep=kill_it).allocate(REQUEST) == 1
+    assert (len(one.machines), len(pauses)) == (1, 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("newest_first", [None, True, False])
+def test_a_large_pool_is_not_read_as_a_whole(small: Small, version: str, newest_first: bool | None) -> None:
+    """Nor does the order matter, which is another with versions and with API_LIST_ORDER."""
+    one = small(version=version, newest_first=newest_first, machines=years_of_machines(3000))
+    one.mishaps["one.vm.allocate"] = [mishap.lost]
+    served: list[int] = []
+    listed = one._listed
+    one._listed = lambda *filters: _counting(served, listed(*filters))  # type: ignore[method-assign]
+    assert cloud_at(one).allocate(REQUEST) == 3000
+    assert sum(served) <= 4 * PAGE
+    assert sum(one.counted().values()) <= 40
+
+
+def _counting(served: list[int], found: list[str]) -> list[str]:
+    served.append(len(found))
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_that_was_not_started_costs_little_too(small: Small, version: str) -> None:
+    one = small(version=version, machines=years_of_machines(3000), mishaps={"one.vm.allocate": [mishap.bad_gateway]})
+    with pytest.raises(AnswerLost, match="probably not started"):
+        cloud_at(one).allocate(REQUEST)
+    assert sum(one.counted().values()) <= 50
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("count", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
+def test_many_that_were_started_a_moment_later(small: Small, version: str, count: int) -> None:
+    """Those of the user's own other requests, and of other users, fill more than a page."""
+    one = small(version=version, machines=years_of_machines(20), mishaps={"one.vm.allocate": [mishap.lost]})
+    pauses: list[float] = []
+
+    def others(seconds: float) -> None:
+        if not pauses:
+            one.machines.update((number, machine(number, stime=BEGIN + 21)) for number in range(21, 21 + count))
+        pauses.append(seconds)
+
+    assert cloud_at(one, sleep=others).allocate(REQUEST) == 20
+
+
+def test_a_machine_that_the_first_try_starts_after_the_second(small: Small) -> None:
+    """The daemon was busy for longer than was looked for it: the one that is reported stays, the other goes."""
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+    allocate = one.vm_allocate
+    killed: list[int] = []
+
+    def both(template: str, hold: bool = False) -> bytes:
+        allocate(template)
+        return allocate(template)
+
+    def end(action: str, number: int) -> bytes:
+        killed.append(number)
+        return type(one).vm_action(one, action, number)
+
+    one.vm_allocate, one.vm_action = both, end  # type: ignore[method-assign]
+    assert cloud_at(one).allocate(REQUEST) == 2
+    assert killed == [1]
+
+
+def test_a_second_try_that_is_refused_since_the_first_succeeded(small: Small) -> None:
+    """The first took what was left of the quota."""
+    one = small(mishaps={"one.vm.allocate": [mishap.dropped, mishap.refused]})
+    pauses: list[float] = []
+
+    def starts_late(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            one.vm_allocate('STRATUSLAB_REQUEST = "t-1/1"')
+
+    assert cloud_at(one, sleep=starts_late).allocate(REQUEST) == 1
+    assert len(one.machines) == 1
