@@ -129,6 +129,10 @@ def _legacy(record: Record, flavour: Flavour) -> str:
     pairs = [*_template(record), *record.user_attributes, ("NAME", record.name)]
     if record.message:
         pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
+    elif record.waiting and record.state == State.PENDING:
+        # The real 3.2 says nothing of this; here is where its clients look for a reason.
+        date, _, reason = record.waiting.partition(": ")
+        pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
     ours = ("AUTOMATIC_", "SECURITY_GROUP_RULE", "SUBMIT_ON_HOLD", "TM_MAD_SYSTEM")
     pairs = sorted((pair for pair in pairs if not pair[0].startswith(ours)), key=lambda pair: pair[0])
     return (

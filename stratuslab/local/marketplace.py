@@ -126,12 +126,23 @@ class Marketplace:
         self._store = store
         self._now = int(now)
 
-    def add(self, document: bytes) -> Entry:
-        """Keep an entry, or replace the one of the same image, endorser and date. Raises InvalidEntry."""
+    def add(self, document: bytes, *, stranger: bool = False) -> Entry:
+        """Keep an entry, or replace the one of the same image, endorser and date. Raises InvalidEntry.
+
+        What a ``stranger`` adds neither replaces an entry nor has the title of another image, which machines are started by.
+        """
         entry = read_entry(document)
         with self._store.transaction():
+            if stranger:
+                self._require_new(entry)
             self.keep(entry)
         return entry
+
+    def _require_new(self, entry: Entry) -> None:
+        taken = "(identifier = ? AND email = ? AND created = ?) OR (title = ? AND identifier <> ?)"
+        key = (entry.identifier, entry.email, entry.created, entry.title, entry.identifier)
+        if self._store.query(f"SELECT 1 FROM entries WHERE {taken}", key):
+            raise InvalidEntry(f"the entry, or another image with the title {entry.title[:60]!r}, is already there")
 
     def keep(self, entry: Entry) -> None:
         """Keep an entry that was read; part of a transaction."""

@@ -42,8 +42,13 @@ class Urls:
     proxy: str
     marketplace: str
 
+    @property
+    def endpoint(self) -> str:
+        """StratusLab's door as its clients are configured: they put ``pswd`` before the last element themselves."""
+        return self.proxy.replace("/pswd/", "/")
+
     def __str__(self) -> str:
-        return f"{self.rpc} {self.proxy} {self.marketplace}"
+        return f"{self.rpc} {self.endpoint} {self.marketplace}"
 
 
 class _Handler(ServerHandler):
@@ -70,6 +75,7 @@ class _RequestHandler(WSGIRequestHandler):
             self.send_error(414)
             return
         if self.parse_request():
+            self.path = _origin_form(self.path)
             handler = _Handler(
                 self.rfile,
                 self.wfile,  # type: ignore[arg-type]
@@ -87,6 +93,14 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed for each request."""
+
+
+def _origin_form(target: str) -> str:
+    """A request's target as path and query: clients that were told of a proxy send a whole URL, as HTTP/1.1 has it."""
+    if not target.lower().startswith(("http://", "https://")):
+        return target
+    _, _, path = target.partition("//")[2].partition("/")
+    return f"/{path}"
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):

@@ -396,6 +396,13 @@ class TestScheduling:
         assert (instance.state_label, instance.message) == ("Prolog", "")
         assert stage.actors.living == {second, third}
 
+    def test_stratuslab_s_own_server_says_why_too(self, call: Caller) -> None:
+        number = started(call, SMALL.replace("CPU=1", "CPU=1000"))
+        waiting = shown(call, number, flavour="stratuslab-3")
+        assert (waiting.state_label, waiting.message) == ("Pending", "[HOST] Not enough CPU on hosts: 0")
+        call("one.vm.action", "finalize", number, flavour="stratuslab-3")
+        assert shown(call, number, flavour="stratuslab-3").message == ""
+
     def test_memory_counts_and_smaller_ones_pass(self, call: Caller, stage: Stage) -> None:
         stage.engine.configure(capacity=Capacity(16, 256))
         big, small = started(call, "CPU=1\nMEMORY=999"), started(call, SMALL)

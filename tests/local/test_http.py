@@ -67,6 +67,19 @@ class TestDoors:
             message = "[one.system.version] User couldn't be authenticated, aborting call."
             assert proxy.one.system.version(session) == [False, message, 256, -1, -1]
 
+    def test_what_is_printed_is_what_clients_are_configured_with(self, serve: Serve) -> None:
+        urls = serve()
+        base = urls.rpc.removesuffix("/RPC2")
+        assert str(urls) == f"{base}/RPC2 {base}/xmlrpc {base}/marketplace"
+
+    def test_a_whole_url_as_the_target(self, serve: Serve) -> None:
+        urls = serve()
+        for url in (urls.rpc, urls.rpc.replace("http://", "HTTP://"), urls.rpc.replace("127.0.0.1", "cloud.example.org")):
+            head = f"POST {url} HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(VERSION_CALL)}\r\n\r\n"
+            assert b"7.4.0" in exchange(urls.rpc, head.encode() + VERSION_CALL)
+        for target, status in ((f"{urls.marketplace}/metadata?identifier={TTYLINUX}", b" 200 "), ("http://[", b" 404 ")):
+            assert status in exchange(urls.rpc, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).splitlines()[0]
+
     def test_stratuslab_s_door(self, serve: Serve) -> None:
         urls = serve({"alice": "s:e@c/ret"})
         call = xmlrpc.client.dumps(("dummy:pass", -1), "one.user.info")
@@ -197,6 +210,20 @@ class TestMarketplaceOverHttp:
         status, _, body = request(f"{urls.marketplace}/metadata/MMZu9WvwKIro-rtBQfDk4PsKO7_", "GET", None)
         assert (status, b"<error>" in body) == (404, True)
 
+    def test_uploads_of_stratuslab_s_clients_have_no_password(self, serve: Serve, entry: bytes) -> None:
+        urls = serve(flavour="stratuslab-3")
+
+        def upload(document: bytes, **headers: str) -> int:
+            return request(f"{urls.marketplace}/metadata", body=document, Content_Type="application/xml", **headers)[0]
+
+        assert upload(entry, Authorization=basic("alice:wrong")) == 401
+        # It takes no name that machines are started by, and no place.
+        assert upload(entry.replace(b"mine &amp; yours", b"ttylinux")) == 400
+        assert upload(entry) == 201
+        assert upload(entry) == 400
+        assert upload(entry.replace(b"created>2026", b"created>2027")) == 201
+        assert upload(entry, Authorization=LOGIN) == 201
+
     def test_adding(self, serve: Serve, entry: bytes) -> None:
         urls = serve()
         assert request(f"{urls.marketplace}/metadata", body=entry, Content_Type="application/xml")[0] == 401
@@ -271,7 +298,7 @@ def test_a_server_s_life(tmp_path: Path, number: signal.Signals) -> None:
     try:
         assert process.stdout is not None
         rpc, proxy, marketplace = process.stdout.readline().split()
-        assert (urlsplit(proxy).path, urlsplit(marketplace).path) == ("/pswd/xmlrpc", "/marketplace")
+        assert (urlsplit(proxy).path, urlsplit(marketplace).path) == ("/xmlrpc", "/marketplace")
         path = tmp_path / "cloud" / "one_auth"
         assert path.stat().st_mode & 0o777 == 0o600
         session = path.read_text().strip()
