@@ -145,7 +145,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
             session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
         ):
             for portrait in portraits(session, [row]):
-                session.talk.detail("\n".join(portrait_lines(portrait, session.shape.canvas)))
+                session.talk.detail("\n".join(portrait_lines(portrait, session.shape.terminal)))
     if session.options.kill_on_failure:
         # Of a machine that could not be looked at nobody knows that it failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]

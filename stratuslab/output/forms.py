@@ -38,7 +38,7 @@ class Text:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._screen = Screen(shape.canvas)
+        self._screen = Screen(shape.terminal)
 
     def show(self, answer: Answer) -> Iterable[str]:
         if isinstance(answer, Watched):
@@ -54,7 +54,7 @@ class Table:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._screen = Screen(shape.canvas)
+        self._screen = Screen(shape.terminal)
         self._rows: list[Any] = []
 
     def show(self, answer: Answer) -> Iterable[str]:

@@ -8,29 +8,29 @@ from stratuslab.answers import Portrait
 from stratuslab.opennebula.disk import Disk
 from stratuslab.opennebula.history import Stay
 from stratuslab.opennebula.instance import Instance, Nic
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.moments import duration, moment
 from stratuslab.output.reason import reason
 from stratuslab.output.redaction import masked_text, masked_value
 from stratuslab.output.safety import one_line, word
+from stratuslab.output.terminal import Terminal
 from stratuslab.output.timeline import timeline
 
 _INDENT = 2
 _LABEL = 10
 
 
-def portrait_lines(portrait: Portrait, canvas: Canvas) -> Iterator[str]:
+def portrait_lines(portrait: Portrait, terminal: Terminal) -> Iterator[str]:
     """The block: a title, labelled lines, the timeline, what the console said last, and at -vvv the whole document."""
     instance = portrait.instance
     yield ""
     yield f"{instance.id} {word(instance.name)}: {instance.state_label}"
     if portrait.explanation is not None:
-        yield from _wrapped("why", reason(portrait.explanation), canvas)
+        yield from _wrapped("why", reason(portrait.explanation), terminal)
     for label, text in _facts(instance, portrait.now):
         yield _labelled(label, text)
     if portrait.steps:
         yield _labelled("timeline", f"since {moment(portrait.steps[0].begin)[:10]}, in the time of this computer")
-        inner = Canvas(canvas.width - 2 * _INDENT, canvas.unicode)
+        inner = Terminal(terminal.width - 2 * _INDENT, terminal.unicode)
         yield from (" " * 2 * _INDENT + line for line in timeline(portrait.steps, portrait.now, inner))
     if portrait.console:
         yield _labelled("console", "its last lines")
@@ -47,11 +47,11 @@ def _labelled(label: str, text: str) -> str:
     return f"{'':{_INDENT}}{label:<{_LABEL}} {word(text)}"
 
 
-def _wrapped(label: str, text: str, canvas: Canvas) -> Iterator[str]:
+def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:
     """A label and a sentence, which goes on below itself where it is long."""
     from textwrap import wrap
 
-    first, *others = wrap(text, canvas.width - _INDENT - _LABEL - 1) or ["-"]
+    first, *others = wrap(text, terminal.width - _INDENT - _LABEL - 1) or ["-"]
     yield _labelled(label, first)
     yield from (_labelled("", line) for line in others)
 

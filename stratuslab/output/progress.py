@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import TextIO
 
 from stratuslab.context import is_terminal
 from stratuslab.output.safety import one_line, width
+from stratuslab.output.terminal import DEFAULT_WIDTH, size
 
 
 class Progress:
@@ -28,8 +28,9 @@ class Progress:
         return self._stream is not None
 
     def show(self, text: str) -> None:
-        """Write the line over what was there, cut to the terminal's width: a line that wraps cannot be taken back."""
-        line = _cut(one_line(text), self._columns() - 1)
+        """Write the line over what was there, cut to the terminal's own width: a line that wraps cannot be taken back, whatever
+        $COLUMNS says."""
+        line = _cut(one_line(text), (size(self._stream)[0] or DEFAULT_WIDTH) - 1)
         length = width(line)
         self._write(f"\r{line}{' ' * (self._shown - length)}")
         self._shown = length
@@ -39,12 +40,6 @@ class Progress:
         if self._shown:
             self._write(f"\r{' ' * self._shown}\r")
             self._shown = 0
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80 if self._stream is not None else 80
-        except (OSError, ValueError):
-            return 80
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stratuslab.output.canvas import Canvas
+from stratuslab.output.terminal import Terminal
 
 
 class Screen:
     """Remembers how many lines it drew, so that the next drawing goes over them. The cursor is always left below the last
     line, so that a program that ends in between leaves the terminal as it should be."""
 
-    def __init__(self, canvas: Canvas) -> None:
-        self._canvas = canvas
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
         self._drawn = 0
 
     def draw(self, lines: Iterable[str]) -> list[str]:
         """The lines to write; what is too long or too much for the terminal is left out, so that none of it scrolls."""
         drawing = list(lines)
-        height = self._canvas.height
+        height = self._terminal.height
         if height is None:
             first, self._drawn = not self._drawn, 1
             return drawing if first else ["", *drawing]
         if len(drawing) >= height:
             left_out = len(drawing) - height + 2
             drawing = [*drawing[: height - 2], f"({left_out} more lines)"]
-        drawing = [line[: self._canvas.width - 1] for line in drawing]
+        drawing = [line[: self._terminal.width - 1] for line in drawing]
         # Up to the first line of the last drawing, and everything below is erased.
         over = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
         self._drawn = len(drawing)

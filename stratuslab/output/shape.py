@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.columns import CLOUD, Column, Kind, Value
+from stratuslab.output.terminal import Terminal
 
 FORMS = ("table", "json", "csv", "ids")
 """The names of the forms, the usual one first."""
@@ -76,7 +76,7 @@ class Shape:
 
     ``columns`` is empty and ``sort`` None where the usual is wanted. ``width`` is that of the terminal to keep within, None
     where nothing is to be cut. ``quiet`` and ``notes`` are the guide's: the form for scripts, lines with reasons.
-    ``canvas`` is for drawings.
+    ``terminal`` is for drawings.
     """
 
     kind: Kind | None = None
@@ -87,10 +87,9 @@ class Shape:
     filters: Sequence[Filter] = ()
     header: bool = True
     width: int | None = None
-    ellipsis: str = "..."
     quiet: bool = False
     notes: bool = False
-    canvas: Canvas = field(default_factory=Canvas)
+    terminal: Terminal = field(default_factory=Terminal)
 
     @property
     def plain(self) -> bool:

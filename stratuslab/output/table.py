@@ -22,7 +22,7 @@ def table(rows: Sequence[Any], shape: Shape) -> Iterator[str]:
         yield _joined([column.heading for column in columns], widths)
     room = None if shape.width is None else max(shape.width - sum(widths[:-1]), _LEAST_LAST)
     for row, values in zip(rows, cells, strict=True):
-        yield _joined([*values[:-1], _cut(values[-1], room, shape.ellipsis)], widths)
+        yield _joined([*values[:-1], _cut(values[-1], room, shape.terminal.ellipsis)], widths)
         if shape.notes and isinstance(row, InstanceRow) and row.explanation is not None:
             from stratuslab.output.reason import reason
 

@@ -54,7 +54,7 @@ def lines(answer: Answer, shape: Shape) -> Iterator[str]:
         case Portrait():
             from stratuslab.output.portrait import portrait_lines
 
-            yield from portrait_lines(answer, shape.canvas)
+            yield from portrait_lines(answer, shape.terminal)
 
 
 def checked(answer: Checked) -> str:

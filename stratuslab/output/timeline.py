@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from stratuslab.diagnosis.steps import Span
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.moments import duration, moment
+from stratuslab.output.terminal import Terminal
 
 _MOST = 20
 """Rows at most: who goes to and fro between hosts for years has a long life."""
 
 
-def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]:
-    """The rows, within the canvas' width.
+def timeline(spans: Sequence[Span], now: float, terminal: Terminal) -> Iterator[str]:
+    """The rows, within the terminal' width.
 
     Bars follow each other from left to right; each has a cell at least, so that a short step shows beside a long one. A bar
     that ends in dots goes on, one that ends in a cross failed.
@@ -30,16 +30,16 @@ def timeline(spans: Sequence[Span], now: float, canvas: Canvas) -> Iterator[str]
         f"{span.step:<{_longest(span.step for span in spans)}}  {start}  {text:>{_longest(lasted)}}  "
         for span, start, text in zip(spans, starts, lasted, strict=True)
     ]
-    tails = [_tail(span, canvas) for span in spans]
-    room = max(canvas.width - _longest(labels) - _longest(tails), len(spans))
+    tails = [_tail(span, terminal) for span in spans]
+    room = max(terminal.width - _longest(labels) - _longest(tails), len(spans))
     at = 0
     for label, cells, tail in zip(labels, _cells(seconds, room), tails, strict=True):
-        yield label + " " * at + ("█" if canvas.unicode else "#") * cells + tail
+        yield label + " " * at + ("█" if terminal.unicode else "#") * cells + tail
         at += cells
 
 
-def _tail(span: Span, canvas: Canvas) -> str:
-    cross, goes_on = ("✗", "…") if canvas.unicode else ("X", "...")
+def _tail(span: Span, terminal: Terminal) -> str:
+    cross, goes_on = ("✗", "…") if terminal.unicode else ("X", "...")
     return f" {cross} failed" if span.failed else goes_on if span.end is None else ""
 
 

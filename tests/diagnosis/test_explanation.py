@@ -13,10 +13,10 @@ from stratuslab.diagnosis.explanation import Kind, explain
 from stratuslab.diagnosis.steps import steps
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.forms import form
 from stratuslab.output.shape import Shape
+from stratuslab.output.terminal import Terminal
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
 from tests.harness import CHECKOUT
 
@@ -31,7 +31,7 @@ WHILE = {
 
 def shown(instance: Instance, level: int, width: int = 80) -> str:
     """What describe writes with so many -v."""
-    answer = form(Shape(INSTANCES, notes=level > 0, canvas=Canvas(width, unicode=True)))
+    answer = form(Shape(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
     explanation = explain(instance, NOW)
     row = InstanceRow.of(instance)
     table = InstanceTable([InstanceRow(**{**vars(row), "explanation": explanation})])

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from stratuslab.diagnosis.steps import Span, steps
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.moments import duration
 from stratuslab.output.safety import width
+from stratuslab.output.terminal import Terminal
 from stratuslab.output.timeline import timeline
 from tests.diagnosis.documents import BEGIN, stay, vm
 
@@ -41,7 +41,7 @@ WHOLE = stay(
 
 
 def drawn(history: str, state: int, lcm: int = 0, *, columns: int = 80, unicode: bool = True, ended: int = 0) -> list[str]:
-    return list(timeline(steps(vm(state, lcm, history=history, ended=ended), NOW), NOW, Canvas(columns, unicode)))
+    return list(timeline(steps(vm(state, lcm, history=history, ended=ended), NOW), NOW, Terminal(columns, unicode)))
 
 
 def test_a_whole_life_to_the_byte() -> None:
@@ -84,7 +84,7 @@ def test_ascii() -> None:
 
 def test_a_short_step_beside_a_long_one() -> None:
     history = stay("node2", BEGIN + 1, prolog=(BEGIN + 1, BEGIN + 2), running=(BEGIN + 2, 0))
-    lines = list(timeline(steps(vm(3, 3, history=history), BEGIN + 9 * 86400), BEGIN + 9 * 86400, Canvas(80, True)))
+    lines = list(timeline(steps(vm(3, 3, history=history), BEGIN + 9 * 86400), BEGIN + 9 * 86400, Terminal(80, True)))
     assert [line.count("█") for line in lines][:2] == [1, 1]
     assert "2026-11-22 06:39:11" in lines[2]
     assert "8 d 23 h" in lines[2]
@@ -140,7 +140,7 @@ def test_no_document_breaks_it(state: int, lcm: int, stays: list[tuple[int, ...]
         stay("n", begin, prolog=(ps, pe), running=(rs, re), epilog=(es, ee)) for begin, ps, pe, rs, re, es, ee in stays
     )
     instance = vm(state, lcm, "x", history=history)
-    for line in timeline(steps(instance, now), now, Canvas(columns, True)):
+    for line in timeline(steps(instance, now), now, Terminal(columns, True)):
         assert "\n" not in line
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 
-from stratuslab.context import Context, is_terminal
+from stratuslab.context import Context
 from stratuslab.errors import UsageError
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.columns import Column, Kind
 from stratuslab.output.shape import FORMS, Filter, Shape
+from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import hint, meant
 
 _CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
@@ -37,6 +36,7 @@ def add_shape_options(parser: argparse.ArgumentParser) -> None:
 def shape(options: argparse.Namespace, kind: Kind, context: Context) -> Shape:
     """The shape that the options ask for. Raises UsageError, which lists the columns there are."""
     order: str = options.sort or ""
+    terminal = Terminal.of(context.stdout, context.environ)
     return Shape(
         kind,
         form=options.format,
@@ -45,9 +45,8 @@ def shape(options: argparse.Namespace, kind: Kind, context: Context) -> Shape:
         descending=order.startswith("-"),
         filters=[_filter(kind, text) for text in options.filter],
         header=not options.no_header,
-        width=None if options.wide else _terminal_width(context),
-        ellipsis=_ellipsis(context),
-        canvas=Canvas.of(context.stdout, context.environ),
+        width=None if options.wide else terminal.edge,
+        terminal=terminal,
     )
 
 
@@ -122,26 +121,3 @@ def _check_state(text: str) -> None:
     known = {state.name.title() for state in (*State, *Lcm)}
     if text.title() not in known and not re.fullmatch(r"(State|Lcm_State)_-?\d+", text, re.IGNORECASE):
         raise UsageError(f'--filter: there is no state "{text}"', hint(meant(text.title(), known), "such as Running"))
-
-
-def _terminal_width(context: Context) -> int | None:
-    """The columns of the terminal that the answer goes to; None where it goes elsewhere, or nobody knows."""
-    if not is_terminal(context.stdout):
-        return None
-    set_by_user = context.environ.get("COLUMNS", "")
-    if set_by_user.isascii() and set_by_user.isdigit() and int(set_by_user):
-        return int(set_by_user)
-    try:
-        assert context.stdout is not None
-        return os.get_terminal_size(context.stdout.fileno()).columns or None
-    except (OSError, ValueError):
-        return None
-
-
-def _ellipsis(context: Context) -> str:
-    encoding = getattr(context.stdout, "encoding", None) or "ascii"
-    try:
-        "\u2026".encode(encoding)
-    except (UnicodeError, LookupError):
-        return "..."
-    return "\u2026"

@@ -1,11 +1,10 @@
-"""What there is to write on: how wide it is, and whether it can show more than ASCII."""
+"""What the answer is written on: how wide it is, and whether it can show more than ASCII."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from stratuslab.context import is_terminal
 
@@ -13,25 +12,42 @@ DEFAULT_WIDTH = 80
 _LEAST_WIDTH = 40
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """``width`` in columns (80 where nobody reads along), ``unicode`` whether block characters arrive as they are, ``height``
-    in lines of a terminal, None for everything else."""
+class Terminal(NamedTuple):
+    """``width`` in columns, for drawings (80 where nobody reads along); ``edge`` the columns to keep lines within, None where
+    there is no terminal; ``height`` in lines, None where the cursor cannot be moved; ``unicode`` whether more than ASCII arrives.
+    """
 
     width: int = DEFAULT_WIDTH
     unicode: bool = False
     height: int | None = None
+    edge: int | None = None
 
     @classmethod
-    def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Canvas:
-        """The canvas that a stream is. $COLUMNS counts before the terminal's own width."""
-        columns, lines = _size(stream)
+    def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Terminal:
+        """What a stream is. $COLUMNS counts before the terminal's own width."""
+        columns, lines = size(stream)
         given = environ.get("COLUMNS", "")
         if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
             columns = int(given)
         # A terminal that says nothing of itself, and one without a cursor to move, is written to as a file is.
         height = lines if lines > 2 and environ.get("TERM", "dumb") != "dumb" else None
-        return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, _is_utf8(stream, environ), height)
+        edge = columns if columns and is_terminal(stream) else None
+        return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, _is_utf8(stream, environ), height, edge)
+
+    @property
+    def ellipsis(self) -> str:
+        return "\u2026" if self.unicode else "..."
+
+
+def size(stream: TextIO | None) -> tuple[int, int]:
+    """Columns and lines of a terminal, 0 for what is none."""
+    if stream is None or not is_terminal(stream):
+        return 0, 0
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 0, 0
+    return found.columns, found.lines
 
 
 def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
@@ -46,14 +62,3 @@ def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
 
 def _names_utf8(name: str) -> bool:
     return "utf8" in name.lower().replace("-", "")
-
-
-def _size(stream: TextIO | None) -> tuple[int, int]:
-    """Columns and lines of a terminal, 0 for what is none."""
-    if stream is None or not is_terminal(stream):
-        return 0, 0
-    try:
-        size = os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
-        return 0, 0
-    return size.columns, size.lines
