@@ -12,6 +12,7 @@ from stratuslab.cloud import reply
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http import ConnectionDropped
 from stratuslab.errors import AuthenticationError
+from stratuslab.opennebula.template import check_characters
 
 ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
 """Calls that start a machine each time they are made, so that they are never sent again blindly."""
@@ -86,7 +87,7 @@ class Calls:
 
         What only reads, or does the same when it is done twice, is sent again when the connection drops before the answer.
         """
-        body = dumps((self._credentials.session, *arguments), method).encode()  # type: ignore[arg-type]
+        body = self._body(method, arguments)
         for pause in (*(() if method in ONCE_ONLY else _BACK_OFF), None):
             begin, size = time.perf_counter(), 0
             self._say(f"> {method}({', '.join(['***', *map(_shown, arguments)])})")
@@ -101,6 +102,15 @@ class Calls:
                     raise
                 self._say(f"! {method}: {dropped.message}; once more in {pause:g} s")
             self._sleep(pause)
+
+    def _body(self, method: str, arguments: tuple[object, ...]) -> bytes:
+        """The request's XML. Raises UsageError for text that XML-RPC or the server cannot take."""
+        check_characters(self._credentials.session, "the user name or password")
+        for argument in arguments:
+            if isinstance(argument, str):
+                check_characters(argument, f"the text for {method}")
+        text = dumps((self._credentials.session, *arguments), method)  # type: ignore[arg-type]
+        return text.replace("\r", "&#13;").encode()  # a bare carriage return would arrive as a line feed
 
     def _say(self, line: str) -> None:
         if self._trace is not None:

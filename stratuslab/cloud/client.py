@@ -13,8 +13,9 @@ from stratuslab.cloud.catalogue import Entry, Kind
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.cloud.lost_request import LostRequests
-from stratuslab.cloud.request import MachineRequest, MachineTemplate, template
+from stratuslab.cloud.request import MachineRequest, MachineTemplate
 from stratuslab.cloud.server import Server
+from stratuslab.cloud.template import template
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner, PoolState
@@ -54,6 +55,7 @@ class Cloud:
         self._calls = Calls(transport, credentials, name, trace, sleep)
         self._sleep = sleep
         self._server: Server | None = None
+        self._catalogues: dict[Kind, list[Entry]] = {}
         self._asking = Lock()
         self._lost = LostRequests(self._calls, lambda: self.server)
 
@@ -75,7 +77,7 @@ class Cloud:
         was started.
         """
         text = template(request, self.server)
-        if request.template is None:
+        if request.template is None or not self.server.can_overlay:
             return self._once(request.token, lambda: self._calls.number("one.vm.allocate", text))
         number = request.template.id
         return self._once(
@@ -257,20 +259,24 @@ class Cloud:
         return NotFound(f"there is no instance {number} at {self.name}: {error.message}")
 
     def catalogue(self, kind: Kind) -> list[Entry]:
-        """The images, networks or machine templates that the user may use."""
-        return list(catalogue.entries(self._calls, kind))
+        """The images, networks or machine templates that the user may use, asked for once."""
+        if kind not in self._catalogues:
+            self._catalogues[kind] = list(catalogue.entries(self._calls, kind))
+        return self._catalogues[kind]
 
-    def find(self, kind: Kind, text: str) -> int:
-        """The id of the image, network or machine template that ``ID``, ``NAME`` or ``USER/NAME`` names.
+    def find(self, kind: Kind, text: str) -> Entry:
+        """The image, network or machine template that ``ID``, ``NAME`` or ``USER/NAME`` names.
 
         Raises NotFound, which lists what there is, or UsageError where the name fits several.
         """
-        return catalogue.find(self._calls, kind, text)
+        if catalogue.is_id(text):
+            return catalogue.by_id(self._calls, kind, int(text))
+        return catalogue.by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names; raises as :meth:`find` does."""
-        number = self.find(Kind.TEMPLATE, text)
-        return MachineTemplate.read(self._calls.document("VMTEMPLATE", "one.template.info", number))
+        number = int(text) if catalogue.is_id(text) else self.find(Kind.TEMPLATE, text).id
+        return MachineTemplate.read(catalogue.document(self._calls, Kind.TEMPLATE, number))
 
 
 def _not_started(lost: Unreachable) -> AnswerLost:

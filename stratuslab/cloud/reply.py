@@ -78,6 +78,8 @@ def documents(chunks: Iterable[bytes], tag: str) -> Iterator[Element]:
 def refusal(message: str, code: int) -> StratusLabError:
     """The error for a failed answer: its kind by the number, or by the words where 2.2 sends no number."""
     text = re.sub(r"^\[[\w.]+\]\s*", "", message.strip()) or "the cloud gave no reason"
+    # What could not be parsed is quoted whole, a context with all its secrets included (4.14 to 7.4).
+    text = re.sub(r"(?s)(\bError parsing: )(?:.*\. (?=syntax error)|.*)", r"\1*** ", text).rstrip()
     if code == ErrorCode.AUTHENTICATION or "couldn't be authenticated" in text:
         return AuthenticationError(text)
     if code == ErrorCode.AUTHORIZATION:

@@ -1,19 +1,12 @@
-"""The request for a machine, and the template that says it to each kind of server."""
+"""The request for a machine: what is asked for, whatever the server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-from stratuslab.cloud.server import Server
-from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
-from stratuslab.opennebula.template import Attribute, render
-
-DISK_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
-"""The first two letters of a disk's target, by the bus that it is attached to."""
-
-_CONTEXT_TARGET = "hdd"  # StratusLab's images look for the contextualisation there, whatever the bus
+from stratuslab.opennebula.template import Attribute, Vector
 
 
 @dataclass(frozen=True)
@@ -44,26 +37,36 @@ class Network:
 
 @dataclass(frozen=True)
 class MachineTemplate:
-    """A machine template of the cloud, and what of it has to be said again when something is laid over it: attributes that
-    are given replace all of the same name."""
+    """A machine template of the cloud, and what it says: attributes that are laid over it replace all of the same name."""
 
     id: int
-    disks: tuple[Mapping[str, str], ...] = ()
-    context: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    attributes: tuple[Attribute, ...] = ()
 
     @classmethod
     def read(cls, document: Element) -> MachineTemplate:
         """The template in a VMTEMPLATE document (``one.template.info``)."""
 
-        def vector(element: Element) -> dict[str, str]:
-            return {child.tag: (child.text or "").strip() for child in element}
+        def text(element: Element) -> str:
+            return (element.text or "").strip()
 
-        context = document.find("TEMPLATE/CONTEXT")
-        return cls(
-            int(document.findtext("ID", "0")),
-            tuple(vector(disk) for disk in document.iterfind("TEMPLATE/DISK")),
-            {} if context is None else vector(context),
+        attributes = tuple(
+            (element.tag, {child.tag: text(child) for child in element} if len(element) else text(element))
+            for element in document.iterfind("TEMPLATE/*")
         )
+        return cls(int(document.findtext("ID", "0")), document.findtext("NAME", "").strip(), attributes)
+
+    def text(self, name: str) -> str:
+        """A simple value, empty where there is none."""
+        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
+
+    def vectors(self, name: str) -> list[Vector]:
+        """The vectors of a name that may repeat."""
+        return [value for key, value in self.attributes if key == name and not isinstance(value, str)]
+
+    @property
+    def context(self) -> Vector:
+        return next(iter(self.vectors("CONTEXT")), {})
 
 
 def _new_token() -> str:
@@ -77,8 +80,8 @@ class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with the rest laid over it.
 
     ``ram`` and ``swap`` are in MiB, ``volatile_disk`` in GiB (0: none), ``cpu_share`` is the part of physical CPUs that is
-    guaranteed. With a template ``cpu`` and ``ram`` of 0 leave its own. ``token`` is ours, unique to this request, and comes
-    back in listings.
+    guaranteed. With a template ``cpu`` and ``ram`` of 0 leave its own, and ``inputs`` are the values that it asks for.
+    ``token`` is ours, unique to this request, and comes back in the machine's document.
     """
 
     root: ImageDisk
@@ -90,7 +93,7 @@ class MachineRequest:
     cpu_share: float | None = None
     name: str = ""
     volatile_disk: int = 0
-    persistent_disk: str = ""
+    persistent_disk: ImageDisk | None = None
     readonly_disk: ImageDisk | None = None
     bus: str = ""
     networks: tuple[Network, ...] = (Network("public", "oneadmin"),)
@@ -102,140 +105,4 @@ class MachineRequest:
     requirements: str = ""
     inbound_ports: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-
-
-def template(request: MachineRequest, server: Server) -> str:
-    """The template text for ``one.vm.allocate``, or what ``one.template.instantiate`` lays over the cloud's template.
-
-    Raises UsageError for values that a template cannot hold.
-    """
-    if request.template is not None:
-        return render(_laid_over(request, request.template))
-    return render(_stratuslab(request) if server.is_stratuslab else _opennebula(request))
-
-
-def _size(request: MachineRequest) -> Iterator[Attribute]:
-    share = request.cpu if request.cpu_share is None else request.cpu_share
-    yield "CPU", f"{share:g}" if share else ""
-    yield "VCPU", str(request.cpu or "")
-    yield "MEMORY", str(request.ram or "")
-
-
-def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
-    """The form of StratusLab's clouds (OpenNebula 3.2), in the order that its client wrote it."""
-    prefix = DISK_PREFIXES[request.bus or "ide"]
-    spare = (letter for letter in "cdefgh" if prefix + letter != _CONTEXT_TARGET)
-    root = request.root
-    yield from _size(request)
-    yield "RANK", "- RUNNING_VMS"
-    yield "REQUIREMENTS", request.requirements
-    yield "NAME", request.name
-    yield "DISK", {**_origin(root), "TARGET": prefix + "a", "SAVE": "no", "READONLY": "no"}
-    yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), "TARGET": prefix + "b", "READONLY": "no"}
-    if request.volatile_disk:
-        yield (
-            "DISK",
-            {
-                "TYPE": "fs",
-                "FORMAT": "ext3",
-                "SIZE": str(request.volatile_disk * 1024),
-                "TARGET": prefix + next(spare),
-                "READONLY": "no",
-                "SAVE": "no",
-            },
-        )
-    if request.persistent_disk:
-        yield "DISK", {"SOURCE": request.persistent_disk, "TARGET": prefix + next(spare), "TYPE": "block"}
-    if request.readonly_disk:
-        # READONLY=yes kept StratusLab's libvirt from deploying the machine at all.
-        yield (
-            "DISK",
-            {
-                **_origin(request.readonly_disk),
-                "TARGET": prefix + next(spare),
-                "READONLY": "no",
-                "SAVE": "no",
-            },
-        )
-    yield from (network.nic() for network in request.networks)
-    # The guest's network did not start on these clouds without a VNC console, hence always one, on a port of their choice.
-    yield (
-        "GRAPHICS",
-        {"TYPE": "vnc", "PORT": str(request.vnc_port), "LISTEN": request.vnc_listen, "KEYMAP": "en-us"},
-    )
-    context = {"PUBLIC_KEY": request.public_keys, **_in_capitals(request.context)}
-    if request.cloud_init:
-        context["CLOUD_INIT_USER_DATA"] = request.cloud_init
-    yield "CONTEXT", {**context, "TARGET": _CONTEXT_TARGET}
-    yield "INBOUND_PORTS", ",".join(request.inbound_ports)
-    yield LABELS_ATTRIBUTE, ",".join(request.labels)
-    yield TOKEN_ATTRIBUTE, request.token
-
-
-def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
-    """The form of OpenNebula 4.0 and later: the server gives each disk its target, and chooses ports itself."""
-    yield "NAME", request.name
-    yield from _size(request)
-    yield "SCHED_REQUIREMENTS", request.requirements
-    yield "DISK", {**_origin(request.root), **_bus(request)}
-    yield from _further_disks(request)
-    yield from (network.nic() for network in request.networks)
-    yield _console(request)
-    yield "CONTEXT", _guest_context(request)
-    yield LABELS_ATTRIBUTE, ",".join(request.labels)
-    yield TOKEN_ATTRIBUTE, request.token
-
-
-def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
-    """What the user asked for on top of a machine template. The name is an argument of the call."""
-    yield from _size(request)
-    yield "SCHED_REQUIREMENTS", request.requirements
-    further = list(_further_disks(request))
-    if further or request.bus:
-        yield from (("DISK", {**disk, **_bus(request)}) for disk in base.disks)
-        yield from further
-    if request.vnc_port >= 0 or request.vnc_listen:
-        yield _console(request)
-    yield from (network.nic() for network in request.networks)
-    yield "CONTEXT", {**base.context, **_guest_context(request)}
-    yield LABELS_ATTRIBUTE, ",".join(request.labels)
-    yield TOKEN_ATTRIBUTE, request.token
-
-
-def _origin(disk: ImageDisk) -> dict[str, str]:
-    if disk.image_id is not None:
-        return {"IMAGE_ID": str(disk.image_id)}
-    return {"SOURCE": disk.source, "DRIVER": disk.format}
-
-
-def _console(request: MachineRequest) -> Attribute:
-    port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
-    return "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
-
-
-def _bus(request: MachineRequest) -> dict[str, str]:
-    return {"DEV_PREFIX": DISK_PREFIXES[request.bus]} if request.bus else {}
-
-
-def _further_disks(request: MachineRequest) -> Iterator[Attribute]:
-    if request.swap:
-        yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), **_bus(request)}
-    if request.volatile_disk:
-        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(request.volatile_disk * 1024), **_bus(request)}
-    if request.persistent_disk:
-        yield "DISK", {"SOURCE": request.persistent_disk, "TYPE": "block", **_bus(request)}
-    if request.readonly_disk:
-        yield "DISK", {**_origin(request.readonly_disk), "READONLY": "YES", **_bus(request)}
-
-
-def _guest_context(request: MachineRequest) -> dict[str, str]:
-    """The context in the words of OpenNebula's guest packages and of cloud-init's data source."""
-    context = {"SSH_PUBLIC_KEY": request.public_keys, "NETWORK": "YES", **_in_capitals(request.context)}
-    if request.cloud_init:
-        context |= {"USER_DATA": request.cloud_init, "USER_DATA_ENCODING": "base64"}
-    return context
-
-
-def _in_capitals(context: Mapping[str, str]) -> dict[str, str]:
-    """The variables as the server names them: two whose names differ in case only are one, and the later one counts."""
-    return {name.upper(): value for name, value in context.items()}
+    inputs: Mapping[str, str] = field(default_factory=dict)

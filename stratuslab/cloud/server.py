@@ -26,6 +26,11 @@ class Server:
         return self.number < (4,)
 
     @property
+    def can_overlay(self) -> bool:
+        """Whether ``one.template.instantiate`` takes attributes to lay over the template."""
+        return self.number >= (4,)
+
+    @property
     def has_pages(self) -> bool:
         """Whether a listing's start and end are an offset and a negative size; before 4.6 they are a range of ids."""
         return self.number >= (4, 6)

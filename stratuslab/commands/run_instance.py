@@ -50,8 +50,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     disks = parser.add_argument_group("disks")
     disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
-    disks.add_argument("--persistent-disk", metavar="UUID", help="attach this persistent disk")
-    disks.add_argument("--readonly-disk", metavar="ID", help="attach this image as a data disk")
+    disks.add_argument("--persistent-disk", metavar="DISK", help="attach this persistent disk: UUID, or image on OpenNebula")
+    disks.add_argument("--readonly-disk", metavar="IMAGE", help="attach this image as a data disk")
     disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: as the image says)")
     network = parser.add_argument_group("network and console")
     network.add_argument("--local-ip", action="store_true", help="an address of the local network instead of a public one")
@@ -98,7 +98,7 @@ def _run(session: Session) -> Iterator[Answer]:
         raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
-    from stratuslab.cloud.request import template
+    from stratuslab.cloud.template import template
     from stratuslab.commands.shared.launch import IdsFile, launch, machine_request, machine_requests
 
     if options.kill_on_failure and not options.wait_for:
@@ -155,7 +155,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
 
 
 def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
-    from stratuslab.cloud.request import template
+    from stratuslab.cloud.template import template
 
     distinct = requests if session.options.name_prefix else requests[:1]
     return Plan(

@@ -1,8 +1,9 @@
 r"""OpenNebula's template text: ``NAME = "value"`` and ``NAME = [ KEY = "value", ... ]``, written and read.
 
 The grammar is that of OpenNebula's ``template_parser.l`` (3.2 to 7.x): in a quoted value only ``\\"`` is an escape, a
-backslash otherwise stands for itself, and the value may span lines. Three things cannot be said in it at all, and are refused
-here rather than sent: ``]]>``, control characters, and a backslash at the end of a value (it would escape the closing quote).
+backslash otherwise stands for itself, and the value may span lines. Some things cannot be said in it at all, and are refused
+here rather than sent: ``]]>``, a backslash at the end of a value (it would escape the closing quote), and characters that do
+not survive the transport.
 """
 
 from __future__ import annotations
@@ -18,8 +19,18 @@ Vector = Mapping[str, str]
 Attribute = tuple[str, "str | Vector"]
 """A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these and no dictionary."""
 
-_UNSAYABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+# What XML forbids, and what OpenNebula's XML-RPC library (xmlrpc-c) refuses in every version: all beyond U+FFFF (fault -503).
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]")
 _NAME = re.compile(r"[A-Za-z0-9_]+\Z")
+
+
+def check_characters(value: str, what: str) -> None:
+    """Raise UsageError for text with a character that no call can carry; ``what`` names the text."""
+    found = _UNSENDABLE.search(value)
+    if found and found[0] > "\uffff":
+        raise UsageError(f"{what} contains U+{ord(found[0]):X}: OpenNebula accepts no characters beyond U+FFFF, such as emoji")
+    if found:
+        raise UsageError(f"{what} contains the control character U+{ord(found[0]):04X}, which OpenNebula refuses")
 
 
 def quote(value: str, what: str = "a value") -> str:
@@ -27,9 +38,7 @@ def quote(value: str, what: str = "a value") -> str:
 
     ``what`` names the value in the UsageError that is raised for text that a template cannot hold.
     """
-    unsayable = _UNSAYABLE.search(value)
-    if unsayable:
-        raise UsageError(f"{what} holds the control character U+{ord(unsayable[0]):04X}, which OpenNebula refuses")
+    check_characters(value, what)
     if "]]>" in value:
         raise UsageError(f'{what} holds "]]>", which OpenNebula\'s template cannot hold')
     if value.endswith("\\"):

@@ -39,6 +39,7 @@ class SmallOpenNebula:
     newest_first: bool | None = None
     figures: dict[int, tuple[float, int]] = field(default_factory=dict)
     calls: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
+    things: dict[str, dict[int, str]] = field(default_factory=dict)  # "image", "vn", "template": documents by id
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -88,6 +89,31 @@ class SmallOpenNebula:
 
     def template_instantiate(self, number: int, name: str, hold: bool, extra: str, persistent: bool) -> bytes:
         return self.vm_allocate(f'NAME = "{name}"\n{extra}')
+
+    def pool_of(self, kind: str) -> bytes:
+        return success(f"<POOL>{''.join(self.things.get(kind, {}).values())}</POOL>")
+
+    def one_of(self, kind: str, number: int) -> bytes:
+        found = self.things.get(kind, {}).get(number)
+        return success(found) if found else failure(f"[one.{kind}.info] Error getting {kind} [{number}].", ErrorCode.NO_EXISTS)
+
+    def imagepool_info(self, *_: int) -> bytes:
+        return self.pool_of("image")
+
+    def image_info(self, number: int) -> bytes:
+        return self.one_of("image", number)
+
+    def vnpool_info(self, *_: int) -> bytes:
+        return self.pool_of("vn")
+
+    def vn_info(self, number: int) -> bytes:
+        return self.one_of("vn", number)
+
+    def templatepool_info(self, *_: int) -> bytes:
+        return self.pool_of("template")
+
+    def template_info(self, number: int) -> bytes:
+        return self.one_of("template", number)
 
     def vm_info(self, number: int) -> bytes:
         if number not in self.machines:

@@ -12,8 +12,9 @@ from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http import HttpTransport
 from stratuslab.errors import NotFound, UsageError
+from stratuslab.opennebula.numbers import ErrorCode
 from tests import servers
-from tests.cloud.answers import recording, success
+from tests.cloud.answers import failure, recording, success
 from tests.servers import ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
@@ -46,14 +47,28 @@ def test_recorded_catalogues(serve: Serve, kind: Kind, entries: list[Entry]) -> 
     assert sorted(map(str, found)) == sorted(map(str, entries))
     assert loads(server.requests[0].body) == (("alice:secret", -2, -1, -1), method)
     for entry in found:
-        assert cloud.find(kind, entry.name) == entry.id
-        assert cloud.find(kind, f"{entry.owner}/{entry.name}") == entry.id
+        assert cloud.find(kind, entry.name) == entry
+        assert cloud.find(kind, f"{entry.owner}/{entry.name}") == entry
+    assert server.connections == 1, "asked once"
 
 
-def test_an_id_is_taken_as_it_is(serve: Serve) -> None:
-    server = serve(servers.closes)
-    assert cloud_at(server).find(Kind.IMAGE, "17") == 17
-    assert server.connections == 0
+def test_an_id_is_looked_up(serve: Serve) -> None:
+    document = "<IMAGE><ID>17</ID><UNAME>alice</UNAME><NAME>data</NAME><PERSISTENT>1</PERSISTENT></IMAGE>"
+    server = serve(servers.document(success(document)))
+    assert cloud_at(server).find(Kind.IMAGE, "17") == Entry(17, "data", "alice", persistent=True)
+    assert loads(server.requests[0].body) == (("alice:secret", 17), "one.image.info")
+
+
+@pytest.mark.parametrize("kind, word", [(Kind.IMAGE, "image"), (Kind.NETWORK, "network"), (Kind.TEMPLATE, "template")])
+@pytest.mark.parametrize("unknown", ["99", "9999999999"])
+def test_an_id_that_is_not_there(serve: Serve, kind: Kind, word: str, unknown: str) -> None:
+    pool = servers.document(recording(RECORDED[kind][1]))
+    gone = servers.document(failure(f"[{kind.call}] Error getting {word} [99].", ErrorCode.NO_EXISTS))
+    server = serve(*([] if len(unknown) > 2 else [gone]), pool)
+    with pytest.raises(NotFound) as raised:
+        cloud_at(server).find(kind, unknown)
+    assert raised.value.message == f'this cloud has no {word} "{unknown}"'
+    assert raised.value.hint.startswith("there are oneadmin/")
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
@@ -71,7 +86,7 @@ def test_a_name_that_several_have(serve: Serve) -> None:
     with pytest.raises(UsageError) as raised:
         cloud_at(server).find(Kind.IMAGE, "tiny")
     assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (give the id or USER/NAME)'
-    assert cloud_at(server).find(Kind.IMAGE, "bob/tiny") == 2
+    assert cloud_at(server).find(Kind.IMAGE, "bob/tiny").id == 2
 
 
 def test_the_marketplaces_identifier_of_an_image(serve: Serve) -> None:
@@ -87,7 +102,7 @@ def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
     template = "<VMTEMPLATE><ID>5</ID><TEMPLATE><DISK><IMAGE_ID>0</IMAGE_ID></DISK></TEMPLATE></VMTEMPLATE>"
     server = serve(servers.document(success(template)))
     found = cloud_at(server).machine_template("5")
-    assert (found.id, found.disks) == (5, ({"IMAGE_ID": "0"},))
+    assert (found.id, found.vectors("DISK")) == (5, [{"IMAGE_ID": "0"}])
     assert loads(server.requests[0].body) == (("alice:secret", 5), "one.template.info")
 
 

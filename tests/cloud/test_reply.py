@@ -16,10 +16,10 @@ from stratuslab.cloud.reply import LARGEST_DOCUMENT, Fault, NotAnAnswer, Refused
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import ErrorCode, FaultCode
-from tests.cloud.answers import RECORDINGS, array, failure, fault, machine, pool, recording, success
+from tests.cloud.answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"
-RECORDED = sorted(path.name.removesuffix(".response.xml") for path in RECORDINGS.glob("*.response.xml"))
+RECORDED = sorted(path.name.removesuffix(".response.xml") for path in RECORDINGS.glob("[0-9]*.response.xml"))
 
 
 # --- every recording of OpenNebula 7.4.0 ---------------------------------------------------------------------------------
@@ -307,6 +307,28 @@ def pieces(data: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
 
 
 UMLAUTS = pool(machine(number, name=f"mäschine-{number}-☃", user_template="<A><![CDATA[x<y]]></A>") for number in range(5))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "4.14.2/vm.allocate-context-dollar",
+        "6.8.0/vm.allocate-context-dollar-dollar",
+        "7.4.0/vm.allocate-context-dollar",
+    ],
+)
+def test_a_context_that_the_server_quotes_is_masked(name: str) -> None:
+    with pytest.raises(Refused) as raised:
+        value([recording_of(name)])
+    assert "w0rd" not in raised.value.message
+    assert "Error parsing: *** syntax error, unexpected EOA" in raised.value.message
+
+
+@pytest.mark.parametrize("end", ["", "PW=x. syntax error, y. syntax error, unexpected EOA", "\nPW=x"])
+def test_all_that_is_quoted_is_masked(end: str) -> None:
+    with pytest.raises(Refused) as raised:
+        value([failure(f"[one.vm.allocate] Error parsing: A=x{end}", ErrorCode.INTERNAL)])
+    assert "=" not in raised.value.message
 
 
 @given(st.lists(st.integers(0, 1 << 20), max_size=40), st.sampled_from([UMLAUTS, recording("64-vmpool.info-page-0-5")]))

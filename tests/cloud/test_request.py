@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.cloud.request import DISK_PREFIXES, ImageDisk, MachineRequest, MachineTemplate, Network, template
+from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate, Network
 from stratuslab.cloud.server import Server
+from stratuslab.cloud.template import DISK_PREFIXES, template
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import parse
@@ -26,7 +28,7 @@ FULL = replace(
     cpu_share=0.5,
     name="my machine",
     volatile_disk=3,
-    persistent_disk="pdisk:pdisk.example.org:8445:5d6f7a1e",
+    persistent_disk=ImageDisk("pdisk:pdisk.example.org:8445:5d6f7a1e"),
     readonly_disk=ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),
     bus="virtio",
     networks=(Network("local", "oneadmin", address="10.0.0.7"), Network(id=4)),
@@ -131,7 +133,7 @@ def test_opennebula() -> None:
 @pytest.mark.parametrize("bus", DISK_PREFIXES)
 def test_disks_never_share_a_target(bus: str) -> None:
     """The original gave every further disk the target c; the contextualisation is always at hdd."""
-    for volatile, persistent, readonly in product((0, 1), ("", "pdisk:h:1:u"), (None, ImageDisk("https://x/y"))):
+    for volatile, persistent, readonly in product((0, 1), (None, ImageDisk("pdisk:h:1:u")), (None, ImageDisk("https://x/y"))):
         request = replace(PLAIN, bus=bus, volatile_disk=volatile, persistent_disk=persistent, readonly_disk=readonly)
         text = template(request, STRATUSLAB)
         targets = [disk["TARGET"] for disk in vectors(text, "DISK")]
@@ -178,8 +180,10 @@ def test_what_is_empty_is_left_out(server: Server) -> None:
 
 def test_no_swap() -> None:
     request = replace(PLAIN, swap=0)
-    assert vectors(template(request, STRATUSLAB), "DISK")[1]["SIZE"] == "0"  # there it is always the second disk
-    assert len(vectors(template(request, TODAY), "DISK")) == 1
+    for server in SERVERS:  # 3.2 would make a disk of size 0, and fail
+        assert len(vectors(template(request, server), "DISK")) == 1
+    with_volatile = vectors(template(replace(request, volatile_disk=1), STRATUSLAB), "DISK")
+    assert [disk["TARGET"] for disk in with_volatile] == ["hda", "hdc"], "as where there is swap space"
 
 
 def test_an_image_of_a_datastore() -> None:
@@ -229,6 +233,8 @@ def test_what_users_say_arrives_or_is_refused(context: dict[str, str], name: str
     [
         ({"name": "a\x07b"}, "NAME"),
         ({"name": "a]]>b"}, "NAME"),
+        ({"name": "smile \U0001f600"}, "NAME"),
+        ({"labels": ("\U0001f600",)}, "LABELS"),
         ({"context": {"A": "ends in \\"}}, "CONTEXT/A"),
         ({"context": {"A B": "x"}}, '"A B"'),
         ({"context": {"": "x"}}, '""'),
@@ -244,19 +250,103 @@ def test_what_no_template_can_hold(server: Server, change: dict[str, object], wh
     assert what in raised.value.message
 
 
+# --- variables ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["pa$w0rd", "$NAME", "a$$b", "5$", "${X}", "$USER[SSH_PUBLIC_KEY]"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_variable_in_the_context_is_refused(server: Server, value: str) -> None:
+    """There is no escape in any version: it would arrive as something else."""
+    with pytest.raises(UsageError) as raised:
+        template(replace(PLAIN, context={"db_pw": value}), server)
+    assert raised.value.message == 'CONTEXT/DB_PW contains "$", which OpenNebula would replace as a variable and cannot escape'
+    assert value not in str(raised.value)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_where_else_variables_are_replaced(server: Server) -> None:
+    with pytest.raises(UsageError, match=r"PUBLIC_KEY.*comment of the public key"):
+        template(replace(PLAIN, public_keys="ssh-ed25519 AAAA $me"), server)
+    with pytest.raises(UsageError, match="REQUIREMENTS"):
+        template(replace(PLAIN, requirements='NAME = "$NAME"'), server)
+    with pytest.raises(UsageError, match="CONTEXT/A"):
+        template(replace(PLAIN, context={"A": "1@^_^@B=2"}), server)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_where_they_are_not(server: Server) -> None:
+    text = template(replace(PLAIN, name="5$ box", labels=("$a",)), server)
+    assert (attribute(text, "NAME"), attribute(text, "LABELS")) == ("5$ box", "$a")
+
+
+@pytest.mark.parametrize("value", ["echo $HOME \U0001f600", "ends in \\", "[[ a ]]>b"])
+@pytest.mark.parametrize(
+    "name, sent, flag",
+    [
+        ("START_SCRIPT", "START_SCRIPT_BASE64", {}),
+        ("password", "PASSWORD_BASE64", {}),
+        ("CRYPTED_PASSWORD", "CRYPTED_PASSWORD_BASE64", {}),
+        ("USER_DATA", "USER_DATA", {"USER_DATA_ENCODING": "base64"}),
+        ("USERDATA", "USERDATA", {"USERDATA_ENCODING": "base64"}),
+    ],
+)
+def test_what_guests_take_in_base64_is_sent_so_where_it_must_be(name: str, sent: str, flag: dict[str, str], value: str) -> None:
+    (context,) = vectors(template(replace(PLAIN, context={name: value}), TODAY), "CONTEXT")
+    assert context == {"NETWORK": "YES", sent: b64encode(value.encode()).decode(), **flag}
+    (context,) = vectors(template(replace(PLAIN, context={name: "plain"}), TODAY), "CONTEXT")
+    assert context == {"NETWORK": "YES", name.upper(): "plain"}
+    with pytest.raises(UsageError):
+        template(replace(PLAIN, context={name: value}), STRATUSLAB)
+
+
+def test_both_forms_given_by_the_user_stay_as_they_are() -> None:
+    with pytest.raises(UsageError, match="CONTEXT/PASSWORD "):
+        template(replace(PLAIN, context={"PASSWORD": "a$b", "PASSWORD_BASE64": "eA=="}), TODAY)
+
+
+def test_one_form_of_a_password_and_a_script_is_left() -> None:
+    """Guests heed one form only, and not always the one that was laid over the template."""
+    old = {"PASSWORD_BASE64": "eA==", "START_SCRIPT": "old", "USER_DATA_ENCODING": "base64", "A": "$NAME"}
+    base = MachineTemplate(3, attributes=(("CONTEXT", old),))
+    context = {"PASSWORD": "x", "START_SCRIPT": "a $b", "USER_DATA": "#!/bin/sh"}
+    (sent,) = vectors(template(replace(PLAIN, template=base, context=context), TODAY), "CONTEXT")
+    assert sent == {
+        "A": "$NAME",
+        "NETWORK": "YES",
+        "PASSWORD": "x",
+        "START_SCRIPT_BASE64": "YSAkYg==",
+        "USER_DATA": "#!/bin/sh",
+    }
+
+
 # --- machine templates ----------------------------------------------------------------------------------------------------
 
-BASE = MachineTemplate(3, ({"IMAGE_ID": "0", "DEV_PREFIX": "vd"},), {"SSH_PUBLIC_KEY": "$USER[SSH_PUBLIC_KEY]", "NETWORK": "YES"})
+BASE = MachineTemplate(
+    3,
+    "base",
+    (
+        ("NAME", "base"),
+        ("CPU", "0.1"),
+        ("DISK", {"IMAGE_ID": "0", "DEV_PREFIX": "vd"}),
+        ("NIC", {"NETWORK_ID": "0"}),
+        ("CONTEXT", {"SSH_PUBLIC_KEY": "$USER[SSH_PUBLIC_KEY]", "NETWORK": "YES"}),
+        ("TEMPLATE_ID", "3"),
+    ),
+)
 
 
 def test_a_machine_template_is_read() -> None:
     read = MachineTemplate.read(
         fromstring(
-            "<VMTEMPLATE><ID>3</ID><TEMPLATE><CONTEXT><NETWORK><![CDATA[YES]]></NETWORK><X/></CONTEXT>"
+            "<VMTEMPLATE><ID>3</ID><NAME>base</NAME><TEMPLATE><CPU>1</CPU><CONTEXT><NETWORK><![CDATA[YES]]></NETWORK><X/></CONTEXT>"
             "<DISK><IMAGE_ID><![CDATA[0]]></IMAGE_ID></DISK><DISK><TYPE> fs </TYPE></DISK></TEMPLATE></VMTEMPLATE>"
         )
     )
-    assert read == MachineTemplate(3, ({"IMAGE_ID": "0"}, {"TYPE": "fs"}), {"NETWORK": "YES", "X": ""})
+    context = {"NETWORK": "YES", "X": ""}
+    assert read == MachineTemplate(
+        3, "base", (("CPU", "1"), ("CONTEXT", context), ("DISK", {"IMAGE_ID": "0"}), ("DISK", {"TYPE": "fs"}))
+    )
+    assert (read.text("CPU"), read.vectors("DISK"), read.context) == ("1", [{"IMAGE_ID": "0"}, {"TYPE": "fs"}], context)
     assert MachineTemplate.read(fromstring("<VMTEMPLATE><ID>4</ID></VMTEMPLATE>")) == MachineTemplate(4)
 
 
@@ -266,6 +356,55 @@ def test_nothing_but_key_and_token_is_laid_over_where_nothing_is_asked() -> None
         ("CONTEXT", {"SSH_PUBLIC_KEY": "ssh-rsa A", "NETWORK": "YES"}),
         (TOKEN_ATTRIBUTE, "t"),
     ]
+
+
+def test_before_4_the_template_is_merged_here() -> None:
+    """There one.template.instantiate takes a name only, and loses all else silently."""
+    request = replace(
+        FULL, template=BASE, cpu=0, cpu_share=None, ram=0, bus="", networks=(), labels=("a", "b"), context={"COLOUR": "blue"}
+    )
+    assert parse(template(request, Server("3.8.3"))) == [
+        ("NAME", "my machine"),
+        ("CPU", "0.1"),
+        ("NIC", {"NETWORK_ID": "0"}),
+        ("TEMPLATE_ID", "3"),
+        ("REQUIREMENTS", 'HYPERVISOR = "kvm" & FREE_CPU > 60'),
+        ("DISK", {"IMAGE_ID": "0", "DEV_PREFIX": "vd"}),
+        ("DISK", {"TYPE": "swap", "SIZE": "1024", "TARGET": "vdb", "READONLY": "no"}),
+        ("DISK", {"TYPE": "fs", "FORMAT": "ext3", "SIZE": "3072", "TARGET": "vdc", "READONLY": "no", "SAVE": "no"}),
+        ("DISK", {"SOURCE": "pdisk:pdisk.example.org:8445:5d6f7a1e", "TARGET": "vdd", "TYPE": "block"}),
+        (
+            "DISK",
+            {
+                "SOURCE": "https://marketplace.stratuslab.eu/metadata/XXX",
+                "DRIVER": "raw",
+                "TARGET": "vde",
+                "READONLY": "no",
+                "SAVE": "no",
+            },
+        ),
+        ("GRAPHICS", {"TYPE": "vnc", "PORT": "5901", "LISTEN": "0.0.0.0", "KEYMAP": "en-us"}),
+        (
+            "CONTEXT",
+            {
+                "SSH_PUBLIC_KEY": "$USER[SSH_PUBLIC_KEY]",
+                "NETWORK": "YES",
+                "PUBLIC_KEY": "ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
+                "COLOUR": "blue",
+                "CLOUD_INIT_USER_DATA": "H4sIAAAA",
+                "TARGET": "hdd",
+            },
+        ),
+        ("LABELS", "a,b"),
+        (TOKEN_ATTRIBUTE, "t-1/1"),
+    ]
+
+
+def test_before_4_nothing_asked_leaves_the_disks() -> None:
+    request = MachineRequest(ImageDisk(), cpu=0, ram=0, swap=0, token="t", template=BASE, networks=(), public_keys="ssh-rsa A")
+    text = template(request, STRATUSLAB)
+    assert vectors(text, "DISK") == [{"IMAGE_ID": "0", "DEV_PREFIX": "vd"}]
+    assert (attribute(text, "CPU"), attribute(text, "NAME"), attribute(text, TOKEN_ATTRIBUTE)) == ("0.1", None, "t")
 
 
 def test_further_disks_keep_those_of_the_template() -> None:

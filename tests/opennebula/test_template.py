@@ -14,7 +14,7 @@ from stratuslab.opennebula.template import TemplateSyntaxError, parse, quote, re
 
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
 SAYABLE = (
-    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from('\n\t"\\'))
+    st.text(st.characters(max_codepoint=0xFFFD, exclude_categories=["Cs", "Cc"]) | st.sampled_from('\n\t"\\'))
     .filter(lambda text: "]]>" not in text and not text.endswith("\\"))
     .filter(bool)
 )
@@ -58,6 +58,7 @@ def test_what_is_written() -> None:
         ("a]]>b", '"]]>"'),
         ("bell\x07", "U+0007"),
         ("null\x00", "U+0000"),
+        ("smile \U0001f600", "U+1F600"),
         ("escape\x1b[31m", "U+001B"),
         ("\x7f", "U+007F"),
         ("\ud800", "U+D800"),

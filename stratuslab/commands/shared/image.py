@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from stratuslab.cloud.catalogue import Kind
+from stratuslab.cloud.catalogue import Entry, Kind
 from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.settings import DEFAULT_MARKETPLACE, LOCAL_MARKETPLACE, Setting
 from stratuslab.urls import shown, split_login
 
 if TYPE_CHECKING:
@@ -45,25 +46,55 @@ def find(session: Session, text: str) -> BootImage:
 def disk(session: Session, text: str) -> ImageDisk:
     """A disk of an image that is not looked up in the Marketplace; the text is as for :func:`find`, but no UUID."""
     if is_identifier(text):
-        return _disk_of_identifier(session, text, "raw")
+        own = _own_image(session, text)
+        return ImageDisk(_metadata_url(session, text), own.id if own else None)
     if text.startswith("one:"):
-        return ImageDisk(image_id=session.cloud.find(Kind.IMAGE, text.removeprefix("one:")))
+        return ImageDisk(image_id=session.cloud.find(Kind.IMAGE, text.removeprefix("one:")).id)
     if re.match(r"[a-z][a-z0-9+.-]*:", text):
         return ImageDisk(text)
-    raise NotFound(f'"{text}" is no image', _FORMS)
+    raise NotFound(f'"{text}" is not an image', _FORMS)
+
+
+def data_disk(session: Session, text: str) -> ImageDisk:
+    """The image of ``--readonly-disk``: as for :func:`disk`; on OpenNebula also ``ID``, ``NAME`` and ``USER/NAME``."""
+    plain = not is_identifier(text) and not re.match(r"[a-z][a-z0-9+.-]*:", text)
+    return disk(session, f"one:{text}" if plain and not session.cloud.server.is_stratuslab else text)
 
 
 def _from_marketplace(session: Session, identifier: str) -> BootImage:
+    """The cloud's own image of that identifier where there is one: OpenNebula boots no other. The Marketplace is asked what
+    it says about it, but not StratusLab's old one, which nobody chose and which may be gone."""
+    own = _own_image(session, identifier)
+    booted = ImageDisk(_metadata_url(session, identifier), own.id if own else None)
     if session.options.no_check_image_url:
         session.talk.note("the image is not looked up in the Marketplace")
-        return BootImage(_disk_of_identifier(session, identifier, "raw"))
-    metadata = _metadata(session, identifier)
+        return BootImage(booted)
+    if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+        session.talk.note(f"image {identifier} is the cloud's own image {own} ({own.id}); not looked up in the Marketplace")
+        return BootImage(booted)
+    try:
+        metadata = _metadata(session, identifier)
+    except (Unreachable, NotFound) as error:
+        if own:
+            session.talk.note(f"image {identifier} is the cloud's own image {own} ({own.id}); {error.message}")
+            return BootImage(booted)
+        if session.cloud.server.is_stratuslab or session.settings.marketplace_endpoint.value == LOCAL_MARKETPLACE:
+            raise
+        raise NotFound(f'this cloud has no image with the identifier "{identifier}"; {error.message}', error.hint) from None
     session.talk.detail(f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}")
     for doubt in _doubts(metadata, datetime.fromtimestamp(session.context.clock(), timezone.utc)):
         session.talk.note(f"image {identifier}: {doubt}")
-    found = _disk_of_identifier(session, identifier, metadata.format)
     # Of an image in a datastore the cloud itself knows the bus.
-    return BootImage(found, metadata.disks_bus if found.image_id is None else "", metadata.inbound_ports)
+    bus = metadata.disks_bus if own is None else ""
+    return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
+
+
+def _own_image(session: Session, identifier: str) -> Entry | None:
+    """The cloud's image with the Marketplace's identifier. StratusLab's clouds fetch it themselves, by its metadata's URL."""
+    if session.cloud.server.is_stratuslab:
+        return None
+    images = session.cloud.catalogue(Kind.IMAGE)
+    return next((image for image in images if identifier in (image.identifier, image.name)), None)
 
 
 def _metadata(session: Session, identifier: str) -> Metadata:
@@ -86,15 +117,6 @@ def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
         yield f"its metadata expired on {metadata.valid:%Y-%m-%d}"
 
 
-def _disk_of_identifier(session: Session, identifier: str, image_format: str) -> ImageDisk:
-    """StratusLab's clouds fetch the image by its metadata's URL; OpenNebula's own boot what is in a datastore."""
-    image_id = None
-    if not session.cloud.server.is_stratuslab:
-        fitting = (image for image in session.cloud.catalogue(Kind.IMAGE) if identifier in (image.identifier, image.name))
-        image_id = next((image.id for image in fitting), None)
-    return ImageDisk(_metadata_url(session, identifier), image_id, image_format)
-
-
 def _metadata_url(session: Session, identifier: str) -> str:
     """The address of the image's entry, without the user and password that the Marketplace's endpoint may hold."""
     from stratuslab.marketplace.client import Marketplace
@@ -102,13 +124,27 @@ def _metadata_url(session: Session, identifier: str) -> str:
     return Marketplace(session.settings.marketplace_endpoint.value, timeout=1).url(identifier)
 
 
+def persistent_disk(session: Session, text: str) -> ImageDisk:
+    """The disk of ``--persistent-disk``: a persistent image of OpenNebula by ``ID``, ``NAME`` or ``USER/NAME``, or a volume of
+    StratusLab's persistent disk service by its UUID. Raises NotFound, or UsageError for an image that is not persistent."""
+    if session.cloud.server.is_stratuslab or _UUID.fullmatch(text):
+        return ImageDisk(persistent_source(session, text))
+    image = session.cloud.find(Kind.IMAGE, text.removeprefix("one:"))
+    if not image.persistent:
+        raise UsageError(
+            f"image {image} ({image.id}) is not persistent: what is written to it would be lost",
+            f"attach it with --readonly-disk {image.id}, or have it made persistent (oneimage persistent {image.id})",
+        )
+    return ImageDisk(image_id=image.id)
+
+
 def persistent_source(session: Session, uuid: str) -> str:
-    """The disk source for a persistent disk: ``pdisk:HOST:PORT:UUID``, or ``pdisk:HOST/PATH/UUID`` where the pdisk endpoint
-    is a URL with a path (StratusLab since 14.06). Raises NotFound for text that is no UUID."""
+    """The disk source for a volume: ``pdisk:HOST:PORT:UUID``, or ``pdisk:https://HOST/PATH/UUID`` where the pdisk endpoint is a
+    URL with a path (StratusLab since 14.06). Raises NotFound for text that is not a UUID."""
     from urllib.parse import urlsplit
 
     if not _UUID.fullmatch(uuid):
-        raise NotFound(f'"{uuid}" is no persistent disk', "a persistent disk is named by its UUID, in lower case")
+        raise NotFound(f'"{uuid}" is not a persistent disk', "a persistent disk is named by its UUID, in lower case")
     named = session.settings.get("pdisk_endpoint") or session.settings.endpoint.value
     try:
         parts = urlsplit(split_login(named if "://" in named else f"https://{named}")[0])
@@ -116,9 +152,9 @@ def persistent_source(session: Session, uuid: str) -> str:
     except ValueError:
         host = None
     if not host:
-        raise UsageError(f'"{shown(named)}" is no address of a persistent disk service', "see --pdisk-endpoint")
+        raise UsageError(f'"{shown(named)}" is not an address of a persistent disk service', "see --pdisk-endpoint")
     path = parts.path.rstrip("/")
     if path and session.settings.get("pdisk_endpoint"):
-        return f"pdisk:{parts.netloc}{path}/{uuid}"
+        return f"pdisk:{parts.scheme}://{parts.netloc}{path}/{uuid}"
     host = f"[{host}]" if ":" in host else host
     return f"pdisk:{host}:{session.settings.get('pdisk_port') or PDISK_PORT}:{uuid}"

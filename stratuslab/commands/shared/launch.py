@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Generator
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from stratuslab.commands.shared import image
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.instance import Nic
 from stratuslab.ssh import keys
@@ -42,8 +43,8 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
-    persistent = image.persistent_source(session, options.persistent_disk) if options.persistent_disk else ""
-    readonly = image.disk(session, options.readonly_disk) if options.readonly_disk else None
+    persistent = image.persistent_disk(session, options.persistent_disk) if options.persistent_disk else None
+    readonly = image.data_disk(session, options.readonly_disk) if options.readonly_disk else None
     base, boot = None, image.BootImage(ImageDisk())
     if options.image.startswith(_TEMPLATE):
         base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
@@ -99,7 +100,7 @@ def _networks(session: Session, of_template: bool) -> tuple[Network, ...]:
     options = session.options
     chosen = "local" if options.local_ip else "private" if options.private_ip else ""
     found = [Network(chosen, _NETWORK_OWNER)] if chosen else []
-    found += [Network(text, id=session.cloud.find(Kind.NETWORK, text)) for text in options.network]
+    found += [Network(text, id=session.cloud.find(Kind.NETWORK, text).id) for text in options.network]
     if not found and not (of_template and not options.address):
         found = [Network("public", _NETWORK_OWNER)]
     if found and options.address:
@@ -182,7 +183,7 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
 def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> Launched:
     try:
         number = session.cloud.allocate(request)
-    except Refused as error:
+    except (Refused, NotFound) as error:
         raise _advised(session, request, error) from None
     started.append(number)
     ids.add(number)
@@ -197,21 +198,39 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
     return Launched(0, network, nic.address, InstanceRow.of(instance))
 
 
-def _advised(session: Session, request: MachineRequest, error: Refused) -> StratusLabError:
+def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
     """The refusal with what to do about it, where the cloud's words show what it is about."""
     words = error.message.lower()
-    if "lease" in words and session.options.address:
+    if "error parsing" in words:
+        error.hint = 'OpenNebula takes each "$" in a context or in requirements for a variable: see those of the machine template'
+    elif "lease" in words and session.options.address:
         error.hint = f"the address {session.options.address} is taken, or none of that network"
     elif "network" in words:
-        try:
-            error.hint = f"see --network; {listing(session.cloud.catalogue(Kind.NETWORK), 'network')}"
-        except StratusLabError:
-            error.hint = "see --network"
-    elif "disk type" in words and request.root.source:
+        error = _about_network(session, request, error)
+    elif "disk type" in words:
         error.hint = (
-            f"OpenNebula {session.cloud.server.version} boots images of its own datastores: name one as one:NAME, "
-            "or a machine template as template:NAME"
+            f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
+            "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
         )
+    elif re.search(r"image with id: \d+ does not exist|does not own an image", words):
+        error = NotFound(error.message, "see the disks of the machine template" if request.template else "see one:NAME")
+    return error
+
+
+def _about_network(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
+    """The refusal over a network: one that is not there (3.2 does not say which), or what else is wrong with one that is."""
+    try:
+        known = session.cloud.catalogue(Kind.NETWORK)
+    except StratusLabError:
+        error.hint = "see --network"
+        return error
+    error.hint = f"see --network; {listing(known, 'network')}"
+    names = {(entry.name, entry.owner) for entry in known}
+    for network in request.networks:
+        if network.id is None and (network.name, network.owner) not in names:
+            return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', error.hint)
+    if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
+        return NotFound(error.message, error.hint)
     return error
 
 
