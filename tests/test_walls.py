@@ -19,7 +19,10 @@ REWRITTEN_SOON = ["local.guest.builtins", "local.guest.shell"]
 # From the ground upwards: what is in a room (modules, and packages with all that is in them and in no other room), and the
 # rooms under it that it uses. Names are below stratuslab; the whole package's own module is "".
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
-    "ground": ({"errors", "files", "urls", "context", "suggestion", "version", "opennebula", "known_settings"}, set()),
+    "ground": (
+        {"errors", "files", "urls", "key_format", "context", "suggestion", "version", "opennebula", "known_settings"},
+        set(),
+    ),
     "marketplace": ({"marketplace"}, {"ground"}),
     "ssh": ({"ssh"}, {"ground"}),
     "cloud": ({"cloud"}, {"ground"}),

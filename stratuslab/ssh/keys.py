@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import locked, private_directory, replace
+from stratuslab.key_format import new_private_key, public_key
 
 USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 """The public keys of ``~/.ssh`` that are looked for, in this order."""
 
 _MAXIMUM_SIZE = 64 << 10
 _MADE_NAME = "id_ed25519"
-_KEY = re.compile(
-    r"(?:^|\s)((?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp(?:256|384|521)|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-    r"(?:-cert-v01@openssh\.com)?)\s+([A-Za-z0-9+/]+={0,2})(?:\s|$)"
-)
 
 
 def public_key_file(home: Path) -> Path | None:
@@ -46,7 +40,7 @@ def read_public_keys(path: Path) -> str:
     if not keys:
         raise UsageError(f"the public key file {path} is empty", "make a key pair with ssh-keygen, or name another file")
     for key in keys:
-        if not _is_public_key(key):
+        if public_key(key) is None:
             raise UsageError(
                 f"line {lines.index(key) + 1} of {path} is no public key in OpenSSH's form",
                 "it begins with a type such as ssh-ed25519; ssh-keygen -i -f FILE converts other forms",
@@ -79,19 +73,6 @@ def _private_key(path: Path) -> UsageError:
     return UsageError(f"{path} is a private key, and must not leave this computer", hint)
 
 
-def _is_public_key(line: str) -> bool:
-    """Whether a line holds a public key: the type that is written must be the one inside (RFC 4253, section 6.6)."""
-    match = _KEY.search(line)
-    if match is None:
-        return False
-    try:
-        blob = base64.b64decode(match[2], validate=True)
-    except binascii.Error:
-        return False
-    kind = match[1].encode()
-    return blob.startswith(len(kind).to_bytes(4, "big") + kind) and len(blob) > len(kind) + 4
-
-
 def made_key(directory: Path) -> Path | None:
     """The public key of the pair that :func:`make_key_pair` made in the client's own directory; None where there is none."""
     private, public = directory / _MADE_NAME, directory / f"{_MADE_NAME}.pub"
@@ -112,7 +93,7 @@ def make_key_pair(directory: Path) -> Path:
         with locked(private):
             if not private.is_file():
                 # A public key without its private half opens nothing, while from a private key the public one can be made.
-                replace(private, _new_private_key())
+                replace(private, new_private_key())
                 replace(public, _public_half(private), 0o644)
             elif not public.is_file():
                 replace(public, _public_half(private), 0o644)
@@ -121,15 +102,6 @@ def make_key_pair(directory: Path) -> Path:
             f"no SSH key pair can be made in {directory}: {error.strerror or error}", "name a public key with --key"
         ) from error
     return public
-
-
-def _new_private_key() -> bytes:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
 
 
 def _public_half(private: Path) -> bytes:

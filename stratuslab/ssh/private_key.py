@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import UsageError
-from stratuslab.ssh.wire import take_string
+from stratuslab.key_format import public_keys, take_string
 
 _MAXIMUM_SIZE = 64 << 10
 _MAGIC = b"openssh-key-v1\0"
@@ -56,21 +56,10 @@ def public_blob(path: Path) -> bytes:
     """The public key of a ``.pub`` file as it goes over the wire; empty where it is missing or none."""
     try:
         with path.open("rb") as file:
-            found = authorized(file.read(_MAXIMUM_SIZE).decode("utf-8", "replace"))
+            found = public_keys(file.read(_MAXIMUM_SIZE).decode("utf-8", "replace"))
     except OSError:
         return b""
-    return found[0] if found else b""
-
-
-def authorized(text: str) -> list[bytes]:
-    """The public keys of lines such as ``authorized_keys`` has, as they go over the wire; other lines are passed over."""
-    blobs = []
-    for word in re.findall(r"(?:^|\s)(AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)", text):
-        try:
-            blobs.append(base64.b64decode(word, validate=True))
-        except binascii.Error:
-            continue
-    return blobs
+    return next((key.blob for key in found), b"")
 
 
 def _of_openssh(content: bytes) -> tuple[bytes, bool] | None:

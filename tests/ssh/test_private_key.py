@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import UsageError
+from stratuslab.key_format import public_keys
 from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.keys import make_key_pair
-from stratuslab.ssh.private_key import authorized, examine, public_blob
+from stratuslab.ssh.private_key import examine, public_blob
 
 KEYGEN = shutil.which("ssh-keygen") or ""
 needs_keygen = pytest.mark.skipif(not KEYGEN, reason="this system has no ssh-keygen")
@@ -83,8 +84,7 @@ def test_authorized_keys(tmp_path: Path) -> None:
     public = make_key_pair(tmp_path)
     blob = public_blob(public)
     text = f'# a comment\nfrom="*.example.org" {public.read_text()}\nssh-rsa AAAA= broken\nssh-rsa AAAA\n'
-    assert authorized(text) == [blob]
-    assert authorized("") == []
+    assert [key.blob for key in public_keys(text)] == [blob]
     assert public_blob(tmp_path / "missing") == b""
     assert examine(public.with_suffix("")).blob == blob
 

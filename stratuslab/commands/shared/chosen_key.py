@@ -8,10 +8,11 @@ from pathlib import Path
 
 from stratuslab.commands.base import Session
 from stratuslab.errors import UsageError
+from stratuslab.key_format import public_keys
 from stratuslab.opennebula.instance import Instance
 from stratuslab.ssh import keys
 from stratuslab.ssh.agent import agent_keys
-from stratuslab.ssh.private_key import PrivateKey, authorized, examine, public_blob
+from stratuslab.ssh.private_key import PrivateKey, examine, public_blob
 
 
 class KeyChoice:
@@ -28,7 +29,7 @@ class KeyChoice:
 
     def for_instance(self, instance: Instance) -> Path | None:
         """The private key to offer (a public one where the agent has its private half); None leaves it to ssh."""
-        wanted = authorized(instance.public_keys)
+        wanted = [key.blob for key in public_keys(instance.public_keys)]
         if self.given is not None:
             if wanted and self.given.blob and self.given.blob not in wanted:
                 self._note(f"the key {self.given.path} is not the one that instance {instance.id} was started with")
