@@ -60,7 +60,8 @@ def years_of_machines(count: int) -> dict[int, str]:
 @pytest.mark.parametrize("request_", [REQUEST, OF_TEMPLATE], ids=["allocate", "instantiate"])
 @pytest.mark.parametrize("what", [mishap.lost, mishap.reset, mishap.halved, mishap.bad_gateway_after, mishap.silent_after])
 def test_a_machine_is_started_once(small: Small, version: str, request_: MachineRequest, what: Mishap) -> None:
-    call = "one.template.instantiate" if request_.template else "one.vm.allocate"
+    # Before 4.0 the client merges a template itself, and allocates.
+    call = "one.template.instantiate" if request_.template and version else "one.vm.allocate"
     one = small(version=version, machines=years_of_machines(40), mishaps={call: [what] * 9})
     assert cloud_at(one, timeout=0.3 if what is mishap.silent_after else 5.0).allocate(request_) == 40
     assert one.counted()[call] == 1
