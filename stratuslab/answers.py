@@ -117,6 +117,13 @@ class Launched:
 
 
 @dataclass(frozen=True)
+class Awaited:
+    """A machine that was started, as it is after it was waited for."""
+
+    row: InstanceRow
+
+
+@dataclass(frozen=True)
 class LaunchEnds:
     """All machines were started."""
 
@@ -181,6 +188,7 @@ Answer = (
     | LaunchBegins
     | Launched
     | LaunchEnds
+    | Awaited
     | InstanceTable
     | Watched
     | Portrait

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.diagnosis.causes import CAUSES
+from stratuslab.diagnosis.causes import CAUSES, LOCKED
 from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
 from tests.harness import CHECKOUT, Shell
@@ -38,7 +38,7 @@ def steady(text: str) -> str:
     """The text on one line, without what differs from run to run: times, durations, keys, ports, polls, how long bars are."""
     for pattern, replacement in (
         (r"\s+", " "),
-        (r", last seen \d+ (?:s|min) ago", ""),
+        (r" \(last seen \d+ (?:s|min) ago\)", ""),
         (r"\d+ (?:s|min|h|d)(?: \d+ (?:s|min|h))?\b", "TIME"),
         (r"\d{4}-\d\d-\d\d", "DATE"),
         (r"\d\d:\d\d:\d\d", "CLOCK"),
@@ -100,5 +100,5 @@ def test_the_transcript_is_what_happens(environ: dict[str, str]) -> None:
 
 def test_the_known_causes_are_those_of_the_page() -> None:
     page = " ".join(PAGE.read_text("utf-8").split())
-    for cause in CAUSES:
+    for cause in (*CAUSES, LOCKED):
         assert f"* - {cause.name} - {cause.means[0].upper()}{cause.means[1:]}: {cause.advice}." in page

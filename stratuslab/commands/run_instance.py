@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
+from stratuslab.answers import Answer, Awaited, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared import goals
 from stratuslab.commands.shared.validate import ip_address, label, positive_share, whole_number
@@ -119,7 +119,7 @@ def _run(session: Session) -> Iterator[Answer]:
                 yield launched
     yield LaunchEnds()
     if options.wait_for:
-        _wait(session, started, patience)
+        yield from _wait(session, started, patience)
 
 
 def _patience(session: Session) -> float:
@@ -128,8 +128,8 @@ def _patience(session: Session) -> float:
     return patience(session)
 
 
-def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
-    """Wait until the machines are ready; those that will not be are killed where that was asked for."""
+def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Answer]:
+    """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
     from stratuslab.commands.shared.explaining import explained, portraits
     from stratuslab.commands.shared.side_by_side import in_order, report
     from stratuslab.commands.shared.waiting import wait
@@ -151,6 +151,8 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> None:
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
         for outcome in in_order(session.cloud.kill, lost):
             waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"
+    for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
+        yield Awaited(row)
     report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")
 
 

@@ -7,159 +7,351 @@ to 7.x, of its drivers, and of StratusLab's image scripts.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Cause:
-    """A known cause: its ``name`` (one word, for programs), what it ``means`` and the ``advice``, as sentences without an end."""
+class Cause(NamedTuple):
+    """A known cause: its ``name`` (one word, for programs), what it ``means`` and the ``advice``, as sentences without an end.
+
+    A message shows it where one of the ``patterns`` fits: its parts, which ``.*`` separates, are found in their order. They are
+    looked for one after the other, so that the time stays linear in the length of the message.
+    """
 
     name: str
-    pattern: str
+    patterns: tuple[str, ...]
     means: str
     advice: str
 
+    def fits(self, message: str) -> bool:
+        return any(_fits(pattern, message) for pattern in self.patterns)
+
+
+def _fits(pattern: str, message: str) -> bool:
+    at = 0
+    for part in pattern.split(".*"):
+        found = re.compile(part, re.IGNORECASE).search(message, at)
+        if found is None:
+            return False
+        at = found.end()
+    return True
+
+
+LOCKED = Cause(
+    "locked",
+    (),
+    "somebody locked it, so that nobody ends or changes it by mistake",
+    'unlock it with "onevm unlock", or ask who locked it',
+)
+"""What the document itself shows, in an element, and no message."""
 
 CAUSES = (
     Cause(
         "quota",
-        r"quota|limit of \d+ .*(?:reached|exceeded)|exceeds the limit",
+        ("quota", r"limit of \d+ .*(?:reached|exceeded)", "exceeds the limit"),
         "your quota on this cloud is used up",
         "kill machines that you no longer need, ask for a smaller one (--type), or ask the cloud's administrator for more",
     ),
     Cause(
-        "no capacity",
-        r"not enough (?:cpu|memory|capacity|mem|disk)|not enough space in (?:any )?(?:host|datastore)|insufficient (?:cpu|memory)"
-        r"|no host (?:with enough|has enough)|cannot dispatch|not enough resources",
-        "no host has so much free",
-        "wait until others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
+        "bad requirements",
+        (r"error in (?:sched_)?(?:ds_|nic_)?requirements", "error evaluating expres"),
+        "the scheduler cannot read the requirements that the machine was started with",
+        "kill it, and start it with --vm-requirements in OpenNebula's syntax",
+    ),
+    Cause(
+        "no hosts",
+        (r"no hosts enabled", r"no existing hosts", r"there are no (?:enabled )?hosts", r"no hosts? (?:found|enabled|available)"),
+        "no host of the cloud is switched on for machines",
+        "wait, and tell the cloud's administrator",
+    ),
+    Cause(
+        "affinity",
+        (r"affin",),
+        "the rules of its VM group leave it no host",
+        "wait until other machines of the group end or move, or kill it and start it without the group",
+    ),
+    Cause(
+        "requirements or capacity",
+        (r"no host meets capacity and sched_requirements",),
+        "no host that meets its requirements has enough free capacity",
+        "check --vm-requirements first: if no host can meet them, waiting does not help; else wait, or ask for a smaller machine "
+        "(--type, --cpu, --ram)",
+    ),
+    Cause(
+        "no datastore",
+        (r"no system datastore", r"not enough capacity on datastores", r"not enough space in (?:any )?datastore"),
+        "no datastore of the cloud has enough room for its disks, or meets its requirements",
+        "ask for smaller disks (--volatile-disk, --swap), wait until others end, or tell the cloud's administrator",
+    ),
+    Cause(
+        "leases exhausted",
+        (
+            r"unavailable leases",
+            r"not enough free leases",
+            r"no network (?:with enough capacity|meets? leases)",
+            r"no networks found",
+            r"cannot get ip/mac lease",
+            r"no (?:free|more) (?:ip )?address",
+        ),
+        "the network has no free address left",
+        "choose another network (--network, --local-ip), leave --address out, or kill machines that hold addresses",
+    ),
+    Cause(
+        "dispatch limit",
+        (r"\] dispatch limit reached",),
+        "the scheduler starts only so many machines at a time",
+        "wait: it is tried again within a minute or so",
+    ),
+    Cause(
+        "no authorization",
+        (r"not authorized to use any",),
+        "you may not use any host, datastore or network that would fit",
+        "ask the cloud's administrator for access",
+    ),
+    Cause(
+        "no room",
+        (r"cannot dispatch vm to any host",),
+        "the cloud has no host, storage or address free for it at the moment",
+        "wait; if it stays, ask for a smaller machine (--type, --cpu, --ram), or show this to the cloud's administrator",
     ),
     Cause(
         "no host fits",
-        r"no (?:hosts? meets?|suitable|hosts? (?:found|enabled|available))|requirements|does not (?:meet|match)"
-        r"|there are no (?:enabled )?hosts",
-        "no host of the cloud meets what was asked for",
-        "see --vm-requirements; if you gave none, ask the cloud's administrator",
+        (
+            r"no (?:hosts? meets?|suitable)",
+            r"requirements",
+            r"does not (?:meet|match)",
+            r"unavailable pci devices",
+            r"cannot allocate numa",
+        ),
+        "no host of the cloud meets its requirements",
+        "kill it, and start it with other --vm-requirements; if you gave none, ask the cloud's administrator",
+    ),
+    Cause(
+        "no capacity",
+        (
+            r"not enough (?:cpu|memory|capacity|mem|disk)",
+            r"not enough space in (?:any )?host",
+            r"insufficient (?:cpu|memory)",
+            r"no host (?:with enough|has enough)",
+            r"cannot dispatch",
+            r"not enough resources",
+        ),
+        "no host has enough free capacity",
+        "wait until others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
     ),
     Cause(
         "image expired",
-        r"(?:image|entry|endorsement|metadata).*(?:expired|no longer valid|deprecated)|expired.*(?:image|entry|metadata)",
+        (
+            "(?:image|entry|endorsement|metadata).*(?:expired|no longer valid|deprecated)",
+            "expired.*(?:image|entry|metadata)",
+        ),
         "the image's entry in the Marketplace is not valid any more",
         "choose a newer image in the Marketplace",
     ),
     Cause(
         "checksum",
-        r"(?:checksum|sha-?1|sha-?256|md5|size).*(?:fail|mismatch|differ|wrong|not match|incorrect|invalid)"
-        r"|(?:fail|mismatch|wrong|invalid).*checksum",
+        (
+            "(?:checksum|sha-?1|sha-?256|md5|size).*(?:fail|mismatch|differ|wrong|not match|incorrect|invalid)",
+            "(?:fail|mismatch|wrong|invalid).*checksum",
+        ),
         "the image that was downloaded is not the one that its entry in the Marketplace describes",
         "try again once; if it stays, tell the image's endorser and choose another image",
     ),
     Cause(
         "policy",
-        r"policy (?:check )?(?:fail|refus|den|forb)|not (?:allowed|trusted|accepted) by.*policy|endorser.*(?:not|black|deni)",
+        (
+            "policy (?:check )?(?:fail|refus|den|forb)",
+            "not (?:allowed|trusted|accepted) by.*policy",
+            "endorser.*(?:not|black|deni)",
+        ),
         "the cloud's rules do not allow this image",
         "choose an image of an endorser that the cloud trusts, or ask its administrator",
     ),
     Cause(
         "no emulator",
         # A QEMU that was started and lacks nothing of itself says what else is in the way.
-        r"qemu cannot be started|there is no qemu|qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
+        (
+            "qemu cannot be started",
+            "there is no qemu",
+            "qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
+        ),
         "QEMU does not start on this computer",
         "run stratus-local-cloud status; install or repair QEMU, or ask for --hypervisor simulated",
     ),
     Cause(
         "no content",
-        r"nothing is known to be on|names no http or https location",
+        (
+            "nothing is known to be on",
+            "names no http or https location",
+        ),
         "there is nothing behind the image's entry that could be booted",
         "choose an image with content (stratus-local-cloud images), or leave --hypervisor out",
     ),
     Cause(
         "no such volume",
-        r"has no volume|persistent disk .* is not there",
-        "there is no such persistent disk",
+        (
+            "has no volume",
+            "persistent disk .* is not there",
+        ),
+        "the persistent disk does not exist",
         "kill it, and start it with one that there is (stratus-local-cloud volumes)",
     ),
     Cause(
         "too little RAM",
-        r"does not boot with \d+ mib of ram",
+        (r"does not boot with \d+ mib of ram",),
         "the image needs more RAM",
         "kill it, and start it with a larger --type or more --ram",
     ),
     Cause(
         "no such image",
-        r"not in (?:this cloud's|the) marketplace|no metadata|metadata.*(?:not (?:be )?found|cannot|could not|unable)"
-        r"|(?:image|manifest|file|source).*(?:not (?:be )?found|does not exist|no such)|(?:404|410)\b.*(?:not found|gone)?"
-        r"|no such (?:image|file)|could not (?:get|find|access) image|error (?:4\d\d|downloading)"
-        r"|failed to (?:get(?!.* lock)|download)",
+        (
+            "not in (?:this cloud's|the) marketplace",
+            "no metadata",
+            "metadata.*(?:not (?:be )?found|cannot|could not|unable)",
+            "(?:image|manifest|file|source).*(?:not (?:be )?found|does not exist|no such)",
+            r"\b(?:404|410)\b",
+            "no such (?:image|file)",
+            "could not (?:get|find|access) image",
+            r"error (?:4\d\d|downloading)",
+            r"failed to (?:get(?! .?\w{1,20}.? lock)|download)",
+        ),
         "the image could not be fetched",
         "check the identifier in the Marketplace, or choose another image",
     ),
     Cause(
         "no space",
-        r"no space left|disk (?:is )?full|not enough (?:free )?space|enospc|insufficient (?:disk|volume group|free) ?space"
-        r"|insufficient free (?:space|extents)",
+        (
+            "no space left",
+            "disk (?:is )?full",
+            "not enough (?:free )?space",
+            "enospc",
+            "insufficient (?:disk|volume group|free) ?space",
+            "insufficient free (?:space|extents)",
+        ),
         "the disk of the host, or of the cloud's storage, is full",
         "try again later or with smaller disks (--volatile-disk, --swap), and tell the cloud's administrator",
     ),
     Cause(
         "disk in use",
-        r"(?:disk|volume|image|lun).*(?:in use|already (?:attached|mounted|locked|used)|is locked|busy|not ready)"
-        r"|max(?:imum)? mounts|failed to get .?\w+.? lock",
+        (
+            "(?:disk|volume|image|lun).*(?:in use|already (?:attached|mounted|locked|used)|is locked|busy|not ready)",
+            "resource busy",
+            "max(?:imum)? mounts",
+            r"failed to get .?\w{1,20}.? lock",
+        ),
         "a disk is in use by another machine, or not ready",
         "kill or shut down the machine that has it, or wait until it is ready, then start again",
     ),
     Cause(
         "lease",
-        r"lease|(?:ip|address).*(?:in use|taken|not free|already)|no (?:free|more) (?:ip )?address",
-        "the address is taken, or the network has none left",
-        "leave --address out, choose another network (--network, --local-ip), or kill machines that hold addresses",
+        (
+            "lease",
+            "(?:ip|address).*(?:in use|taken|not free|already)",
+        ),
+        "the address is taken",
+        "leave --address out, or choose another network (--network, --local-ip)",
     ),
     Cause(
         "restricted",
-        r"restricted attribute|not authorized|permission denied to|is not allowed",
+        (
+            "restricted attribute",
+            "not authorized",
+            "permission denied to",
+            "is not allowed",
+        ),
         "the request holds something that only an administrator may ask for",
         "leave it out, or ask the cloud's administrator",
     ),
     Cause(
+        "image server",
+        (r"(?:cannot|could not|failed to|unable to) connect to .{0,2}(?:http|ftp)", r"could not resolve host"),
+        "the cloud could not reach the server that it fetches the image from",
+        "try again later; if it stays, choose another image, or tell the cloud's administrator",
+    ),
+    Cause(
         "host access",
-        r"permission denied \(|host key verification|publickey|(?:ssh|scp|sftp).*(?:fail|refus|denied|timed out|lost)"
-        r"|connection (?:refused|timed out|reset|closed)|no route to host|could not resolve|network is unreachable"
-        r"|authentication (?:fail|refus)",
+        (
+            r"permission denied \(",
+            "host key verification",
+            "publickey",
+            "(?:ssh|scp|sftp).*(?:fail|refus|denied|timed out|lost)",
+            "connection (?:refused|timed out|reset|closed)",
+            "(?:cannot|could not) (?:connect to|reach)",
+            "no route to host",
+            "could not resolve",
+            "network is unreachable",
+            "authentication (?:fail|refus)",
+        ),
         "the cloud's machines could not reach each other, or do not let each other in",
         "this is the cloud's fault: tell its administrator, and try again, another host may work",
     ),
     Cause(
         "no virtualization",
-        r"/dev/kvm|kvm.*(?:not available|permission|denied|no such)|virtuali[sz]ation.*(?:not|disabled|unsupported)"
-        r"|hvm.*not supported"
-        r"|no domain type|could not find any supported hypervisor|cpu mode.*not supported",
+        (
+            "/dev/kvm",
+            "kvm.*(?:not available|permission|denied|no such)",
+            "virtuali[sz]ation.*(?:not|disabled|unsupported)",
+            "hvm.*not supported",
+            "no domain type",
+            "could not find any supported hypervisor",
+            "cpu mode.*not supported",
+        ),
         "the host's hypervisor cannot run this kind of machine",
         "choose another image or --vm-disks-bus, and tell the cloud's administrator which host it was",
     ),
     Cause(
         "not bootable",
-        r"no bootable|boot (?:disk|device|sector)|not a (?:valid )?(?:disk|boot)|unknown (?:image )?format"
-        r"|invalid (?:image|disk) format"
-        r"|image is not in \w+ format|could not open .*image",
+        (
+            "no bootable",
+            "boot (?:disk|device|sector)",
+            "not a (?:valid )?(?:disk|boot)",
+            "unknown (?:image )?format",
+            "invalid (?:image|disk) format",
+            r"image is not in \w{1,20} format",
+            "could not open .*image",
+        ),
         "the disk cannot be started from",
         "the image is broken or in a format that the cloud does not know: choose another one",
     ),
     Cause(
         "process lost",
-        r"process ended unexpectedly|process (?:was )?killed|out of memory|oom|supervisor",
+        (
+            "process ended unexpectedly",
+            "process (?:was )?killed",
+            "out of memory",
+            "oom",
+            "supervisor",
+        ),
         "the machine's process on its host ended",
         "start it again; if it stays, the host may be short of memory",
     ),
     Cause(
         "hypervisor",
-        r"failed to create domain|create domain|libvirt|virsh|qemu|xend|\bxm\b|\bxl\b|vmware|lxc|firecracker|hypervisor"
-        r"|driver|monitor socket",
+        (
+            "failed to create domain",
+            "create domain",
+            "libvirt",
+            "virsh",
+            "qemu",
+            "xend",
+            r"\bxm\b",
+            r"\bxl\b",
+            "vmware",
+            "lxc",
+            "firecracker",
+            "hypervisor",
+            "driver",
+            "monitor socket",
+        ),
         "the host's hypervisor refused to start it",
         "start it again, another host may do; if it stays, try another image or type, and show this to the cloud's administrator",
     ),
     Cause(
         "time-out",
-        r"timed? ?out|deadline exceeded|took too long",
+        (
+            "timed? ?out",
+            "deadline exceeded",
+            "took too long",
+        ),
         "a step took longer than the cloud allows",
         "try again; a smaller image is quicker",
     ),
@@ -168,4 +360,4 @@ CAUSES = (
 
 def known_cause(message: str) -> Cause | None:
     """The cause that the server's message speaks of; None where it is not known."""
-    return next((cause for cause in CAUSES if re.search(cause.pattern, message, re.IGNORECASE)), None)
+    return next((cause for cause in CAUSES if cause.fits(message)), None)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import calendar
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from stratuslab.diagnosis.causes import Cause, known_cause
+from stratuslab.diagnosis.causes import LOCKED, Cause, known_cause
 from stratuslab.diagnosis.message import Message, clean
-from stratuslab.opennebula.history import Stay
-from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.history import Action, Stay
+from stratuslab.opennebula.instance import Instance, Lock
+from stratuslab.opennebula.states import Lcm, Phase, State
 
 
 class Kind(Enum):
@@ -20,16 +20,20 @@ class Kind(Enum):
     FAILED = "failed"
     WAITING = "waiting"
     GONE = "gone"
+    REFUSED = "refused"  # it runs: the cloud could not shut it down
+    LOCKED = "locked"  # it runs, and nobody may end it
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an instance is not up.
+    """Why an instance is not up, or cannot be ended.
 
     ``step`` is where it failed, as OpenNebula's LCM_STATE has it without FAILURE (``PROLOG``, ``BOOT``, ``PROLOG_MIGRATE``),
-    or the STATE in which it waits or rests (``PENDING``, ``POWEROFF``, ``UNKNOWN``); empty where nobody tells. ``since`` is
-    when that began, in seconds since the epoch (None where the document has no time), ``ago`` the seconds from then to now.
+    or the STATE in which it waits or rests (``PENDING``, ``POWEROFF``, ``UNKNOWN``);
+    empty where the document does not say. ``since`` is when that began, in seconds since
+    the epoch (None where the document has no time), ``ago`` the seconds from then to now.
     ``message`` are the server's words without noise, not yet safe for a terminal; ``cause`` the known cause behind them.
+    ``lock`` is the lock on the instance, whatever its state.
     """
 
     kind: Kind
@@ -39,6 +43,7 @@ class Explanation:
     ago: int | None = None
     message: str = ""
     cause: Cause | None = None
+    lock: Lock | None = None
 
 
 _WAITING = (State.PENDING, State.HOLD, State.CLONING)
@@ -46,7 +51,8 @@ _GONE = (State.STOPPED, State.SUSPENDED, State.DONE, State.POWEROFF, State.UNDEP
 
 
 def explain(instance: Instance, now: float) -> Explanation | None:
-    """Why the instance failed, waits or is away; None for one that runs or is on its way. ``now`` is seconds since the epoch."""
+    """Why the instance failed, waits, is away or cannot be ended; None where there is nothing to say of one that runs or is on
+    its way. ``now`` is seconds since the epoch."""
     if instance.failed:
         return _failure(instance, now)
     if instance.state in _WAITING:
@@ -54,15 +60,55 @@ def explain(instance: Instance, now: float) -> Explanation | None:
     if instance.state in _GONE:
         # One that is DONE still says why it failed, when it did.
         since = instance.ended or _last_time(instance)
-        message = clean(instance.message) if instance.state == State.DONE else Message()
+        message = failure_of_done(instance) or Message()
         return _explanation(instance, now, Kind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
         return _explanation(instance, now, Kind.GONE, Lcm.UNKNOWN.name, instance.last_poll, Message())
+    return _of_running(instance, now)
+
+
+def going(instance: Instance) -> str:
+    """The name of the LCM_STATE in which the instance is put aside or ended; empty for one that is in no such state."""
+    if instance.state != State.ACTIVE or instance.phase != Phase.AWAY or instance.failed or instance.lcm_state == Lcm.UNKNOWN:
+        return ""
+    return Lcm(instance.lcm_state or 0).name
+
+
+def _of_running(instance: Instance, now: float) -> Explanation | None:
+    if instance.state != State.ACTIVE or instance.lcm_state != Lcm.RUNNING:
+        return None
+    message = clean(instance.dated_message)
+    if message.step == "SHUTDOWN":
+        since = failed_at(instance, now, message) if message.date else 0
+        return _explanation(instance, now, Kind.REFUSED, message.step, since, message)
+    if instance.lock is not None:
+        locked = _explanation(instance, now, Kind.LOCKED, "", instance.lock.since, Message())
+        return replace(locked, cause=LOCKED)
     return None
 
 
+def failure_of_done(instance: Instance) -> Message | None:
+    """What an instance that is DONE had failed of; None where it had not failed, whatever went wrong in its life.
+
+    The message stays in a document when all is well again, so that the history decides: of 3.x and 4.x whether an error closed
+    its last record, later the action that closed it (a machine that failed cannot be terminated, only be deleted).
+    """
+    message = clean(instance.dated_message)
+    if instance.state != State.DONE or not message.text:
+        return None
+    stay = instance.stays[-1] if instance.stays else Stay()
+    if stay.had_error:
+        return message
+    went_on = ("RUNNING", "SHUTDOWN", "HOTPLUG", "SAVE", "MIGRATE")
+    if message.step in went_on or stay.action in (Action.TERMINATE, Action.TERMINATE_HARD, Action.SHUTDOWN, Action.SHUTDOWN_HARD):
+        return None
+    if message.step == "TRANSFER":
+        return message if stay.epilog[0] or not stay.running[0] else None
+    return None if instance.is_of_3_x and stay.running[0] else message
+
+
 def _failure(instance: Instance, now: float) -> Explanation:
-    message = clean(instance.message)
+    message = clean(instance.dated_message)
     since = failed_at(instance, now, message)
     return _explanation(instance, now, Kind.FAILED, failed_step(instance, message), since, message)
 
@@ -76,6 +122,7 @@ def _explanation(instance: Instance, now: float, kind: Kind, step: str, since: i
         ago=max(int(now) - since, 0) if since else None,
         message=message.text,
         cause=known_cause(message.text),
+        lock=instance.lock,
     )
 
 
@@ -89,9 +136,12 @@ def failed_step(instance: Instance, message: Message) -> str:
     if message.step not in ("", "TRANSFER"):
         return message.step
     stay = instance.stays[-1] if instance.stays else Stay()
-    begun = (("EPILOG", stay.epilog), ("BOOT", stay.running), ("PROLOG", stay.prolog))
+    # What a host reported as running had booted: it failed later, as its host says.
+    booted = "RUNNING" if stay.running[0] and instance.last_poll >= stay.running[0] and message.step != "TRANSFER" else "BOOT"
+    begun = (("EPILOG", stay.epilog), (booted, stay.running), ("PROLOG", stay.prolog))
     otherwise = "PROLOG" if message.step == "TRANSFER" else ""
-    return next((step for step, times in begun if times[0]), otherwise)
+    # 3.2 notes only the end of a prolog that failed at once.
+    return next((step for step, times in begun if any(times)), otherwise)
 
 
 def failed_at(instance: Instance, now: float, message: Message) -> int:
@@ -100,7 +150,8 @@ def failed_at(instance: Instance, now: float, message: Message) -> int:
     The date before the server's message is exact, but in the server's time zone, which it does not tell. It counts where it
     makes sense as this computer's time or as UTC: not before the last time of the history, and not after now.
     """
-    least = _last_time(instance)
+    latest = _last_time(instance)
+    least = (instance.stays[-1].latest_begin or latest) if instance.done and instance.stays else latest
     if message.date is not None and least:
         moment = (*message.date, 0, 0, -1)
         for read in (time.mktime, calendar.timegm):
@@ -110,7 +161,7 @@ def failed_at(instance: Instance, now: float, message: Message) -> int:
                 continue
             if least <= when <= now + 1:
                 return when
-    return least
+    return latest
 
 
 def _last_time(instance: Instance) -> int:

@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_DATE = re.compile(
-    rf"\w{{3}}\s+(?P<month>{'|'.join(_MONTHS)})\s+(?P<day>\d\d?)\s+(?P<time>\d\d:\d\d:\d\d)\s+(?P<year>\d{{4}})\s*:?\s*"
-)
+_DATE = re.compile(rf"\w{{3}} (?P<month>{'|'.join(_MONTHS)}) (?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{{4}}) ?:? ?")
 # What drivers call the actions at which they fail, and the step of an instance's life that this is.
 _ACTIONS = {
     "DEPLOY": "BOOT",
@@ -29,18 +27,42 @@ _ACTIONS = {
     "EPILOG": "EPILOG",
     "PROLOG": "PROLOG",
 }
-_ACTION = re.compile(rf"(?:LOG I \d+ )?(?P<action>{'|'.join(_ACTIONS)})(?: (?:FAILURE|RESULT FAILURE) \d+)?\s*:?\s+")
-_TRANSFER = re.compile(r"Error executing image transfer script\s*:?\s*", re.IGNORECASE)
+# The same in the words of the core, up to 5.12.
+_ERRORS = {
+    "deploying virtual machine": "BOOT",
+    "restoring VM": "BOOT",
+    "saving VM state": "SAVE",
+    "live migrating VM": "MIGRATE",
+    "shutting down VM": "SHUTDOWN",
+    "shuting down VM": "SHUTDOWN",  # as 3.x spells it
+    "canceling VM": "SHUTDOWN",
+    "rebooting VM, assume it's still running": "RUNNING",
+    "rebooting-hard VM, assume it's still running": "RUNNING",
+    "monitoring VM": "RUNNING",
+    "attaching new VM Disk": "HOTPLUG",
+    "detaching VM Disk": "HOTPLUG",
+    "attaching new VM NIC": "HOTPLUG",
+    "detaching VM NIC": "HOTPLUG",
+}
+_ACTION = re.compile(rf"(?:LOG I \d+ )?(?P<action>{'|'.join(_ACTIONS)})(?: (?:FAILURE|RESULT FAILURE) \d+)?\s?:?\s")
+_ERROR = re.compile(rf"Error (?P<error>{'|'.join(map(re.escape, _ERRORS))})(?: :|:|$)\s?")
+# 3.x writes "excuting".
+_TRANSFER = re.compile(r"Error exe?cuting image transfer script\s?:?\s?", re.IGNORECASE)
 _LEADING = re.compile(
-    r"(?:ERROR MESSAGE -+\s*8<-+|-+\s*8<-+|\[HOST\]|\[DATASTORE\]|\[NIC\]|(?:ERROR|INFO|WARNING)\s*:|Message received\s*:)\s*",
+    r"(?:ERROR MESSAGE -{1,40} ?8<-{1,40}|-{1,40} ?8<-{1,40}|\[HOST\]|\[DS\]|\[DATASTORE\]|\[VNET\]|\[NIC\]"
+    r"|(?:ERROR|INFO|WARNING) ?:|Message received ?:)\s?",
     re.IGNORECASE,
 )
 _TRAILING = re.compile(
-    r"\s*(?:\.{3}\s*see more details in VM log|See (?:the )?VM log(?: for (?:more )?details)?\.?"
-    r"|(?:ERROR MESSAGE )?-+\s*>8-+|ExitCode: \d+)\s*\Z",
+    r" ?(?:\.{3} ?see more details in VM log|See (?:the )?VM log(?: for (?:more )?details)?\.?"
+    r"|(?:ERROR MESSAGE )?-{1,40} ?>8-{1,40}|ExitCode: \d+) ?\Z",
     re.IGNORECASE,
 )
-_BETWEEN = re.compile(r"ERROR MESSAGE -+\s*8<-+(.*?)(?:ERROR MESSAGE -+\s*>8-+|\Z)", re.IGNORECASE | re.DOTALL)
+_NOISE = (_LEADING, _TRANSFER, _ERROR, _ACTION)
+_TAIL = 160  # characters in which such an end is looked for
+_BETWEEN = re.compile(r"ERROR MESSAGE -{1,40} ?8<-{1,40}(.*?)(?:ERROR MESSAGE -{1,40} ?>8-{1,40}|\Z)", re.IGNORECASE)
+_END = "ERROR MESSAGE ------>8--"
+_SHORTEST_END = len("ERROR")
 
 
 @dataclass(frozen=True)
@@ -58,7 +80,8 @@ class Message:
 
 def clean(text: str) -> Message:
     """The message in USER_TEMPLATE/ERROR, TEMPLATE/ERROR/MESSAGE or SCHED_MESSAGE without what every message has."""
-    step, rest = "", text.strip()
+    # On one line from the start: no pattern meets a long run of blanks.
+    step, rest = "", " ".join(text.split())
     date = None
     found = _DATE.match(rest)
     if found:
@@ -69,26 +92,38 @@ def clean(text: str) -> Message:
     if between := _BETWEEN.search(rest):
         # What the driver says is between the markers; before them the core says which script it was.
         step = _step(rest[: between.start()])
-        rest = between[1]
-    while True:
-        before = rest
-        rest = _LEADING.sub("", rest, count=1) if _LEADING.match(rest) else rest
-        if _TRANSFER.match(rest):
-            step = step or "TRANSFER"
-            rest = _TRANSFER.sub("", rest, count=1)
-        elif action := _ACTION.match(rest):
-            step = step or _ACTIONS[action["action"]]
-            rest = rest[action.end() :]
-        if rest == before:
-            break
-    while (shorter := _TRAILING.sub("", rest)) != rest:
-        # The server cuts long messages short, and says so; the cut stays visible.
-        rest = shorter + ("..." if "see more details" in rest[len(shorter) :] else "")
-    return Message(" ".join(rest.split()), step, date)
+        rest = between[1].strip()
+    begin = 0
+    while found := next((found for noise in _NOISE if (found := noise.match(rest, begin))), None):
+        step = step or _named(found)
+        begin = found.end()
+    return Message(_without_end(rest[begin:].strip()), step, date)
+
+
+def _without_end(text: str) -> str:
+    """The text without what servers put behind it. They cut long messages short, and say so; the cut stays visible, unless
+    nothing but an end of the driver's marker was cut off."""
+    end, is_cut = len(text), False
+    while found := _TRAILING.search(text, max(end - _TAIL, 0), end):
+        is_cut = is_cut or "see more details" in found[0]
+        end = found.start()
+    rest = text[:end]
+    if is_cut:
+        for length in range(len(_END) - 1, _SHORTEST_END - 1, -1):
+            if rest.endswith(_END[:length].rstrip()):
+                return rest[: -len(_END[:length].rstrip())].rstrip()
+    return rest + "..." if is_cut else rest.rstrip()
+
+
+def _named(found: re.Match[str]) -> str:
+    """The step that what was found stands for; empty where it names none."""
+    if found.re is _TRANSFER:
+        return "TRANSFER"
+    if found.re is _ERROR:
+        return _ERRORS[found["error"]]
+    return _ACTIONS[found["action"]] if found.re is _ACTION else ""
 
 
 def _step(text: str) -> str:
-    if _TRANSFER.search(text):
-        return "TRANSFER"
-    found = _ACTION.search(text)
-    return _ACTIONS[found["action"]] if found else ""
+    found = _TRANSFER.search(text) or _ERROR.search(text) or _ACTION.search(text)
+    return _named(found) if found else ""

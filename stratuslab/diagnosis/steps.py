@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stratuslab.diagnosis.explanation import failed_at, failed_step
-from stratuslab.diagnosis.message import clean
-from stratuslab.opennebula.history import Stay
+from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
+from stratuslab.diagnosis.message import Message, clean
+from stratuslab.opennebula.history import Stay, action_name
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 
@@ -17,7 +17,7 @@ class Span:
     """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or what came after them (``unknown``, ``poweroff``...).
 
     ``begin`` and ``end`` are seconds since the epoch; ``end`` is None while the step lasts. ``failed`` marks the step at which
-    the instance failed.
+    the instance failed, ``after`` is the number of the action that closed its record.
     """
 
     step: str
@@ -25,6 +25,7 @@ class Span:
     end: int | None
     host: str = ""
     failed: bool = False
+    after: int = 0
 
 
 def steps(instance: Instance, now: float) -> tuple[Span, ...]:
@@ -39,25 +40,27 @@ def steps(instance: Instance, now: float) -> tuple[Span, ...]:
     spans = [Span("pending", instance.started, _placed(stays) or instance.ended or None)]
     for stay in stays:
         spans += _of_stay(stay, instance, is_last=stay is stays[-1])
-    if instance.failed:
-        spans = _with_failure(spans, instance, now)
-    return tuple(_with_rest(spans, instance))
+    failure = failure_of_done(instance)
+    if instance.failed or failure:
+        spans = _with_failure(spans, instance, now, failure)
+    return tuple(_with_rest(_with_pauses(spans), instance))
 
 
 def _placed(stays: list[Stay]) -> int:
-    return (stays[0].begin or stays[0].prolog[0] or stays[0].running[0]) if stays else 0
+    return (stays[0].begin or stays[0].prolog[0] or stays[0].running[0] or stays[0].last) if stays else 0
 
 
 def _of_stay(stay: Stay, instance: Instance, is_last: bool) -> Iterator[Span]:
     prolog, running, epilog = stay.prolog, stay.running, stay.epilog
     last = stay.end or (0 if is_last else stay.last)
-    if prolog[0]:
-        yield Span("prolog", prolog[0], prolog[1] or running[0] or last or None, stay.host)
+    if any(prolog):  # 3.2 notes only the end of a prolog that failed at once
+        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, stay.host, after=stay.action)
     if running[0]:
         boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
-        yield Span("boot" if boots else "running", running[0], running[1] or epilog[0] or last or None, stay.host)
+        step = "boot" if boots else "running"
+        yield Span(step, running[0], running[1] or epilog[0] or last or None, stay.host, after=stay.action)
     if epilog[0]:
-        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host)
+        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host, after=stay.action)
 
 
 def _name(instance: Instance) -> str:
@@ -67,15 +70,37 @@ def _name(instance: Instance) -> str:
         return ""
 
 
-def _with_failure(spans: list[Span], instance: Instance, now: float) -> list[Span]:
-    """The spans with the last one marked as failed, under the name of the step that failed."""
-    message = clean(instance.message)
-    step = failed_step(instance, message).split("_")[0].lower()
+def _with_failure(spans: list[Span], instance: Instance, now: float, failure: Message | None) -> list[Span]:
+    """The spans with the last one marked as failed, under the name of the step that failed; ``failure`` is what one that is DONE
+    had failed of."""
+    message = failure or clean(instance.dated_message)
     last = spans[-1]
-    end = last.end if last.end else max(failed_at(instance, now, message), last.begin)
+    if failure:
+        # It was closed by the kill, and not when it failed.
+        step, end = message.step.lower(), min(max(failed_at(instance, now, message), last.begin), last.end or int(now))
+    else:
+        step = failed_step(instance, message).split("_")[0].lower()
+        end = last.end if last.end else max(failed_at(instance, now, message), last.begin)
     # What failed while it booted is noted as running; any other step keeps the name of its times.
     name = step if (step, last.step) in (("boot", "running"), ("cloning", "pending")) else last.step
     return [*spans[:-1], Span(name, last.begin, end, last.host, failed=True)]
+
+
+# What lies between two records, by the action that closed the first.
+_PAUSES = {"suspend": "suspended", "stop": "stopped", "poweroff": "poweroff", "undeploy": "undeployed"}
+
+
+def _with_pauses(spans: list[Span]) -> list[Span]:
+    """The spans with the times between them in which the instance was suspended, powered off, ..."""
+    found: list[Span] = []
+    for span in spans:
+        before = found[-1] if found else None
+        if before is not None and before.end is not None and span.begin > before.end:
+            pause = _PAUSES.get(action_name(before.after).removesuffix("-hard"))
+            if pause:
+                found.append(Span(pause, before.end, span.begin))
+        found.append(span)
+    return found
 
 
 def _with_rest(spans: list[Span], instance: Instance) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from xml.etree.ElementTree import Element
 
 
@@ -12,7 +13,10 @@ class Stay:
 
     ``begin`` and ``end`` (STIME, ETIME) bound all of it. The prolog makes the disks ready, ``running`` begins when the
     hypervisor is asked to boot the machine (OpenNebula has no time for the end of that), the epilog puts the disks away.
-    The pool's short documents have the host and no times.
+    The pool's short documents have the host and no times. ``action`` is the number of the action that the record is about (what
+    opened it while it lasts, what closed it afterwards; see :func:`action_name`), ``user_id`` whose action that was and
+    ``request_id`` which request; None where the document does not say, as in all before 5.4. ``had_error`` says that an error
+    closed it, as 3.x and 4.x note.
     """
 
     host: str = ""
@@ -22,11 +26,19 @@ class Stay:
     running: tuple[int, int] = (0, 0)
     epilog: tuple[int, int] = (0, 0)
     action: int = 0
+    user_id: int | None = None
+    request_id: int | None = None
+    had_error: bool = False
 
     @property
     def last(self) -> int:
         """The latest time of the record; 0 where it has none."""
         return max(self.begin, self.end, *self.prolog, *self.running, *self.epilog)
+
+    @property
+    def latest_begin(self) -> int:
+        """When its latest step began; 0 where it has no times. Steps that failed may be closed as late as by the kill."""
+        return max(self.begin, self.prolog[0], self.running[0], self.epilog[0])
 
 
 def stays(document: Element) -> tuple[Stay, ...]:
@@ -39,6 +51,11 @@ def _stay(element: Element) -> Stay:
         text = (element.findtext(tag) or "").strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
+    def known(tag: str) -> int | None:
+        """A number that is -1 or missing where nobody knows."""
+        text = (element.findtext(tag) or "").strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
     return Stay(
         host=(element.findtext("HOSTNAME") or "").strip(),
         begin=time("STIME"),
@@ -47,4 +64,46 @@ def _stay(element: Element) -> Stay:
         running=(time("RSTIME"), time("RETIME")),
         epilog=(time("ESTIME"), time("EETIME")),
         action=time("ACTION"),
+        user_id=known("UID"),
+        request_id=known("REQUEST_ID"),
+        had_error=(element.findtext("REASON") or "").strip() == "1",
     )
+
+
+class Action(IntEnum):
+    """The numbers of ACTION that have a meaning of their own here."""
+
+    SHUTDOWN = 3
+    SHUTDOWN_HARD = 4
+    TERMINATE = 27
+    TERMINATE_HARD = 28
+
+
+# A number has kept its meaning since there are numbers (4.2); 5.0 replaced 3, 4 and 12 by 27 and 28.
+_ACTIONS = (
+    "",
+    *("migrate", "live-migrate", "shutdown", "shutdown-hard", "undeploy", "undeploy-hard", "hold", "release", "stop", "suspend"),
+    *(
+        "resume",
+        "boot",
+        "delete",
+        "delete-recreate",
+        "reboot",
+        "reboot-hard",
+        "resched",
+        "unresched",
+        "poweroff",
+        "poweroff-hard",
+    ),
+    *("disk-attach", "disk-detach", "nic-attach", "nic-detach", "disk-snapshot-create", "disk-snapshot-delete", "terminate"),
+    *("terminate-hard", "disk-resize", "deploy", "chown", "chmod", "updateconf", "rename", "resize", "update"),
+    *("snapshot-create", "snapshot-delete", "snapshot-revert", "disk-saveas", "disk-snapshot-revert", "recover", "retry"),
+    *("monitor", "disk-snapshot-rename", "alias-attach", "alias-detach", "poweroff-migrate", "poweroff-hard-migrate", "backup"),
+    *("nic-update", "backup-cancel", "sched-add", "sched-update", "sched-delete", "sg-attach", "sg-detach", "pci-attach"),
+    *("pci-detach", "restore", "exec", "exec-retry", "exec-cancel", "vmgroup-add", "vmgroup-del"),
+)
+
+
+def action_name(number: int) -> str:
+    """OpenNebula's name of an action; empty for none, ``action 99`` for a number that no version is known to have."""
+    return _ACTIONS[number] if 0 <= number < len(_ACTIONS) else f"action {number}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
+from stratuslab.answers import Answer, Awaited, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import word
 
@@ -71,6 +71,11 @@ def _of_instance(read: Callable[[Any], Value]) -> Callable[[InstanceRow], Value]
 
 def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], Value]:
     return lambda row: None if row.instance is None else read(row)
+
+
+def latest(found: Iterable[InstanceRow]) -> list[InstanceRow]:
+    """Of an instance that was looked at several times the last row, in the first one's place."""
+    return list({(row.cloud, row.id): row for row in found}.values())
 
 
 def rfc3339(seconds: float | None) -> str | None:
@@ -154,7 +159,7 @@ def rows(answer: Answer) -> Iterable[Any]:
     match answer:
         case InstanceTable(found):
             return found
-        case Launched(row=row) | Ended(row):
+        case Launched(row=row) | Ended(row) | Awaited(row):
             return (row,)
         case SettingTable(settings):
             return settings

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from stratuslab.answers import Answer, InstanceTable, Line, Plan, Portrait, Problem, Watched
+from stratuslab.answers import Answer, Awaited, InstanceTable, Line, Plan, Portrait, Problem, Watched
 from stratuslab.output import columns, text
 from stratuslab.output.safety import harmless
 from stratuslab.output.screen import Screen
@@ -70,7 +70,8 @@ class Table:
                 return ()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
-        return table(self._shape.wanted(self._rows), self._shape) if self._rows else ()
+        rows = columns.latest(self._rows) if self._shape.kind is columns.INSTANCES else self._rows
+        return table(self._shape.wanted(rows), self._shape) if rows else ()
 
 
 def _within(shape: Shape) -> Shape:
@@ -90,6 +91,8 @@ class Rows:
     def show(self, answer: Answer) -> Iterable[str]:
         if isinstance(answer, Line):
             return [answer.text]
+        if isinstance(answer, Awaited):
+            return ()  # it has its row already
         self._rows += columns.rows(answer)
         return () if self._shape.sort else self._told()
 

@@ -43,7 +43,7 @@ class Json:
         if self._plan is not None:
             document["plan"] = asdict(self._plan)
         elif kind is not None:
-            rows = _latest(self._rows) if kind is INSTANCES else self._rows
+            rows = columns.latest(self._rows) if kind is INSTANCES else self._rows
             shown = self._shape.columns or kind.columns
             document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._shape.wanted(rows)]
         if self._checked is not None:
@@ -53,8 +53,3 @@ class Json:
         document["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]
         # ASCII, whatever the locale: cron's is C.
         return [json.dumps(document, indent=2)]
-
-
-def _latest(rows: Sequence[Any]) -> list[Any]:
-    """Of an instance that was looked at several times the last row, in the first one's place."""
-    return list({(row.cloud, row.id): row for row in rows}.values())

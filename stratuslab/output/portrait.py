@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stratuslab.answers import Portrait
 from stratuslab.opennebula.disk import Disk
-from stratuslab.opennebula.history import Stay
+from stratuslab.opennebula.history import Stay, action_name
 from stratuslab.opennebula.instance import Instance, Nic
 from stratuslab.output.moments import duration, moment
 from stratuslab.output.reason import reason
@@ -73,6 +73,10 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
             yield "context", f"{name} = {masked_value(name, value)}"
     if instance.labels:
         yield "labels", ", ".join(instance.labels)
+    if instance.lock is not None:
+        by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
+        since = f" since {moment(instance.lock.since)}" if instance.lock.since else ""
+        yield "lock", f'{instance.lock.level}{by}{since}; "onevm unlock {instance.id}" unlocks it'
     for stay in instance.stays:
         yield "host", _stay(stay, now)
 
@@ -108,7 +112,16 @@ def _nic(nic: Nic, host: str) -> str:
 
 def _stay(stay: Stay, now: float) -> str:
     if not stay.begin:
-        return word(stay.host)
+        return f"{word(stay.host)}{_action(stay)}"
     until = stay.end or int(now)
     ended = f"until {moment(stay.end)}" if stay.end else "still there"
-    return f"{word(stay.host)} from {moment(stay.begin)}, {duration(until - stay.begin)}, {ended}"
+    return f"{word(stay.host)} from {moment(stay.begin)}, {duration(until - stay.begin)}, {ended}{_action(stay)}"
+
+
+def _action(stay: Stay) -> str:
+    """The action that the record is about, and by whom: what opened one that lasts, what closed one that is over."""
+    if not stay.action:
+        return ", closed by an error" if stay.had_error else ""
+    by = "" if stay.user_id is None else f" by user {stay.user_id}"
+    request = "" if stay.request_id is None else f" (request {stay.request_id})"
+    return f", {action_name(stay.action)}{by}{request}"

@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from stratuslab.diagnosis.explanation import Explanation, Kind
+from stratuslab.diagnosis.explanation import Explanation, Kind, going
+from stratuslab.opennebula.instance import Instance
 from stratuslab.output.moments import duration
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import one_line
 
 # What happens at a step, by the first word of its name.
 _FAILED_WHILE = {
-    "PROLOG": "while its disks were made ready",
-    "BOOT": "when the hypervisor was to start it",
-    "EPILOG": "while its disks were saved or removed",
-    "CLONING": "while its disks were cloned",
-    "SAVE": "while its memory was saved",
-    "MIGRATE": "while it moved to another host",
-    "SHUTDOWN": "while it was shut down",
+    "PROLOG": "while preparing its disks",
+    "BOOT": "while the hypervisor was starting it",
+    "EPILOG": "while saving or removing its disks",
+    "CLONING": "while cloning its disks",
+    "SAVE": "while saving its memory",
+    "MIGRATE": "while moving to another host",
+    "SHUTDOWN": "while shutting down",
     "HOTPLUG": "while a device was attached or detached",
-    "RUNNING": "while it ran",
+    "RUNNING": "while it ran, as its host reported",
 }
 _WAITS = {
     "PENDING": "waits for a host",
-    "HOLD": "is on hold",
     "CLONING": "waits until its disks are cloned",
 }
 _AWAY = {
-    "POWEROFF": "is switched off",
-    "SUSPENDED": "is suspended",
-    "STOPPED": "is stopped, its memory and disks are put aside",
-    "UNDEPLOYED": "is undeployed, its disks are put aside",
+    "POWEROFF": "powered off",
+    "SUSPENDED": "suspended",
+    "STOPPED": "stopped",
+    "UNDEPLOYED": "undeployed",
 }
-_KILL = "kill it to release what it holds"
+# What a machine that leaves its host will be, by the end of its LCM_STATE's name; others end.
+_GOING = (
+    ("SUSPEND", "is being suspended"),
+    ("SUSPENDED", "is suspended"),
+    ("STOP", "is being stopped"),
+    ("STOPPED", "is stopped"),
+    ("UNDEPLOY", "is being undeployed"),
+    ("UNDEPLOYED", "is undeployed"),
+    ("HOTPLUG_PROLOG_POWEROFF", "is powered off"),
+    ("HOTPLUG_EPILOG_POWEROFF", "is powered off"),
+    ("SHUTDOWN_POWEROFF", "is being powered off"),
+    ("POWEROFF", "is powered off"),
+    ("RESTORE", "is powered off, its disks are being restored"),
+)
+_KILL = "kill it to release its resources"
 
 
 def reason(explanation: Explanation) -> str:
     """The explanation in plain words on one line, safe for a terminal and without secrets."""
-    story = {Kind.FAILED: _failed, Kind.WAITING: _waits, Kind.GONE: _gone}[explanation.kind]
+    story = {
+        Kind.FAILED: _failed,
+        Kind.WAITING: _waits,
+        Kind.GONE: _gone,
+        Kind.REFUSED: _refused,
+        Kind.LOCKED: _locked,
+    }[explanation.kind]
     return one_line(masked_text(story(explanation)))
+
+
+def away(instance: Instance) -> str:
+    """What happens to an instance that neither runs nor will by waiting, and that there is no explanation for."""
+    name = going(instance)
+    return next((words for end, words in _GOING if name.endswith(end)), "is being shut down")
 
 
 def _failed(explanation: Explanation) -> str:
@@ -51,9 +77,9 @@ _ASK = "if it happens again, show this to the cloud's administrator"
 
 
 def _waits(explanation: Explanation) -> str:
-    what = f"{_WAITS[explanation.step]}{_since(explanation)}"
     if explanation.step == "HOLD":
-        return f"{what}: it waits until somebody releases it; or {_KILL}"
+        return f"{_state('on hold', explanation)}: it waits until somebody releases it (onevm release); or {_KILL}"
+    what = f"{_WAITS[explanation.step]}{_since(explanation)}"
     because = _because(explanation, "")
     return f"{what}: {because}" if because else what
 
@@ -62,12 +88,26 @@ def _gone(explanation: Explanation) -> str:
     ago = _when(explanation)
     if explanation.step == "DONE":
         failure = f". It had failed: {_because(explanation, '')}" if explanation.message else ""
-        return f"ended{ago}, all that it held is released{failure}"
+        return f"ended{ago}, its resources are released{failure}"
     if explanation.step == "UNKNOWN":
-        seen = f", last seen{ago}" if ago else ""
-        host = f"its host {explanation.host}" if explanation.host else "its host"
-        return f"is found no more by {host}{seen}: most often it has halted itself; {_KILL}"
-    return f"{_AWAY[explanation.step]}{_since(explanation)}; it still holds disks and addresses: {_KILL}"
+        seen = f" (last seen{ago})" if ago else ""
+        host = f"host {explanation.host}" if explanation.host else "its host"
+        return f"is no longer seen by {host}{seen}; it has probably shut down. Kill it to release its resources"
+    return (
+        f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: "
+        f'resume it with "onevm resume", or {_KILL}'
+    )
+
+
+def _refused(explanation: Explanation) -> str:
+    return f"runs; the cloud could not shut it down{_when(explanation)}: {_because(explanation, '')}"
+
+
+def _locked(explanation: Explanation) -> str:
+    lock = explanation.lock
+    by = "" if lock is None or lock.owner_id is None else f" by user {lock.owner_id}"
+    assert explanation.cause is not None
+    return f"{_state(f'locked{by}', explanation)}: {explanation.cause.advice}"
 
 
 def _where(explanation: Explanation) -> str:
@@ -78,8 +118,12 @@ def _when(explanation: Explanation) -> str:
     return f" {duration(explanation.ago)} ago" if explanation.ago is not None else ""
 
 
+def _state(words: str, explanation: Explanation) -> str:
+    return f"is {words}" if explanation.ago is None else f"has been {words}{_since(explanation)}"
+
+
 def _since(explanation: Explanation) -> str:
-    return f", for {duration(explanation.ago)} now" if explanation.ago is not None else ""
+    return f" for {duration(explanation.ago)}" if explanation.ago is not None else ""
 
 
 def _because(explanation: Explanation, otherwise: str) -> str:
@@ -87,4 +131,5 @@ def _because(explanation: Explanation, otherwise: str) -> str:
     said = f'"{explanation.message}"' if explanation.message else otherwise
     if explanation.cause is None:
         return said
-    return f"{said}. That is, {explanation.cause.means}: {explanation.cause.advice}"
+    advice = explanation.cause.advice
+    return f"{said}; likely cause: {explanation.cause.means}. {advice[0].upper()}{advice[1:]}"

@@ -90,8 +90,8 @@ def test_a_failure_ends_with_the_explanation(alice: Shell, stage: Stage, script:
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert ran.out == "1, 127.101.0.1\n"
     assert re.fullmatch(
-        r"stratus-run-instance: machine 1 failed on localhost \d+ s ago while its disks were made ready \(prolog\): "
-        r'"Image sha1 checksum check failed\."\. That is, the image that was downloaded is not the one .*\n',
+        r"stratus-run-instance: machine 1 failed on localhost \d+ s ago while preparing its disks \(prolog\): "
+        r'"Image sha1 checksum check failed\."; likely cause: the image that was downloaded is not the one .*\n',
         ran.err,
     )
     assert "Prolog_Failure" in alice("describe", "1").out  # it is left alone
@@ -140,7 +140,7 @@ def test_what_is_done_reaches_nothing_else(alice: Shell, goal: str, status: int)
     assert ran.status == status
     assert "1   Done " in ran.out
     if status:
-        assert re.search(r"machine 1 ended \d+ s ago, all that it held is released", ran.err)
+        assert re.search(r"machine 1 ended \d+ s ago, its resources are released", ran.err)
 
 
 def test_any_state_is_waited_for(alice: Shell, stage: Stage, script: Script) -> None:
@@ -228,7 +228,7 @@ def test_a_machine_that_goes_away_while_ssh_is_waited_for(alice: Shell, stage: S
         script.acts = [lambda: None, lambda: stage.halts(1)]
         ran = alice("describe", "--wait-for", "ssh", "1")
     assert ran.status == ExitStatus.INSTANCE_FAILED
-    assert "most often it has halted itself" in ran.err
+    assert "it has probably shut down" in ran.err
 
 
 def test_the_console_of_another_cloud(alice: Shell) -> None:

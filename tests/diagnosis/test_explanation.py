@@ -23,9 +23,9 @@ from tests.harness import CHECKOUT
 NOW = BEGIN + 600
 FAILURES = [lcm for lcm in Lcm if lcm.name.endswith("FAILURE")]
 WHILE = {
-    "PROLOG": "while its disks were made ready",
-    "BOOT": "when the hypervisor was to start it",
-    "EPILOG": "while its disks were saved or removed",
+    "PROLOG": "while preparing its disks",
+    "BOOT": "while the hypervisor was starting it",
+    "EPILOG": "while saving or removing its disks",
 }
 
 
@@ -62,12 +62,12 @@ def test_every_failure(lcm: Lcm) -> None:
     line = note(instance)
     assert why(instance) == line
     if lcm is Lcm.FAILURE:  # 3.x; by its times it was in the boot
-        assert line.startswith("failed on node2 7 min ago when the hypervisor was to start it (boot): ")
+        assert line.startswith("failed on node2 7 min ago while the hypervisor was starting it (boot): ")
     else:
         step = lcm.name.removesuffix("_FAILURE")
         assert line.startswith(f"failed on node2 7 min ago {WHILE[step.split('_')[0]]} ({step.lower()}): ")
-    assert '"No space left on device...". That is, the disk of the host' in line
-    assert "try again later or with smaller disks" in line
+    assert '"No space left on device..."; likely cause: the disk of the host' in line
+    assert "Try again later or with smaller disks" in line
     assert "✗ failed" in shown(instance, 2)
 
 
@@ -77,15 +77,15 @@ def test_every_failure(lcm: Lcm) -> None:
         (
             stay("node2", BEGIN + 60, prolog=(BEGIN + 60, 0)),
             "Error executing image transfer script: no",
-            "while its disks were made ready (prolog)",
+            "while preparing its disks (prolog)",
         ),
-        (None, "DEPLOY: no", "when the hypervisor was to start it (boot)"),
+        (None, "DEPLOY: no", "while the hypervisor was starting it (boot)"),
         (
             stay("node2", BEGIN, running=(BEGIN + 1, BEGIN + 2), epilog=(BEGIN + 2, 0)),
             "Error executing image transfer script: no",
-            "while its disks were saved or removed (epilog)",
+            "while saving or removing its disks (epilog)",
         ),
-        ("", "Error executing image transfer script: no", "while its disks were made ready (prolog)"),
+        ("", "Error executing image transfer script: no", "while preparing its disks (prolog)"),
     ],
 )
 def test_failed_of_3_x(history: str | None, message: str, step: str) -> None:
@@ -106,7 +106,7 @@ def test_failed_without_a_word() -> None:
 def test_cloning_failure() -> None:
     instance = vm(State.CLONING_FAILURE, message="quota exceeded", history="")
     assert note(instance).startswith(
-        'failed 10 min ago while its disks were cloned (cloning): "quota exceeded". That is, your quota'
+        'failed 10 min ago while cloning its disks (cloning): "quota exceeded"; likely cause: your quota'
     )
     assert re.search(r"cloning .* ✗ failed", shown(instance, 2))
 
@@ -117,12 +117,17 @@ def test_cloning_failure() -> None:
         (
             State.PENDING,
             "Sun Nov 22 06:39:25 2026: [HOST] Not enough CPU on hosts: 0,1,2",
-            'waits for a host, for 10 min now: "Not enough CPU on hosts: 0,1,2". That is, no host has so much free: wait until '
-            "others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
+            'waits for a host for 10 min: "Not enough CPU on hosts: 0,1,2"; likely cause: no host has enough free capacity. '
+            "Wait until others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
         ),
-        (State.PENDING, "", "waits for a host, for 10 min now"),
-        (State.HOLD, "", "is on hold, for 10 min now: it waits until somebody releases it; or kill it to release what it holds"),
-        (State.CLONING, "", "waits until its disks are cloned, for 10 min now"),
+        (State.PENDING, "", "waits for a host for 10 min"),
+        (
+            State.HOLD,
+            "",
+            "has been on hold for 10 min: it waits until somebody releases it (onevm release); or kill it to "
+            "release its resources",
+        ),
+        (State.CLONING, "", "waits until its disks are cloned for 10 min"),
     ],
 )
 def test_waiting(state: State, waits: str, line: str) -> None:
@@ -139,22 +144,22 @@ def test_waiting(state: State, waits: str, line: str) -> None:
     [
         (
             vm(3, Lcm.UNKNOWN, monitored=BEGIN + 300),
-            "is found no more by its host node2, last seen 5 min ago: most often it has halted itself; "
-            "kill it to release what it holds",
+            "is no longer seen by host node2 (last seen 5 min ago); it has probably shut down. Kill it to release its resources",
         ),
         (
             vm(3, Lcm.UNKNOWN, history=""),
-            "is found no more by its host: most often it has halted itself; kill it to release what it holds",
+            "is no longer seen by its host; it has probably shut down. Kill it to release its resources",
         ),
         (
             vm(State.POWEROFF),
-            "is switched off, for 7 min now; it still holds disks and addresses: kill it to release what it holds",
+            'has been powered off for 7 min; it keeps its disks and addresses: resume it with "onevm resume", or kill it '
+            "to release its resources",
         ),
-        (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago, all that it held is released"),
+        (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago, its resources are released"),
         (
             vm(State.DONE, message="DEPLOY: no bootable device", ended=BEGIN + 540),
-            'ended 1 min ago, all that it held is released. It had failed: "no bootable device". That is, the disk cannot be '
-            "started from: the image is broken or in a format that the cloud does not know: choose another one",
+            'ended 1 min ago, its resources are released. It had failed: "no bootable device"; likely cause: the disk cannot be '
+            "started from. The image is broken or in a format that the cloud does not know: choose another one",
         ),
     ],
 )
@@ -165,7 +170,7 @@ def test_gone(instance: Instance, line: str) -> None:
 
 @pytest.mark.parametrize("state", [State.STOPPED, State.SUSPENDED, State.UNDEPLOYED])
 def test_laid_aside(state: State) -> None:
-    assert f"is {state.name.lower()}" in note(vm(state))
+    assert f"has been {state.name.lower()} for" in note(vm(state))
     assert f"    {state.name.lower()} " in shown(vm(state), 2)
 
 
@@ -231,6 +236,16 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
         "no such image": "the image AAAA is not in this cloud's Marketplace",
         "no space": "cp: error writing: No space left on device",
         "disk in use": "volume 0b6a5dd3 is already mounted",
+        "bad requirements": "Error in SCHED_REQUIREMENTS: '(CLUSTER_ID = 0) & ('",
+        "no hosts": "Cannot dispatch VM: No hosts enabled to run VMs",
+        "affinity": "[HOST] Cannot fulfill affinity constraints on hosts: 0,1",
+        "requirements or capacity": "Cannot dispatch VM: No host meets capacity and SCHED_REQUIREMENTS: x",
+        "no datastore": "Cannot dispatch VM: No system datastore meets capacity and SCHED_DS_REQUIREMENTS",
+        "leases exhausted": "[VNET] Unavailable leases on vnets: 0",
+        "dispatch limit": "[HOST] Dispatch limit reached on hosts: 0,1",
+        "no authorization": "Cannot dispatch VM: User is not authorized to use any host",
+        "no room": "Cannot dispatch VM to any Host. Possible reasons: Not enough capacity in Host or System DS",
+        "image server": "cannot connect to http://marketplace.example.org",
         "lease": "IP address 134.158.75.9 is already taken",
         "restricted": "VM Template includes a restricted attribute MAC.",
         "host access": "Permission denied (publickey,password)",
@@ -290,15 +305,16 @@ WIRE = CHECKOUT / "tests" / "wire" / "opennebula-7.4.0"
     [
         (
             "33-vm.info-BOOT_FAILURE",
-            'failed on node2 9 min 59 s ago when the hypervisor was to start it (boot): "Failed to create domain from '
-            "/var/lib/one//datastores/0/2/deployment.0 (dummy driver:...\". That is, the host's hypervisor refused to start it: ",
+            'failed on node2 9 min 59 s ago while the hypervisor was starting it (boot): "Failed to create domain from '
+            '/var/lib/one//datastores/0/2/deployment.0 (dummy driver:..."; '
+            "likely cause: the host's hypervisor refused to start it. ",
         ),
         (
             "35-vm.info-PENDING-unschedulable",
-            'waits for a host, for 9 min 56 s now: "Not enough CPU on hosts: 0,1,2". That is, no host has so much free: ',
+            'waits for a host for 9 min 56 s: "Not enough CPU on hosts: 0,1,2"; likely cause: no host has enough free capacity. ',
         ),
-        ("40-vm.info-after-poweroff", "is switched off, for 9 min 2 s now; it still holds disks and addresses: "),
-        ("54-vm.info-DONE", "ended 7 min 54 s ago, all that it held is released"),
+        ("40-vm.info-after-poweroff", "has been powered off for 9 min 2 s; it keeps its disks and addresses: "),
+        ("54-vm.info-DONE", "ended 7 min 54 s ago, its resources are released"),
     ],
 )
 def test_documents_of_a_real_server(recording: str, line: str) -> None:

@@ -11,7 +11,7 @@ from stratuslab.errors import InstanceFailed, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.progress import Progress
-from stratuslab.output.reason import reason
+from stratuslab.output.reason import away, reason
 from stratuslab.ssh.banner import Point, read_banner, wait_for_ssh
 
 _POLL = 1.0
@@ -62,7 +62,7 @@ def refuse_if_away(session: Session, instance: Instance) -> None:
     """Raise InstanceFailed, which says why, for an instance that does not run and will not by waiting."""
     if instance.phase == Phase.AWAY:
         explanation = explain(instance, session.context.clock())
-        why = reason(explanation) if explanation else "is about to end"
+        why = reason(explanation) if explanation else away(instance)
         raise InstanceFailed(f"instance {instance.id} cannot be connected to, it is {instance.state_label}: it {why}")
 
 

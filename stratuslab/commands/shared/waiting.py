@@ -15,10 +15,10 @@ from stratuslab.commands.shared.translated import translated_point
 from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Phase
+from stratuslab.opennebula.states import Lcm, Phase
 from stratuslab.output.moments import duration
 from stratuslab.output.progress import Progress
-from stratuslab.output.reason import reason
+from stratuslab.output.reason import away, reason
 from stratuslab.ssh.banner import Point, wait_for_ssh
 from stratuslab.ssh.where import listening_points
 
@@ -117,7 +117,8 @@ class _Look:
 
 def _look(session: Session, waited: Waited, number: int, goal: str, deadline: float) -> _Look:
     instance = session.cloud.instance(number)
-    if _is_hopeless(instance, goal):
+    before = waited.latest.get(number)
+    if _is_hopeless(instance, goal, before):
         return _Look(instance, _hopeless(session, instance))
     if goal == SSH and instance.phase == Phase.UP:
         hasty = time.monotonic() - waited.tried.setdefault(number, time.monotonic()) < _SOON
@@ -138,19 +139,32 @@ def _is_reached(instance: Instance, goal: str) -> bool:
     return instance.phase == Phase.UP or instance.state_label in behind
 
 
-def _is_hopeless(instance: Instance, goal: str) -> bool:
-    """Whether waiting alone will not bring the instance there."""
-    if goal in (instance.state_label, "Done"):
+def _is_hopeless(instance: Instance, goal: str, before: Instance | None) -> bool:
+    """Whether waiting alone will not bring the instance there. ``before`` is how it was seen the last time."""
+    if instance.state_label == goal:
         return False
+    if goal == "Done":
+        # Seen twice: the first time may be from before it was asked to end.
+        is_stuck = instance.failed and instance.state_label.startswith("Epilog") and before is not None
+        return is_stuck or _came_back(instance, before)
     if goal == SSH or goal in ON_THE_WAY:
         return instance.phase == Phase.AWAY
     return instance.failed or instance.done
 
 
+def _came_back(instance: Instance, before: Instance | None) -> bool:
+    """Whether it was being shut down and runs again: its driver could not do it."""
+    return before is not None and before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
+
+
 def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
     explanation = explain(instance, session.context.clock())
-    why = reason(explanation) if explanation else f"is {instance.state_label}, and will not get there"
-    return InstanceFailed(f"machine {instance.id} {why}")
+    if explanation:
+        return InstanceFailed(f"machine {instance.id} {reason(explanation)}")
+    if instance.phase == Phase.UP:
+        said = f"machine {instance.id} is {instance.state_label} again: the cloud could not shut it down"
+        return InstanceFailed(said, f"stratus-kill-instance {instance.id} ends it")
+    return InstanceFailed(f"machine {instance.id} {away(instance)}")
 
 
 def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]:
