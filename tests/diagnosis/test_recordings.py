@@ -15,9 +15,9 @@ from stratuslab.diagnosis.message import clean
 from stratuslab.diagnosis.steps import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.canvas import Canvas
 from stratuslab.output.portrait import portrait_lines
 from stratuslab.output.reason import away, reason
+from stratuslab.output.terminal import Terminal
 from tests.cloud.answers import RECORDINGS, recording_of
 
 
@@ -200,7 +200,7 @@ def test_addresses(recording: str, addresses: tuple[str, ...]) -> None:
 
 def test_the_history_says_which_action_it_was_and_whose() -> None:
     instance = machine("7.4.0/vm.info-after-resume-of-STOPPED")
-    shown = [line for line in portrait_lines(Portrait(instance, None, (), 1_900_000_000), Canvas(80, True)) if " host " in line]
+    shown = [line for line in portrait_lines(Portrait(instance, None, (), 1_900_000_000), Terminal(80, True)) if " host " in line]
     assert [line.partition(", until ")[2].partition(", ")[2] for line in shown] == [
         "suspend by user 2 (request 6388)",
         "nic-attach by user 2 (request 5774)",
