@@ -12,11 +12,11 @@ from stratuslab import instance_types
 from stratuslab.answers import Answer, Awaited, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared import goals
-from stratuslab.commands.shared.validate import ip_address, label, positive_share, whole_number
+from stratuslab.commands.shared.validate import ip_address, label, name_and_value, positive_share, whole_number
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
-from stratuslab.output.redaction import masked
+from stratuslab.output.redaction import MASK, masked
 
 if TYPE_CHECKING:
     from stratuslab.cloud.request import MachineRequest
@@ -67,6 +67,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     guest.add_argument("--context", default="", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
     guest.add_argument("--context-file", metavar="FILE", help="context variables: a KEY=VALUE on each line")
     guest.add_argument("--cloud-init", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
+    guest.add_argument(
+        "--input",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value that the machine template asks for; may be given again",
+    )
     image = parser.add_argument_group("image and output")
     image.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace to look the image up in")
     image.add_argument("--pdisk-endpoint", metavar="URL", help="the persistent disk service (default: the cloud's host)")
@@ -98,9 +106,10 @@ def _run(session: Session) -> Iterator[Answer]:
         raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
-    from stratuslab.cloud.template import template
     from stratuslab.commands.shared.launch import IdsFile, launch, machine_request, machine_requests
 
+    if options.input and not options.image.startswith("template:"):
+        raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
     patience = _patience(session) if options.wait_for else 0.0
@@ -109,7 +118,7 @@ def _run(session: Session) -> Iterator[Answer]:
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
         return
-    session.talk.detail(masked(template(request, session.cloud.server)))
+    session.talk.detail(_shown(session, request))
     started: list[int] = []
     with IdsFile(session.context, options.output) as ids:
         yield LaunchBegins(options.number)
@@ -157,8 +166,6 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
 
 
 def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
-    from stratuslab.cloud.template import template
-
     distinct = requests if session.options.name_prefix else requests[:1]
     return Plan(
         cloud=session.cloud.name,
@@ -166,8 +173,18 @@ def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
         count=len(requests),
         names=[request.name for request in requests if request.name],
         labels=requests[0].labels,
-        templates=[masked(template(request, session.cloud.server)) for request in distinct],
+        templates=[_shown(session, request) for request in distinct],
     )
+
+
+def _shown(session: Session, request: MachineRequest) -> str:
+    """The template that is sent, without its secrets."""
+    from stratuslab.cloud.template import template
+    from stratuslab.cloud.user_inputs import user_inputs
+
+    secret = [one.name for one in user_inputs(request.template) if one.secret] if request.template else []
+    hidden = replace(request, inputs={name: MASK if name in secret else value for name, value in request.inputs.items()})
+    return masked(template(hidden, session.cloud.server))
 
 
 def _size(session: Session) -> instance_types.InstanceType:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
-from stratuslab.output.redaction import masked_value
+from stratuslab.output.redaction import MASK, masked_value, secret_inputs
 from stratuslab.output.safety import one_line
 
 if TYPE_CHECKING:
@@ -17,15 +17,17 @@ def document_lines(document: Element) -> Iterator[str]:
     """The whole document, an element on each line. Values stand on one line, and secret ones as ``***``."""
     from lxml import etree
 
-    shown = etree.tostring(_shown(document, etree.Element(one_line(document.tag))), encoding="unicode", pretty_print=True)
+    copy = _shown(document, etree.Element(one_line(document.tag)), secret_inputs(document))
+    shown = etree.tostring(copy, encoding="unicode", pretty_print=True)
     yield from shown.splitlines()
 
 
-def _shown(element: Element, copy: _Element) -> _Element:
+def _shown(element: Element, copy: _Element, secret: Set[str]) -> _Element:
     from lxml import etree
 
     for child in element:
-        _shown(child, etree.SubElement(copy, child.tag))
+        _shown(child, etree.SubElement(copy, child.tag), frozenset() if element.tag == "USER_INPUTS" else secret)
     if not len(element):
-        copy.text = one_line(masked_value(element.tag, element.text or "")) or None
+        text = element.text or ""
+        copy.text = one_line(MASK if text and element.tag in secret else masked_value(element.tag, text)) or None
     return copy

@@ -10,7 +10,7 @@ from stratuslab.opennebula.history import Stay, action_name
 from stratuslab.opennebula.instance import Instance, Nic
 from stratuslab.output.moments import duration, moment
 from stratuslab.output.reason import reason
-from stratuslab.output.redaction import masked_text, masked_value
+from stratuslab.output.redaction import MASK, masked_text, masked_value, secret_inputs
 from stratuslab.output.safety import one_line, word
 from stratuslab.output.terminal import Terminal
 from stratuslab.output.timeline import timeline
@@ -68,9 +68,10 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
         yield "address", _nic(nic, instance.hostname)
     for address in instance.guest_addresses:
         yield "address", f"{address}, as its guest reports"
+    secret = secret_inputs(instance.document)
     for name, value in instance.context.items():
         if value:
-            yield "context", f"{name} = {masked_value(name, value)}"
+            yield "context", f"{name} = {MASK if name in secret else masked_value(name, value)}"
     if instance.labels:
         yield "labels", ", ".join(instance.labels)
     if instance.lock is not None:

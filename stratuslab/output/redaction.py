@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 MASK = "***"
 # cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
 _SECRET = (
-    r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)"
+    r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)|PW\b"
     r"|AUTH(?!OR)|AUTHORIZATION|USER_?DATA|START_SCRIPT)\w*)"
 )
 _ATTRIBUTE = rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"'
@@ -43,3 +47,9 @@ def masked_text(text: str) -> str:
     for pattern, replacement in _IN_TEXT:
         text = re.sub(pattern, replacement, text)
     return text
+
+
+def secret_inputs(document: Element) -> set[str]:
+    """The names of those values in a VM document that its template asked for as passwords (USER_INPUTS)."""
+    inputs = (child for found in document.iter("USER_INPUTS") for child in found)
+    return {child.tag for child in inputs if re.match(r"\s*\w*\s*\|\s*password\s*\|", child.text or "")}

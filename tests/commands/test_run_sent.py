@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from xml.etree.ElementTree import tostring
@@ -14,7 +15,7 @@ from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import Attribute, parse
 from tests.cloud.answers import failure, recording_of
 from tests.cloud.small_opennebula import Mishap, SmallOpenNebula, servers_answer
-from tests.harness import TTYLINUX, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 DEAD = "http://127.0.0.1:1"  # nothing listens there
 
@@ -298,3 +299,155 @@ def test_no_swap_disk_where_none_is_wanted(shell: Shell, cloud: Callable[..., Sm
     small = cloud(version)
     assert at(shell, small)("run", "-q", "--swap", "0", "one:0").status == 0
     assert len(vectors(small, "DISK")) == 1
+
+
+# --- inputs of a machine template -----------------------------------------------------------------------------------------
+
+INPUTS = {
+    "ROOTPW": "M|password|Root password",
+    "SIZE": "O|number|Size||5",
+    "NOTE": "O|text|Note| |",
+    "FLAVOUR": "M|list|Flavour|plain,sweet|plain",
+}
+
+
+def asking(small: SmallOpenNebula, inputs: Mapping[str, str], more: str = "") -> None:
+    """The cloud gets a template that asks for these inputs."""
+    asked = "".join(f"<{name}>{text}</{name}>" for name, text in inputs.items())
+    context = "<CONTEXT><NETWORK>YES</NETWORK><ROOTPW>$ROOTPW</ROOTPW></CONTEXT>"
+    small.things["template"] = {0: machine_template(0, "t", f"{context}<USER_INPUTS>{asked}</USER_INPUTS>{more}")}
+
+
+def test_the_inputs_of_a_recorded_template(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+    small = cloud("5.12.0.4")
+    (document,) = documents([recording_of("5.12.0.4/template.info-user-inputs")], "VMTEMPLATE")
+    small.things["template"] = {1: tostring(document, "unicode")}
+    ran = at(shell, small)("run", "template:inputs")
+    assert ran == Ran(
+        2, "", 'stratus-run-instance: the template "inputs" requires ROOTPW (Root password) (--input ROOTPW=VALUE)\n'
+    )
+    assert small.machines == {}
+    ran = at(shell, small)("run", "-vvv", "--input", 'ROOTPW=pa$w"rd', "template:inputs")
+    assert ran.status == 0, ran.err
+    attributes = dict(sent(small))
+    assert (attributes["ROOTPW"], attributes["SIZE"]) == ('pa$w"rd', "5"), "a plain attribute holds a $ well"
+    assert vectors(small, "CONTEXT")[0]["ROOTPW"] == "$ROOTPW", "which the server replaces by that, as it is"
+    assert "pa$w" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("version", ["", "4.14.2", "7.4.0"])
+def test_given_inputs_and_defaults(shell: Shell, cloud: Callable[..., SmallOpenNebula], version: str) -> None:
+    small = cloud(version)
+    asking(small, INPUTS)
+    assert at(shell, small)("run", "-q", "--input", "rootpw=x", "--input", "SIZE=", "template:t").status == 0
+    attributes = dict(sent(small))
+    assert {name: attributes.get(name) for name in INPUTS} == {"ROOTPW": "x", "SIZE": None, "NOTE": None, "FLAVOUR": "plain"}
+
+
+@pytest.mark.parametrize(
+    "text, value, sent_as",
+    [
+        ("M|text|x", "a b", "a b"),
+        ("M|text|x", "", None),
+        ("M|text64|x", "a b", "YSBi"),
+        ("M|number|x", "-5", "-5"),
+        ("M|number|x", "5.5", None),
+        ("M|number|x", "five", None),
+        ("M|number-float|x", "5.5", "5.5"),
+        ("M|number-float|x", "nan", None),
+        ("M|range|x|1..10|", "10", "10"),
+        ("M|range|x|1..10|", "11", None),
+        ("M|range|x|1..ten|", "11", "11"),
+        ("M|range-float|x|-1.5..2.5|", "-1.5", "-1.5"),
+        ("M|range-float|x|-1.5..2.5|", "2.6", None),
+        ("M|list|x|a,b|", "b", "b"),
+        ("M|list|x|a,b|", "c", None),
+        ("M|list-multiple|x|a,b,c|", "a,c", "a,c"),
+        ("M|list-multiple|x|a,b,c|", "a,d", None),
+        ("M|boolean|x", "yes", "YES"),
+        ("M|boolean|x", "1", None),
+        ("M|fixed|x||same", "same", "same"),
+        ("M|fixed|x||same", "other", None),
+        ("M|password|x", "", None),
+        ("O|number|x", "five", None),
+        ("M|something-new|x|a|b", "five", "five"),
+        ("M", "five", "five"),
+    ],
+)
+def test_values_are_checked_by_type(
+    shell: Shell, cloud: Callable[..., SmallOpenNebula], text: str, value: str, sent_as: str | None
+) -> None:
+    small = cloud()
+    asking(small, {"X": text})
+    ran = at(shell, small)("run", "-q", "--input", f"X={value}", "template:t")
+    assert ran.status == (ExitStatus.USAGE if sent_as is None else 0), ran.err
+    if sent_as is None:
+        assert "for the input X: " in ran.err
+        assert small.machines == {}
+    else:
+        assert dict(sent(small))["X"] == sent_as
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--input", "ROOTPW=x", "--input", "COLOUR=blue", "template:t"), 'the template "t" has no input COLOUR (it has '),
+        (("--input", "hunter2", "template:t"), "expected NAME=VALUE"),
+        (("--input", "A=1", "one:0"), "--input requires a machine template"),
+        (("--input", "ROOTPW=x", "--input", "MEMORY=64", "--ram", "64", "template:t"), "MEMORY is given twice"),
+        (("--input", "ROOTPW=hunter2\U0001f600", "template:t"), "ROOTPW contains U+1F600"),
+    ],
+)
+def test_inputs_that_cannot_be(
+    shell: Shell, cloud: Callable[..., SmallOpenNebula], arguments: tuple[str, ...], words: str
+) -> None:
+    small = cloud()
+    asking(small, {**INPUTS, "MEMORY": "M|range||64..128|64"})
+    ran = at(shell, small)("run", *arguments)
+    assert (ran.status, small.machines) == (ExitStatus.USAGE, {})
+    assert words in ran.err
+    assert "hunter2" not in ran.err
+
+
+def test_the_size_may_be_an_input(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+    for arguments, memory in ((), "64"), (("--ram", "100"), "100"), (("--input", "MEMORY=128"), "128"):
+        small = cloud()
+        asking(small, {"MEMORY": "M|range||64..128|64"}, "<INPUTS_ORDER>MEMORY</INPUTS_ORDER>")
+        assert at(shell, small)("run", "-q", *arguments, "template:t").status == 0
+        assert [value for name, value in sent(small) if name == "MEMORY"] == [memory]
+
+
+def test_mandatory_inputs_are_asked_for_at_a_terminal(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+    small = cloud()
+    asking(small, {"FLAVOUR": "M|list|Flavour|plain,sweet|plain", "COUNT": "M|range|How many|1..3|", "SIZE": "O|number|Size||5"})
+    shell.terminal = True
+    ran = at(shell, small)("run", "-q", "template:t", stdin="\n9\n2\n")
+    assert ran.status == 0
+    assert ran.err == (
+        "Flavour (FLAVOUR), plain, sweet [plain]: How many (COUNT), 1..3: "
+        'invalid value "9" for the input COUNT: expected 1 to 3\nHow many (COUNT), 1..3: '
+    )
+    attributes = dict(sent(small))
+    assert (attributes["FLAVOUR"], attributes["COUNT"], attributes["SIZE"]) == ("plain", "2", "5")
+    ran = at(shell, small)("run", "-q", "template:t", stdin="")
+    assert (ran.status, ran.err.splitlines()[-1]) == (1, "stratus-run-instance: cancelled")
+    assert len(small.machines) == 1
+
+
+def test_a_password_is_asked_for_without_echo(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    small = cloud()
+    asking(small, INPUTS)
+    environ = {**at(shell, small).environment(), "PYTHONPATH": str(CHECKOUT)}
+    script = str(CHECKOUT / "bin" / "stratus-run-instance")
+    child = pexpect.spawn(
+        sys.executable, [script, "--input", "FLAVOUR=sweet", "template:t"], env=environ, encoding="utf-8", timeout=20
+    )
+    child.expect_exact("Root password (ROOTPW): ")
+    child.waitnoecho()
+    child.send("hush\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert "hush" not in child.before
+    assert dict(sent(small))["ROOTPW"] == "hush"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from xml.etree.ElementTree import fromstring
+
 import pytest
 
+from stratuslab.output.document import document_lines
 from stratuslab.output.redaction import masked, masked_text, masked_value
 
 
@@ -50,7 +53,7 @@ def test_templates() -> None:
     assert masked(template) == 'CONTEXT = [ DB_PASSWORD = "***", SCRIPT_EXEC = "mount --password=*** /y", A = "1" ]\n'
 
 
-@pytest.mark.parametrize("name", ["MYSQL_PWD", "DB_PW", "ONE_AUTH", "HTTP_AUTHORIZATION", "SIGNING_KEY", "LICENSE_KEY"])
+@pytest.mark.parametrize("name", ["MYSQL_PWD", "DB_PW", "ROOTPW", "ONE_AUTH", "HTTP_AUTHORIZATION", "SIGNING_KEY", "LICENSE_KEY"])
 def test_names_of_secrets(name: str) -> None:
     assert masked_value(name, "hunter2") == "***"
 
@@ -63,3 +66,13 @@ def test_names_of_what_is_no_secret(name: str) -> None:
 @pytest.mark.parametrize("text", ["Authorization: Bearer hunter2", "pwd=hunter2", "https://u:p@hunter2@h/x"])
 def test_secrets_in_free_text(text: str) -> None:
     assert "hunter2" not in masked_text(text)
+
+
+def test_what_a_template_asks_for_as_a_password() -> None:
+    inputs = "<USER_INPUTS><ROOT>M|password|Root</ROOT><SIZE>O|number|Size||5</SIZE></USER_INPUTS>"
+    given = "<ROOT>hunter2</ROOT><SIZE>5</SIZE>"
+    text = f"<VM><CONTEXT>{given}</CONTEXT><USER_TEMPLATE>{given}{inputs}</USER_TEMPLATE></VM>"
+    shown = "\n".join(document_lines(fromstring(text)))
+    assert "hunter2" not in shown
+    assert "<ROOT>M|password|Root</ROOT>" in shown
+    assert shown.count("<ROOT>***</ROOT>") == 2

@@ -20,6 +20,7 @@ from stratuslab.cloud.reply import Refused
 from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared import image
+from stratuslab.commands.shared.input_values import input_values
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
@@ -46,9 +47,11 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     persistent = image.persistent_disk(session, options.persistent_disk) if options.persistent_disk else None
     readonly = image.data_disk(session, options.readonly_disk) if options.readonly_disk else None
     base, boot = None, image.BootImage(ImageDisk())
+    inputs: dict[str, str] = {}
     if options.image.startswith(_TEMPLATE):
         base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
         size = _asked_size(session, size)
+        inputs = input_values(session, base, [*(("CPU", "VCPU") if size.cpu else ()), *(("MEMORY",) if size.ram else ())])
     else:
         boot = image.find(session, options.image)
     return MachineRequest(
@@ -72,6 +75,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         requirements=requirements,
         inbound_ports=boot.inbound_ports,
         labels=tuple(dict.fromkeys(options.label)),
+        inputs=inputs,
     )
 
 

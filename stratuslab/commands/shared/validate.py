@@ -46,3 +46,11 @@ def label(text: str) -> str:
     if not text.strip() or "," in text:
         raise argparse.ArgumentTypeError(f'"{text}" is no label, which is text without commas')
     return text.strip()
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``; the value may be empty."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError("expected NAME=VALUE")  # without the text, which may be a password
+    return name.strip(), value
