@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from stratuslab.cloud.request import MachineRequest
@@ -31,7 +32,15 @@ def stratuslab_context(request: MachineRequest) -> dict[str, str]:
     context = {"PUBLIC_KEY": request.public_keys, **_in_capitals(request.context)}
     if request.cloud_init:
         context["CLOUD_INIT_USER_DATA"] = request.cloud_init
-    return {name: literal(f"CONTEXT/{name}", value) for name, value in context.items()}
+    for name, value in context.items():
+        # OpenNebula 3 writes NAME="VALUE" into the guest's context.sh and escapes nothing, a shell reads it.
+        special = re.search(r'(?<!\\)["`]', literal(f"CONTEXT/{name}", value))
+        if special:
+            raise UsageError(
+                f"CONTEXT/{name} contains {special[0]}, which the shell of this cloud's machines would interpret",
+                f"write \\{special[0]} for it, or encode the value",
+            )
+    return context
 
 
 def guest_context(request: MachineRequest) -> dict[str, str]:

@@ -53,7 +53,8 @@ def attribute(text: str, name: str) -> str | None:
 
 
 def test_stratuslab_in_the_order_of_its_client() -> None:
-    assert parse(template(FULL, STRATUSLAB)) == [
+    request = replace(FULL, context={"COLOUR": "blue", "WORDS": "say hello, [you] = # \\n"})
+    assert parse(template(request, STRATUSLAB)) == [
         ("CPU", "0.5"),
         ("VCPU", "2"),
         ("MEMORY", "512"),
@@ -82,7 +83,7 @@ def test_stratuslab_in_the_order_of_its_client() -> None:
             {
                 "PUBLIC_KEY": "ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
                 "COLOUR": "blue",
-                "WORDS": 'say "hello, [you]" = # \\n',
+                "WORDS": "say hello, [you] = # \\n",
                 "CLOUD_INIT_USER_DATA": "H4sIAAAA",
                 "TARGET": "hdd",
             },
@@ -162,7 +163,7 @@ def test_ports_of_the_console(server: Server) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_every_request_carries_its_token(server: Server) -> None:
-    for request in (PLAIN, FULL, replace(PLAIN, template=MachineTemplate(3))):
+    for request in (PLAIN, replace(FULL, context={}), replace(PLAIN, template=MachineTemplate(3))):
         assert attribute(template(request, server), TOKEN_ATTRIBUTE) == "t-1/1"
 
 
@@ -261,6 +262,16 @@ def test_a_variable_in_the_context_is_refused(server: Server, value: str) -> Non
         template(replace(PLAIN, context={"db_pw": value}), server)
     assert raised.value.message == 'CONTEXT/DB_PW contains "$", which OpenNebula would replace as a variable and cannot escape'
     assert value not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ['say "hi"', "`id`", '"'])
+def test_what_a_shell_would_interpret_is_refused_where_nothing_is_escaped(value: str) -> None:
+    """OpenNebula 3 writes context.sh in double quotes, later ones in single quotes, escaped."""
+    with pytest.raises(UsageError, match="CONTEXT/A contains"):
+        template(replace(PLAIN, context={"A": value}), STRATUSLAB)
+    escaped = value.replace('"', '\\"').replace("`", "\\`")
+    assert vectors(template(replace(PLAIN, context={"A": escaped}), STRATUSLAB), "CONTEXT")[0]["A"] == escaped
+    assert vectors(template(replace(PLAIN, context={"A": value}), TODAY), "CONTEXT")[0]["A"] == value
 
 
 @pytest.mark.parametrize("server", SERVERS)
