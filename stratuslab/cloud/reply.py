@@ -13,7 +13,7 @@ import codecs
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, SubElement, TreeBuilder
 from xml.parsers import expat
 
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
@@ -22,6 +22,10 @@ from stratuslab.opennebula.numbers import ErrorCode
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
 LARGEST_DOCUMENT = 1 << 25  # characters of one document, or of all that is around the documents
 LARGEST_TAG = 1 << 20  # bytes of one tag or comment: expat holds it whole, and reads it from its start with each chunk
+DAMAGE = "damage"
+"""The attribute of an element that takes the place of one that was not well-formed: what was wrong with it."""
+
+_SECTION = b"<![CDATA["
 _ELEMENT_COST = 256  # what an element counts towards LARGEST_DOCUMENT, so that a million empty ones are noticed
 _ENCODINGS = ("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252")
 
@@ -105,9 +109,13 @@ class _Parser:
         self._expat.CharacterDataHandler = data
         self._expat.StartDoctypeDeclHandler = _refuse_document_type
 
-    def parse(self, text: str, final: bool = False) -> None:
+    @property
+    def position(self) -> int:
+        """Which byte of all that was fed is being parsed."""
+        return max(self._expat.CurrentByteIndex, 0)
+
+    def parse(self, data: bytes, final: bool = False) -> None:
         """Read on; raises expat.ExpatError."""
-        data = text.encode()
         self._fed += len(data)
         self._expat.Parse(data, final)
         if self._fed - self._expat.CurrentByteIndex > LARGEST_TAG:
@@ -160,7 +168,7 @@ class _Answer:
 
     def _parse(self, text: str, final: bool = False) -> None:
         try:
-            self._parser.parse(text, final)
+            self._parser.parse(text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").encode(), final)
         except expat.ExpatError as error:
             if not self._path and not self._array and not self._fault:
                 raise NotAnAnswer("the answer is no XML") from None
@@ -232,32 +240,80 @@ class _Answer:
 
 
 class _Documents:
-    """The inner parser: builds one element called ``tag`` after the other."""
+    """The inner parser: builds one element called ``tag`` after the other.
 
-    def __init__(self, tag: str) -> None:
+    The text of the element that is being read is kept: where it is not well-formed, it is mended, or a mark takes its place (see
+    :data:`DAMAGE`), and reading goes on behind it.
+    """
+
+    def __init__(self, tag: str, mends: bool = True) -> None:
         self._tag = tag
+        self._mends = mends
+        self._end_tag = f"</{tag}>".encode()
+        self._root = ""
         self._depth = 0
         self._cost = 0
         self._builder: TreeBuilder | None = None
         self._builder_depth = 0
         self._ready: list[Element] = []
+        self._text = bytearray()
+        self._text_at = 0  # which byte of the parser's text is the first of it
+        self._begin = 0  # where the element that is being read begins there
+        self._damage = ""  # what is wrong with it, until its end is found
+        self._searched = 0  # how far the end has been looked for
         self._parser = _Parser(self._start, self._end, self._data)
 
     def feed(self, text: str) -> None:
-        self._parse(text)
+        data = text.encode()
+        self._text += data
+        if self._damage:
+            self._count(len(text))
+        else:
+            self._parse(data)
+        while self._damage and self._is_passed():
+            self._parse(bytes(self._text))
+        if not self._damage:
+            self._forget(self._begin if self._builder is not None else self._parser.position)
 
     def close(self) -> None:
-        self._parse("", final=True)
+        if self._damage:
+            raise NotAnAnswer(f"the document in the answer is damaged ({self._damage})")
+        try:
+            self._parser.parse(b"", final=True)
+        except expat.ExpatError as error:
+            raise NotAnAnswer(f"the document in the answer is damaged ({expat.ErrorString(error.code)})") from None
 
     def take(self) -> list[Element]:
         ready, self._ready = self._ready, []
         return ready
 
-    def _parse(self, text: str, final: bool = False) -> None:
+    def _forget(self, before: int) -> None:
+        del self._text[: before - self._text_at]
+        self._text_at = max(self._text_at, before)
+
+    def _parse(self, data: bytes) -> None:
         try:
-            self._parser.parse(text, final)
+            self._parser.parse(data)
         except expat.ExpatError as error:
-            raise NotAnAnswer(f"the document in the answer is damaged ({expat.ErrorString(error.code)})") from None
+            self._damage = expat.ErrorString(error.code)
+            if self._builder is None or not self._mends:
+                raise NotAnAnswer(f"the document in the answer is damaged ({self._damage})") from None
+            self._forget(self._begin)
+            self._searched = max(self._parser.position - self._begin, 0)
+
+    def _is_passed(self) -> bool:
+        """Whether the end of the element that is not well-formed is there; a new parser is to read what is behind it then."""
+        end = self._text.find(self._end_tag, max(self._searched - len(self._end_tag), 0))
+        self._searched = len(self._text)
+        if end < 0:
+            return False
+        end += len(self._end_tag)
+        self._ready.append(_mended(bytes(self._text[:end]), self._tag, self._damage))
+        # The root's begin is put before the rest; an element that was the root itself is followed by nothing.
+        self._text[:end] = f"<{self._root}>".encode() if self._builder_depth == 2 else b"<x/>"
+        self._parser = _Parser(self._start, self._end, self._data)
+        self._builder, self._depth, self._damage, self._text_at = None, 0, "", 0
+        return True
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
@@ -265,8 +321,10 @@ class _Documents:
             raise NotAnAnswer("the document in the answer is nested too deeply")
         if self._builder is None:
             if name != self._tag or self._depth > 2:
+                self._root = name if self._depth == 1 else self._root
                 return
             self._builder, self._builder_depth, self._cost = TreeBuilder(), self._depth, 0
+            self._begin = self._parser.position
         self._count(_ELEMENT_COST + (sum(map(len, attributes.values())) if attributes else 0))
         self._builder.start(name, attributes)
 
@@ -287,6 +345,45 @@ class _Documents:
         self._cost += cost
         if self._cost > LARGEST_DOCUMENT:
             raise NotAnAnswer(f"a {self._tag} document in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
+
+
+def _mended(data: bytes, tag: str, damage: str) -> Element:
+    """The element whose text is not well-formed, as it was meant; where that cannot be found out, an empty one with its ID and
+    the mark. Raises NotAnAnswer where not even the ID can be read."""
+    inner = _Documents(tag, mends=False)
+    try:
+        inner.feed(escaped_sections(data).decode())
+        (element,) = inner.take()
+        return element
+    except (NotAnAnswer, ValueError):
+        number = re.match(rb"<[A-Z_]{1,40}>\s{0,40}<ID>([0-9]{1,12})</ID>", data)
+    if number is None:
+        raise NotAnAnswer(f"the document in the answer is damaged ({damage})")
+    element = Element(tag, {DAMAGE: damage})
+    SubElement(element, "ID").text = number[1].decode()
+    return element
+
+
+def escaped_sections(data: bytes) -> bytes:
+    """The text with its CDATA sections escaped instead, each up to the end that an element's end follows: 3.x does not look for
+    ``]]>`` in what drivers and users wrote. Outside of sections a lone ``&`` or ``<`` is escaped."""
+    parts: list[bytes] = []
+    at = 0
+    while (begin := data.find(_SECTION, at)) >= 0 and (end := data.find(b"]]></", begin)) >= 0:
+        parts += (_lone_escaped(data[at:begin]), _escaped(data[begin + len(_SECTION) : end]))
+        at = end + 3
+    parts.append(_lone_escaped(data[at:]))
+    return b"".join(parts)
+
+
+def _escaped(data: bytes) -> bytes:
+    return data.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+
+
+def _lone_escaped(data: bytes) -> bytes:
+    return re.sub(
+        rb"<(?![/A-Za-z_])", b"&lt;", re.sub(rb"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)", b"&amp;", data)
+    )
 
 
 def _refuse_document_type(*declaration: object) -> None:

@@ -81,6 +81,9 @@ def _run(session: Session) -> Iterator[Answer]:
 def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Answer]:
     """The table of the instances on each cloud (without a name where only one is asked), and with -vv a block for each."""
     rows = _rows(session, found, {})
+    for row in rows if session.talk.level < 1 else ():
+        if row.instance is not None and row.instance.damage:
+            session.talk.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
     yield InstanceTable(rows)
     yield from portraits(session, session.shape.wanted(rows))
 

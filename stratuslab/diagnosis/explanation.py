@@ -22,6 +22,7 @@ class Kind(Enum):
     GONE = "gone"
     REFUSED = "refused"  # it runs: the cloud could not shut it down
     LOCKED = "locked"  # it runs, and nobody may end it
+    UNREADABLE = "unreadable"  # nothing is known of it
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ _GONE = (State.STOPPED, State.SUSPENDED, State.DONE, State.POWEROFF, State.UNDEP
 def explain(instance: Instance, now: float) -> Explanation | None:
     """Why the instance failed, waits, is away or cannot be ended; None where there is nothing to say of one that runs or is on
     its way. ``now`` is seconds since the epoch."""
+    if instance.damage:
+        return Explanation(Kind.UNREADABLE, message=instance.damage)
     if instance.failed:
         return _failure(instance, now)
     if instance.state in _WAITING:

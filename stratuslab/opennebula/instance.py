@@ -83,6 +83,11 @@ class Instance:
         return -1 if number is None else number
 
     @property
+    def damage(self) -> str:
+        """What is wrong with the document where it is not well-formed and nothing but the number is known; else empty."""
+        return self.document.get("damage", "")
+
+    @property
     def name(self) -> str:
         return self._text("NAME")
 

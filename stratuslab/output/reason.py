@@ -55,6 +55,7 @@ def reason(explanation: Explanation) -> str:
         Kind.GONE: _gone,
         Kind.REFUSED: _refused,
         Kind.LOCKED: _locked,
+        Kind.UNREADABLE: _unreadable,
     }[explanation.kind]
     return one_line(masked_text(story(explanation)))
 
@@ -108,6 +109,10 @@ def _locked(explanation: Explanation) -> str:
     by = "" if lock is None or lock.owner_id is None else f" by user {lock.owner_id}"
     assert explanation.cause is not None
     return f"{_state(f'locked{by}', explanation)}: {explanation.cause.advice}"
+
+
+def _unreadable(explanation: Explanation) -> str:
+    return f"cannot be shown: the cloud's description of it is not well-formed ({explanation.message})"
 
 
 def _where(explanation: Explanation) -> str:

@@ -361,6 +361,45 @@ def test_a_document_that_ends_before_its_string_does() -> None:
         list(documents([success("<VM_POOL><VM><ID>1</VM></VM_POOL>")], "VM"))
 
 
+OPEN_SECTION = "<ERROR><![CDATA[red <b> & ünï ]]> end ]]></ERROR>"
+CROSSED = "<A><B></A></B>"
+
+
+@pytest.mark.parametrize("cuts", [[], range(1, 4000)], ids=["whole", "one byte at a time"])
+@pytest.mark.parametrize(
+    ("inside", "message", "damage"),
+    [
+        (OPEN_SECTION, "red <b> & ünï ]]> end", ""),
+        ("<ERROR>a < b & c &nbsp;</ERROR>", "a < b & c &nbsp;", ""),
+        ("<ERROR>a\uffffb\ufffe</ERROR>", "a\ufffdb\ufffd", ""),
+        (CROSSED, "", "mismatched tag"),
+        (f"{OPEN_SECTION}{CROSSED}", "", "mismatched tag"),
+    ],
+)
+def test_a_machine_that_is_not_well_formed_hides_no_other(cuts: Iterable[int], inside: str, message: str, damage: str) -> None:
+    machines = [machine(1), machine(2, user_template=inside), machine(3), machine(4, user_template=inside), machine(5)]
+    answer = pool(machines)
+    found = [Instance(one) for one in documents(pieces(answer, cuts) if cuts else [answer], "VM")]
+    assert [one.id for one in found] == [1, 2, 3, 4, 5]
+    assert [one.state_label for one in found] == ["Running", *(["-" if damage else "Running", "Running"] * 2)]
+    assert [one.message for one in found] == ["", message, "", message, ""]
+    assert [bool(one.damage) for one in found] == [False, bool(damage), False, bool(damage), False]
+    (alone,) = documents([success(machines[1])], "VM")
+    assert (Instance(alone).id, Instance(alone).message) == (2, message)
+
+
+def test_a_recording_that_is_not_well_formed() -> None:
+    answer = recording_of("3.2.1/vm.info-FAILED-boot-cdata-end-in-message-not-well-formed")
+    (found,) = documents([answer], "VM")
+    assert Instance(found).message == 'Error deploying virtual machine: ?[31mred? <b>&amp; ünï "quoted" ]]> end'
+
+
+def test_a_machine_that_is_not_well_formed_and_does_not_end() -> None:
+    for answer in (success(f"<VM_POOL><VM><ID>1</ID>{CROSSED}"), success(f"<VM_POOL>{machine(1)}<VM>{CROSSED}</VM></VM_POOL>")):
+        with pytest.raises(NotAnAnswer, match="damaged"):
+            list(documents([answer], "VM"))
+
+
 def test_documents_are_handed_out_before_the_answer_ends() -> None:
     whole = pool(machine(number) for number in range(3))
     begin = whole[: whole.index(b"&lt;VM&gt;&lt;ID&gt;2")]
@@ -455,8 +494,8 @@ def test_document_types_are_refused(declaration: str) -> None:
 def test_undeclared_entities_are_damage() -> None:
     with pytest.raises(NotAnAnswer, match="damaged"):
         value([array(YES, "&nbsp;")])
-    with pytest.raises(NotAnAnswer, match="damaged"):
-        list(documents([success("<VM><NAME>&nbsp;</NAME></VM>")], "VM"))
+    (found,) = documents([success("<VM><NAME>&nbsp;</NAME></VM>")], "VM")
+    assert Instance(found).name == "&nbsp;"
 
 
 def test_depth_bombs() -> None:
@@ -490,6 +529,7 @@ OPEN_ATTRIBUTE = '&lt;VM a="'
         pytest.param(begin_of("<string>&lt;"), b"x" * 65536, id="one name"),
         pytest.param(begin_of("<string>&lt;!--"), b"x" * 65536, id="a comment in the document"),
         pytest.param(begin_of("<string>&lt;VM_POOL&gt;"), b"x" * 65536, id="text between documents"),
+        pytest.param(begin_of("<string>&lt;VM_POOL&gt;&lt;VM&gt;&lt;/A&gt;"), b"x" * 65536, id="a damaged document"),
         pytest.param(FAILED[: FAILED.index(b"HERE")], b"x" * 65536, id="a message"),
         pytest.param(FAILED[: FAILED.index(b"HERE")], b"</value><value>" * 4000, id="elements of a failure"),
         pytest.param(begin_of("<string>7</string></value><value>"), b"</value><value>" * 4000, id="elements of a success"),
