@@ -167,7 +167,7 @@ def _add_entry(session: Session) -> Iterator[Answer]:
         entry = add_entry(store, now, session.context.expand(session.options.file))
     finally:
         store.close()
-    yield Line(entry.identifier)
+    yield Line(entry.metadata.identifier)
 
 
 _ACTIONS = {

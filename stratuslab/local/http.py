@@ -116,7 +116,7 @@ class Application:
             entry = marketplace.Marketplace(self._engine.store, self._engine.now).add(document, stranger=stranger)
         except marketplace.InvalidEntry as error:
             return _bad_entry(str(error))
-        location = f"{_METADATA[0]}/{entry.identifier}/{entry.email}/{entry.created}"
+        location = "/".join((_METADATA[0], *entry.key))
         headers = {"Content-Type": marketplace.CONTENT_TYPE, "Location": location}
         return HTTPStatus.CREATED, headers, entry.document.encode()
 

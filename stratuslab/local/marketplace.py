@@ -7,27 +7,22 @@ HTTP each of the server's users, may add an entry, and no signature is asked for
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
-from stratuslab.errors import UsageError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import why
 from stratuslab.local.markup import escape
 from stratuslab.local.store import Store
-from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier
+from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single
 
 CONTENT_TYPE = "application/xml; charset=utf-8"
 LARGEST_ENTRY = 1 << 20
 """Bytes of an entry that are taken at most."""
 
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-DCTERMS = "http://purl.org/dc/terms/"
-SLREQ = "http://mp.stratuslab.eu/slreq#"
-SLTERMS = "http://mp.stratuslab.eu/slterms#"
-_NAMES = {"rdf": RDF, "dcterms": DCTERMS, "slreq": SLREQ, "slterms": SLTERMS}
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>\s*")
 
@@ -36,87 +31,42 @@ class InvalidEntry(UsageError):
     """A document that is no entry of a Marketplace; the text says why."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the Marketplace itself reads of a document. ``created`` and ``valid`` as ``2012-10-05T09:14:38Z``, or empty."""
+class Entry(NamedTuple):
+    """An entry, and the document that it is read from."""
 
-    identifier: str
-    email: str
-    created: str
-    title: str
-    bytes: int
-    valid: str
-    deprecated: bool
+    metadata: Metadata
     document: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is one entry: image, endorser, and date."""
+        return self.metadata.identifier, self.metadata.email, date_text(self.metadata.created)
+
+    @property
+    def title(self) -> str:
+        return self.metadata.title or self.metadata.identifier
 
 
 def read_entry(document: bytes) -> Entry:
-    """The entry in an RDF/XML document. Raises InvalidEntry: no well-formed XML, a document type, no identifier, a SHA-1 that
-    is another image's, no endorser or date."""
+    """The entry in an RDF/XML document. Raises InvalidEntry for what :mod:`stratuslab.marketplace.metadata` refuses, and for an
+    entry without a SHA-1, a size, an endorser or a date."""
     if len(document) > LARGEST_ENTRY:
         raise InvalidEntry(f"the entry is larger than {LARGEST_ENTRY >> 10} KiB")
-    root = _parse(document)
-    description = root.find(f"{{{RDF}}}Description") if root.tag == f"{{{RDF}}}RDF" else None
-    if description is None:
-        raise InvalidEntry("the document is no rdf:RDF with an rdf:Description")
-    identifier = _text(description, "dcterms:identifier")
-    if not is_identifier(identifier):
-        raise InvalidEntry(f"{identifier[:60]!r} is no image identifier" if identifier else "the entry has no dcterms:identifier")
-    about = description.get(f"{{{RDF}}}about", "")
-    if about != f"#{identifier}":
-        raise InvalidEntry(f"rdf:about is {about[:60]!r} where it should be '#{identifier}'")
-    sha1 = [_text(sum_, "slreq:value") for sum_ in description.iterfind("slreq:checksum", _NAMES) if _is_sha1(sum_)]
-    if len(sha1) != 1:
-        raise InvalidEntry("the entry needs exactly one SHA-1 checksum")
-    if identifier_from_sha1(sha1[0]) != identifier:
-        raise InvalidEntry(f"the SHA-1 {sha1[0][:60]} belongs to another identifier than {identifier}")
-    email = _text(description, "slreq:endorsement/slreq:endorser/slreq:email")
-    created = _text(description, "slreq:endorsement/dcterms:created")
-    if "@" not in email:
-        raise InvalidEntry("the entry names no endorser's email")
-    valid = _text(description, "dcterms:valid")
-    for name, date in (("dcterms:created of the endorsement", created), ("dcterms:valid", valid or created)):
-        if not _DATE.match(date):
-            raise InvalidEntry(f"{date[:60]!r} is no date for {name}: it is written 2012-10-05T09:14:38Z")
-    size = _text(description, "slreq:bytes")
-    if not re.match(r"[0-9]{1,18}\Z", size, re.ASCII):
-        raise InvalidEntry(f"{size[:60]!r} is no size for slreq:bytes")
-    return Entry(
-        identifier=identifier,
-        email=email,
-        created=created,
-        title=_text(description, "dcterms:title") or _text(description, "dcterms:alternative") or identifier,
-        bytes=int(size),
-        valid=valid,
-        deprecated=description.find("slterms:deprecated", _NAMES) is not None,
-        document=_DECLARATION.sub("", ElementTree.tostring(root, encoding="unicode"), count=1),
-    )
-
-
-class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree, and refuses document types: with them come entities and files."""
-
-    def doctype(self, *declaration: object) -> None:
-        raise InvalidEntry("the entry declares a document type, which is not accepted")
-
-
-def _parse(document: bytes) -> ElementTree.Element:
-    for prefix, namespace in _NAMES.items():
-        ElementTree.register_namespace(prefix, namespace)
-    parser = ElementTree.XMLParser(target=_Builder())
     try:
-        parser.feed(document)
-        return parser.close()
-    except ElementTree.ParseError as error:
-        raise InvalidEntry(f"the entry is no well-formed XML: {error}") from error
-
-
-def _text(element: ElementTree.Element, path: str) -> str:
-    return (element.findtext(path, "", _NAMES) or "").strip()
-
-
-def _is_sha1(checksum: ElementTree.Element) -> bool:
-    return _text(checksum, "slreq:algorithm").upper() in ("SHA-1", "SHA1")
+        root = parsed(document)
+        metadata = single(root)
+    except StratusLabError as error:
+        raise InvalidEntry(error.message) from error
+    if "SHA-1" not in metadata.checksums:
+        raise InvalidEntry("the entry has no SHA-1 checksum")
+    if "@" not in metadata.email:
+        raise InvalidEntry("the entry names no endorser's email")
+    if metadata.created is None or (metadata.valid is None and any(valid.text for valid in root.iter(f"{DCTERMS}valid"))):
+        name = "dcterms:valid" if metadata.created else "dcterms:created of the endorsement"
+        raise InvalidEntry(f"the entry has no date for {name}: it is written 2012-10-05T09:14:38Z")
+    if metadata.bytes is None:
+        raise InvalidEntry("the entry has no size in slreq:bytes")
+    return Entry(metadata, _DECLARATION.sub("", ElementTree.tostring(root, encoding="unicode"), count=1))
 
 
 class Marketplace:
@@ -140,17 +90,15 @@ class Marketplace:
 
     def _require_new(self, entry: Entry) -> None:
         taken = "(identifier = ? AND email = ? AND created = ?) OR (title = ? AND identifier <> ?)"
-        key = (entry.identifier, entry.email, entry.created, entry.title, entry.identifier)
-        if self._store.query(f"SELECT 1 FROM entries WHERE {taken}", key):
+        if self._store.query(f"SELECT 1 FROM entries WHERE {taken}", (*entry.key, entry.title, entry.metadata.identifier)):
             raise InvalidEntry(f"the entry, or another image with the title {entry.title[:60]!r}, is already there")
 
     def keep(self, entry: Entry) -> None:
         """Keep an entry that was read; part of a transaction."""
-        key = (entry.identifier, entry.email, entry.created)
-        self._store.query("DELETE FROM entries WHERE identifier = ? AND email = ? AND created = ?", key)
+        self._store.query("DELETE FROM entries WHERE identifier = ? AND email = ? AND created = ?", entry.key)
         self._store.query(
             "INSERT INTO entries (identifier, email, created, title, bytes, registered, document) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, entry.title, entry.bytes, self._now, entry.document),
+            (*entry.key, entry.title, entry.metadata.bytes, self._now, entry.document),
         )
 
     def find(self, filters: Mapping[str, str]) -> list[str]:
@@ -163,18 +111,17 @@ class Marketplace:
         )
         entries = [read_entry(row[0].encode()) for row in rows]
         if "created" not in wanted:
-            newest: dict[tuple[str, str], Entry] = {}
+            newest: dict[tuple[str, ...], Entry] = {}
             for entry in entries:
-                newest.setdefault((entry.identifier, entry.email), entry)
+                newest.setdefault(entry.key[:2], entry)
             entries = list(newest.values())
         status = filters.get("status", "valid")
         return [entry.document for entry in entries if status not in _STATUSES or self._status(entry) == status]
 
     def _status(self, entry: Entry) -> str:
-        if entry.deprecated:
+        if entry.metadata.deprecated is not None:
             return "deprecated"
-        today = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now))
-        return "expired" if entry.valid and entry.valid < today else "valid"
+        return "expired" if entry.metadata.expired(datetime.fromtimestamp(self._now, timezone.utc)) else "valid"
 
 
 _STATUSES = ("valid", "expired", "deprecated")

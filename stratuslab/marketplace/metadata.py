@@ -1,34 +1,39 @@
-"""What the Marketplace says about an image: the metadata document, read.
+"""What the Marketplace says about an image: the metadata document, read and written.
 
 The format is RDF/XML as StratusLab's technical note on the Marketplace describes it: an ``rdf:RDF`` with one
 ``rdf:Description``, or a ``<metadata>`` that collects several of these. Whoever endorses an image writes the document, so
-nothing in it is trusted: entities, document types and the network are off, sizes are bounded, and an entry counts only if it
-is about the identifier that was asked for.
+nothing in it is trusted: document types, and with them entities and the network, are refused, size and depth are bounded, and
+an entry counts only if it is about the identifier that was asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier, sha1_from_identifier
 
-if TYPE_CHECKING:
-    from lxml.etree import _Element
-
 MAXIMUM_SIZE = 4 << 20
 """Bytes of a document that are read at most; one entry has a few thousand."""
 
-_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-_DCTERMS = "{http://purl.org/dc/terms/}"
-_SLREQ = "{http://mp.stratuslab.eu/slreq#}"
-_SLTERMS = "{http://mp.stratuslab.eu/slterms#}"
+_MAXIMUM_DEPTH = 50
+
+_NAMES = {
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "dcterms": "http://purl.org/dc/terms/",
+    "slreq": "http://mp.stratuslab.eu/slreq#",
+    "slterms": "http://mp.stratuslab.eu/slterms#",
+}
+_RDF, DCTERMS, _SLREQ, _SLTERMS = (f"{{{namespace}}}" for namespace in _NAMES.values())
 
 _WEB_PAGE = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
+
+# What XML has no place for, however it is written.
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -39,35 +44,27 @@ class Metadata:
 
     ``bytes`` is the size of the uncompressed image; ``checksums`` are lower-case hexadecimal digits by algorithm
     (``SHA-1``); ``created`` is when the image was endorsed and ``valid`` when the endorsement ends, both in UTC; ``format``
-    is that of the disk (raw, qcow2) and ``compression`` how the file at the ``locations`` is packed (gz, bz2, xz);
-    ``deprecated`` is the reason why the image should no longer be used (it may be empty), None while it may be used.
-    Locations are what the endorser wrote, unchecked.
+    is that of the disk (raw, qcow2); ``email`` and ``subject`` are the endorser's; ``deprecated`` is the reason why the image
+    should no longer be used (it may be empty), None while it may be used. Locations are what the endorser wrote, unchecked.
     """
 
     identifier: str
     bytes: int | None = None
     checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
+    title: str = ""
+    description: str = ""
     created: datetime | None = None
     valid: datetime | None = None
-    type: str = ""
-    kind: str = ""
     os: str = ""
     os_version: str = ""
     os_arch: str = ""
     version: str = ""
     format: str = "raw"
-    compression: str = ""
     locations: tuple[str, ...] = ()
     disks_bus: str = ""
-    hypervisor: str = ""
     inbound_ports: tuple[str, ...] = ()
-    title: str = ""
-    alternative: str = ""
-    description: str = ""
-    creator: str = ""
-    publisher: str = ""
-    endorser_email: str = ""
-    endorser_subject: str = ""
+    email: str = ""
+    subject: str = ""
     deprecated: str | None = None
 
     @property
@@ -109,37 +106,60 @@ def is_web_page(document: bytes) -> bool:
     return _WEB_PAGE.search(document, 0, 1024) is not None
 
 
-def _descriptions(document: bytes) -> Iterator[_Element]:
-    root = _parsed(document)
+def _descriptions(document: bytes) -> list[ElementTree.Element]:
+    root = parsed(document)
     if root.tag == f"{_RDF}RDF":
-        yield from root.iterchildren(f"{_RDF}Description")
-    elif root.tag == "metadata":
-        yield from root.iterfind(f"{_RDF}RDF/{_RDF}Description")
-    else:
-        raise StratusLabError(f"this is no image metadata: the document is <{_word(str(root.tag).rpartition('}')[2])}>")
+        return root.findall(f"{_RDF}Description")
+    if root.tag == "metadata":
+        return root.findall(f"{_RDF}RDF/{_RDF}Description")
+    raise StratusLabError(f"this is no image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
 
 
-def _parsed(document: bytes) -> _Element:
+class _Builder(ElementTree.TreeBuilder):
+    """Builds the tree; refuses a document type before what it declares is read, and what is nested too deeply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def doctype(self, *declaration: object) -> None:
+        raise StratusLabError("the metadata declares a document type, which is not accepted")
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
+        self._depth += 1
+        if self._depth > _MAXIMUM_DEPTH:
+            raise StratusLabError("the metadata is nested too deeply")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ElementTree.Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def parsed(document: bytes) -> ElementTree.Element:
+    """The root of a document. Raises StratusLabError for what is no well-formed XML, or has what is not accepted."""
     if len(document) > MAXIMUM_SIZE:
         raise StratusLabError(f"the metadata document is larger than {MAXIMUM_SIZE >> 20} MiB")
     if is_web_page(document):
         raise StratusLabError("this is no image metadata but a web page")
-    from lxml import etree
-
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
+    parser = ElementTree.XMLParser(target=_Builder())
     try:
-        root = etree.fromstring(document, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
+        parser.feed(document)
+        return parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise StratusLabError(f"the metadata is no well-formed XML: {_word(str(error), 150)}") from error
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise StratusLabError("the metadata declares a document type, which is not accepted")
-    return root
 
 
-def _entry(description: _Element) -> Metadata:
-    identifier = _text(description, f"{_DCTERMS}identifier")
+def single(root: ElementTree.Element) -> Metadata:
+    """The entry of a document that is to hold one alone. Raises StratusLabError."""
+    found = root.findall(f"{_RDF}Description") if root.tag == f"{_RDF}RDF" else []
+    if len(found) != 1:
+        raise StratusLabError("the document is no rdf:RDF with one rdf:Description")
+    return _entry(found[0])
+
+
+def _entry(description: ElementTree.Element) -> Metadata:
+    identifier = _text(description, f"{DCTERMS}identifier")
     if not identifier:
         raise StratusLabError("the metadata names no image identifier")
     if not is_identifier(identifier):
@@ -153,38 +173,31 @@ def _entry(description: _Element) -> Metadata:
         identifier=identifier,
         bytes=_count(_text(description, f"{_SLREQ}bytes")),
         checksums=_checksums(description, identifier),
-        created=_date(_text(endorsement, f"{_DCTERMS}created")) or _date(_text(description, f"{_DCTERMS}created")),
-        valid=_date(_text(description, f"{_DCTERMS}valid")),
-        type=_text(description, f"{_DCTERMS}type"),
-        kind=_text(description, f"{_SLTERMS}kind"),
+        created=_date(_text(endorsement, f"{DCTERMS}created")) or _date(_text(description, f"{DCTERMS}created")),
+        valid=_date(_text(description, f"{DCTERMS}valid")),
         os=_text(description, f"{_SLTERMS}os"),
         os_version=_text(description, f"{_SLTERMS}os-version"),
         os_arch=_text(description, f"{_SLTERMS}os-arch"),
         version=_text(description, f"{_SLTERMS}version"),
-        format=_text(description, f"{_DCTERMS}format") or Metadata.format,
-        compression=_text(description, f"{_DCTERMS}compression"),
+        format=_text(description, f"{DCTERMS}format") or Metadata.format,
         locations=_texts(description, f"{_SLTERMS}location"),
         disks_bus=_text(description, f"{_SLTERMS}disks-bus"),
-        hypervisor=_text(description, f"{_SLTERMS}hypervisor"),
         inbound_ports=_texts(description, f"{_SLTERMS}inbound-port"),
-        title=_text(description, f"{_DCTERMS}title"),
-        alternative=_text(description, f"{_DCTERMS}alternative"),
-        description=_text(description, f"{_DCTERMS}description"),
-        creator=_text(description, f"{_DCTERMS}creator"),
-        publisher=_text(description, f"{_DCTERMS}publisher"),
-        endorser_email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
-        endorser_subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
+        title=_text(description, f"{DCTERMS}title") or _text(description, f"{DCTERMS}alternative"),
+        description=_text(description, f"{DCTERMS}description"),
+        email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
+        subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
         deprecated=None if deprecated is None else _text(description, f"{_SLTERMS}deprecated"),
     )
 
 
-def _checksums(description: _Element, identifier: str) -> dict[str, str]:
+def _checksums(description: ElementTree.Element, identifier: str) -> dict[str, str]:
     """The checksums by algorithm. SHA-1 and identifier are the same number; a document where they differ is refused.
 
     A document without a SHA-1 is taken: the identifier says it.
     """
     found: dict[str, str] = {}
-    for element in description.iterchildren(f"{_SLREQ}checksum"):
+    for element in description.iterfind(f"{_SLREQ}checksum"):
         algorithm = re.sub(r"^SHA-?", "SHA-", _text(element, f"{_SLREQ}algorithm").upper())
         value = _text(element, f"{_SLREQ}value").lower()
         if algorithm == "SHA-1":
@@ -200,12 +213,12 @@ def _checksums(description: _Element, identifier: str) -> dict[str, str]:
     return found
 
 
-def _text(element: _Element | None, path: str) -> str:
+def _text(element: ElementTree.Element | None, path: str) -> str:
     found = None if element is None else element.find(path)
     return "" if found is None else (found.text or "").strip()
 
 
-def _texts(element: _Element, path: str) -> tuple[str, ...]:
+def _texts(element: ElementTree.Element, path: str) -> tuple[str, ...]:
     texts = ((found.text or "").strip() for found in element.iterfind(path))
     return tuple(dict.fromkeys(text for text in texts if text))
 
@@ -222,6 +235,62 @@ def _date(text: str) -> datetime | None:
         return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
+
+
+def written(metadata: Metadata) -> str:
+    """The document of an entry, without an XML declaration."""
+    for prefix, namespace in _NAMES.items():
+        ElementTree.register_namespace(prefix, namespace)
+    root = ElementTree.Element(f"{_RDF}RDF")
+    description = ElementTree.SubElement(root, f"{_RDF}Description", {f"{_RDF}about": f"#{metadata.identifier}"})
+
+    def add(parent: ElementTree.Element, name: str, text: str = "") -> ElementTree.Element:
+        element = ElementTree.SubElement(parent, name)
+        element.text = _UNWRITABLE.sub("?", text)
+        return element
+
+    def resource(parent: ElementTree.Element, name: str) -> ElementTree.Element:
+        return ElementTree.SubElement(parent, name, {f"{_RDF}parseType": "Resource"})
+
+    add(description, f"{DCTERMS}identifier", metadata.identifier)
+    add(description, f"{_SLREQ}bytes", "" if metadata.bytes is None else str(metadata.bytes))
+    for algorithm, value in metadata.checksums.items():
+        checksum = resource(description, f"{_SLREQ}checksum")
+        add(checksum, f"{_SLREQ}algorithm", algorithm)
+        add(checksum, f"{_SLREQ}value", value)
+    endorsement = resource(description, f"{_SLREQ}endorsement")
+    add(endorsement, f"{DCTERMS}created", date_text(metadata.created))
+    endorser = resource(endorsement, f"{_SLREQ}endorser")
+    add(endorser, f"{_SLREQ}email", metadata.email)
+    add(endorser, f"{_SLREQ}subject", metadata.subject)
+    add(endorser, f"{_SLREQ}issuer", metadata.subject)
+    add(description, f"{DCTERMS}type", "base")
+    add(description, f"{_SLTERMS}kind", "machine")
+    add(description, f"{_SLTERMS}os", metadata.os)
+    add(description, f"{_SLTERMS}os-version", metadata.os_version)
+    add(description, f"{_SLTERMS}os-arch", metadata.os_arch)
+    add(description, f"{_SLTERMS}version", metadata.version)
+    add(description, f"{DCTERMS}compression")
+    for location in metadata.locations:
+        add(description, f"{_SLTERMS}location", location)
+    for port in metadata.inbound_ports:
+        add(description, f"{_SLTERMS}inbound-port", port)
+    add(description, f"{DCTERMS}format", metadata.format)
+    add(description, f"{_SLTERMS}disks-bus", metadata.disks_bus)
+    add(description, f"{DCTERMS}creator", "StratusLab")
+    add(description, f"{DCTERMS}publisher", "StratusLab")
+    add(description, f"{DCTERMS}title", metadata.title)
+    add(description, f"{DCTERMS}description", metadata.description)
+    add(description, f"{DCTERMS}valid", date_text(metadata.valid))
+    if metadata.deprecated is not None:
+        add(description, f"{_SLTERMS}deprecated", metadata.deprecated)
+    ElementTree.indent(root, "")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def date_text(date: datetime | None) -> str:
+    """A date in UTC as entries have it, ``2012-10-05T09:14:38Z``; empty for None."""
+    return "" if date is None else f"{date:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _word(text: str, longest: int = 60) -> str:

@@ -241,7 +241,7 @@ def test_light_commands_load_nothing_heavy(shell: Shell, arguments: tuple[str, .
     import subprocess
     import sys
 
-    heavy = ["requests", "lxml", "paramiko", "tabulate", "cryptography", "sqlite3", "http.client", "ssl"]
+    heavy = ["requests", "paramiko", "tabulate", "cryptography", "sqlite3", "http.client", "ssl"]
     program = (
         "import sys\nfrom stratuslab.commands import run\n"
         f"sys.argv = ['stratus-run-instance', *{list(arguments)!r}]\n"

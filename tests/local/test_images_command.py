@@ -74,7 +74,7 @@ class TestFiles:
         assert packed.read_bytes() == PACKED
         (entry,) = entries(cloud, identifier(DISK))
         assert (entry.bytes, entry.checksums, entry.format) == (len(DISK), sums(DISK).checksums, "raw")
-        assert (entry.title, entry.locations, entry.compression) == ("debian-12", (f"local://images/{identifier(DISK)}",), "")
+        assert (entry.title, entry.locations, entry.disks_bus) == ("debian-12", (f"local://images/{identifier(DISK)}",), "virtio")
         assert "images      5" in shell("local_cloud", "status").out
 
     def test_again(self, shell: Shell, cloud: Path, packed: Path) -> None:

@@ -16,19 +16,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.entry import Description
+from stratuslab.local.images.entry import entry
 from stratuslab.local.images.fetch import Fetching, trusted
 from stratuslab.local.images.space import NoSpace
 from stratuslab.local.images.store import content, obtain
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.opening import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
+from stratuslab.marketplace.metadata import Metadata
 from tests import servers
 from tests.harness import CHECKOUT
 from tests.local.file_server import Serving, broken_off, by_range, refuses, whole
@@ -44,16 +46,19 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "cloud"
 
 
-def described(data: bytes, *locations: str) -> Description:
+CREATED = datetime(2026, 11, 22, 10, tzinfo=timezone.utc)
+
+
+def described(data: bytes, *locations: str) -> Metadata:
     found = sums(data)
-    return Description(found.identifier, found.bytes, found.checksums, "disk", "2026-11-22T10:00:00Z", locations=locations)
+    return Metadata(found.identifier, found.bytes, found.checksums, "disk", locations=locations)
 
 
-def publish(directory: Path, description: Description) -> str:
+def publish(directory: Path, metadata: Metadata) -> str:
     store = open_store(directory, time.time())
-    Marketplace(store, time.time()).add(description.document.encode())
+    Marketplace(store, time.time()).add(entry(metadata, CREATED).document.encode())
     store.close()
-    return description.identifier
+    return metadata.identifier
 
 
 def images(directory: Path) -> list[str]:
@@ -166,8 +171,8 @@ class TestLocations:
 
     def test_of_several_endorsers(self, serving: Serving, directory: Path) -> None:
         good = described(DISK, serving(whole(DISK)).url)
-        publish(directory, replace(good, endorser="alice@example.org"))
-        name = publish(directory, replace(good, endorser="bob@example.org", locations=("local://images/x",)))
+        publish(directory, replace(good, email="alice@example.org"))
+        name = publish(directory, replace(good, email="bob@example.org", locations=("local://images/x",)))
         assert Fetching(directory).fetch(name).read_bytes() == DISK
 
     def test_none(self, directory: Path) -> None:
@@ -184,7 +189,7 @@ class TestLocations:
 
     def test_an_entry_elsewhere(self, serving: Serving, directory: Path) -> None:
         made = described(DISK, serving(whole(DISK)).url)
-        elsewhere = serving(servers.document(f"<metadata>{made.document}</metadata>".encode()))
+        elsewhere = serving(servers.document(f"<metadata>{entry(made, CREATED).document}</metadata>".encode()))
         name = made.identifier
         url = f"{elsewhere.url}/marketplace/metadata/{name}"
         assert Fetching(directory).fetch(name, url).read_bytes() == DISK
@@ -234,7 +239,7 @@ class TestObtaining:
     def test_this_process_stays_small(self) -> None:
         program = "import sys; from stratuslab.local.images.store import obtain; print(*sys.modules)"
         ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-        assert {"requests", "lxml", "paramiko", "sqlite3", "hashlib"} & set(ran.stdout.split()) == set()
+        assert {"requests", "paramiko", "sqlite3", "hashlib"} & set(ran.stdout.split()) == set()
 
     def test_several_at_once_download_it_once(self, directory: Path, serving: Serving) -> None:
         asked, go = threading.Semaphore(0), threading.Event()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from stratuslab.errors import StratusLabError
 from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.entry import ENDORSER, Description, register
+from stratuslab.local.images.entry import ENDORSER, entry, register
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.space import NoSpace, amount, require
 from stratuslab.local.images.store import PARTIAL_SECONDS, Incoming, content
@@ -32,6 +33,8 @@ from stratuslab.local.images.writing import SparseFile, read
 from stratuslab.local.marketplace import Marketplace, read_entry
 from stratuslab.local.opening import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
+from stratuslab.marketplace.metadata import Metadata
+from stratuslab.marketplace.metadata import read as read_metadata
 from tests.harness import CHECKOUT, StoppedClock
 
 PACKERS: list[Callable[[bytes], bytes]] = [bytes, gzip.compress, bz2.compress, lzma.compress]
@@ -200,6 +203,9 @@ class TestNoSpace:
         assert everything(tmp_path) == []
 
 
+CREATED = datetime(2026, 11, 22, 10, tzinfo=timezone.utc)
+
+
 class TestEntries:
     @pytest.fixture
     def clock(self) -> StoppedClock:
@@ -207,21 +213,15 @@ class TestEntries:
 
     @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
     def test_any_text(self, title: str, description: str, location: str) -> None:
-        made = Description(
-            identifier(b""), 0, sums(b"").checksums, title, "2026-11-22T10:00:00Z", description, locations=(location,)
-        )
-        entry = made.entry
-        assert (entry.identifier, entry.email, entry.bytes) == (identifier(b""), ENDORSER, 0)
+        made = entry(Metadata(identifier(b""), 0, sums(b"").checksums, title, description, locations=(location,)), CREATED)
+        found = read_entry(made.document.encode())
+        assert (found.key, found.metadata.bytes) == ((identifier(b""), ENDORSER, "2026-11-22T10:00:00Z"), 0)
         if title.isprintable() and title == title.strip():
-            assert entry.title == (title or identifier(b""))
+            assert found.title == (title or identifier(b""))
 
     def test_our_client_reads_all_of_it(self, tmp_path: Path, clock: StoppedClock) -> None:
-        from datetime import datetime, timezone
-
-        from stratuslab.marketplace.metadata import read as read_metadata
-
         found = sums(DISK)
-        made = Description(
+        made = Metadata(
             identifier(DISK),
             len(DISK),
             found.checksums,
@@ -232,23 +232,25 @@ class TestEntries:
         )
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
-        document = register(store, clock(), made).document
+        added = register(store, clock(), made)
+        (document,) = Marketplace(store, clock()).find({"identifier": identifier(DISK)})
         metadata = read_metadata(document.encode(), identifier(DISK), datetime.fromtimestamp(clock(), timezone.utc))
+        assert metadata == added
         assert (metadata.bytes, metadata.checksums, metadata.title) == (len(DISK), found.checksums, 'a <b> & "c"')
-        assert (metadata.format, metadata.disks_bus, metadata.locations) == ("qcow2", "virtio", ("file:///a", "http://b"))
+        assert (metadata.format, metadata.locations) == ("qcow2", ("file:///a", "http://b"))
         assert not metadata.expired(datetime.fromtimestamp(clock(), timezone.utc))
-        assert read_entry(Marketplace(store, clock()).find({"identifier": identifier(DISK)})[0].encode()).created[:4] == "2026"
+        assert read_entry(document.encode()).key[2][:4] == "2026"
 
     def test_there_is_none_without_its_content(self, tmp_path: Path, clock: StoppedClock) -> None:
         store = open_store(tmp_path, clock())
         with pytest.raises(ImageError, match="reset meanwhile"):
-            register(store, clock(), Description(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
+            register(store, clock(), Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
         assert Marketplace(store, clock()).find({"identifier": identifier(DISK)}) == []
 
     def test_there_is_one_of_an_image(self, tmp_path: Path, clock: StoppedClock) -> None:
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
-        made = Description(identifier(DISK), len(DISK), sums(DISK).checksums, "first")
+        made = Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first")
 
         def titles() -> list[str]:
             return [row[0] for row in store.query("SELECT title FROM entries WHERE identifier = ?", (identifier(DISK),))]

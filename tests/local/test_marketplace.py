@@ -47,8 +47,8 @@ class TestOwnImages:
         assert (len(found), TTYLINUX in found) == (4, True)
         for identifier in found:
             entry = read_entry(answer(store, 0, f"/metadata/{identifier}/{ENDORSER}/{CREATED}", {})[1])
-            assert (entry.identifier, entry.email, entry.created) == (identifier, ENDORSER, CREATED)
-            assert entry.bytes > 0
+            assert entry.key == (identifier, ENDORSER, CREATED)
+            assert entry.metadata.bytes
 
     def test_simulated_ones_say_so(self, store: Store) -> None:
         body = answer(store, 0, "/metadata", {})[1].decode()
@@ -116,7 +116,7 @@ class TestReading:
 class TestAdding:
     def test_an_image_to_start(self, store: Store, entry: bytes, call: Caller, clock: StoppedClock) -> None:
         added = Marketplace(store, clock()).add(entry)
-        assert (added.identifier, added.title, added.bytes) == (ADDED, "mine & yours", 5242880)
+        assert (added.key[0], added.title, added.metadata.bytes) == (ADDED, "mine & yours", 5242880)
         template = f'{SMALL}DISK=[SOURCE="http://127.0.0.1:1/marketplace/metadata/{ADDED}"]'
         assert call("one.vm.allocate", template)[0]
         document = ElementTree.fromstring(call("one.vm.info", 1)[1])
@@ -133,16 +133,16 @@ class TestAdding:
         [
             (b"</rdf:RDF>", b"", "no well-formed XML"),
             (b'encoding="UTF-8"?>', b'encoding="UTF-8"?><!DOCTYPE x [<!ENTITY a "b">]>', "document type"),
-            (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40, "another identifier"),
+            (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40, "another image's SHA-1"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"zz", "SHA-1"),
-            (b"SHA-1", b"MD5", "exactly one SHA-1"),
+            (b"SHA-1", b"MD5", "no SHA-1"),
             (b"alice@example.org", b"", "email"),
             (b"2026-11-22T10:00:00Z", b"yesterday", "no date"),
             (b"2027-11-22T10:00:00Z", b"soon", "no date"),
             (b"5242880", b"big", "slreq:bytes"),
-            (b'"#GOaxJFdoEXvqAm9ArJgnZ0_ky6F"', b'"#other"', "rdf:about"),
+            (b'"#GOaxJFdoEXvqAm9ArJgnZ0_ky6F"', b'"#other"', "says that it is about"),
             (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b">short<", "no image identifier"),
-            (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b"><", "no dcterms:identifier"),
+            (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b"><", "names no image identifier"),
             (b"rdf:Description", b"rdf:Other", "rdf:Description"),
             (b"custom", b"x" * 2**20, "larger than"),
         ],
@@ -161,7 +161,7 @@ class TestAdding:
         with pytest.raises(InvalidEntry, match=r"entry\.xml: .*XML"):
             add_entry(store, 0, path)
         path.write_bytes(entry)
-        assert add_entry(store, 0, path).identifier == ADDED
+        assert add_entry(store, 0, path).key[0] == ADDED
 
 
 class TestAdapter:

@@ -246,7 +246,7 @@ def test_opening_and_listing_are_cheap(tmp_path: Path) -> None:
 def test_what_importing_the_door_does_not_import() -> None:
     program = (
         "import sys, stratuslab.local.door\n"
-        "heavy = {'requests', 'lxml', 'paramiko', 'tabulate', 'cryptography', 'urllib.request', 'concurrent.futures'}\n"
+        "heavy = {'requests', 'paramiko', 'tabulate', 'cryptography', 'urllib.request', 'concurrent.futures'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

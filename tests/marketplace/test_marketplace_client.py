@@ -452,7 +452,7 @@ def test_import_is_light() -> None:
     import subprocess
     import sys
 
-    heavy = "{'requests', 'lxml', 'concurrent.futures', 'ssl', 'hashlib', 'lzma'} & sys.modules.keys()"
+    heavy = "{'requests', 'concurrent.futures', 'ssl', 'hashlib', 'lzma'} & sys.modules.keys()"
     import stratuslab
 
     root = Path(stratuslab.__file__).parent.parent

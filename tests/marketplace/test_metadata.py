@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
 from stratuslab.marketplace.identifier import sha1_from_identifier
-from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, read
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, date_text, read, written
 
 NOW = datetime(2012, 11, 1, tzinfo=timezone.utc)
 TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
@@ -61,7 +61,7 @@ COMPLETE = """
   <dcterms:created>2010-01-01T00:00:00Z</dcterms:created>
   <dcterms:valid>2013-03-31T09:14:38Z</dcterms:valid>
   <dcterms:publisher>StratusLab</dcterms:publisher>
-  <dcterms:title>ttylinux base image</dcterms:title>
+  <dcterms:title>ttylinux \u00e9 base image</dcterms:title>
   <dcterms:alternative>ttylinux</dcterms:alternative>
   <dcterms:description>
     A small <!-- really --> Linux
@@ -98,32 +98,25 @@ def test_a_complete_entry() -> None:
         checksums={"MD5": "d41d8cd98f00b204e9800998ecf8427e", "SHA-1": "137510490f881c7ceffb8b8f6fac7726d223e5db"},
         created=datetime(2012, 10, 5, 9, 14, 38, tzinfo=timezone.utc),
         valid=datetime(2013, 3, 31, 9, 14, 38, tzinfo=timezone.utc),
-        type="machine",
-        kind="machine",
         os="ttylinux",
         os_version="14.0",
         os_arch="x86_64",
         version="1.3",
         format="qcow2",
-        compression="gz",
         locations=("http://example.org/ttylinux.img.gz", "pdisk:example.org:8445:8a1b"),
         disks_bus="virtio",
-        hypervisor="kvm",
         inbound_ports=("22", "80"),
-        title="ttylinux base image",
-        alternative="ttylinux",
+        title="ttylinux \u00e9 base image",
         description="A small  Linux",
-        creator="Jos\u00e9 & Co",
-        publisher="StratusLab",
-        endorser_email="images@stratuslab.eu",
-        endorser_subject="CN=Images,O=StratusLab",
+        email="images@stratuslab.eu",
+        subject="CN=Images,O=StratusLab",
     )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
 def test_encodings(encoding: str) -> None:
     document = f'<?xml version="1.0" encoding="{encoding}"?>{rdf(COMPLETE)}'.encode(encoding)
-    assert read(document, TTYLINUX, NOW).creator == "Jos\u00e9 & Co"
+    assert read(document, TTYLINUX, NOW).title == "ttylinux \u00e9 base image"
 
 
 def test_a_sparse_entry_has_the_defaults() -> None:
@@ -213,6 +206,8 @@ def test_sha1_and_identifier_agree_as_numbers(digits: str) -> None:
         (entry().replace(f"#{TTYLINUX}", f"#{OTHER}").encode(), "says that it is about"),
         (b'<!DOCTYPE a [<!ENTITY x "y">]>' + entry(more="<dcterms:title>&x;</dcterms:title>").encode(), "document type"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd">' + entry().encode(), "document type"),
+        (b"<a>" * 60 + b"</a>" * 60, "nested too deeply"),
+        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "no well-formed XML"),
         (b" " * (MAXIMUM_SIZE + 1), "larger than 4 MiB"),
     ],
 )
@@ -242,3 +237,37 @@ def test_any_bytes_are_refused_politely(document: bytes) -> None:
 def test_half_documents(length: int) -> None:
     with pytest.raises(StratusLabError):
         read(rdf(COMPLETE).encode()[:length], TTYLINUX, NOW)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20).map(str.strip)
+
+
+@given(
+    st.builds(
+        Metadata,
+        identifier=st.just(TTYLINUX),
+        bytes=st.none() | st.integers(0, 10**18 - 1),
+        checksums=st.dictionaries(st.sampled_from(["MD5", "SHA-256"]), st.text("0123456789abcdef", min_size=1), max_size=2),
+        title=TEXT,
+        description=TEXT,
+        created=st.none() | st.just(NOW),
+        valid=st.none() | st.just(NOW),
+        os=TEXT,
+        locations=st.lists(TEXT.filter(bool), unique=True, max_size=3).map(tuple),
+        inbound_ports=st.lists(TEXT.filter(bool), unique=True, max_size=3).map(tuple),
+        email=TEXT,
+        subject=TEXT,
+        deprecated=st.none() | TEXT,
+    )
+)
+def test_what_is_written_is_read(metadata: Metadata) -> None:
+    assert read(written(metadata).encode(), TTYLINUX, NOW) == metadata
+
+
+def test_what_no_xml_can_hold_is_replaced() -> None:
+    document = written(Metadata(TTYLINUX, title="a\x00b\ud800\ufffe<&>"))
+    assert read(document.encode(), TTYLINUX, NOW).title == "a?b??<&>"
+
+
+def test_dates_as_they_are_written() -> None:
+    assert (date_text(NOW), date_text(None)) == ("2012-11-01T00:00:00Z", "")

@@ -14,16 +14,15 @@ from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import why
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download
-from stratuslab.local.images.entry import Description, kept_here, register
+from stratuslab.local.images.entry import kept_here, register
 from stratuslab.local.images.form import form
 from stratuslab.local.images.intake import Intake, Taken
 from stratuslab.local.images.listener import SILENT, Listener
 from stratuslab.local.images.space import require
 from stratuslab.local.images.sums import USUAL
 from stratuslab.local.images.writing import Read
-from stratuslab.local.marketplace import Entry
 from stratuslab.local.store import Store
-from stratuslab.marketplace.metadata import is_web_page
+from stratuslab.marketplace.metadata import Metadata, is_web_page
 from stratuslab.marketplace.packing import MAGIC_SIZE, packing
 from stratuslab.urls import shown
 
@@ -96,7 +95,7 @@ class Adding:
     verify: bool | str = True
     listener: Listener = SILENT
 
-    def of(self, source: str, path: Path) -> Entry:
+    def of(self, source: str, path: Path) -> Metadata:
         """Add what is at an http or https URL; any other source is the file at the path."""
         if not source:
             raise UsageError("no file is given", "give a file, or an http:// or https:// URL")
@@ -109,7 +108,7 @@ class Adding:
             raise UsageError(f"{shown(source)} cannot be downloaded", "give a file, or an http:// or https:// URL")
         return self.of_url(source)
 
-    def of_file(self, path: Path) -> Entry:
+    def of_file(self, path: Path) -> Metadata:
         """Add a copy of the content of a file."""
         self.listener.step(f"Reading {path}")
         with _opened(path) as stream:
@@ -128,7 +127,7 @@ class Adding:
             require(self.store.directory, size if packed else min(facts.st_blocks * 512, size))
         return self._intake().of_stream(stream, size)
 
-    def of_url(self, url: str) -> Entry:
+    def of_url(self, url: str) -> Metadata:
         """Add what is at the URL. A download that was broken off is continued, now and later."""
         self.listener.step(f"Downloading {shown(url)}")
         try:
@@ -149,10 +148,10 @@ class Adding:
         _refuse_foreign(read, path)
         return read.content.identifier
 
-    def _registered(self, taken: Taken, name: str, *locations: str) -> Entry:
+    def _registered(self, taken: Taken, name: str, *locations: str) -> Metadata:
         content, facts = taken.read.content, self.facts
         self.listener.step(f"Kept as {taken.path}")
-        description = Description(
+        metadata = Metadata(
             identifier=content.identifier,
             bytes=content.bytes,
             checksums={algorithm: content.checksums[algorithm] for algorithm in USUAL},
@@ -164,8 +163,9 @@ class Adding:
             version=facts.version,
             format=taken.form,
             locations=(kept_here(content.identifier), *locations),
+            disks_bus="virtio",
         )
-        return register(self.store, self.now, description, rename=bool(facts.title))
+        return register(self.store, self.now, metadata, rename=bool(facts.title))
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 
 from stratuslab.local.images.store import content
+from stratuslab.local.marketplace import read_entry
 from stratuslab.local.store import Store
-
-# The Marketplace keeps its documents with this prefix, whatever they were written with.
-_ELSEWHERE = re.compile(r"<slterms:location>\s*https?:")
 
 
 class Content(Enum):
@@ -37,7 +34,8 @@ def where(store: Store, identifier: str, document: str) -> Content:
     """Where the content of the image of an entry is."""
     if content(store.directory, identifier) is not None:
         return Content.HERE
-    return Content.ELSEWHERE if _ELSEWHERE.search(document) else Content.NOWHERE
+    locations = read_entry(document.encode()).metadata.locations
+    return Content.ELSEWHERE if any(location.startswith(("http:", "https:")) for location in locations) else Content.NOWHERE
 
 
 def listed(store: Store) -> list[Listed]:

@@ -6,20 +6,25 @@ and their SHA-1 is that of their name. Instances of all of them are simulated.
 
 from __future__ import annotations
 
-from stratuslab.local.images.entry import Description, kept_here
+from datetime import datetime, timezone
+
+from stratuslab.local.images.entry import entry, kept_here
 from stratuslab.local.marketplace import Marketplace
 from stratuslab.local.store import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
+from stratuslab.marketplace.metadata import Metadata
+
+_ENDORSED = datetime(2012, 4, 24, 12, tzinfo=timezone.utc)
 
 
 def publish_own_entries(store: Store, now: float) -> None:
     """Fill a new store with the cloud's own images; part of a transaction."""
     marketplace = Marketplace(store, now)
     for image in _own_images():
-        marketplace.keep(image.entry)
+        marketplace.keep(entry(image, _ENDORSED))
 
 
-def _own_images() -> list[Description]:
+def _own_images() -> list[Metadata]:
     return [
         _image(
             "BN1EEkPiBx87_uLj2-sdybSI-Xb",
@@ -55,19 +60,19 @@ def _simulated_identifier(title: str) -> str:
     return identifier_from_sha1(hashlib.sha1(title.encode(), usedforsecurity=False).hexdigest())
 
 
-def _image(identifier: str, title: str, system: str, version: str, arch: str, mib: int, description: str) -> Description:
-    return Description(
+def _image(identifier: str, title: str, system: str, version: str, arch: str, mib: int, description: str) -> Metadata:
+    return Metadata(
         identifier=identifier,
         bytes=mib << 20,
         checksums={"SHA-1": sha1_from_identifier(identifier)},
         title=title,
-        created="2012-04-24T12:00:00Z",
         description=description,
         os=system,
+        version="1.0",
         os_version=version,
         os_arch=arch,
         locations=(kept_here(identifier),),
         disks_bus="ide",
-        endorser="images@stratuslab.eu",
+        email="images@stratuslab.eu",
         subject="CN=Simulated entry of the embedded cloud,unsigned",
     )
