@@ -32,17 +32,17 @@ class TypeList:
 class InstanceRow:
     """One instance in the table.
 
-    ``memory_kib`` and ``cpu_percent`` are live figures, ``places`` the names or addresses at which it is found, ``note`` why
-    it failed or waits (empty where there is nothing to say), ``cloud`` the name of its cloud where several are asked.
-    ``instance`` is what all else is read from when it is asked for (None: nothing but the id is known). ``explanation`` is
-    there where reasons were asked for and the instance is not up.
+    ``memory_kib`` and ``cpu_percent`` are live figures (None where there are none), ``places`` the names or addresses at which
+    it is found, ``note`` why it failed or waits (empty where there is nothing to say), ``cloud`` the name of its cloud where
+    several are asked. ``instance`` is what all else is read from when it is asked for (None: nothing but the id is known).
+    ``explanation`` is there where reasons were asked for and the instance is not up.
     """
 
     id: int
     state: str = ""
     vcpu: int | None = None
-    memory_kib: int = 0
-    cpu_percent: float = 0.0
+    memory_kib: int | None = None
+    cpu_percent: float | None = None
     places: Sequence[str] = ()
     name: str = ""
     note: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
 
 from stratuslab.cloud import catalogue, reply
@@ -19,6 +19,7 @@ from stratuslab.cloud.template import template
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner, PoolState
+from stratuslab.opennebula.states import Phase
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, a long listing a few calls."""
@@ -160,7 +161,7 @@ class Cloud:
     def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE) -> Iterator[Instance]:
         """The instances of an owner (see Owner), in the server's order, one at a time, in constant memory.
 
-        The listing's documents are short: no context, one record of the history.
+        The listing's documents are short: no context, one record of the history, figures only as :meth:`with_figures` says.
         """
         if not self.server.has_pages:
             yield from self._listed(owner, -1, -1, state)
@@ -178,6 +179,18 @@ class Cloud:
             # A server that has no pages after all would answer with the same machines for ever.
             if count != PAGE or len(seen) == before:
                 return
+
+    def with_figures(self, instances: Sequence[Instance], owner: int = Owner.MINE) -> list[Instance]:
+        """The instances of an owner's listing with what each uses now: by one call where listings of the server have no
+        figures, and one of the instances runs; else as they are."""
+        if self.server.listing_has_figures or not any(one.phase is Phase.UP for one in instances):
+            return list(instances)
+        try:
+            records = list(self._calls.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0))
+        except (reply.Fault, reply.Refused, PermissionDenied):
+            records = []  # figures are no reason to show nothing
+        latest = {record.findtext("ID"): record for record in records}
+        return [one.monitored(latest.get(str(one.id))) for one in instances]
 
     def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:
         return map(Instance, self._calls.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))

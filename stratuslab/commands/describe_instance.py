@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared import goals, watching
-from stratuslab.commands.shared.explaining import explained, in_full, portraits
+from stratuslab.commands.shared.explaining import explained, portraits
 from stratuslab.commands.shared.host_names import host_names
+from stratuslab.commands.shared.listing import listed
 from stratuslab.commands.shared.selection import LARGEST_ID, select
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.commands.shared.validate import whole_number
@@ -22,7 +23,7 @@ from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import harmless
 
 if TYPE_CHECKING:
-    from stratuslab.cloud.client import Cloud
+    pass
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def _run(session: Session) -> Iterator[Answer]:
     elif options.instances:
         yield from _some(session)
     else:
-        yield from _shown(session, {"": in_full(session, session.cloud, _listed(session.cloud, _owner(session)))})
+        yield from _shown(session, {"": listed(session, session.cloud, _owner(session))})
 
 
 def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Answer]:
@@ -111,7 +112,7 @@ def _awaited(session: Session) -> Iterator[Answer]:
     if session.options.instances:
         numbers, errors = select(session.cloud, session.options.instances, _owner(session))
     else:
-        numbers, errors = [instance.id for instance in _listed(session.cloud, _owner(session))], []
+        numbers, errors = sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
     waited = waiting.wait(session, numbers, session.options.wait_for, patience)
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:
@@ -127,7 +128,7 @@ def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
         asked, errors = _asked(session)
         found = {"": asked}
     else:
-        found, errors = {"": in_full(session, session.cloud, _listed(session.cloud, _owner(session)))}, []
+        found, errors = {"": listed(session, session.cloud, _owner(session))}, []
     if errors:
         raise errors[0]
     return found
@@ -157,7 +158,7 @@ def _by_cloud(session: Session) -> tuple[dict[str, list[Instance]], list[Stratus
 
     def look(section: str) -> list[Instance]:
         cloud = session.cloud_of(section)
-        return in_full(session, cloud, _listed(cloud, owner))
+        return listed(session, cloud, owner)
 
     found: dict[str, list[Instance]] = {}
     errors: list[StratusLabError] = []
@@ -175,10 +176,6 @@ def _owner(session: Session) -> int:
     if user is not None:
         return user
     return Owner.ALL if session.options.all_users else Owner.MINE
-
-
-def _listed(cloud: Cloud, owner: int) -> list[Instance]:
-    return sorted(cloud.instances(owner), key=lambda instance: instance.id)
 
 
 def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict[str, str]) -> list[InstanceRow]:

@@ -165,17 +165,40 @@ class Instance:
         return self._text("TEMPLATE/MEMORY")
 
     @property
-    def memory_kib(self) -> int:
-        """Memory in use in KiB as last monitored; 0 before the first poll. 3.x has it below VM, later below MONITORING."""
-        return int(self._monitored("MEMORY"))
+    def memory_kib(self) -> int | None:
+        """Memory in use in KiB; None where the document has no figure, as before the first poll, or the instance does not run."""
+        return int(self.last_memory_kib) if self._is_measured("MEMORY") else None
 
     @property
-    def cpu_percent(self) -> float:
-        """CPU in use in percent of one CPU as last monitored; 0 before the first poll."""
-        return self._monitored("CPU")
+    def cpu_percent(self) -> float | None:
+        """CPU in use in percent of one CPU; None as with the memory."""
+        return self.last_cpu_percent if self._is_measured("CPU") else None
 
-    def _monitored(self, figure: str) -> float:
-        return _number(self._text(f"MONITORING/{figure}") or self._text(figure)) or 0.0
+    @property
+    def last_memory_kib(self) -> int:
+        """Memory in KiB as last monitored, even long ago; 0 before the first poll."""
+        return int(self._monitored("MEMORY") or 0)
+
+    @property
+    def last_cpu_percent(self) -> float:
+        """CPU in percent of one CPU as last monitored, even long ago; 0 before the first poll."""
+        return self._monitored("CPU") or 0.0
+
+    def monitored(self, record: Element | None) -> Instance:
+        """The instance with this MONITORING element, or none, in place of the document's own."""
+        document = Element(self.document.tag)
+        document.extend(child for child in self.document if child.tag != "MONITORING")
+        document.extend([record] if record is not None else [])
+        return Instance(document)
+
+    def _is_measured(self, figure: str) -> bool:
+        # Documents of 3.x and 4.x have zeros before the first poll.
+        measured = self._monitored(figure)
+        return measured is not None and (measured != 0 or self.last_poll > 0) and self.phase is Phase.UP
+
+    def _monitored(self, figure: str) -> float | None:
+        """3.x has it below VM, later versions below MONITORING."""
+        return _number(self._text(f"MONITORING/{figure}") or self._text(figure))
 
     @property
     def lock(self) -> Lock | None:

@@ -19,7 +19,7 @@ class Column:
 
     ``numeric`` says that its values are numbers, ``folded`` that they are compared without regard to upper and lower case,
     ``yes_or_no`` and ``time`` that they are that.
-    ``usual`` columns are shown when nobody chooses.
+    ``usual`` columns are shown when nobody chooses, and a table then has what ``guide`` reads, where that is another thing.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Column:
     folded: bool = False
     yes_or_no: bool = False
     time: bool = False
+    guide: Callable[[Any], Value] | None = None
 
     @property
     def heading(self) -> str:
@@ -100,6 +101,21 @@ def _reason(row: InstanceRow) -> Value:
     return reason(row.explanation)
 
 
+def _guide_memory(row: InstanceRow) -> Value:
+    """The memory in the guide's table: 0 where nothing is known, and what was seen last of one that is gone."""
+    if row.memory_kib is None and row.instance is not None and row.instance.state_label in _GONE:
+        return row.instance.last_memory_kib
+    return row.memory_kib or 0
+
+
+def _guide_cpu(row: InstanceRow) -> Value:
+    if row.cpu_percent is None and row.instance is not None and row.instance.state_label in _GONE:
+        return row.instance.last_cpu_percent
+    return row.cpu_percent or 0.0
+
+
+_GONE = ("Unknown", "Done")
+
 CLOUD = Column("cloud", lambda row: row.cloud or None, least=6)
 
 INSTANCES = Kind(
@@ -109,8 +125,8 @@ INSTANCES = Kind(
         Column("id", lambda row: row.id, least=4, usual=True, numeric=True),
         Column("state", lambda row: row.state or None, least=10, usual=True, folded=True),
         Column("vcpu", lambda row: row.vcpu, least=5, usual=True, numeric=True),
-        Column("memory_kib", _if_known(lambda row: row.memory_kib), "memory", least=10, usual=True, numeric=True),
-        Column("cpu_percent", _if_known(lambda row: row.cpu_percent), "cpu%", least=5, usual=True, numeric=True),
+        Column("memory_kib", lambda row: row.memory_kib, "memory", least=10, usual=True, numeric=True, guide=_guide_memory),
+        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", least=5, usual=True, numeric=True, guide=_guide_cpu),
         Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", least=24, usual=True),
         Column("name", lambda row: row.name or None, least=4, usual=True),
         Column("address", _of_instance(lambda instance: next(iter(instance.addresses), None))),

@@ -8,6 +8,7 @@ from stratuslab.answers import Portrait
 from stratuslab.opennebula.disk import Disk
 from stratuslab.opennebula.history import Stay, action_name
 from stratuslab.opennebula.instance import Instance, Nic
+from stratuslab.opennebula.states import Phase
 from stratuslab.output.moments import duration, moment
 from stratuslab.output.reason import reason
 from stratuslab.output.redaction import MASK, masked_text, masked_value, secret_inputs
@@ -90,7 +91,9 @@ def _asked(instance: Instance) -> str:
 
 
 def _used(instance: Instance, now: float) -> str:
-    if not instance.last_poll:
+    if instance.phase is Phase.AWAY:
+        return "nothing, as it does not run"
+    if not instance.last_poll or instance.memory_kib is None or instance.cpu_percent is None:
         return "not measured yet"
     ago = duration(int(now) - instance.last_poll)
     return f"{instance.cpu_percent:.0f} % of a CPU, {instance.memory_kib // 1024} MiB memory, measured {ago} ago"

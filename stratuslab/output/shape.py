@@ -26,6 +26,8 @@ class Filter:
         """Whether the row has such a value."""
         value = self.column.read(row)
         words = value if isinstance(value, (list, tuple)) else [value]
+        if self.column.numeric and self.operand and value is None:
+            return False  # nobody knows whether it is that number
         if self.operator == "!=":
             return not any(map(self._equal, words))
         return any(map(_TESTS[self.operator], (self,) * len(words), words))
@@ -95,6 +97,18 @@ class Shape:
     def plain(self) -> bool:
         """Whether nothing but the guide's own layout was asked for."""
         return self.form == FORMS[0] and not (self.columns or self.sort or self.filters) and self.header
+
+    def uses(self, *names: str) -> bool:
+        """Whether one of these columns is shown, sorted by or filtered."""
+        kind = self.kind
+        everything = () if kind is None else kind.columns if self.form == "json" else kind.usual
+        shown = () if self.form == "ids" else self.columns or everything
+        sort = [self.sort] if self.sort else []
+        return self.filters_by(*names) or any(column.name in names for column in (*shown, *sort))
+
+    def filters_by(self, *names: str) -> bool:
+        """Whether one of these columns is filtered."""
+        return any(one.column.name in names for one in self.filters)
 
     def wanted(self, rows: Sequence[Any]) -> list[Any]:
         """The rows that pass all filters, in the order that was asked for; what is not known comes last."""

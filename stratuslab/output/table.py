@@ -16,7 +16,8 @@ _LEAST_LAST = 8  # columns that are left of the last one, however narrow the ter
 def table(rows: Sequence[Any], shape: Shape) -> Iterator[str]:
     """The lines of a table: a header, and a line for each row, with its note below where notes are wanted."""
     columns = shape.chosen(rows)
-    cells = [[cell(column.read(row)) for column in columns] for row in rows]
+    reads = [column.read if shape.columns else column.guide or column.read for column in columns]
+    cells = [[cell(read(row)) for read in reads] for row in rows]
     widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
     if shape.header:
         yield _joined([column.heading for column in columns], widths)

@@ -101,7 +101,7 @@ def test_recorded_value(name: str) -> None:
 def test_recorded_machines(name: str) -> None:
     found = [Instance(document) for document in documents([recording(name)], "VM")]
     assert [(one.id, one.name, one.state_label, ",".join(one.addresses), one.hostname) for one in found] == MACHINES[name]
-    assert all(one.owner == "alice" and one.vcpu == 1 and one.memory_kib == 0 for one in found)
+    assert all(one.owner == "alice" and one.vcpu == 1 and one.memory_kib is None for one in found)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -62,11 +62,11 @@ class TestLifecycle:
         assert (running.cpu_percent, running.memory_kib, running.vcpu, running.name) == (1.25, 131072, 2, "one-1")
         stage.halts(1)
         unknown = shown(call, 1)
-        assert (unknown.state_label, unknown.cpu_percent, unknown.memory_kib) == ("Unknown", 0.0, 131072)
+        assert (unknown.state_label, unknown.last_cpu_percent, unknown.last_memory_kib) == ("Unknown", 0.0, 131072)
         clock.now += 5
         assert call("one.vm.action", "terminate-hard", 1) == [True, 1, 0]
         done = shown(call, 1)
-        assert (done.state_label, done.memory_kib, done.addresses) == ("Done", 131072, ("127.101.0.1",))
+        assert (done.state_label, done.last_memory_kib, done.addresses) == ("Done", 131072, ("127.101.0.1",))
         times = {path: int(text) for path, text in done.attributes() if text.isdigit()}
         assert times["STIME"] < times["HISTORY_RECORDS/HISTORY/PETIME"] < times["ETIME"] == int(clock.now)
 

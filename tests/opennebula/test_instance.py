@@ -137,13 +137,47 @@ def test_figures_that_are_none(text: str) -> None:
         f"<MONITORING><MEMORY>{text}</MEMORY><CPU>{text}</CPU></MONITORING>",
     ):
         found = instance(inner)
-        assert (found.memory_kib, found.cpu_percent) == (0, 0.0)
+        assert (found.memory_kib, found.cpu_percent) == (None, None)
+        assert (found.last_memory_kib, found.last_cpu_percent) == (0, 0.0)
+
+
+FIGURES = "<MONITORING><CPU>0</CPU><MEMORY>2048</MEMORY><TIMESTAMP>1795811952</TIMESTAMP></MONITORING>"
+
+
+@pytest.mark.parametrize(
+    "inner, cpu_percent, memory_kib",
+    [
+        (f"<STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}", 0.0, 2048),
+        (f"<STATE>3</STATE><LCM_STATE>24</LCM_STATE>{FIGURES}", 0.0, 2048),  # HOTPLUG_SNAPSHOT: it runs all the while
+        (f"<STATE>3</STATE><LCM_STATE>16</LCM_STATE>{FIGURES}", None, None),
+        (f"<STATE>3</STATE><LCM_STATE>2</LCM_STATE>{FIGURES}", None, None),
+        (f"<STATE>3</STATE><LCM_STATE>39</LCM_STATE>{FIGURES}", None, None),
+        (f"<STATE>1</STATE><LCM_STATE>0</LCM_STATE>{FIGURES}", None, None),  # 6.8 has what it used before it came back here
+        (f"<STATE>8</STATE><LCM_STATE>0</LCM_STATE>{FIGURES}", None, None),
+        (f"<STATE>6</STATE><LCM_STATE>0</LCM_STATE>{FIGURES}", None, None),
+        ("<STATE>3</STATE><LCM_STATE>3</LCM_STATE><LAST_POLL>0</LAST_POLL><MEMORY>0</MEMORY><CPU>0</CPU>", None, None),
+        ("<STATE>3</STATE><LCM_STATE>3</LCM_STATE><LAST_POLL>9</LAST_POLL><MEMORY>7</MEMORY><CPU>0</CPU>", 0.0, 7),
+        ("<STATE>3</STATE><LCM_STATE>3</LCM_STATE><MONITORING/>", None, None),
+    ],
+)
+def test_only_what_runs_has_figures(inner: str, cpu_percent: float | None, memory_kib: int | None) -> None:
+    found = instance(inner)
+    assert (found.cpu_percent, found.memory_kib) == (cpu_percent, memory_kib)
+
+
+def test_figures_from_elsewhere() -> None:
+    stale = instance(f"<ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}")
+    record = fromstring("<MONITORING><CPU>12.5</CPU><ID>7</ID><MEMORY>4096</MEMORY><TIMESTAMP>1</TIMESTAMP></MONITORING>")
+    fresh, none = stale.monitored(record), stale.monitored(None)
+    assert (fresh.id, fresh.cpu_percent, fresh.memory_kib) == (7, 12.5, 4096)
+    assert (none.id, none.cpu_percent, none.memory_kib) == (7, None, None)
+    assert stale.memory_kib == 2048
 
 
 def test_an_empty_document() -> None:
     found = Instance(Element("VM"))
     assert (found.id, found.name, found.owner, found.state, found.lcm_state) == (-1, "", "", None, None)
-    assert (found.state_label, found.vcpu, found.memory_kib, found.cpu_percent) == ("-", 1, 0, 0.0)
+    assert (found.state_label, found.vcpu, found.memory_kib, found.cpu_percent) == ("-", 1, None, None)
     assert (found.addresses, found.hostname, found.context, found.message, found.token) == ((), "", {}, "", "")
     assert (found.failed, found.done, found.public_keys, list(found.attributes())) == (False, False, "", [])
 

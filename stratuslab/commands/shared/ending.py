@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from stratuslab.answers import Answer, Ended, InstanceRow, InstanceTable
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared.asking import confirmed
+from stratuslab.commands.shared.explaining import explained
+from stratuslab.commands.shared.listing import listed
 from stratuslab.commands.shared.selection import select
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
@@ -147,12 +149,12 @@ class Ending:
 def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> list[InstanceRow]:
     """What is known of the instances that are meant (all of the user's with ``--all``), as far as they pass ``--filter``."""
     if session.options.all:
-        found = sorted(session.cloud.instances(), key=lambda instance: instance.id)
+        found = listed(session, session.cloud, shown=session.options.dry_run)
     else:
         outcomes = list(in_order(session.cloud.instance, numbers))
         errors += [outcome.error for outcome in outcomes if outcome.error]
         found = [outcome.value for outcome in outcomes if outcome.value]
-    return session.shape.wanted([InstanceRow.of(instance) for instance in found])
+    return session.shape.wanted(explained(session, [InstanceRow.of(instance) for instance in found]))
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:

@@ -4,47 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from stratuslab.answers import InstanceRow, Portrait
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.side_by_side import in_order
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.instance import Instance
-
-if TYPE_CHECKING:
-    from stratuslab.cloud.client import Cloud
 
 CONSOLE_LINES = 10
 """How many of the console's last lines are shown of an instance that failed."""
 
 
-def explains(session: Session) -> bool:
-    """Whether reasons are wanted: with -v, and where another form or other columns than the guide's are asked for."""
-    return session.talk.level >= 1 or not session.shape.plain
-
-
-def in_full(session: Session, cloud: Cloud, instances: Sequence[Instance]) -> list[Instance]:
-    """The instances of a listing, those of which more is to be told with their whole documents: at -vv all of them, else those
-    that failed or went away, of which a listing has the reason, but no times."""
-    wanted = [one.id for one in instances if session.talk.level >= 2 or _is_short_of_times(session, one)]
-    whole = {outcome.item: outcome.value for outcome in in_order(cloud.instance, wanted)} if wanted else {}
-    # What cannot be read now (it may have been cleared away meanwhile) is shown as it was listed.
-    return [whole.get(instance.id) or instance for instance in instances]
-
-
-def _is_short_of_times(session: Session, instance: Instance) -> bool:
-    if not explains(session) or any(stay.last for stay in instance.stays):
-        return False
-    from stratuslab.diagnosis.explanation import Kind, explain
-
-    explanation = explain(instance, session.context.clock())
-    return explanation is not None and explanation.kind is not Kind.WAITING
-
-
 def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
-    """The rows with their explanations, where these are wanted."""
-    if not explains(session):
+    """The rows with their explanations, with -v and where another form or other columns than the guide's are asked for."""
+    if session.talk.level < 1 and session.shape.plain:
         return list(rows)
     from stratuslab.diagnosis.explanation import explain
 

@@ -63,4 +63,5 @@ def is_settled(instance: Instance) -> bool:
 
 def _seen(row: InstanceRow) -> tuple[object, ...]:
     """What the table shows of a row, without what only time changes."""
-    return (row.cloud, row.id, row.state, row.vcpu, row.memory_kib, f"{row.cpu_percent:.0f}", *row.places, row.name, row.note)
+    cpu = None if row.cpu_percent is None else f"{row.cpu_percent:.0f}"
+    return (row.cloud, row.id, row.state, row.vcpu, row.memory_kib, cpu, *row.places, row.name, row.note)

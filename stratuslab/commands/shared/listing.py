@@ -1,0 +1,50 @@
+"""A user's instances as an answer needs them: short documents are cheap, and more is asked for only where it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stratuslab.commands.base import Session
+from stratuslab.commands.shared.side_by_side import in_order
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numbers import Owner
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
+
+_FIGURES = ("memory_kib", "cpu_percent")
+_REASONS = ("message", "cause", "reason")
+
+
+def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bool = True) -> list[Instance]:
+    """The owner's instances that are not done, by id: with figures where these are shown, sorted by or filtered, and with whole
+    documents where more is to be told than a listing says. Those that are not ``shown`` are only filtered."""
+    uses = session.shape.uses if shown else session.shape.filters_by
+    found = sorted(cloud.instances(owner), key=lambda instance: instance.id)
+    if shown and session.talk.level >= 2:
+        wanted = found
+    elif uses(*_REASONS) or (shown and session.talk.level >= 1 and session.shape.form == "table"):
+        now = session.context.clock()
+        wanted = [one for one in found if _is_short_of_reasons(one, now, cloud.server.listing_has_reasons)]
+    else:
+        wanted = []
+    outcomes = in_order(cloud.instance, [one.id for one in wanted]) if wanted else ()
+    # What cannot be read now (it may have been cleared away meanwhile) is shown as it was listed.
+    whole = {outcome.item: outcome.value for outcome in outcomes if outcome.value is not None}
+    short = [one for one in found if one.id not in whole]
+    if uses(*_FIGURES):
+        short = cloud.with_figures(short, owner)
+    return sorted([*short, *whole.values()], key=lambda instance: instance.id)
+
+
+def _is_short_of_reasons(instance: Instance, now: float, listing_has_reasons: bool) -> bool:
+    """Whether the document of a listing lacks what explains the instance: times of one that failed or went away, and on some
+    servers the reason as well."""
+    if any(stay.last for stay in instance.stays):
+        return False
+    from stratuslab.diagnosis.explanation import Kind, explain
+
+    explanation = explain(instance, now)
+    if explanation is None:
+        return False
+    return explanation.kind is not Kind.WAITING or not (explanation.message or listing_has_reasons)
