@@ -1,1 +1,1 @@
-"""The way into an instance: where it listens, which keys open it, which host key it has, and who speaks SSH to it."""
+"""SSH to instances: where they listen, waiting for them, the user's keys, host keys, and OpenSSH or paramiko to log in."""

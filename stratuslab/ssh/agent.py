@@ -1,4 +1,4 @@
-"""The keys that the user's SSH agent has (draft-miller-ssh-agent, section 4.4)."""
+"""The keys in the user's SSH agent (draft-miller-ssh-agent, section 4.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT = 2.0
 
 
 def agent_keys(environ: Mapping[str, str]) -> list[bytes]:
-    """The agent's public keys as they go over the wire; none where there is no agent, or none that answers."""
+    """The agent's public keys in SSH's wire format; empty without an agent, or if it does not answer."""
     address = environ.get("SSH_AUTH_SOCK")
     if not address:
         return []

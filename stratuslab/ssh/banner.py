@@ -1,7 +1,7 @@
-"""Waiting until an SSH server really is there, which is when its first line was read (RFC 4253, section 4.2).
+"""Waiting for an SSH server: it is ready once its first line, the banner, was read (RFC 4253, section 4.2).
 
-That a port is open proves nothing: a forwarding host accepts for a machine that has not booted, and a booting machine
-accepts before its sshd answers.
+An open port proves nothing: a forwarding host accepts connections for a machine that has not booted, and a booting machine
+accepts them before its sshd answers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Point = tuple[str, int]
 """A host name or address, and a port."""
 
 TRY_TIMEOUT = 4.0
-"""Seconds that one try may last: a machine may come up behind an address that swallowed the first packets."""
+"""Seconds that one attempt may take: a machine may come up behind an address that dropped the first packets."""
 
 _PAUSE = 0.5
 _TICK = 1.0
@@ -29,16 +29,16 @@ _MAXIMUM_SIZE = 16 << 10
 
 
 def read_banner(host: str, port: int, timeout: float) -> str:
-    """The line with which an SSH server there introduces itself, such as ``SSH-2.0-OpenSSH_9.2``.
+    """The banner of the SSH server at an address, such as ``SSH-2.0-OpenSSH_9.2``.
 
-    A server may send other lines before it. ``timeout`` is in seconds and bounds all of it. Raises Unreachable, whose text
-    says in a few words what is there instead.
+    A server may send other lines before it. ``timeout`` is in seconds and limits the whole exchange. Raises Unreachable, whose
+    message says in a few words what was found instead.
     """
     deadline = time.monotonic() + timeout
     try:
         connection = socket.create_connection((host, port), timeout)
     except socket.gaierror as error:
-        raise Unreachable("the host name is not known") from error
+        raise Unreachable("unknown host name") from error
     except TimeoutError as error:
         raise Unreachable("no answer") from error
     except (OSError, UnicodeError, OverflowError) as error:
@@ -57,7 +57,7 @@ class Connection(Protocol):
 
 
 def banner_from(connection: Connection, deadline: float) -> str:
-    """As read_banner, from a connection that is there, until a time of time.monotonic(); closes it."""
+    """Like read_banner, on an open connection, until a time of time.monotonic(); closes the connection."""
     with closing(connection):
         received = bytearray()
         try:
@@ -69,16 +69,16 @@ def banner_from(connection: Connection, deadline: float) -> str:
                 if banner:
                     return banner
                 if not data:
-                    raise Unreachable(_instead(received) or "it closes the connection at once")
+                    raise Unreachable(_instead(received) or "it closed the connection")
         except TimeoutError:
             pass
         except OSError as error:
-            raise Unreachable(_instead(received) or error.strerror or "the connection broke off") from error
-        raise Unreachable(_instead(received) or "it accepts the connection and stays silent")
+            raise Unreachable(_instead(received) or error.strerror or "the connection was lost") from error
+        raise Unreachable(_instead(received) or "it accepts connections but sends nothing")
 
 
 def _banner(received: bytearray) -> str:
-    # Only whole lines count: half a banner is what a server sends that is being killed.
+    # Only whole lines count: a server that is being killed may send half a banner.
     for line in bytes(received).split(b"\n")[:-1]:
         if line.startswith(b"SSH-"):
             return line.rstrip(b"\r").decode("ascii", "backslashreplace")
@@ -89,7 +89,7 @@ def _instead(received: bytearray) -> str:
     if not received:
         return ""
     line = bytes(received).split(b"\n")[0].rstrip(b"\r")[:40]
-    return f"it is no SSH server, it says {line.decode('ascii', 'backslashreplace')!r}"
+    return f"not an SSH server, it sent {line.decode('ascii', 'backslashreplace')!r}"
 
 
 def wait_for_ssh(
@@ -100,14 +100,13 @@ def wait_for_ssh(
     read: Callable[[str, int, float], object] = read_banner,
     hasty: bool = False,
 ) -> Point:
-    """The first of the points at which an SSH server introduced itself.
+    """The first of the points at which an SSH server sent its banner.
 
-    All points are tried side by side, again and again, through whatever is there before. ``deadline`` is a time of
-    ``clock``; at least one try is made. ``on_wait`` is told about once a second what was last seen; what it raises ends the
-    waiting. ``read`` reads a banner in another way than over a connection of its own. ``hasty`` knocks anew, at this
-    computer, beside a connection that stays silent: QEMU accepts before its guest listens, and may stay silent for seconds
-    after it does. Each knock costs a slow guest, so that is for one which is about to come up at once. Raises TimedOut, which
-    says what was last seen at each point, and Unreachable where there is no point at all.
+    All points are tried in parallel, again and again. ``deadline`` is a time of ``clock``; at least one attempt is made.
+    ``on_wait`` is called about once a second with what was last seen; an exception from it ends the waiting. ``read`` replaces
+    :func:`read_banner`. ``hasty`` opens more connections, on this computer only, beside one that stays silent: QEMU accepts
+    before its guest listens, and may stay silent for seconds after it does. Each attempt costs a slow guest, so this is for
+    machines that boot fast. Raises TimedOut, which says what was last seen at each point, and Unreachable without any point.
     """
     if not points:
         raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")
@@ -135,7 +134,7 @@ def wait_for_ssh(
         if hasty and (point[0] == "localhost" or point[0].startswith("127.")):
             knocks += [(_HASTY_TIMEOUT, _HASTY * _PAUSE, turn * _PAUSE) for turn in range(1, _HASTY + 1)]
         for knocking in knocks:
-            # Daemons: a name service that hangs must not keep the process.
+            # Daemons: a hanging name service must not keep the process alive.
             threading.Thread(target=knock, args=(point, *knocking), name="ssh-banner", daemon=True).start()
     try:
         while True:
@@ -146,7 +145,7 @@ def wait_for_ssh(
                 pass
             seen = "; ".join(f"{host} port {port}: {what}" for (host, port), what in last.items())
             if left <= 0.25:
-                raise TimedOut(f"no SSH server answered in time ({seen})", "the machine may still boot: try again")
+                raise TimedOut(f"no SSH server answered in time ({seen})", "the machine may still be booting: try again")
             if on_wait is not None:
                 on_wait(seen)
     finally:

@@ -1,7 +1,7 @@
-"""Whether the machine that answers is the one whose key is known, found out before ``ssh`` is started.
+"""Comparing a machine's host key with the known one before ``ssh`` is started.
 
-``ssh`` refuses another key by itself, with a page of warnings. Asking first, with OpenSSH's ``ssh-keyscan``, makes it a line
-that says what it means for an instance of a cloud. It is no more than that: the check that counts is ssh's own.
+``ssh`` itself refuses a changed key, with a page of warnings. Asking first, with OpenSSH's ``ssh-keyscan``, turns that into one
+line that says what it means for an instance of a cloud. The check that counts remains ssh's own.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _TIMEOUT = 5
 
 
 def changed(host: str) -> SSHError:
-    """The error that an instance shows another key than it had."""
+    """The error for an instance whose host key has changed."""
     return SSHError(
-        f"{host} has not the host key that this instance had: another machine answers there, or this one was set up anew",
-        "where you expect that, forget the old key with --forget-host-key; otherwise nothing should be typed there",
+        f"{host}: the host key has changed: another machine answers there, or this one was reinstalled",
+        "if you expected that, remove the old key with --forget-host-key; otherwise do not connect",
     )
 
 
 def check_shown_key(ssh: str, host: str, port: int, known: Sequence[tuple[str, str]]) -> None:
-    """Raise SSHError where the host shows another key than those that are known. What cannot be asked raises nothing."""
-    # A host that has no key any more of the type that it had shows one of another type.
+    """Raise SSHError if the host shows none of the known keys. A host that cannot be asked raises nothing."""
+    # A host that no longer has a key of the known type shows one of another type.
     shown = _shown(ssh, host, port, [_name(kind) for kind, _ in known]) or _shown(ssh, host, port, _NAMES)
     if shown and not shown & set(known):
         raise changed(host)

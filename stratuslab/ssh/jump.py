@@ -1,4 +1,4 @@
-"""Looking at an instance through the hosts that lead to it."""
+"""Jump hosts: how ssh's configuration reaches a host, and reading an SSH server's banner through them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from stratuslab.ssh.banner import banner_from
 from stratuslab.ssh.target import jumps
 
 _LEAST = 10.0
-"""Seconds for a try: there are several logins on the way."""
+"""Seconds for one attempt: there are several logins on the way."""
 
 
 def detour(ssh: str, host: str, options: Sequence[str]) -> tuple[str, bool]:
-    """How ssh's configuration says that a host is reached: jump hosts (empty without), and whether a command leads there."""
+    """How ssh's configuration reaches a host: the jump hosts (empty for none), and whether a proxy command is set."""
     import subprocess
 
     try:
@@ -30,10 +30,10 @@ def detour(ssh: str, host: str, options: Sequence[str]) -> tuple[str, bool]:
 
 
 def banner_through(ssh: str, through: str, options: Sequence[str] = ()) -> Callable[[str, int, float], object]:
-    """A reader of banners (see read_banner) that goes through the jump hosts with ``ssh -W``.
+    """A replacement for read_banner that goes through the jump hosts with ``ssh -W``.
 
-    It returns without a banner where the way needs a person, who is asked for a password or about a host key: nothing can be
-    said then, and the session itself has to ask.
+    It returns an empty banner where a jump host asks for a password or about a host key: only the session itself can ask a
+    person.
     """
     import subprocess
 
@@ -55,7 +55,7 @@ def banner_through(ssh: str, through: str, options: Sequence[str] = ()) -> Calla
             process = subprocess.Popen(argv, stdin=end, stdout=end, stderr=subprocess.PIPE, start_new_session=True)
         except OSError as error:
             ours.close()
-            raise Unreachable(f"{ssh} cannot be started: {error.strerror}") from error
+            raise Unreachable(f"cannot start {ssh}: {error.strerror}") from error
         finally:
             theirs.close()
         try:

@@ -1,4 +1,4 @@
-"""The user's SSH keys: which public key an instance is given, and which private key opens it again."""
+"""The user's public SSH keys: which one an instance gets, and the key pair that is made where the user has none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MADE_NAME = "id_ed25519"
 
 
 def public_key_file(home: Path) -> Path | None:
-    """The first of the usual public keys that this home directory has; None where it has none."""
+    """The first of the usual public keys in this home directory; None without one."""
     for name in USUAL_NAMES:
         path = home / ".ssh" / name
         if path.is_file():
@@ -25,15 +25,15 @@ def public_key_file(home: Path) -> Path | None:
 
 
 def private_half(public: Path) -> Path:
-    """The file of the private key that belongs to a public one: without the suffix ``.pub``; another file stays itself."""
+    """The private key file for a public one: without the suffix ``.pub``; any other path is returned as it is."""
     return public.with_suffix("") if public.suffix == ".pub" else public
 
 
 def read_public_keys(path: Path) -> str:
-    """The public keys of the file, one a line, as an instance's ``authorized_keys`` takes them.
+    """The public keys in the file, one per line, as in ``authorized_keys``.
 
     Blank lines, comments (``#``) and the ``Comment:`` lines of some key generators are left out. Raises UsageError, which
-    never shows anything of the content, for a file that is missing, empty, a private key, or holds something else.
+    shows nothing of the content, for a file that is missing, empty, a private key, or anything else.
     """
     lines = [line.strip() for line in _text(path).splitlines()]
     keys = [line for line in lines if line and not line.startswith(("#", "Comment:"))]
@@ -42,8 +42,8 @@ def read_public_keys(path: Path) -> str:
     for key in keys:
         if public_key(key) is None:
             raise UsageError(
-                f"line {lines.index(key) + 1} of {path} is no public key in OpenSSH's form",
-                "it begins with a type such as ssh-ed25519; ssh-keygen -i -f FILE converts other forms",
+                f"line {lines.index(key) + 1} of {path} is not a public key in OpenSSH's format",
+                "a key begins with its type, such as ssh-ed25519; ssh-keygen -i -f FILE converts other formats",
             )
     return "\n".join(keys)
 
@@ -53,37 +53,37 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAXIMUM_SIZE + 1)
     except FileNotFoundError:
-        raise UsageError(f"there is no public key file {path}", "name one with --key, or make one with ssh-keygen") from None
+        raise UsageError(f"public key file {path} does not exist", "name one with --key, or make one with ssh-keygen") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"the public key file {path} cannot be read: {why}", "name another one with --key") from error
+        raise UsageError(f"cannot read public key file {path}: {why}", "name another one with --key") from error
     if b"PRIVATE KEY" in content or content.startswith(b"PuTTY-User-Key-File-"):
         raise _private_key(path)
     if len(content) > _MAXIMUM_SIZE:
-        raise UsageError(f"{path} is too large for a file of public keys", "name another file with --key")
+        raise UsageError(f"{path} is too large for a public key file", "name another file with --key")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is no public key but something binary", "name another file with --key") from None
+        raise UsageError(f"{path} is not a public key, but a binary file", "name another file with --key") from None
 
 
 def _private_key(path: Path) -> UsageError:
     public = path.with_name(f"{path.name}.pub")
-    hint = f"give its public half, {public}" if public.is_file() else f"ssh-keygen -y -f {path} shows its public half"
-    return UsageError(f"{path} is a private key, and must not leave this computer", hint)
+    hint = f"use its public key, {public}" if public.is_file() else f"ssh-keygen -y -f {path} prints its public key"
+    return UsageError(f"{path} is a private key, which must not leave this computer", hint)
 
 
 def made_key(directory: Path) -> Path | None:
-    """The public key of the pair that :func:`make_key_pair` made in the client's own directory; None where there is none."""
+    """The public key of the pair that :func:`make_key_pair` made in the client's own directory; None without one."""
     private, public = directory / _MADE_NAME, directory / f"{_MADE_NAME}.pub"
     return public if private.is_file() and public.is_file() else None
 
 
 def make_key_pair(directory: Path) -> Path:
-    """The public key (``id_ed25519.pub``) of the pair in the client's own directory; the pair is made where there is none.
+    """The public key (``id_ed25519.pub``) of the key pair in the client's own directory, which is made if it does not exist.
 
-    The private key is readable by the user only. Several processes that come here at once end up with one and the same pair.
-    Raises StratusLabError where it cannot be made.
+    Only the user can read the private key. Several processes at once end up with the same pair. Raises StratusLabError if it
+    cannot be made.
     """
     private, public = directory / _MADE_NAME, directory / f"{_MADE_NAME}.pub"
     if made := made_key(directory):
@@ -92,14 +92,14 @@ def make_key_pair(directory: Path) -> Path:
         private_directory(directory)
         with locked(private):
             if not private.is_file():
-                # A public key without its private half opens nothing, while from a private key the public one can be made.
+                # The private key first: the public one can be made from it, but not the other way round.
                 replace(private, new_private_key())
                 replace(public, _public_half(private), 0o644)
             elif not public.is_file():
                 replace(public, _public_half(private), 0o644)
     except OSError as error:
         raise StratusLabError(
-            f"no SSH key pair can be made in {directory}: {error.strerror or error}", "name a public key with --key"
+            f"cannot make an SSH key pair in {directory}: {error.strerror or error}", "name a public key with --key"
         ) from error
     return public
 
@@ -112,7 +112,7 @@ def _public_half(private: Path) -> bytes:
         key = serialization.load_ssh_private_key(private.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StratusLabError(
-            f"the private key {private} cannot be read", "remove it, and a new one is made; or name a public key with --key"
+            f"cannot read private key {private}", "remove it to get a new one, or name a public key with --key"
         ) from error
     line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return line + b" stratuslab\n"

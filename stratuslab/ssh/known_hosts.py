@@ -1,8 +1,8 @@
-"""The host keys of instances, remembered in a file of our own and not in the user's ``~/.ssh/known_hosts``.
+"""The host keys of instances, kept in a file of our own and not in the user's ``~/.ssh/known_hosts``.
 
-Clouds give an address to one machine after another, so a key is remembered for the *instance*: under an alias made of the
-cloud's endpoint and the instance's number (OpenSSH's HostKeyAlias). A used-again address is then no alarm, and a changed key
-of a living instance is one. The file is in OpenSSH's format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), and ``ssh`` adds to it.
+Clouds reuse addresses, so a key is kept for the *instance*, under an alias made of the cloud's endpoint and the instance's id
+(OpenSSH's HostKeyAlias): a reused address raises no alarm, a changed key of a living instance does. The file is in OpenSSH's
+format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), and ``ssh`` adds to it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from stratuslab.urls import without_login
 def host_key_alias(endpoint: str, instance: int) -> str:
     """The name of an instance in the file, such as ``165.cloud.example.com.5f2b8c1de0``.
 
-    It is the same for the same cloud whoever asks, so user and password of a URL play no role; the digest at its end tells
-    apart clouds on one host. Nothing in it has a meaning in known_hosts, in a shell or as an option.
+    It does not depend on the user, so user and password in the URL are ignored; the digest at its end tells apart clouds on
+    one host. No character in it has a meaning in known_hosts, in a shell or in an option.
     """
     import hashlib
 
@@ -33,43 +33,43 @@ def host_key_alias(endpoint: str, instance: int) -> str:
 
 
 @contextmanager
-def _said(path: Path, what: str) -> Iterator[None]:
+def _errors_named(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StratusLabError(
-            f"the file of host keys {path} cannot be {what}: {error.strerror or error}", "check its permissions and the disk"
+            f"cannot {what} the host key file {path}: {error.strerror or error}", "check its permissions and the disk"
         ) from error
 
 
 class KnownHosts:
-    """The file, in the client's own directory. Every method raises StratusLabError where it cannot be read or written."""
+    """The file, in the client's own directory. Every method raises StratusLabError if it cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def prepare(self) -> None:
-        """Make the file, for the user only, where there is none: ``ssh`` would make it with other permissions."""
-        with _said(self.path, "written"):
+        """Make the file, readable by the user only, if it does not exist: ``ssh`` would make it with other permissions."""
+        with _errors_named(self.path, "write"):
             private_directory(self.path.parent)
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
     def keys(self, alias: str) -> list[tuple[str, str]]:
-        """The keys that are known of an instance: type and base64 text."""
+        """The known keys of an instance: type and base64 text."""
         return [(kind, text) for name, kind, text in self._entries() if name == alias]
 
     def add(self, alias: str, kind: str, text: str) -> None:
-        """Remember a key: its type (``ssh-ed25519``) and its base64 text."""
+        """Add a key: its type (``ssh-ed25519``) and its base64 text."""
         self.prepare()
-        with _said(self.path, "written"), locked(self.path):
+        with _errors_named(self.path, "write"), locked(self.path):
             content = self.path.read_bytes()
             start = b"" if not content or content.endswith(b"\n") else b"\n"
             with self.path.open("ab", buffering=0) as file:
                 file.write(start + f"{alias} {kind} {text}\n".encode("ascii"))
 
     def forget(self, *aliases: str) -> bool:
-        """Forget the keys of instances that are gone; whether there was something to forget."""
-        with _said(self.path, "written"):
+        """Remove the keys of instances; whether there were any."""
+        with _errors_named(self.path, "write"):
             if not self.path.exists():
                 return False
             gone = set(aliases)
@@ -80,13 +80,13 @@ class KnownHosts:
                     kept = [line for line in lines if line.split(b" ", 1)[0].decode("utf-8", "replace") not in gone]
                     if len(kept) == len(lines):
                         return False
-                    # An ssh that appends meanwhile knows no lock: what it wrote is read again rather than lost.
+                    # ssh appends without our lock: read again what it wrote meanwhile rather than lose it.
                     if self.path.stat().st_size == len(content):
                         replace(self.path, b"".join(kept))
                         return True
 
     def _entries(self) -> Iterator[tuple[str, str, str]]:
-        with _said(self.path, "read"):
+        with _errors_named(self.path, "read"):
             try:
                 content = self.path.read_text("utf-8", "replace")
             except FileNotFoundError:

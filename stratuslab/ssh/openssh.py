@@ -1,4 +1,4 @@
-"""The system's own ``ssh``, with all its comfort (agent, configuration, escape keys): found, given its arguments, run."""
+"""The system's ``ssh``: finding it, its command line, running it. Agent, configuration and escape keys work as usual."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from stratuslab.ssh.target import Target
 
 
 def find_ssh(environ: Mapping[str, str]) -> str | None:
-    """The path of the system's ``ssh``; None where the PATH has none."""
+    """The path of the system's ``ssh``; None if it is not on PATH."""
     import shutil
 
     return shutil.which("ssh", path=environ.get("PATH", os.defpath))
 
 
 def command_line(ssh: str, target: Target, command: Sequence[str] = (), options: Sequence[str] = ()) -> list[str]:
-    """The arguments that log in to the target with ``ssh``; without a command it is an interactive session.
+    """The command line that logs in to the target with ``ssh``; without a command, for an interactive session.
 
-    ``command`` is handed on as it is: ``ssh`` puts blanks between the words and lets the remote shell read the line (see
-    :func:`stratuslab.ssh.target.remote_command`). ``options`` are the user's own and come first, since ssh takes the first
-    value that it is given.
+    ``command`` is passed on unchanged: ``ssh`` joins the words with blanks for the remote shell (see
+    :func:`stratuslab.ssh.target.remote_command`). ``options`` are the user's own and come first, since ssh uses the first value
+    of an option.
     """
     return [
         ssh,
@@ -42,13 +42,13 @@ def command_line(ssh: str, target: Target, command: Sequence[str] = (), options:
 
 
 def host_settings(target: Target) -> Iterator[tuple[str, str]]:
-    """The settings of ssh_config(5) that keep the host's identity in our own file, each a name and a value."""
+    """The settings of ssh_config(5) that keep the host's key in our own file, as pairs of name and value."""
     yield "HostKeyAlias", target.alias
     yield "UserKnownHostsFile", quoted(target.known_hosts)
     yield "CheckHostIP", "no"
-    # Of a host whose key is known accept-new would still take a key of another type.
+    # accept-new would accept a key of another type from a host whose key is known.
     yield "StrictHostKeyChecking", "yes" if target.known else "accept-new"
-    # Names in our file must be found again when they are to be forgotten.
+    # Names in our file must be readable when keys are removed.
     yield "HashKnownHosts", "no"
 
 
@@ -61,7 +61,7 @@ def _identity(target: Target) -> Iterator[str]:
         return
     path = str(target.key.absolute())
     if "%" in path or "${" in path:
-        # Of -i ssh looks for the file first and replaces tokens in the name later: no way of writing % survives both.
+        # With -i, ssh looks for the file first and expands tokens in the name later: no way to write % survives both.
         yield from _option("IdentityFile", quoted(target.key))
     else:
         yield from ("-i", path)
@@ -70,7 +70,7 @@ def _identity(target: Target) -> Iterator[str]:
 
 
 def quoted(path: Path) -> str:
-    """A path as the value of an option: blanks, quotes and ``%`` in it stand for themselves (ssh_config(5), TOKENS)."""
+    """A path as the value of an option, with blanks, quotes and ``%`` escaped (ssh_config(5), TOKENS)."""
     text = str(path.absolute()).replace("%", "%%")
     if any(character in text for character in " \t#\"'\\"):
         text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -78,10 +78,9 @@ def quoted(path: Path) -> str:
 
 
 def run(argv: Sequence[str]) -> int:
-    r"""Run ssh to its end; its status, or as a shell says it 128 + N when signal N ended it.
+    r"""Run ssh to its end; its exit status, or 128 + N if signal N ended it, as in a shell.
 
-    Ctrl-C and Ctrl-\\ are ssh's meanwhile, as they are for a command that a shell runs. Raises SSHError where it cannot
-    be started.
+    Ctrl-C and Ctrl-\ go to ssh meanwhile. Raises SSHError if it cannot be started.
     """
     import subprocess
 
@@ -95,7 +94,7 @@ def run(argv: Sequence[str]) -> int:
 
 @contextmanager
 def _left_to_the_child() -> Iterator[None]:
-    """Do nothing at SIGINT and SIGQUIT. A handler and not SIG_IGN, which the child would inherit."""
+    """Ignore SIGINT and SIGQUIT: with a handler, not SIG_IGN, which the child would inherit."""
     import signal
     import threading
 
@@ -112,14 +111,14 @@ def _left_to_the_child() -> Iterator[None]:
 
 
 def exec_ssh(argv: Sequence[str]) -> NoReturn:
-    """Become ssh, so that nothing stands between it and the terminal. Raises SSHError where it cannot be started."""
+    """Replace this process by ssh. Raises SSHError if it cannot be started."""
     import signal
     import sys
 
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    # Python ignores SIGPIPE, and what is ignored stays so across exec, down to what ssh starts itself.
+    # Python ignores SIGPIPE, and an ignored signal stays ignored across exec, also in what ssh starts.
     before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         os.execvp(argv[0], list(argv))
@@ -129,4 +128,4 @@ def exec_ssh(argv: Sequence[str]) -> NoReturn:
 
 
 def _cannot_start(ssh: str, error: OSError) -> SSHError:
-    return SSHError(f"{ssh} cannot be started: {error.strerror or error}", "install OpenSSH's client")
+    return SSHError(f"cannot start {ssh}: {error.strerror or error}", "install OpenSSH's client")

@@ -1,4 +1,4 @@
-"""Logging in with paramiko: the connection, the host's key compared with what is known, the user's keys offered."""
+"""Logging in with paramiko: connecting, checking the host key, offering the user's keys."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from paramiko import Agent, Channel, PKey, Transport
 
 Ask = Callable[[str], str]
-"""Asks the user for a secret, given the prompt."""
+"""Asks the user for a secret; its argument is the prompt."""
 
 _KEEPALIVE = 30
 _PAUSE = 1.0
 
 
 def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> Transport:
-    """A connection that is logged in to the target; the caller closes it.
+    """An authenticated connection to the target; the caller closes it.
 
-    A host that is met for the first time is remembered; one with another key than it had is refused. ``ask`` asks for the
-    passphrase of ``target.key``, without it an encrypted key is not used. Raises SSHError, and TimedOut where the target is not
-    to be reached through its jump hosts within ``target.patience``.
+    The key of a new host is added to ``known_hosts``; a host whose key has changed is refused. ``ask`` asks for the passphrase
+    of ``target.key``; without it an encrypted key is not used. Raises SSHError, and TimedOut if the target cannot be reached
+    through its jump hosts within ``target.patience``.
     """
     from paramiko import SSHException, Transport
 
-    # What fails is told by exceptions; without a handler Python would print paramiko's warnings as well.
+    # Failures are exceptions; without a handler Python would print paramiko's warnings as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     connection = _connection(target, known_hosts, ask)
     transport: Transport | None = None
@@ -54,7 +54,7 @@ def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> T
     except BaseException as error:
         (transport or connection).close()
         if isinstance(error, (SSHException, EOFError, OSError)):
-            raise SSHError(f"{target.host} port {target.port} does not complete the SSH handshake: {error}") from error
+            raise SSHError(f"SSH handshake with {target.host} port {target.port} failed: {error}") from error
         raise
     return transport
 
@@ -66,7 +66,7 @@ def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None) -> soc
             return socket.create_connection((target.host, target.port), target.connect_timeout)
         except (OSError, UnicodeError) as error:
             why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
-            raise SSHError(f"no connection to {target.host} port {target.port}: {why}") from error
+            raise SSHError(f"cannot connect to {target.host} port {target.port}: {why}") from error
     from paramiko import SSHException
 
     way = log_in(_jump_host(target, last, before), known_hosts, ask)
@@ -81,12 +81,12 @@ def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None) -> soc
                 continue
             way.close()
             kind = TimedOut if target.patience else SSHError
-            raise kind(f"through {last.host} there is no {target.host} port {target.port}: {error}") from error
-    # The way is closed by whoever closes the channel: it is used by nothing else.
+            raise kind(f"cannot reach {target.host} port {target.port} through {last.host}: {error}") from error
+    # Closing the channel closes the connection to the jump host, which nothing else uses.
     closing = channel.close
 
     def close() -> None:
-        # Both ends close it, in whatever order: what cannot be sent any more need not be.
+        # Both ends close it, in any order: an error while sending no longer matters.
         with suppress(EOFError, OSError, SSHException):
             closing()
         way.close()
@@ -114,19 +114,19 @@ def _jump_host(target: Target, jump: Jump, before: Sequence[Jump]) -> Target:
 
 
 def _own_name(host: str, port: int) -> str:
-    """A host as known_hosts has it when it is no instance with an alias."""
+    """The name in known_hosts of a host that is not an instance."""
     return host if port == SSH_PORT else f"[{host}]:{port}"
 
 
 def _prefer(transport: Transport, kinds: list[str]) -> None:
-    """Let the host show the key that is known of it, and not another one that it has too."""
+    """Make the host show a key of a known type, not another one that it also has."""
     signatures = {name for kind in kinds for name in _SIGNATURES.get(kind, (kind,))}
     security = transport.get_security_options()
     security.key_types = tuple(sorted(security.key_types, key=lambda name: name not in signatures))
 
 
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
-"""The names that a key type has as a signature algorithm, where that is not its own (RFC 8332)."""
+"""The signature algorithms of a key type, where they have other names (RFC 8332)."""
 
 
 def _check_host_key(transport: Transport, target: Target, known_hosts: KnownHosts) -> None:
@@ -138,8 +138,8 @@ def _check_host_key(transport: Transport, target: Target, known_hosts: KnownHost
     elif shown not in known:
         if target.alias == _own_name(target.host, target.port):
             raise SSHError(
-                f"the jump host {target.host} has not the host key that it had",
-                f"if you know why, forget the old one: ssh-keygen -R '{target.alias}' -f {known_hosts.path}",
+                f"the host key of jump host {target.host} has changed",
+                f"if you know why, remove the old one: ssh-keygen -R '{target.alias}' -f {known_hosts.path}",
             )
         raise changed(target.host)
 
@@ -155,21 +155,21 @@ def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None
             except AuthenticationException:
                 continue
             except SSHException:
-                # Servers hang up after a number of keys.
+                # Servers disconnect after a number of keys.
                 break
             if transport.is_authenticated():
                 return
     finally:
         offer.close()
-    tried = f"{offer.tried} tried" if offer.tried else "there is none to offer"
+    tried = f"{offer.tried} tried" if offer.tried else "none to offer"
     raise SSHError(
-        f"{target.host} lets {target.user} in with none of the keys ({'; '.join([tried, *offer.problems])})",
-        "give the private key that belongs to the instance's public key with --key",
+        f"{target.host} rejected every key for {target.user} ({'; '.join([tried, *offer.problems])})",
+        "name the private key that belongs to the instance's public key with --key",
     )
 
 
 class _Offer:
-    """The keys to offer, in the order that OpenSSH has: the one that was named, the agent's, those of ``~/.ssh``."""
+    """The keys to offer, in OpenSSH's order: the named one, the agent's, those in ``~/.ssh``."""
 
     def __init__(self, target: Target, ask: Ask | None) -> None:
         self._target = target
@@ -205,7 +205,7 @@ class _Offer:
             try:
                 key, _ = self._loaded(locked, self._ask(f"Passphrase of {locked}: "))
             except EOFError:
-                self.problems.append(f"no passphrase was given for {locked}")
+                self.problems.append(f"no passphrase for {locked}")
                 key = None
             if key is not None:
                 yield key
@@ -215,7 +215,7 @@ class _Offer:
             yield from self._usual_keys()
 
     def _loaded(self, path: Path, passphrase: str | None = None) -> tuple[PKey | None, Path | None]:
-        """The private key; or None, and the path again where it needs a passphrase."""
+        """The private key; or None, and the path again if it needs a passphrase."""
         try:
             return _private_key(path, passphrase), None
         except _PassphraseWanted:
@@ -231,7 +231,7 @@ class _Offer:
             self._agent = Agent()
             yield from self._agent.get_keys()
         except (SSHException, OSError) as error:
-            self.problems.append(f"the SSH agent does not answer: {error}")
+            self.problems.append(f"no answer from the SSH agent: {error}")
 
     def _usual_keys(self) -> Iterator[PKey]:
         for name in USUAL_NAMES:
@@ -240,7 +240,7 @@ class _Offer:
                 try:
                     yield _private_key(path, None)
                 except (OSError, ValueError):
-                    # Nobody named this one.
+                    # The user did not name this key, so a broken one is not an error.
                     continue
 
 
@@ -258,11 +258,11 @@ def _private_key(path: Path, passphrase: str | None) -> PKey:
             raise _PassphraseWanted from None
         except SSHException:
             continue
-    raise ValueError("no private key that can be read" + (", or the passphrase is wrong" if passphrase else ""))
+    raise ValueError("not a readable private key" + (", or the passphrase is wrong" if passphrase else ""))
 
 
 def _blob(key: Path | None) -> bytes:
-    """The public key that belongs to the file, as it goes over the wire; empty where it is not known."""
+    """The public key that belongs to the file, in SSH's wire format; empty if unknown."""
     if key is None:
         return b""
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")

@@ -1,4 +1,4 @@
-"""An SSH session by paramiko, for computers that have no ``ssh``: the same known hosts, keys, statuses and remote shell."""
+"""An SSH session with paramiko, for computers without ``ssh``: same known hosts, keys, exit statuses and remote shell."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def session(
     terminal: str = "xterm",
     ask: Callable[[str], str] | None = None,
 ) -> int:
-    """Run the command on the target, or the user's shell without one, until it ends; its status.
+    """Run the command on the target, or the user's shell without one, until it ends; its exit status.
 
-    The streams are carried byte by byte, and a slow one slows the other side down; the end of ``stdin`` (or None) is told to
-    the command. The shell has a terminal of the kind ``terminal`` where ``stdin`` is one. ``ask`` asks the user for the
-    passphrase of a key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
+    The streams are passed on unchanged, and a slow one slows the other side down; the end of ``stdin`` (or None) is passed on to
+    the command. The shell gets a terminal of type ``terminal`` if ``stdin`` is one. ``ask`` asks the user for the passphrase of a
+    key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
     """
     from paramiko import SSHException
 
@@ -57,15 +57,15 @@ def session(
             else:
                 size = os.get_terminal_size(streams.terminal)
                 channel.get_pty(terminal, size.columns, size.lines)
-                stack.enter_context(_told_of_resizes(streams.wake))
+                stack.enter_context(_resizes(streams.wake))
                 channel.invoke_shell()
                 stack.enter_context(_raw(streams.terminal))
             status = streams.carry(stdout)
         except (SSHException, EOFError) as error:
             raise SSHError(f"the SSH session with {target.host} failed: {error}") from error
         if status < 0:
-            # There is no status when a signal ended the command, and when the machine went away. Its end may follow the
-            # channel's at a distance.
+            # There is no status when a signal ended the command or the machine went away. The connection may end a moment
+            # after the channel.
             transport.join(0.5)
             if not transport.is_active():
                 raise SSHError(f"the connection to {target.host} was closed by the remote host")
@@ -73,7 +73,7 @@ def session(
 
 
 class _Streams:
-    """Three streams and a channel: two threads feed the channel and drain its errors, the caller's carries the output."""
+    """Three streams and a channel: one thread feeds the channel, one drains its errors, the caller's carries the output."""
 
     def __init__(self, channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO, pipe: tuple[int, int]) -> None:
         self._channel = channel
@@ -85,7 +85,7 @@ class _Streams:
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._drain_errors)]
 
     def carry(self, stdout: BinaryIO) -> int:
-        """Until the other side has ended; its status, -1 where it told none."""
+        """Carry until the other side ends; its exit status, -1 if it sent none."""
         for thread in self._threads:
             thread.start()
         while data := self._channel.recv(_CHUNK):
@@ -95,7 +95,7 @@ class _Streams:
         return self._channel.recv_exit_status()
 
     def end(self) -> None:
-        # A closed channel ends what waits for it, the wake-up what waits for input.
+        # Closing the channel ends the threads that wait for it, the wake-up the one that waits for input.
         self._channel.close()
         os.write(self.wake, _OVER)
         for thread in self._threads:
@@ -103,7 +103,7 @@ class _Streams:
                 thread.join(2)
 
     def _feed(self) -> None:
-        # OSError: the channel was closed, nobody wants to read on.
+        # OSError: the channel was closed, nobody reads on.
         with suppress(OSError, EOFError):
             for data in self._input():
                 self._channel.sendall(data)
@@ -114,7 +114,7 @@ class _Streams:
             while self._stdin is not None and (data := self._stdin.read(_CHUNK)):
                 yield data
             return
-        # Not the stream's read(): a thread that waits in it can be woken by nothing, and holds a lock at exit.
+        # Not the stream's read(): nothing can wake a thread that waits in it, and it holds a lock at exit.
         while True:
             ready, _, _ = select.select([self._descriptor, self._woken], [], [])
             if self._woken in ready:
@@ -134,7 +134,7 @@ class _Streams:
     def _drain_errors(self) -> None:
         writable = True
         while data := self._channel.recv_stderr(_CHUNK):
-            # The two outputs share a window: one that nobody drains stops the other.
+            # stdout and stderr share a window: one that is not drained stops the other.
             if writable:
                 try:
                     self._stderr.write(data)
@@ -146,7 +146,7 @@ class _Streams:
 @contextmanager
 def _streams(channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO) -> Iterator[_Streams]:
     pipe = os.pipe()
-    # A signal handler writes to it, and must never wait.
+    # A signal handler writes to it and must not block.
     os.set_blocking(pipe[1], False)
     streams = _Streams(channel, stdin, stderr, pipe)
     try:
@@ -179,8 +179,8 @@ def _handled(handler: Callable[[int, FrameType | None], None], *signals: signal.
 
 
 @contextmanager
-def _told_of_resizes(wake: int) -> Iterator[None]:
-    """A window that changes its size wakes the feeding thread; the handler itself may have interrupted a lock's holder."""
+def _resizes(wake: int) -> Iterator[None]:
+    """Wake the feeding thread when the window is resized; the handler itself may have interrupted a lock's holder."""
 
     def resized(number: int, frame: FrameType | None) -> None:
         with suppress(BlockingIOError):
@@ -192,7 +192,7 @@ def _told_of_resizes(wake: int) -> Iterator[None]:
 
 @contextmanager
 def _raw(terminal: int) -> Iterator[None]:
-    """Every key goes to the other side; the terminal is as it was afterwards, also when this process is told to end."""
+    """Send every key to the other side; the terminal is restored afterwards, also when this process is terminated."""
     import termios
     import tty
 

@@ -1,4 +1,4 @@
-"""What can be known of a private key before it is used: whether ssh will take it, and which public key it belongs to."""
+"""What a private key file shows before it is used: whether ssh will accept it, and its public key."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """A private key file. ``blob`` is its public half as it goes over the wire, empty where that is not known without its
-    passphrase; ``encrypted`` says that it has one."""
+    """A private key file. ``blob`` is its public key in SSH's wire format, empty if unknown without the passphrase;
+    ``encrypted`` says that it has a passphrase."""
 
     path: Path
     blob: bytes = b""
@@ -28,32 +28,32 @@ class PrivateKey:
 
 
 def examine(path: Path) -> PrivateKey:
-    """Read a private key's outside. Raises UsageError, in plain words, for one that ``ssh`` would not use."""
+    """Read what a private key file shows without its passphrase. Raises UsageError for one that ``ssh`` would not use."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"the private key {path} is no file", "name another one with --key")
+                raise UsageError(f"private key {path} is not a file", "name another one with --key")
             content = file.read(_MAXIMUM_SIZE + 1)
     except FileNotFoundError:
-        raise UsageError(f'there is no private key "{path}"', "name another one with --key") from None
+        raise UsageError(f'private key "{path}" does not exist', "name another one with --key") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"the private key {path} cannot be read: {why}", "name another one with --key") from error
-    # As OpenSSH's sshkey_perm_ok(): a file of another owner, such as one on a mounted disk, is let pass.
+        raise UsageError(f"cannot read private key {path}: {why}", "name another one with --key") from error
+    # Like OpenSSH's sshkey_perm_ok(): a file of another owner, such as one on a mounted disk, is accepted.
     if status.st_uid == os.getuid() and status.st_mode & 0o077:
         raise UsageError(
-            f"others may read the private key {path} (mode {stat.S_IMODE(status.st_mode):04o}), so ssh ignores it",
+            f"other users can read private key {path} (mode {stat.S_IMODE(status.st_mode):04o}), so ssh ignores it",
             f"chmod 600 {path}",
         )
     if len(content) > _MAXIMUM_SIZE or b"PRIVATE KEY-----" not in content:
-        raise UsageError(f"{path} is no private key", "name another one with --key")
+        raise UsageError(f"{path} is not a private key", "name another one with --key")
     blob, encrypted = _of_openssh(content) or _of_pem(content)
     return PrivateKey(path, blob or public_blob(path.with_name(f"{path.name}.pub")), encrypted)
 
 
 def public_blob(path: Path) -> bytes:
-    """The public key of a ``.pub`` file as it goes over the wire; empty where it is missing or none."""
+    """The public key in a ``.pub`` file, in SSH's wire format; empty if the file is missing or holds none."""
     try:
         with path.open("rb") as file:
             found = public_keys(file.read(_MAXIMUM_SIZE).decode("utf-8", "replace"))
@@ -63,7 +63,7 @@ def public_blob(path: Path) -> bytes:
 
 
 def _of_openssh(content: bytes) -> tuple[bytes, bool] | None:
-    """OpenSSH's own form (PROTOCOL.key), whose outside has the cipher and the public key; None for another form."""
+    """Cipher and public key of OpenSSH's own format (PROTOCOL.key); None for another format."""
     match = re.search(rb"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END", content, re.DOTALL)
     if match is None:
         return None
@@ -90,6 +90,6 @@ def _of_pem(content: bytes) -> tuple[bytes, bool]:
         key = serialization.load_pem_private_key(content, None)
         line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # ssh may still know better what it is.
+        # ssh may still be able to read it.
         return b"", False
     return base64.b64decode(line.split()[1]), False

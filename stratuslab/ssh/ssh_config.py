@@ -1,4 +1,4 @@
-"""An instance as a ``Host`` block of ``~/.ssh/config`` (ssh_config(5)), for scp, rsync, ansible and all that call ``ssh``."""
+"""An instance as a ``Host`` block of ``~/.ssh/config`` (ssh_config(5)), for scp, rsync, ansible and all that use ``ssh``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from stratuslab.ssh.openssh import host_settings, quoted
 from stratuslab.ssh.target import Target
 
-# What ssh takes for a pattern, for an option or for several names, is no name for a block.
+# A name must not be read as a pattern, an option or several names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 
 def host_block(instance: int, name: str, target: Target) -> Iterator[str]:
-    """The lines of the block, under the names ``stratus-ID`` and the instance's own, if that can be one."""
+    """The lines of the block, named ``stratus-ID`` and, where ssh allows it, like the instance."""
     number = f"stratus-{instance}"
     own = f" {name}" if _NAME.match(name) and name != number else ""
     yield f"Host {number}{own}"

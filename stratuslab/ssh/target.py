@@ -1,4 +1,4 @@
-"""The machine to log in to, in the words that both ways of speaking SSH (OpenSSH and paramiko) understand."""
+"""The machine to log in to, as OpenSSH and paramiko both need it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _JUMP = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """Who logs in to which host, and how both are known.
+    """A host, a user, and the keys of both.
 
-    ``alias`` is the name under which the file ``known_hosts`` has the host's key. ``key`` is the private key to offer (or a
-    public one, whose private half the agent has); with ``only_key`` no other is offered, without it the agent's keys and
-    those of ``~/.ssh`` are as well. ``connect_timeout`` is in seconds. ``jump`` names the hosts that lead there, as ``ssh -J``
-    takes them. ``known`` says that the file has a key of the host, so that no other is accepted. ``patience`` is for how many
-    seconds paramiko tries again what jump hosts do not reach yet. Raises UsageError for a host or a user that cannot be one:
-    these come out of documents, and must never be taken for an option.
+    ``alias`` is the host's name in the file ``known_hosts``. ``key`` is the private key to offer (or a public one whose private
+    key is in the agent); with ``only_key`` no other is offered, without it those of the agent and of ``~/.ssh`` as well.
+    ``connect_timeout`` is in seconds. ``jump`` lists the jump hosts as ``ssh -J`` takes them. ``known`` says that the file has
+    a key of the host, so that no other is accepted. ``patience`` is how many seconds paramiko keeps trying to reach the host
+    through the jump hosts. Raises UsageError for an invalid host or user: these come from documents and must never be read as
+    an option.
     """
 
     host: str
@@ -45,28 +45,28 @@ class Target:
     def __post_init__(self) -> None:
         checked_host(self.host)
         if not 0 < self.port < 65536:
-            raise UsageError(f"{self.port} is no port", "ports are from 1 to 65535")
+            raise UsageError(f"invalid port {self.port}", "ports are from 1 to 65535")
         checked_user(self.user)
         jumps(self.jump)
 
 
 def checked_host(text: str) -> str:
-    """The text, which must be a host name or an address; raises UsageError otherwise."""
+    """The text, if it is a host name or an address; raises UsageError otherwise."""
     if not _HOST.match(text):
-        raise UsageError(f"{text[:60]!r} is no host to connect to")
+        raise UsageError(f"invalid host name {text[:60]!r}")
     return text
 
 
 def checked_user(text: str) -> str:
-    """The text, which must be a user's name; raises UsageError otherwise."""
+    """The text, if it is a user name; raises UsageError otherwise."""
     if not _USER.match(text):
-        raise UsageError(f"{text[:60]!r} is no user to log in as", "name one with --login")
+        raise UsageError(f"invalid user name {text[:60]!r}", "name another one with --login")
     return text
 
 
 @dataclass(frozen=True)
 class Jump:
-    """A host on the way: ``user`` is empty and ``port`` 0 where ssh's configuration or its defaults decide."""
+    """A jump host: ``user`` is empty and ``port`` 0 where ssh's configuration or its defaults decide."""
 
     host: str
     port: int = 0
@@ -78,7 +78,7 @@ class Jump:
 
 
 def jumps(text: str) -> list[Jump]:
-    """The hosts of ``[USER@]HOST[:PORT],...``, the first hop first; none of empty text. Raises UsageError for another form."""
+    """The hosts in ``[USER@]HOST[:PORT],...``, the first hop first; none for empty text. Raises UsageError for anything else."""
     return [_jump(piece) for piece in text.split(",")] if text else []
 
 
@@ -86,14 +86,14 @@ def _jump(piece: str) -> Jump:
     match = _JUMP.match(piece)
     port = int(match["port"] or 0) if match else 65536
     if match is None or port > 65535 or (match["user"] and not _USER.match(match["user"])):
-        raise UsageError(f"{piece[:60]!r} is no jump host", "-J takes [USER@]HOST[:PORT], several with commas between them")
+        raise UsageError(f"invalid jump host {piece[:60]!r}", "-J takes [USER@]HOST[:PORT], separated by commas")
     return Jump(match["bracketed"] or match["host"], port, match["user"] or "")
 
 
 def remote_command(words: Sequence[str]) -> str:
-    """The command line that the remote shell is given: the words with blanks between them, and nothing quoted.
+    """The command line for the remote shell: the words joined with blanks, nothing quoted.
 
-    That is what ``ssh host WORDS`` has always done, so that ``-- echo '$USER'`` is expanded by the remote shell and
-    ``-- 'cd /tmp && ls'`` is a line of shell. Who wants words kept together quotes twice, as with ssh.
+    ``ssh host WORDS`` does the same, so the remote shell expands ``-- echo '$USER'`` and runs ``-- 'cd /tmp && ls'`` as a shell
+    line. To keep words together, quote twice, as with ssh.
     """
     return " ".join(words)

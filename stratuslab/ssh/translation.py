@@ -1,6 +1,6 @@
-"""StratusLab's port translation (PAT): machines without a public address, reached through ports of a gateway.
+"""StratusLab's port translation (PAT): machines without a public address are reached through ports of a gateway.
 
-A service of the cloud tells which port of the gateway leads to which port of an instance:
+A service of the cloud says which port of the gateway leads to which port of an instance:
 ``GET http://SERVICE/cgi-bin/vmports.py?vmid=ID`` answers with the JSON document ``{"ID": [[port, gateway's port], ...]}``.
 """
 
@@ -14,18 +14,19 @@ _MAXIMUM_SIZE = 1 << 20
 
 
 def translated_port(service: str, instance: int, port: int, timeout: float) -> int | None:
-    """The gateway's port that leads to ``port`` of the instance; None where the instance has no translated ports at all.
+    """The gateway's port for ``port`` of the instance; None if the instance has no translated ports at all.
 
-    ``service`` is a host, with a port if need be; ``timeout`` is in seconds. Raises Unreachable where the service does not
-    answer, StratusLabError where the instance's ports are translated but not this one.
+    ``service`` is a host, optionally with a port; ``timeout`` is in seconds. Raises Unreachable if the service does not answer,
+    StratusLabError if the instance's ports are translated, but not this one.
     """
     ports = _ports(_document(f"http://{service}/cgi-bin/vmports.py", instance, timeout), instance)
     if not ports:
         return None
     if port not in ports:
-        told = ", ".join(str(number) for number in sorted(ports)[:10])
+        translated = ", ".join(str(number) for number in sorted(ports)[:10])
         raise StratusLabError(
-            f"port {port} of instance {instance} is not translated by the gateway, only {told}", "name another one with --port"
+            f"the gateway does not translate port {port} of instance {instance}, only {translated}",
+            "name another one with --port",
         )
     return ports[port]
 
@@ -40,28 +41,28 @@ def _document(url: str, instance: int, timeout: float) -> Any:
     try:
         with requests.get(url, params={"vmid": str(instance)}, timeout=timeout, stream=True) as response:
             if response.status_code != 200:
-                raise Unreachable(f"the port translation service {url} answers with HTTP status {response.status_code}", _HINT)
+                raise Unreachable(f"port translation service {url}: HTTP status {response.status_code}", _HINT)
             content = bytearray()
             for piece in response.iter_content(1 << 14):
                 content += piece
                 if len(content) > _MAXIMUM_SIZE or time.monotonic() > deadline:
-                    raise Unreachable(f"the answer of the port translation service {url} does not end", _HINT)
+                    raise Unreachable(f"port translation service {url}: the answer does not end", _HINT)
     except (requests.RequestException, ValueError) as error:
         why = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
         if isinstance(error, requests.exceptions.InvalidURL):
-            why = "that is no host"
-        raise Unreachable(f"the port translation service {url} cannot be asked: {why}", _HINT) from error
+            why = "invalid host name"
+        raise Unreachable(f"port translation service {url}: {why}", _HINT) from error
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Unreachable(f"the answer of the port translation service {url} is no JSON", _HINT) from None
+        raise Unreachable(f"port translation service {url}: the answer is not JSON", _HINT) from None
 
 
 _HINT = "see --pat-service-host"
 
 
 def _ports(document: Any, instance: int) -> dict[int, int]:
-    """The instance's ports and the gateway's; what has another form, or is no port, is passed over."""
+    """The gateway's port by the instance's port; entries of another form are skipped."""
     pairs = document.get(str(instance)) if isinstance(document, dict) else None
     found: dict[int, int] = {}
     for pair in pairs if isinstance(pairs, list) else []:
@@ -71,7 +72,7 @@ def _ports(document: Any, instance: int) -> dict[int, int]:
 
 
 def _is_port(value: object) -> bool:
-    # The service is a script of its time: numbers may come as text.
+    # The service is an old script: numbers may come as text.
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536

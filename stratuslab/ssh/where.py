@@ -1,4 +1,4 @@
-"""Where an instance's SSH server can be reached, as far as the cloud's document tells."""
+"""The addresses and ports at which an instance's SSH server may be reached, by the cloud's document."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _points(nic: Nic, hostname: str, port: int) -> Iterator[tuple[str, int]]:
 
 
 def _translated_port(text: str, wanted: int) -> int:
-    """The port of the host that leads to the instance's port; 0 where the range is malformed or too short for it."""
+    """The host's port for the instance's port; 0 if the range is malformed or too short."""
     match = _RANGE.match(text)
     if match is None:
         return 0
@@ -57,7 +57,7 @@ def _translated_port(text: str, wanted: int) -> int:
 
 
 def _address(text: str) -> str:
-    """The address in its usual spelling; empty for what is none, or none that can be connected to."""
+    """The address in its usual spelling; empty for anything that cannot be connected to."""
     try:
         address: IPv4Address | IPv6Address = ip_address(text.strip())
     except ValueError:

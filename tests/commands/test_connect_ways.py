@@ -127,7 +127,7 @@ def test_the_user_that_the_template_names(one: Shell, stage: Stage) -> None:
     assert shown(one, "-l", "ann", "2")[4] == "ann"
     refused = one("connect", "--print", "3")
     assert (refused.status, refused.err.count("\n")) == (ExitStatus.USAGE, 1)
-    assert "is no user to log in as (name one with --login)" in refused.err
+    assert "(name another one with --login)" in refused.err
     assert shown(one, "-l", "root", "3")[4] == "root"
 
 
@@ -174,7 +174,7 @@ def test_port_translation(one: Shell, server: Callable[..., ScriptedServer]) -> 
     words = shown(one, *where, "-p", "80", "1")
     assert words[2] == "10080"
     refused = one("connect", *where, "-p", "443", "1")
-    assert (refused.status, "port 443 of instance 1 is not translated" in refused.err) == (ExitStatus.FAILED, True)
+    assert (refused.status, "does not translate port 443 of instance 1" in refused.err) == (ExitStatus.FAILED, True)
 
 
 def test_port_translation_by_settings(one: Shell, server: Callable[..., ScriptedServer]) -> None:
@@ -200,12 +200,12 @@ def test_an_instance_without_translated_ports(one: Shell, server: Callable[..., 
         (("--ssh-option", "-A", "1"), ExitStatus.USAGE, "it goes before --ssh-option"),
         (("--nic", "-1", "1"), ExitStatus.USAGE, "--nic"),
         (("--nic", "0", "--address", "x", "1"), ExitStatus.USAGE, "not allowed with"),
-        (("--address", "a b", "1"), ExitStatus.USAGE, "is no host"),
+        (("--address", "a b", "1"), ExitStatus.USAGE, "invalid host name"),
         (("--address", "-oProxyCommand=x", "1"), ExitStatus.USAGE, "--address"),
-        (("--address=-oProxyCommand=x", "1"), ExitStatus.USAGE, "is no host"),
+        (("--address=-oProxyCommand=x", "1"), ExitStatus.USAGE, "invalid host name"),
         (("--parallel", "0", "1", "--", "ls"), ExitStatus.USAGE, "from 1 to 1000"),
         (("--ssh-client", "telnet", "1"), ExitStatus.USAGE, "--ssh-client"),
-        (("-l", "a b", "1"), ExitStatus.USAGE, "is no user"),
+        (("-l", "a b", "1"), ExitStatus.USAGE, "invalid user name"),
         (("77",), ExitStatus.NOT_FOUND, "77"),
         (("77", "78", "--", "ls"), ExitStatus.NOT_FOUND, "failed on 2 of 2"),
         (("99999999999", "1.5", "--", "ls"), ExitStatus.NOT_FOUND, "failed on 2 of 2"),
@@ -253,9 +253,9 @@ def test_waited_in_vain_for_the_cloud(alice: Shell) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (hangs, "stays silent"),
-        (lambda talk: talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "it is no SSH server, it says 'HTTP/1.1 400"),
-        (lambda talk: None, "closes the connection at once"),
+        (hangs, "sends nothing"),
+        (lambda talk: talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "not an SSH server, it sent 'HTTP/1.1 400"),
+        (lambda talk: None, "closed the connection"),
     ],
 )
 def test_waited_in_vain_for_ssh(one: Shell, server: Callable[..., ScriptedServer], answer: Answer, words: str) -> None:
@@ -300,9 +300,9 @@ def test_an_instance_that_ends_while_it_is_waited_for(
 def test_keys_that_ssh_would_not_use(one: Shell) -> None:
     key = one.home / "key"
     for content, mode, words in (
-        (None, 0, "there is no private key"),
-        ("what is this", 0o600, "is no private key"),
-        ((one.home / ".ssh" / "id_ed25519").read_text(), 0o640, "others may read"),
+        (None, 0, "does not exist"),
+        ("what is this", 0o600, "is not a private key"),
+        ((one.home / ".ssh" / "id_ed25519").read_text(), 0o640, "other users can read"),
     ):
         if content is not None:
             key.write_text(content)
@@ -318,7 +318,7 @@ def test_the_default_key_with_wrong_permissions_is_said(one: Shell) -> None:
     (one.home / ".ssh" / "id_ed25519").chmod(0o644)
     ran = one("connect", "--print", "1")
     assert ran.status == 0
-    assert "others may read the private key" in ran.err
+    assert "other users can read private key" in ran.err
     assert " -i " not in ran.out
 
 

@@ -107,7 +107,7 @@ def test_processes_at_once_lose_nothing(file: KnownHosts) -> None:
 def test_a_file_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for broken in (KnownHosts(tmp_path / "file" / "known_hosts"), KnownHosts(tmp_path)):
-        with pytest.raises(StratusLabError, match="the file of host keys"):
+        with pytest.raises(StratusLabError, match="the host key file"):
             broken.add("1.a", "ssh-rsa", "AAAA")
-        with pytest.raises(StratusLabError, match="the file of host keys"):
+        with pytest.raises(StratusLabError, match="the host key file"):
             broken.keys("1.a")

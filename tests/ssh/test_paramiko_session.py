@@ -131,7 +131,7 @@ def test_first_contact_is_remembered_and_another_key_refused(server, target: Tar
     assert target.known_hosts.stat().st_mode & 0o777 == 0o600
     server.host_key = paramiko.RSAKey.generate(2048)
     logins = len(server.logins)
-    with pytest.raises(SSHError, match=r"not the host key.*--forget-host-key"):
+    with pytest.raises(SSHError, match=r"host key has changed.*--forget-host-key"):
         ran(target, "true")
     assert len(server.logins) == logins
     assert KnownHosts(target.known_hosts).forget(target.alias)
@@ -142,14 +142,14 @@ def test_first_contact_is_remembered_and_another_key_refused(server, target: Tar
 
 def test_wrong_key(server, target: Target, home: Path) -> None:
     server.authorized = "somebody else's"
-    with pytest.raises(SSHError, match=r"lets root in with none of the keys \(1 tried\)"):
+    with pytest.raises(SSHError, match=r"rejected every key for root \(1 tried\)"):
         ran(target, "true")
 
 
 def test_no_key_at_all(server, home: Path) -> None:
     for file in (home / ".ssh").iterdir():
         file.unlink()
-    with pytest.raises(SSHError, match="there is none to offer"):
+    with pytest.raises(SSHError, match="none to offer"):
         ran(Target("127.0.0.1", server.port, "a", home / "k"), "true")
 
 
@@ -212,13 +212,13 @@ def test_no_passphrase_is_given(server, home: Path) -> None:
     def ask(prompt: str) -> str:
         raise EOFError
 
-    with pytest.raises(SSHError, match=r"no passphrase was given for .*/mine"):
+    with pytest.raises(SSHError, match=r"no passphrase for .*/mine"):
         session(target, ["true"], None, io.BytesIO(), io.BytesIO(), ask=ask)
 
 
 def test_a_key_that_is_none(server, home: Path) -> None:
     (home / "mine").write_text("what is this")
-    for name, why in (("mine", "no private key that can be read"), ("missing", "No such file")):
+    for name, why in (("mine", "not a readable private key"), ("missing", "No such file")):
         with pytest.raises(SSHError, match=why):
             ran(Target("127.0.0.1", server.port, "a", home / "k", key=home / name, only_key=True), "true")
 
@@ -226,7 +226,7 @@ def test_a_key_that_is_none(server, home: Path) -> None:
 def test_nobody_listens(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with pytest.raises(SSHError, match=r"no connection to 127\.0\.0\.1 port .*refused"):
+        with pytest.raises(SSHError, match=r"cannot connect to 127\.0\.0\.1 port .*refused"):
             ran(Target("127.0.0.1", unused.getsockname()[1], "a", home / "k"), "true")
 
 
@@ -245,7 +245,7 @@ def test_what_listens_is_no_ssh_server(home: Path, greeting: bytes, capfd: pytes
 
         thread = threading.Thread(target=greet)
         thread.start()
-        with pytest.raises(SSHError, match="does not complete the SSH handshake"):
+        with pytest.raises(SSHError, match=r"SSH handshake with .* failed"):
             ran(target, "true")
         thread.join(5)
         for connection in held:

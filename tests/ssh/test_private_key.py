@@ -48,10 +48,10 @@ def test_forms_of_keys(tmp_path: Path, kind: str, form: tuple[str, ...], passphr
 @pytest.mark.parametrize(
     ("content", "mode", "why"),
     [
-        (b"", 0o600, "is no private key"),
-        (b"rubbish\xff", 0o600, "is no private key"),
-        (b"x" * 100_000, 0o600, "is no private key"),
-        (b"ssh-ed25519 AAAA me", 0o600, "is no private key"),
+        (b"", 0o600, "is not a private key"),
+        (b"rubbish\xff", 0o600, "is not a private key"),
+        (b"x" * 100_000, 0o600, "is not a private key"),
+        (b"ssh-ed25519 AAAA me", 0o600, "is not a private key"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----", 0o640, r"mode 0640\), so ssh ignores it \(chmod 600 "),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----", 0o604, "so ssh ignores it"),
     ],

@@ -50,10 +50,10 @@ SECRET = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ"
         (b"\n# nothing\n \n", "is empty"),
         (f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n".encode(), "is a private key"),
         (f"PuTTY-User-Key-File-3: ssh-ed25519\n{SECRET}\n".encode(), "is a private key"),
-        (b"# one\nhello world " + SECRET.encode(), r"line 2 of .* is no public key"),
-        (f"ssh-rsa {ED25519.split()[1]}".encode(), "line 1 of .* is no public key"),
-        (b"ssh-ed25519 AAAA", "is no public key"),
-        (b"ssh-ed25519", "is no public key"),
+        (b"# one\nhello world " + SECRET.encode(), r"line 2 of .* is not a public key"),
+        (f"ssh-rsa {ED25519.split()[1]}".encode(), "line 1 of .* is not a public key"),
+        (b"ssh-ed25519 AAAA", "is not a public key"),
+        (b"ssh-ed25519", "is not a public key"),
         (b"---- BEGIN SSH2 PUBLIC KEY ----\nComment: x\nAAAA\n", "ssh-keygen -i"),
         (b"\xff\xfe\x00\x01", "binary"),
         (ED25519.encode() + b"\n" * 70000, "too large"),
@@ -71,17 +71,17 @@ def test_bad_files_are_named_and_never_shown(tmp_path: Path, content: bytes, why
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no public key file .*missing\.pub"):
+    with pytest.raises(UsageError, match=r"public key file .*missing\.pub does not exist"):
         read_public_keys(tmp_path / "missing.pub")
     with pytest.raises(UsageError, match="Is a directory"):
         read_public_keys(tmp_path)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_public_keys(Path("null\0byte"))
     (tmp_path / "id").write_text("-----BEGIN RSA PRIVATE KEY-----")
     (tmp_path / "id.pub").write_text(ED25519)
     with pytest.raises(UsageError) as caught:
         read_public_keys(tmp_path / "id")
-    assert caught.value.hint == f"give its public half, {tmp_path}/id.pub"
+    assert caught.value.hint == f"use its public key, {tmp_path}/id.pub"
 
 
 def test_an_endless_file(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_half_a_pair_is_mended(tmp_path: Path) -> None:
     assert make_key_pair(tmp_path).read_text() != before
     private_half(public).write_text("rubbish")
     public.unlink()
-    with pytest.raises(StratusLabError, match="cannot be read"):
+    with pytest.raises(StratusLabError, match="cannot read private key"):
         make_key_pair(tmp_path)
 
 
@@ -180,5 +180,5 @@ def test_processes_at_once_have_one_pair(tmp_path: Path) -> None:
 
 def test_no_place_for_a_pair(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StratusLabError, match=r"no SSH key pair can be made in .*/file"):
+    with pytest.raises(StratusLabError, match=r"cannot make an SSH key pair in .*/file"):
         make_key_pair(tmp_path / "file")

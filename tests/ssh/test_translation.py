@@ -1,4 +1,4 @@
-"""StratusLab's port translation service, asked over real HTTP; what it says is not trusted."""
+"""StratusLab's port translation service, asked over real HTTP; what it sent is not trusted."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_ports(service: Callable[[Answer], str], answer: object, port: int | Non
 
 
 def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
-    with pytest.raises(StratusLabError, match="port 22 of instance 7 is not translated by the gateway, only 80, 443"):
+    with pytest.raises(StratusLabError, match="the gateway does not translate port 22 of instance 7, only 80, 443"):
         translated_port(service(says({"7": [[443, 10443], [80, 10080]]})), 7, 22, 5)
 
 
@@ -63,11 +63,11 @@ def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
     [
         (document(b"<html>", status="404 Not Found"), "HTTP status 404"),
         (document(b"<html>", status="500 Oh"), "HTTP status 500"),
-        (document(b"<html>"), "is no JSON"),
-        (document(b"\xff\xfe"), "is no JSON"),
-        (document(b"[" * 100_000), "is no JSON"),
+        (document(b"<html>"), "is not JSON"),
+        (document(b"\xff\xfe"), "is not JSON"),
+        (document(b"[" * 100_000), "is not JSON"),
         (endless(head(), b" " * 65536), "does not end"),
-        (chunked([b"{"], finished=False), "cannot be asked"),
+        (chunked([b"{"], finished=False), "port translation service"),
         (closes, "no connection"),
         (hangs, "no answer in time"),
     ],
@@ -83,7 +83,7 @@ def test_what_may_answer_instead(service: Callable[[Answer], str], answer: Answe
 
 @pytest.mark.parametrize("host", ["", "a b", "host.invalid", "127.0.0.1:1", "127.0.0.1:x", "[::", "x" * 300])
 def test_services_that_are_none(host: str) -> None:
-    with pytest.raises(Unreachable, match="cannot be asked"):
+    with pytest.raises(Unreachable, match="port translation service"):
         translated_port(host, 7, 22, 0.5)
 
 
