@@ -8,9 +8,7 @@ import multiprocessing
 import os
 import random
 import ssl
-import threading
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 import trustme
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, StratusLabError, Unreachable, UsageError
-from stratuslab.local.images import ImageError, download, pace
+from stratuslab.local.images import ImageError, download
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.listener import Listener
 from stratuslab.local.images.space import NoSpace
@@ -264,71 +262,6 @@ class TestServers:
         assert server.requests[0].headers["authorization"] == "Basic YWxpY2U6c0BjcmV0"
         assert "authorization" not in elsewhere.requests[0].headers
         assert not any(b"cret" in path.read_bytes() for path in (tmp_path / "images" / "partial").glob("*.json"))
-
-
-def trickles(begin: bytes, piece: bytes) -> Answer:
-    """The beginning of an answer, and then a piece of it now and then, without end."""
-
-    def answer(talk: servers.Conversation) -> None:
-        talk.read_request()
-        talk.send(begin)
-        while not talk.closing.wait(0.02):
-            talk.send(piece)
-
-    return answer
-
-
-class TestTrickling:
-    @pytest.mark.parametrize(
-        ("piece", "headers"),
-        [(b"x", {"Content_Length": 1 << 30}), (b"1\r\nx\r\n", {"Transfer_Encoding": "chunked"}), (b"x", {})],
-    )
-    def test_is_lost(
-        self, serving: Serving, tmp_path: Path, piece: bytes, headers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(pace, "SECONDS", 0.1)
-        server = serving(trickles(head(**headers), piece))
-        with pytest.raises(Unreachable, match=r"it sent less than 250 KB in 0.1 s"):
-            fetched(tmp_path, server.url)
-        assert server.connections == download.ATTEMPTS
-
-    def test_with_tls(self, secure: Serving, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pace, "SECONDS", 0.1)
-        server = secure(trickles(head(Content_Length=1 << 30), b"x"))
-        with pytest.raises(Unreachable, match="it sent less than"):
-            fetched(tmp_path, server.url, verify=str(bundle))
-
-    def test_is_continued(self, serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pace, "SECONDS", 0.3)
-        same = b"x" * (3 << 20)
-        server = serving(trickles(head(Content_Length=len(same), ETag=TAG) + same[: 2 << 20], b"x"), by_range(same))
-        told = Told()
-        assert fetched(tmp_path, server.url, listener=told) == same
-        assert "it sent less than 250 KB in 0.3 s. Trying again" in told.steps[0]
-        assert server.connections > 1
-
-    @pytest.mark.parametrize(("begin", "piece"), [(b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")])
-    def test_before_the_file(
-        self, serving: Serving, tmp_path: Path, begin: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(pace, "SECONDS", 0.1)
-        server = serving(trickles(begin, piece))
-        with pytest.raises(Unreachable, match=r"it did not begin to send within 0.1 s"):
-            fetched(tmp_path, server.url)
-        assert server.connections == download.ATTEMPTS
-
-    def test_what_is_fast_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pace, "SECONDS", 0.001)
-        sizes, seen = count(0, pace.LEAST), threading.Event()
-
-        def arrived() -> int:
-            size = next(sizes)
-            if size >= 5 * pace.LEAST:
-                seen.set()
-            return size
-
-        with pace.keeping_pace(arrived, lambda: -1):
-            assert seen.wait(servers.PATIENCE)
 
 
 class TestLimits:

@@ -20,7 +20,6 @@ from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Un
 from stratuslab.files import is_at, open_locked, private_directory
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.listener import SILENT, Listener
-from stratuslab.local.images.pace import TooSlow, in_time, keeping_pace
 from stratuslab.local.images.space import amount, keeping, require
 from stratuslab.local.images.store import images
 from stratuslab.local.images.writing import SparseFile
@@ -124,7 +123,7 @@ class Download:
             before = self.size
             try:
                 return self._attempt()
-            except (_Lost, TooSlow) as lost:
+            except _Lost as lost:
                 failures = 1 if self.size - before >= _PROGRESS else failures + 1
                 if failures >= ATTEMPTS:
                     raise Unreachable(str(lost), _PATIENCE if self.size else "try again later") from lost
@@ -174,9 +173,7 @@ class Download:
             # The name and password are for the host that they were given for and no other.
             login = self._login if urlsplit(url).netloc == urlsplit(self._url).netloc else None
             try:
-                response = in_time(
-                    asking.get, session, url, {**_HEADERS, **headers}, timeout=_TIMEOUT, login=login, verify=self._verify
-                )
+                response = asking.get(session, url, {**_HEADERS, **headers}, timeout=_TIMEOUT, login=login, verify=self._verify)
             except requests.RequestException as error:
                 raise self._failure(error) from error
             except OSError as error:
@@ -219,13 +216,12 @@ class Download:
         packed = bool(self.packing)
         try:
             # The bytes as they are: a server may say of a compressed file that gzip is how it sends it.
-            with keeping_pace(lambda: file.size, response.raw.fileno):
-                for piece in response.raw.stream(_CHUNK, decode_content=False):
-                    self._arrived = True
-                    packed = packed or (not file.size and bool(packing(piece)))
-                    self._bound(file.size + len(piece), packed)
-                    file.write(piece)
-                    self._listener.moved("Downloading", file.size, total)
+            for piece in response.raw.stream(_CHUNK, decode_content=False):
+                self._arrived = True
+                packed = packed or (not file.size and bool(packing(piece)))
+                self._bound(file.size + len(piece), packed)
+                file.write(piece)
+                self._listener.moved("Downloading", file.size, total)
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise self._failure(error) from error
         finally:
