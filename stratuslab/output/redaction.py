@@ -44,6 +44,10 @@ def masked_value(name: str, value: str) -> str:
 
 def masked_text(text: str) -> str:
     """Free text with private keys, passwords in URLs, and what stands behind ``password=`` and its like as ``***``."""
+    before, quotes, quoted = text.partition("Error parsing: ")
+    if "@^_^@" in quoted:  # the context that OpenNebula could not parse, as a whole
+        _, found, reason = quoted.rpartition(". syntax error")
+        text = f"{before}{quotes}{MASK}{found.removeprefix('.')}{reason if found else ''}"
     for pattern, replacement in _IN_TEXT:
         text = re.sub(pattern, replacement, text)
     return text

@@ -41,6 +41,8 @@ def test_values(name: str, value: str, shown: str) -> None:
         ('password=\\"a b\\" c', "password=*** c"),
         ("api_key='x'", "api_key=***"),
         ("password is wrong", "password is wrong"),
+        ("Error parsing: DISK_ID=0@^_^@X=a$$b@^_^@. syntax error, at 1", "Error parsing: *** syntax error, at 1"),
+        ("Error parsing: X. syntax error, at 1", "Error parsing: X. syntax error, at 1"),
         ("password=***", "password=***"),
     ],
 )
