@@ -64,6 +64,7 @@ class Shell:
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "STRATUSLAB_LOCAL_DIR": str(self.home / "cloud"),
+            "STRATUSLAB_LOCAL_ADDRESSES": os.environ.get("STRATUSLAB_LOCAL_ADDRESSES", str(self.home / "addresses")),
             **self.environ,
         }
 

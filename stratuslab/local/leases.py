@@ -1,8 +1,8 @@
 """The networks of the embedded cloud and the addresses that they lease.
 
 Each network is a range of IPv4 addresses, by default of the loopback network, so that an instance has an address of its own
-on this computer. The next free one after the last given is taken, as OpenNebula does, so an address rests before it is used
-again.
+on this computer, which no machine of another embedded cloud of it has. The next free one after the last given is taken, as
+OpenNebula does, so an address rests before it is used again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stratuslab.errors import UsageError
+from stratuslab.local import address_blocks
 from stratuslab.local.record import User
 from stratuslab.local.refusal import Refusal, bad_template
 from stratuslab.local.store import Store
 
-DEFAULT_RANGES = {
-    "public": "127.101.0.1-127.101.0.254",
-    "local": "127.102.0.1-127.102.0.254",
-    "private": "127.103.0.1-127.103.0.254",
-}
+_NETWORKS = ("public", "local", "private")
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,9 @@ class Leases:
 
     def found(self) -> None:
         """Make the networks of a new store; part of a transaction."""
-        for number, (name, span) in enumerate(DEFAULT_RANGES.items()):
-            self._store.query(
-                "INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *parse_range(span))
-            )
+        for number, name in enumerate(_NETWORKS):
+            span = (address_blocks.first_address(0, number), address_blocks.SIZE)
+            self._store.query("INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *span))
 
     def set_range(self, name: str, span: str) -> None:
         """Let the network lease other addresses from now on; those that are out stay out. Part of a transaction."""
@@ -92,7 +88,8 @@ class Leases:
         return [(row[0], row[1]) for row in rows]
 
     def wanted(self, nic: dict[str, str], user: User) -> Network | None:
-        """The network that a NIC of a template names; None where it names none. Raises Refusal."""
+        """The network that a NIC of a template names; None where it names none. Part of a transaction. Raises Refusal."""
+        self._keep_to_own_block()
         networks = self.networks()
         number = nic.get("NETWORK_ID", "")
         if number:
@@ -110,6 +107,16 @@ class Leases:
                 f"User {owner} does not own a network with name: {name} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC."
             )
         return found
+
+    def _keep_to_own_block(self) -> None:
+        """Lease from the block of addresses that is this cloud's alone, from now on; ranges that somebody chose stay."""
+        spans = {network.id: address_blocks.block_of(network.first, network.size, network.id) for network in self.networks()}
+        blocks = [block for block in spans.values() if block is not None]
+        own = address_blocks.claimed(self._store.directory, blocks[-1]) if blocks else None
+        for number, block in spans.items():
+            if own is not None and block not in (None, own):
+                first = address_blocks.first_address(own, number)
+                self._store.query("UPDATE networks SET first = ?, next = 0 WHERE id = ?", (first, number))
 
     def _owner(self, nic: dict[str, str], user: User) -> int:
         return owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
