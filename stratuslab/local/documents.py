@@ -40,17 +40,21 @@ PERMISSIONS = (
 
 def instance(record: Record, flavour: Flavour) -> str:
     """The whole VM document."""
-    return _legacy(record, flavour) if flavour.legacy else _full(record, flavour, _now(record))
+    return _whole(record, flavour, _history(record, flavour))
+
+
+def _whole(record: Record, flavour: Flavour, history: list[str]) -> str:
+    return _legacy(record, flavour, history) if flavour.legacy else _full(record, flavour, _now(record), history)
 
 
 def pooled_instance(record: Record, flavour: Flavour) -> str:
-    """The VM document as the pool has it."""
-    return instance(record, flavour) if flavour.listed is None else _short(record, flavour)
+    """The VM document as the pool has it: also where it is whole, it tells of the last stay on a host only."""
+    return _whole(record, flavour, _history(record, flavour)[-1:]) if flavour.listed is None else _short(record, flavour)
 
 
 def extended_instance(record: Record, flavour: Flavour) -> str:
     """The whole VM document as one.vmpool.infoextended has it: with the figures of the last change of state."""
-    return _full(record, flavour, record.listed)
+    return _full(record, flavour, record.listed, _history(record, flavour)[-1:])
 
 
 def monitoring(record: Record, flavour: Flavour) -> str:
@@ -92,12 +96,12 @@ def _head(record: Record, flavour: Flavour, polled: float, *, short: bool) -> st
     )
 
 
-def _full(record: Record, flavour: Flavour, figures: Mapping[str, float]) -> str:
+def _full(record: Record, flavour: Flavour, figures: Mapping[str, float], history: list[str]) -> str:
     return (
         f"<VM>{_head(record, flavour, figures.get('polled', 0), short=False)}"
         f"{wrapped('MONITORING', _figures(record, figures))}<SCHED_ACTIONS/>"
         f"<TEMPLATE>{attributes(_template(record))}</TEMPLATE>{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
-        f"{wrapped('HISTORY_RECORDS', ''.join(_history(record)))}"
+        f"{wrapped('HISTORY_RECORDS', ''.join(history))}"
         "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS></VM>"
     )
 
@@ -124,7 +128,7 @@ def _short(record: Record, flavour: Flavour) -> str:
     )
 
 
-def _legacy(record: Record, flavour: Flavour) -> str:
+def _legacy(record: Record, flavour: Flavour, history: list[str]) -> str:
     """The VM document of OpenNebula 3.2, which StratusLab's clouds run."""
     pairs = [*_template(record), *record.user_attributes, ("NAME", record.name)]
     if record.message:
@@ -138,7 +142,7 @@ def _legacy(record: Record, flavour: Flavour) -> str:
     return (
         f"<VM>{_head(record, flavour, record.polled, short=False)}"
         f"<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU><NET_TX>0</NET_TX><NET_RX>0</NET_RX><TEMPLATE>{attributes(pairs)}</TEMPLATE>"
-        f"{wrapped('HISTORY_RECORDS', ''.join(_legacy_history(record)))}</VM>"
+        f"{wrapped('HISTORY_RECORDS', ''.join(history))}</VM>"
     )
 
 
@@ -172,7 +176,7 @@ def _port_range(record: Record, address: str) -> dict[str, str]:
     if not record.ssh_port or (record.ssh_address == address and record.ssh_port == SSH_PORT):
         return {}
     start = record.ssh_port - SSH_PORT + 1
-    return {"EXTERNAL_PORT_RANGE": f"{start}:{record.ssh_port}"}
+    return {"EXTERNAL_PORT_RANGE": f"{start}:{record.ssh_port}", "INTERNAL_PORT_RANGE": f"1-{SSH_PORT}/{start}"}
 
 
 def _user_template(record: Record) -> list[Attribute]:
@@ -190,7 +194,11 @@ def _date(seconds: int) -> str:
     return time.asctime(time.localtime(seconds))
 
 
-def _history(record: Record) -> Iterable[str]:
+def _history(record: Record, flavour: Flavour) -> list[str]:
+    return list(_legacy_history(record) if flavour.legacy else _full_history(record))
+
+
+def _full_history(record: Record) -> Iterable[str]:
     for number, entry in enumerate(record.history):
         yield (
             f"<HISTORY><OID>{record.id}</OID><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><CID>0</CID>"

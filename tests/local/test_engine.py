@@ -250,6 +250,8 @@ class TestLifecycle:
         assert own.nics[0].external_port_range == ""
         assert forwarded.nics[0].external_port_range == "40001:40022"
         assert pool(call)[0].nics[0].external_port_range == "40001:40022"
+        # OpenNebula's own command line reads both.
+        assert dict(forwarded.attributes())["TEMPLATE/NIC/INTERNAL_PORT_RANGE"] == "1-22/40001"
         stage.runs(2)
         assert shown(call, 2).hostname == "localhost"
 
@@ -350,6 +352,20 @@ class TestTemplates:
             assert found["USER_TEMPLATE/DESCRIPTION"] == text
             assert found["USER_TEMPLATE/OTHER/A"] == "1"
             assert "USER_TEMPLATE/TM_MAD_SYSTEM" not in found
+
+
+@pytest.mark.parametrize("flavour", ["opennebula-7", "opennebula-4", "stratuslab-3"])
+def test_listings_tell_of_the_last_stay_only(call: Caller, stage: Stage, flavour: str) -> None:
+    number = started(call)
+    stage.runs(number)
+    call("one.vm.action", "poweroff-hard", number)
+    call("one.vm.action", "resume", number)
+    methods = ["one.vmpool.info", *(["one.vmpool.infoextended"] if flavour == "opennebula-7" else [])]
+    for method in methods:
+        document = call(method, -3, -1, -1, -1, flavour=flavour)[1]
+        assert [stay.text for stay in ElementTree.fromstring(document).iterfind(".//HISTORY/SEQ")] == ["1"]
+    document = call("one.vm.info", number, flavour=flavour)[1]
+    assert [stay.text for stay in ElementTree.fromstring(document).iterfind(".//HISTORY/SEQ")] == ["0", "1"]
 
 
 class TestInstantiate:
