@@ -163,6 +163,7 @@ def test_the_program_in_the_manual_runs(tmp_path: Path):
     assert block is not None
     program = re.sub(r"^    ", "", block[1], flags=re.MULTILINE).replace("time.sleep(1)", "time.sleep(0.05)")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    environ["STRATUSLAB_LOCAL_ADDRESSES"] = str(tmp_path / "addresses")
     ran = subprocess.run([sys.executable, "-c", program], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ran.stderr, ran.stdout) == ("", "one-1 Running 127.101.0.1\n")
 

@@ -40,6 +40,7 @@ class Cron:
             "LANG": "C",
             "STRATUSLAB_ENDPOINT": "local",
             "STRATUSLAB_LOCAL_DIR": str(self.cloud),
+            "STRATUSLAB_LOCAL_ADDRESSES": str(self.home / "addresses"),
         }
 
     def __call__(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
@@ -119,7 +120,9 @@ def test_each_command_line(cron: Cron) -> None:
 def test_an_environment_with_nothing_in_it(cron: Cron) -> None:
     with_key(cron)
     key = cron.home / ".stratuslab" / "id_ed25519.pub"
-    bare = {name: cron.environ[name] for name in ("PATH", "STRATUSLAB_ENDPOINT", "STRATUSLAB_LOCAL_DIR")}
+    bare = {
+        name: cron.environ[name] for name in ("PATH", "STRATUSLAB_ENDPOINT", "STRATUSLAB_LOCAL_DIR", "STRATUSLAB_LOCAL_ADDRESSES")
+    }
     for streams in ("", "<&- 2>&-"):
         ran = cron(f"stratus-run-instance -q --format ids -k {key} --vm-name 'caf\u00e9' {TTYLINUX} {streams}", bare)
         assert (ran.status, ran.err) == (0, "")
