@@ -140,6 +140,7 @@ def test_the_settings_that_are_shown_are_those_in_the_manual():
 
 def test_the_states_of_the_manual_are_those_that_are_shown():
     labels = {state_label(state, 0) for state in State} | {state_label(State.ACTIVE, lcm) for lcm in Lcm}
+    labels.add("Delete")  # of OpenNebula 3, where its number means something else
     table = re.findall(r"^   \* - (``[A-Z].*``)$", text("docs/lifecycle.rst"), re.MULTILINE)
     documented = {label for row in table for label in re.findall(r"``(\w+)``", row)}
     assert documented

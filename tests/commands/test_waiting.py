@@ -84,6 +84,28 @@ def test_run_waits_until_running(alice: Shell, stage: Stage, script: Script) -> 
     assert alice("describe", "2").out.splitlines()[1].split()[1] == "Running"
 
 
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_run_reports_the_state_that_was_reached(alice: Shell, stage: Stage, script: Script, form: str) -> None:
+    script.acts = [
+        *reaches(stage, 1, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING),
+        *reaches(stage, 2, Lcm.PROLOG),
+        fails(stage, 2, "Image sha1 checksum check failed."),
+    ]
+    shape = ["--format", form, "--columns", "id,state,cause"]
+    ran = alice("run", "-n", "2", "--wait-for", "running", *shape, TTYLINUX)
+    assert ran.status == ExitStatus.PARTIAL
+    if form == "json":
+        assert sorted(json.loads(ran.out)["instances"], key=lambda one: str(one["id"])) == [
+            {"id": 1, "state": "Running", "cause": None},
+            {"id": 2, "state": "Prolog_Failure", "cause": "checksum"},
+        ]
+    else:
+        assert sorted(line.split() for line in ran.out.splitlines()[1:]) == [
+            ["1", "Running", "-"],
+            ["2", "Prolog_Failure", "checksum"],
+        ]
+
+
 def test_a_failure_ends_with_the_explanation(alice: Shell, stage: Stage, script: Script) -> None:
     script.acts = [*reaches(stage, 1, Lcm.PROLOG), fails(stage, 1, "Image sha1 checksum check failed.")]
     ran = alice("run", "-q", "--wait-for", "running", TTYLINUX)

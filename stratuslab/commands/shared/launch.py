@@ -24,7 +24,7 @@ from stratuslab.commands.shared.input_values import input_values
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
-from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.instance import Nic
 from stratuslab.ssh import keys
@@ -187,7 +187,7 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
 def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> Launched:
     try:
         number = session.cloud.allocate(request)
-    except (Refused, NotFound) as error:
+    except (Refused, NotFound, PermissionDenied) as error:
         raise _advised(session, request, error) from None
     started.append(number)
     ids.add(number)
@@ -204,11 +204,15 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
 
 def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
     """The refusal with what to do about it, where the cloud's words show what it is about."""
+    from stratuslab.diagnosis.causes import known_cause
+
     words = error.message.lower()
     if "error parsing" in words:
         error.hint = 'OpenNebula takes each "$" in a context or in requirements for a variable: see those of the machine template'
     elif "lease" in words and session.options.address:
         error.hint = f"the address {session.options.address} is taken, or none of that network"
+    elif (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
+        error.hint = cause.advice
     elif "network" in words:
         error = _about_network(session, request, error)
     elif "disk type" in words:

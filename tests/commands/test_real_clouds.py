@@ -1,0 +1,144 @@
+"""Commands against a small OpenNebula that does what real ones do and the embedded cloud does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from stratuslab.errors import ExitStatus
+from tests.cloud.answers import machine, recording_of, success
+from tests.cloud.small_opennebula import SmallOpenNebula
+from tests.harness import Ran, Shell
+
+At = Callable[[SmallOpenNebula], Shell]
+
+
+@pytest.fixture
+def at(shell: Shell) -> Iterator[At]:
+    """A shell set up for a small OpenNebula, which ends with the test."""
+    served: list[SmallOpenNebula] = []
+
+    def visit(cloud: SmallOpenNebula) -> Shell:
+        served.append(cloud)
+        shell.environ.update(STRATUSLAB_ENDPOINT=cloud.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
+        return shell
+
+    yield visit
+    for cloud in served:
+        cloud.server.close()
+
+
+class Ending(SmallOpenNebula):
+    """Whose machine 1 goes through states (STATE, LCM_STATE) once it was asked to shut down, one with each look."""
+
+    states: list[tuple[int, int]]
+    asked = False
+
+    def vm_action(self, action: str, number: int) -> bytes:
+        self.asked = True
+        return success(number)
+
+    def vm_info(self, number: int) -> bytes:
+        if self.asked:
+            state, lcm = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            self.machines[number] = machine(number, state=state, lcm=lcm)
+        return super().vm_info(number)
+
+
+def shut_down(at: At, *states: tuple[int, int]) -> Ran:
+    cloud = Ending(machines={1: machine(1)})
+    cloud.states = list(states)
+    return at(cloud)("shutdown", "1", "--timeout", "20")
+
+
+def test_a_shutdown_that_works(at: At) -> None:
+    assert shut_down(at, (3, 12), (3, 11), (6, 0)) == Ran(0, "", "")
+
+
+def test_a_shutdown_whose_epilog_fails_is_not_waited_for_any_longer(at: At) -> None:
+    ran = shut_down(at, (3, 12), (3, 11), (3, 40))
+    assert ran.status == ExitStatus.INSTANCE_FAILED
+    assert "machine 1 failed" in ran.err
+    assert "while saving or removing its disks (epilog)" in ran.err
+
+
+def test_a_shutdown_that_the_driver_refuses_says_so(at: At) -> None:
+    ran = shut_down(at, (3, 12), (3, 3))
+    assert ran.status == ExitStatus.INSTANCE_FAILED
+    assert "machine 1 is Running again: the cloud could not shut it down" in ran.err
+    assert "stratus-kill-instance 1 ends it" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("lcm", "words"),
+    [(6, "is being suspended"), (18, "is being powered off"), (12, "is being shut down"), (5, "is being stopped")],
+)
+def test_what_is_put_aside_is_not_said_to_end(at: At, lcm: int, words: str) -> None:
+    shell = at(SmallOpenNebula(machines={1: machine(1, lcm=lcm)}))
+    ran = shell("describe", "--wait-for", "running", "1")
+    assert ran.status == ExitStatus.INSTANCE_FAILED
+    assert f"machine 1 {words}\n" in ran.err
+    ran = shell("connect", "1", "--", "true")
+    assert f": it {words}" in ran.err
+
+
+def test_a_machine_that_moves_is_waited_for(at: At) -> None:
+    ran = at(SmallOpenNebula(machines={1: machine(1, lcm=7)}))("describe", "--wait-for", "running", "--timeout", "0.1", "1")
+    assert ran.status == ExitStatus.TIMED_OUT
+
+
+def test_a_listing_shows_what_is_well_formed(at: At) -> None:
+    broken = machine(2, template="<A><B></A></B>")
+    shell = at(SmallOpenNebula(machines={1: machine(1), 2: broken, 3: machine(3)}))
+    ran = shell("describe", "--columns", "id,state", "--no-header")
+    assert [line.split() for line in ran.out.splitlines()] == [["1", "Running"], ["2", "-"], ["3", "Running"]]
+    assert (ran.status, ran.err) == (
+        0,
+        "stratus-describe-instance: machine 2 cannot be shown: the cloud's description of it is not well-formed\n",
+    )
+    ran = shell("describe", "-v")
+    assert "cannot be shown: the cloud's description of it is not well-formed (mismatched tag)" in ran.out
+
+
+def test_a_machine_is_named_whatever_the_server_says_of_its_state(at: At) -> None:
+    cloud = SmallOpenNebula(version="", machines={7: machine(7, lcm=1)})
+    cloud.vm_action = lambda action, number: recording_of(  # type: ignore[method-assign]
+        "3.2.1/vm.action-shutdown-wrong-state-PROLOG"
+    )
+    ran = at(cloud)("shutdown", "7")
+    assert ran == Ran(
+        ExitStatus.INSTANCE_FAILED,
+        "",
+        "stratus-shutdown-instance: instance 7 is Prolog: in that state the cloud does not shut down it "
+        "(stratus-kill-instance 7 ends it)\n",
+    )
+
+
+def test_a_lock_is_told(at: At) -> None:
+    locked = "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER><TIME>1795812481</TIME></LOCK><STIME>"
+    cloud = SmallOpenNebula(machines={68: machine(68).replace("<STIME>", locked)})
+    cloud.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
+    shell = at(cloud)
+    ran = shell("kill", "68")
+    assert ran.status == ExitStatus.DENIED
+    assert "instance 68 is locked by user 2: " in ran.err
+    assert '"onevm unlock 68" unlocks it' in ran.err
+    assert "has been locked by user 2 for " in shell("describe", "-v", "68").out
+    assert "  lock       use by user 2 since 2026-11-27 " in shell("describe", "-vv", "68").out
+    assert '"cause": "locked"' in shell("describe", "--format", "json", "68").out
+
+
+@pytest.mark.parametrize(
+    ("recorded", "advice"),
+    [
+        ("6.8.0/vm.allocate-quota-reached", "kill machines that you no longer need"),
+        ("7.4.0/vm.allocate-no-lease", "choose another network"),
+    ],
+)
+def test_a_start_that_is_refused_is_advised(at: At, recorded: str, advice: str) -> None:
+    cloud = SmallOpenNebula(version="6.8.0")
+    cloud.vm_allocate = lambda template, hold=False: recording_of(recorded)  # type: ignore[method-assign]
+    ran = at(cloud)("run", "-q", "--no-check-image-url", "http://images.example.org/x.img")
+    assert ran.status in (ExitStatus.FAILED, ExitStatus.DENIED)
+    assert advice in ran.err
