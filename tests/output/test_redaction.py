@@ -6,8 +6,12 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from stratuslab.answers import Portrait
+from stratuslab.opennebula.instance import Instance
 from stratuslab.output.document import document_lines
+from stratuslab.output.portrait import portrait_lines
 from stratuslab.output.redaction import masked, masked_text, masked_value
+from stratuslab.output.terminal import Terminal
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,7 @@ def test_what_a_template_asks_for_as_a_password() -> None:
     assert "hunter2" not in shown
     assert "<ROOT>M|password|Root</ROOT>" in shown
     assert shown.count("<ROOT>***</ROOT>") == 2
+    context = f"<TEMPLATE><CONTEXT>{given}</CONTEXT></TEMPLATE>"
+    instance = Instance(fromstring(f"<VM><ID>1</ID>{context}<USER_TEMPLATE>{inputs}</USER_TEMPLATE></VM>"))
+    lines = "\n".join(portrait_lines(Portrait(instance, None, (), 1_900_000_000), Terminal(80, True)))
+    assert ("ROOT = ***" in lines, "SIZE = 5" in lines, "hunter2" in lines) == (True, True, False)

@@ -10,6 +10,7 @@ from stratuslab.commands.base import Session
 from stratuslab.commands.shared.asking import answered
 from stratuslab.context import Context
 from stratuslab.errors import UsageError
+from stratuslab.output.safety import one_line
 
 
 def input_values(session: Session, template: MachineTemplate, said: Collection[str]) -> dict[str, str]:
@@ -30,12 +31,11 @@ def input_values(session: Session, template: MachineTemplate, said: Collection[s
         )
     values: dict[str, str] = {}
     for one in inputs:
+        text = given.get(one.name, one.default)
         if one in asked:
             values[one.name] = _ask(session.context, one)
-        elif one.mandatory or given.get(one.name):
-            values[one.name] = one.value(given.get(one.name, one.default))
-        elif one.default and one.name not in given:
-            values[one.name] = one.value(one.default)
+        elif text or one.mandatory:
+            values[one.name] = one.value(text)
     return values
 
 
@@ -67,4 +67,4 @@ def _ask(context: Context, one: UserInput) -> str:
             return one.value(answered(context, f"{question}: ", secret=one.secret) or one.default)
         except UsageError as error:
             assert context.stderr is not None
-            context.stderr.write(f"{error}\n")
+            context.stderr.write(f"{one_line(str(error))}\n")
