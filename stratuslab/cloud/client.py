@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
+from xml.etree.ElementTree import Element
 
 from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.calls import Calls, Transport
@@ -185,12 +187,13 @@ class Cloud:
         figures, and one of the instances runs; else as they are."""
         if self.server.listing_has_figures or not any(one.phase is Phase.UP for one in instances):
             return list(instances)
-        try:
-            records = list(self._calls.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0))
-        except (reply.Fault, reply.Refused, PermissionDenied):
-            records = []  # figures are no reason to show nothing
-        latest = {record.findtext("ID"): record for record in records}
-        return [one.monitored(latest.get(str(one.id))) for one in instances]
+        latest: dict[str | None, Element | None] = {str(one.id): None for one in instances}
+        # A listing without figures is better than none.
+        with contextlib.suppress(reply.Fault, reply.Refused, PermissionDenied):
+            for record in self._calls.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
+                if record.findtext("ID") in latest:  # those of machines that are done come as well
+                    latest[record.findtext("ID")] = record
+        return [one.monitored(latest[str(one.id)]) for one in instances]
 
     def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:
         return map(Instance, self._calls.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))

@@ -18,6 +18,7 @@ _IDS = 500
 """Ids in the search on a server that lists ranges of ids: more than all its users together request while one answer is lost."""
 
 _MARGIN = 300  # seconds that a server's clock may be set back by while a request is under way
+_LARGEST_ID = 2**31 - 1  # of the signed 32 bits on the wire
 _LISTING = "one.vmpool.info"
 
 
@@ -69,7 +70,9 @@ class LostRequests:
     def _newest_first(self, method: str) -> Iterator[Instance]:
         if not self._server().has_pages:
             self._taken = _first_missing(self._exists, self._taken)
-            yield from _by_id(self._listed(method, max(self._taken - _IDS, 0), -1))
+            # A server that tells nobody which ids are taken seems to have taken all.
+            first = 0 if self._taken > _LARGEST_ID else max(self._taken - _IDS, 0)
+            yield from _by_id(self._listed(method, first, -1))
             return
         # Up to 5.6 the oldest come first, from 5.8 on the newest, unless API_LIST_ORDER says otherwise.
         page = [] if self._count else self._listed(method, 0, -PAGE)
@@ -94,6 +97,8 @@ class LostRequests:
 
     def _exists(self, number: int) -> bool:
         """Whether the id is taken, by whomever."""
+        if number > _LARGEST_ID:
+            return False
         try:
             self._calls.text("one.vm.info", number)
         except NotFound:

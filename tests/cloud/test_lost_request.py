@@ -12,8 +12,9 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http import AnswerLost, HttpTransport
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
+from stratuslab.opennebula.numbers import ErrorCode
 from tests.cloud import small_opennebula as mishap
-from tests.cloud.answers import machine
+from tests.cloud.answers import failure, machine
 from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
@@ -155,3 +156,9 @@ def test_a_second_try_that_is_refused_since_the_first_succeeded(small: Small) ->
 
     assert cloud_at(one, sleep=starts_late).allocate(REQUEST) == 1
     assert len(one.machines) == 1
+
+
+def test_a_server_that_does_not_tell_which_ids_are_taken(small: Small) -> None:
+    one = small(version="", machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost]})
+    one.vm_info = lambda number: failure("Not authorized", ErrorCode.AUTHORIZATION)  # type: ignore[method-assign]
+    assert cloud_at(one).allocate(REQUEST) == 40
