@@ -49,6 +49,22 @@ def session(shell: Shell, number: int, environ: dict[str, str]) -> pexpect.spawn
     )
 
 
+def test_two_clouds_of_one_computer(local: Shell, tmp_path: Path) -> None:
+    """Each user reaches the machine of their own, which has an address that no machine of the other one has."""
+    other = Shell(tmp_path / "other", {"STRATUSLAB_ENDPOINT": "local"})
+    addresses = []
+    try:
+        for shell, name in ((local, "mine"), (other, "yours")):
+            ran = shell("run", "-q", "--vm-name", name, "--wait-for", "ssh", TTYLINUX)
+            assert ran.status == 0, ran.err
+            addresses.append(ran.out.split()[1])
+        for shell, name in ((local, "mine"), (other, "yours")):
+            assert shell.script(SCRIPT, "1", "--", "hostname").out == f"{name}\n"
+    finally:
+        other("kill", "--all", "--yes")
+    assert addresses == ["127.101.0.1", "127.101.1.1"]
+
+
 @pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
 def test_the_guides_session(local: Shell, client: str) -> None:
     environ = without_ssh(local) if client == "paramiko" else {}

@@ -41,3 +41,22 @@ def test_a_life_through_pyone(serve: Callable[..., Urls], stage: Stage) -> None:
         one.vm.allocate("CPU=1", False)
     with pytest.raises(pyone.OneAuthenticationException):
         pyone.OneServer(serve({"bob": "b"}).rpc, session="bob:wrong").system.version()
+
+
+@pytest.mark.parametrize("flavour", ["opennebula-4", "opennebula-5", "opennebula-6"])
+def test_servers_of_other_versions(serve: Callable[..., Urls], stage: Stage, flavour: str) -> None:
+    """Documents of other versions are read by the schema of 7.x."""
+    one = pyone.OneServer(serve({"alice": "secret"}, flavour).rpc, session="alice:secret")
+    image = next(image for image in one.imagepool.info(-2, -1, -1).IMAGE if image.NAME == "ttylinux")
+    number = one.template.instantiate(0, "mine")
+    stage.runs(number)
+    assert (one.vm.info(number).LCM_STATE, one.vm.info(number).TEMPLATE["TEMPLATE_ID"]) == (3, "0")
+    assert [vm.NAME for vm in one.vmpool.info(-3, -1, -1, -1).VM] == ["mine"]
+    assert one.image.info(image.ID).NAME == "ttylinux"
+    assert [network.NAME for network in one.vnpool.info(-2, -1, -1).VNET] == ["private", "local", "public"]
+    assert one.vn.info(0).AR_POOL.AR[0].IP == "127.101.0.1"
+    assert [host.NAME for host in one.hostpool.info().HOST] == ["localhost"]
+    assert [template.NAME for template in one.templatepool.info(-2, -1, -1).VMTEMPLATE] == ["tiny", "large"]
+    assert {datastore.NAME for datastore in one.datastorepool.info().DATASTORE} == {"default", "system"}
+    ended = "delete" if flavour != "opennebula-6" else "terminate-hard"
+    assert one.vm.action(ended, number) == number
