@@ -46,7 +46,7 @@ def status(engine: Engine, hypervisor: str = "") -> Status:
         counts[state_label(state, lcm_state)] += number
     return Status(
         directory=engine.store.directory,
-        hypervisor=engine.hypervisors.described(engine.store.directory, hypervisor),
+        hypervisor=engine.hypervisors.described(hypervisor),
         capacity=capacity,
         used=capacity.used(loads),
         instances=dict(sorted(counts.items())),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.local.record import QEMU, SIMULATED
@@ -60,8 +59,8 @@ class Hypervisors:
 
         return "" if find(self._environ) else f"there is no {PROGRAM} on this computer"
 
-    def described(self, cloud: Path, asked: str = "") -> str:
-        """What runs machines of the store in a directory, and why, in words; ``asked`` is what requests ask for, if anything."""
+    def described(self, asked: str = "") -> str:
+        """What runs machines, and why, in words; ``asked`` is what requests ask for, if anything."""
         missing = self.missing()
         name = _NAMES.get((asked or self._environ.get(VARIABLE, "")).lower(), "")
         if missing and name == QEMU:
@@ -71,7 +70,7 @@ class Hypervisors:
         from stratuslab.local.qemu.hypervisor import described
 
         which = "as is asked for" if name else "simulated for images that cannot boot"
-        return f"qemu ({described(self._environ, cloud)}), {which}"
+        return f"qemu ({described(self._environ)}), {which}"
 
 
 def _empty(disks: Disks) -> str:

@@ -48,7 +48,7 @@ class Cloud:
             specified(self.directory, **changes),
             qemu,
             environ,
-            choose=lambda cloud: Accelerator(accelerator, "" if accelerator == KVM else "tested"),
+            choose=lambda: Accelerator(accelerator, "" if accelerator == KVM else "tested"),
             port=free_port(),
         )
         self.machines.append(made)
@@ -271,7 +271,7 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path
             specified(cloud.directory, addresses=("127.0.0.1",)),
             fake.program,
             fake.environ,
-            choose=lambda cloud: Accelerator(TCG),
+            choose=lambda: Accelerator(TCG),
             port=taken.getsockname()[1],
         )
         cloud.machines.append(made)
@@ -290,13 +290,12 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path
         ("die", "QEMU does not start: failed to initialize: no such luck"),
         ("stop", "QEMU has stopped it: internal-error"),
         ("abort", f"QEMU was killed by signal {signal.SIGABRT:d}"),
-        ("silence", "no sign of life in 0 seconds"),
     ],
 )
 def test_a_machine_that_does_not_come_up_with_kvm(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: str, why: str
 ):
-    monkeypatch.setattr(machine, "LIFE_SECONDS", 0.3 if kvm == "silence" else 1000.0)
+    monkeypatch.setattr(machine, "TRIAL_SECONDS", 1000.0)
     fake = FakeQemu(tmp_path / "bin", kvm=kvm)
     made = cloud.machine(fake.program, fake.environ, KVM)
     made.prepare()
@@ -310,20 +309,18 @@ def test_a_machine_that_does_not_come_up_with_kvm(
     assert made._forward == place
     assert [("kvm" in " ".join(start)) for start in fake.starts] == [True, False]
     assert f"the machine does not come up with KVM ({why}): it is started again without\n" in cloud.console
-    assert why in (cloud.directory / "kvm-failed").read_text()
     socket.create_connection(made._forward or ("", 0), 5).close()
     assert not made.wait(0.05)
     made.halt()
     assert ends(made)
 
 
-@pytest.mark.parametrize("told", [{"kvm": "run"}, {"kvm": "silence", "reads": 2 << 20}], ids=["speech", "reads"])
-def test_a_machine_that_comes_up_with_kvm(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]):
-    monkeypatch.setattr(machine, "LIFE_SECONDS", 0.3)
-    made = cloud.started(FakeQemu(tmp_path / "bin", **told), KVM)
-    eventually(lambda: not made.wait(0.05) and made._on_trial is None)
-    assert made._accelerator.name == KVM
-    assert not (cloud.directory / "kvm-failed").exists()
+def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "TRIAL_SECONDS", 0.0)
+    fake = FakeQemu(tmp_path / "bin", kvm="abort")
+    made = cloud.started(fake, KVM)
+    assert ends(made)
+    assert (made._accelerator.name, len(fake.starts)) == (KVM, 1)
 
 
 @pytest.mark.parametrize("ending", ["killed", "off"])
@@ -342,8 +339,6 @@ def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
     assert ends(made)
     assert "the machine cannot be started again: QEMU does not start" in cloud.console
-    # It was not for KVM, then.
-    assert not (cloud.directory / "kvm-failed").exists()
 
 
 # What others may read and do
@@ -387,7 +382,7 @@ from stratuslab.local.qemu.accelerator import Accelerator
 from stratuslab.local.qemu.machine import QemuMachine
 from tests.local.qemus import specified
 made = QemuMachine(specified(Path(sys.argv[1]), addresses=()), Path(sys.argv[2]), {"PATH": ""},
-                   choose=lambda cloud: Accelerator("tcg"), port=0)
+                   choose=lambda: Accelerator("tcg"), port=0)
 made.prepare()
 made.boot()
 print("up", flush=True)
@@ -481,7 +476,7 @@ def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
     log = console.Console(tmp_path / "nowhere" / "console.log")
     log.log("x")
     log.shorten()
-    assert (log.size(), log.since(0)) == (0, b"")
+    assert log.size() == 0
 
 
 # What a process uses
@@ -734,13 +729,11 @@ class TestReal:
         assert ends(made)
         assert cloud.console.endswith("the machine is off\n")
 
-    def test_whatever_becomes_of_kvm_the_guest_comes_up(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(machine, "LIFE_SECONDS", 5.0)
+    def test_where_kvm_cannot_be_had_the_guest_comes_up(self, cloud: Cloud):
         made = cloud.machine(Path(REAL or ""), dict(os.environ), KVM)
         made.prepare()
         made.boot()
-        eventually(lambda: not made.wait(0.05) and made._on_trial is None)
-        eventually(has_said(cloud, "HELLO FROM THE GUEST"))
+        eventually(lambda: not made.wait(0.05) and "HELLO FROM THE GUEST" in cloud.console)
         assert ("does not come up with KVM" in cloud.console) == (made._accelerator.name == TCG)
 
     def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Cloud):

@@ -34,15 +34,6 @@ class Console:
         except OSError:
             return 0
 
-    def since(self, start: int, most: int = 65536) -> bytes:
-        """What was added to the log after ``start`` bytes, so many bytes at most."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(start)
-                return file.read(most)
-        except OSError:
-            return b""
-
     def shorten(self) -> None:
         """Keep the log bounded. QEMU goes on adding at the end, wherever that is."""
         if self.size() > MOST_BYTES:

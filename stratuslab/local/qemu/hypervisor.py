@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,32 +15,22 @@ if TYPE_CHECKING:
 PROGRAM = "qemu-system-x86_64"
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A QEMU that was found; ``program`` is its file."""
-
-    program: Path
-
-
-def find(environ: Mapping[str, str]) -> Installed | None:
+def find(environ: Mapping[str, str]) -> Path | None:
     """The QEMU on this environment's PATH. It is not started, so that every command can ask."""
     from shutil import which
 
     found = which(PROGRAM, path=environ.get("PATH", os.defpath))
-    return Installed(Path(found).absolute()) if found else None
+    return Path(found).absolute() if found else None
 
 
-def described(environ: Mapping[str, str], cloud: Path | None = None) -> str:
-    """QEMU's version and what its machines run on, with the reason: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``.
-
-    ``cloud`` is the store's directory, where one has to do with it: its experience with KVM counts.
-    """
+def described(environ: Mapping[str, str]) -> str:
+    """QEMU's version and what its machines run on, with the reason: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``."""
     from stratuslab.local.qemu.accelerator import choose
 
     installed = find(environ)
     if installed is None:
         return f"there is no {PROGRAM} on this computer"
-    return f"QEMU {_version(installed.program)}, {choose(cloud)}"
+    return f"QEMU {_version(installed)}, {choose()}"
 
 
 def _version(program: Path) -> str:
@@ -71,4 +60,4 @@ class Qemu:
         installed = find(self._environ)
         if installed is None:
             raise MachineError(f"there is no {PROGRAM} on this computer: install QEMU, or ask for simulated machines")
-        return QemuMachine(spec, installed.program, self._environ)
+        return QemuMachine(spec, installed, self._environ)

@@ -21,12 +21,11 @@ from stratuslab.local.qemu.disks import Disks
 from stratuslab.local.qemu.emulator import Emulator
 from stratuslab.local.qemu.monitor import MonitorError
 from stratuslab.local.qemu.power_button import PowerButton
-from stratuslab.local.qemu.signs_of_life import shows_life
 
 SSH_PORT = 22
 
-LIFE_SECONDS = 30.0
-"""A machine that has not shown any sign of life with KVM by then is started again without."""
+TRIAL_SECONDS = 30.0
+"""A machine that fails with KVM by then is started again without: inside other virtual machines KVM may look well and not be."""
 
 REBOOT_SECONDS = 1.0
 """Less than any guest takes from one reboot to the next."""
@@ -47,7 +46,7 @@ class QemuMachine:
         program: Path,
         environ: Mapping[str, str],
         *,
-        choose: Callable[[Path], Accelerator] = accelerator.choose,
+        choose: Callable[[], Accelerator] = accelerator.choose,
         port: int = SSH_PORT,
     ) -> None:
         self._spec = spec
@@ -65,8 +64,7 @@ class QemuMachine:
         self._told: set[str] = set()
         self._over = threading.Event()
         self._button = PowerButton(lambda: self._qemu, self._console.log, self._over)
-        self._on_trial: float | None = None
-        self._seen = 0
+        self._trial_ends = 0.0
         self._polled = (time.monotonic(), 0.0)
         self._rebooted = -REBOOT_SECONDS
         self._qemu: Emulator | None = None
@@ -85,7 +83,7 @@ class QemuMachine:
     # BOOT
 
     def boot(self) -> tuple[str, int]:
-        self._accelerator = self._choose(self._spec.cloud)
+        self._accelerator = self._choose()
         spec = self._spec
         self._console.log(f"QEMU starts machine {spec.id}: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
         try:
@@ -100,7 +98,6 @@ class QemuMachine:
 
     def _start(self) -> None:
         """Start QEMU and its forward. Raises MachineError."""
-        self._seen = self._console.size()
         self._polled = (time.monotonic(), 0.0)
         self._stopped.clear()
         self._qemu = self._emulator()
@@ -113,7 +110,7 @@ class QemuMachine:
             self._sandbox = False
             self._qemu = self._emulator()
             self._qemu.start()
-        self._on_trial = time.monotonic() + LIFE_SECONDS if self._accelerator.name == KVM else None
+        self._trial_ends = time.monotonic() + TRIAL_SECONDS
         try:
             self._forward = self._forwarded(self._qemu)
         except (MonitorError, MachineError) as error:
@@ -152,11 +149,10 @@ class QemuMachine:
             yield "127.0.0.1", _free_port()
 
     def _start_without_kvm(self, what: str) -> None:
-        """Raises MachineError: then it was not for KVM, and nothing is remembered."""
+        """Raises MachineError: then it was not for KVM."""
         self._console.log(f"the machine does not come up with KVM ({what}): it is started again without")
         self._accelerator = Accelerator(TCG, what)
         self._start()
-        accelerator.remember_failure(self._spec.cloud, what)
 
     # RUNNING
 
@@ -167,34 +163,25 @@ class QemuMachine:
             self._news.clear()
         self._console.shorten()
         self._qemu.shorten_log()
-        if self._on_trial is not None:
-            self._judge(self._qemu, self._on_trial)
+        failure = self._failure_of_kvm(self._qemu)
+        if failure:
+            self._qemu.kill()
+            try:
+                self._start_without_kvm(failure)
+            except MachineError as error:
+                self._console.log(f"the machine cannot be started again: {error}")
         elif self._stopped.is_set() and not self._qemu.ended.is_set():
             self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): it is ended")
             self._qemu.kill()
-        if self._qemu.ended.is_set() and self._on_trial is None:
+        if self._qemu.ended.is_set():
             self._console.log(_ending(self._qemu))
             self._over.set()
         return self._over.is_set()
 
-    def _judge(self, qemu: Emulator, deadline: float) -> None:
-        """Whether KVM is to be trusted, as far as can be told by now; where it is not the machine is started again without."""
-        failure = self._failure(qemu)
-        if not failure and (qemu.ended.is_set() or shows_life(self._console.since(self._seen), qemu, self._forward)):
-            self._on_trial = None
-        elif not failure and time.monotonic() > deadline:
-            failure = f"no sign of life in {LIFE_SECONDS:.0f} seconds"
-        if not failure:
-            return
-        qemu.kill()
-        try:
-            self._start_without_kvm(failure)
-        except MachineError as error:
-            self._on_trial = None
-            self._console.log(f"the machine cannot be started again: {error}")
-
-    def _failure(self, qemu: Emulator) -> str:
-        """What has gone wrong with QEMU itself; not that somebody switched it off or killed it."""
+    def _failure_of_kvm(self, qemu: Emulator) -> str:
+        """What has gone wrong with QEMU itself while KVM is on trial; not that somebody switched it off or killed it."""
+        if self._accelerator.name != KVM or time.monotonic() > self._trial_ends:
+            return ""
         if qemu.ended.is_set():
             return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _ending(qemu)
         return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
