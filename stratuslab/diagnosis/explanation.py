@@ -66,7 +66,7 @@ def explain(instance: Instance, now: float) -> Explanation | None:
         message = failure_of_done(instance) or Message()
         return _explanation(instance, now, Kind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
-        return _explanation(instance, now, Kind.GONE, Lcm.UNKNOWN.name, instance.last_poll, Message())
+        return _explanation(instance, now, Kind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error))
     return _of_running(instance, now)
 
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_address
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -290,6 +289,11 @@ class Instance:
         )
 
     @property
+    def monitoring_error(self) -> str:
+        """What keeps its host from being asked about it, with a date before it; 4.x notes that, and takes it away again."""
+        return self._text("USER_TEMPLATE/ERROR_MONITOR")
+
+    @property
     def dated_message(self) -> str:
         """The message, also that of 3.x, with its date before it, where it has one."""
         date, error = self._error_of_3_x
@@ -328,6 +332,8 @@ def _is_nic(element: Element) -> bool:
 
 def _is_global(text: str) -> bool:
     """Whether the text is an address by which another computer may be reached."""
+    from ipaddress import ip_address
+
     try:
         address = ip_address(text)
     except ValueError:

@@ -93,6 +93,8 @@ def _gone(explanation: Explanation) -> str:
     if explanation.step == "UNKNOWN":
         seen = f" (last seen{ago})" if ago else ""
         host = f"host {explanation.host}" if explanation.host else "its host"
+        if explanation.message:
+            return f"is no longer seen by {host}{seen}: {_because(explanation, '')}"
         return f"is no longer seen by {host}{seen}; it has probably shut down. Kill it to release its resources"
     return (
         f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -142,3 +143,32 @@ def test_a_start_that_is_refused_is_advised(at: At, recorded: str, advice: str) 
     ran = at(cloud)("run", "-q", "--no-check-image-url", "http://images.example.org/x.img")
     assert ran.status in (ExitStatus.FAILED, ExitStatus.DENIED)
     assert advice in ran.err
+
+
+def test_a_machine_that_has_no_address_yet_is_waited_for(at: At) -> None:
+    shell = at(SmallOpenNebula(machines={1: machine(1, template="<NIC><MAC>02:00:00:00:00:01</MAC></NIC>"), 2: machine(2)}))
+    ran = shell("describe", "--wait-for", "ssh", "--timeout", "0.3", "1")
+    assert ran.status == ExitStatus.TIMED_OUT
+    assert "it has no address to connect to" in ran.err
+    assert shell("describe", "--wait-for", "ssh", "2").status == ExitStatus.INSTANCE_FAILED
+
+
+def test_all_addresses_are_shown(at: At) -> None:
+    template = (
+        "<NIC><IP>10.0.0.1</IP><EXTERNAL_IP>192.0.2.1</EXTERNAL_IP><IP6>2001:db8::1</IP6><NETWORK>public</NETWORK></NIC>"
+        "<NIC_ALIAS><IP>10.0.0.2</IP><NETWORK>public</NETWORK></NIC_ALIAS><PCI><TYPE>NIC</TYPE><IP>10.0.0.3</IP></PCI>"
+    )
+    reported = "<MONITORING><GUEST_IP_ADDRESSES>10.0.0.1,198.51.100.7</GUEST_IP_ADDRESSES></MONITORING>"
+    shell = at(SmallOpenNebula(machines={1: machine(1, template=template).replace("<MONITORING/>", reported)}))
+    block = shell("describe", "-n", "-vv", "1").out
+    for line in (
+        "address    10.0.0.1, 2001:db8::1, network public, outside 192.0.2.1",
+        "address    10.0.0.2, alias, network public",
+        "address    10.0.0.3, PCI device",
+        "address    198.51.100.7, as its guest reports",
+    ):
+        assert line in block
+    (one,) = json.loads(shell("describe", "--format", "json", "1").out)["instances"]
+    assert one["addresses"] == ["10.0.0.1", "192.0.2.1", "2001:db8::1", "10.0.0.2", "10.0.0.3", "198.51.100.7"]
+    assert one["address"] == "10.0.0.1"
+    assert one["networks"] == ["public"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from xml.etree.ElementTree import SubElement
 
 import pytest
 
@@ -15,10 +16,12 @@ from stratuslab.diagnosis.message import clean
 from stratuslab.diagnosis.steps import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, State
 from stratuslab.output.portrait import portrait_lines
 from stratuslab.output.reason import away, reason
 from stratuslab.output.terminal import Terminal
 from tests.cloud.answers import RECORDINGS, recording_of
+from tests.diagnosis.documents import BEGIN, vm
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +246,12 @@ def test_no_text_of_a_server_takes_long(text: str) -> None:
     begin = time.process_time()
     known_cause(clean(text).text)
     assert time.process_time() - begin < 2
+
+
+def test_what_keeps_a_host_from_being_asked() -> None:
+    found = vm(State.ACTIVE, Lcm.UNKNOWN)
+    error = SubElement(found.document.findall("USER_TEMPLATE")[0], "ERROR_MONITOR")
+    error.text = "Fri Nov 27 21:30:48 2026 : Error monitoring VM: connection timed out"
+    explanation = explain(found, BEGIN + 600)
+    assert explanation is not None
+    assert reason(explanation).startswith('is no longer seen by host node2: "connection timed out"; likely cause: ')

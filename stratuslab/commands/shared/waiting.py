@@ -169,7 +169,7 @@ def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
 
 def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]:
     """Where the instance's SSH server may answer; a cloud that translates ports is asked once."""
-    if instance.id not in waited.points:
+    if not waited.points.get(instance.id):
         translated = translated_point(session, instance)
         waited.points[instance.id] = (
             [translated] if translated else listening_points(instance.nics, instance.hostname, reported=instance.guest_addresses)
@@ -178,8 +178,10 @@ def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]
 
 
 def _no_ssh(instance: Instance, points: list[Point], deadline: float, hasty: bool) -> StratusLabError | None:
-    if not points:
+    if not points and not instance.nics:
         return InstanceFailed(f"machine {instance.id} has no address to connect to")
+    if not points:
+        return _NotYet("it has no address to connect to")  # where the cloud gives none its guest may report one
     try:
         wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND), hasty=hasty)
     except TimedOut as error:
