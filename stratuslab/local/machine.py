@@ -6,11 +6,15 @@ starts and stops supervisors through :class:`Machines`.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
+
+_LONGEST_LABEL = 63
 
 
 class MachineError(Exception):
@@ -82,6 +86,17 @@ class MachineSpec:
     @property
     def volatile_mib(self) -> int:
         return self._size_of(DiskKind.VOLATILE)
+
+    @property
+    def host_name(self) -> str:
+        """The guest's host name: what its context asks for, else its instance's name, as a label of RFC 1123."""
+        for wanted in (self.context.get("SET_HOSTNAME", ""), self.context.get("HOSTNAME", ""), self.name):
+            plain = unicodedata.normalize("NFKD", wanted).encode("ascii", "ignore").decode().lower()
+            # The first label of a name with dots is the host's.
+            label = re.sub(r"[^a-z0-9]+", "-", plain.split(".")[0]).strip("-")[:_LONGEST_LABEL].strip("-")
+            if label:
+                return label
+        return f"one-{self.id}"
 
     def _size_of(self, kind: DiskKind) -> int:
         return sum(disk.size_mib for disk in self.disks if disk.kind is kind)

@@ -1,6 +1,6 @@
 """The hypervisor ``simulated``: no disk is booted, but each instance has a real SSH server on its address.
 
-A machine is this process itself: a guest held in memory (``guest_*.py``) that knows its instance and nothing of this
+A machine is this process itself: a guest held in memory (``guest/``) that knows its instance and nothing of this
 computer. Its memory figure is the whole of the instance's RAM, as libvirt gives it for a domain: the guest has all of it.
 """
 
@@ -12,16 +12,16 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.local.guest.keys import authorized, fingerprint, make_host_key
-from stratuslab.local.guest.system import Guest
+from stratuslab.files import replace
+from stratuslab.key_format import new_private_key
+from stratuslab.local.guest.guest import Guest
 from stratuslab.local.machine import MachineError, MachineSpec
 
 if TYPE_CHECKING:
-    from stratuslab.local.guest.ssh import SshServer
+    from stratuslab.local.guest.ssh_server import SshServer
 
 SSH_PORT = 22
 
@@ -51,8 +51,9 @@ class SimulatedMachine:
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
         self._console = spec.directory / "console.log"
-        self._switch = _Switch(self._go_down)
-        self._guest = Guest(spec, self._switch)
+        self._guest = Guest(spec, self._plan)
+        self._planned: threading.Timer | None = None
+        self._planning = threading.Lock()
         self._ended = threading.Event()
         self._going_down = threading.Lock()
         self._listener: socket.socket | None = None
@@ -61,14 +62,16 @@ class SimulatedMachine:
 
     def prepare(self) -> None:
         try:
-            make_host_key(self._key_file)
+            # A machine keeps its identity over restarts.
+            if not self._key_file.exists():
+                replace(self._key_file, new_private_key())
         except OSError as error:
             raise MachineError(f"the host key {self._key_file} cannot be made: {error.strerror}") from error
 
     def boot(self) -> tuple[str, int]:
         self._listener = _listening(self._spec.addresses[0] if self._spec.addresses else "127.0.0.1", self._port)
         address, port = self._listener.getsockname()
-        self._log(f"simulated machine {self._guest.hostname}, image {self._spec.image}: no disk is booted")
+        self._log(f"simulated machine {self._guest.host_name}, image {self._spec.image}: no disk is booted")
         self._log(f"{self._spec.vcpu} CPU, {self._spec.memory_mib} MiB RAM, {self._spec.swap_mib} MiB swap")
         self._serve(self._listener)
         self._log(f"SSH server on {address} port {port}")
@@ -84,10 +87,10 @@ class SimulatedMachine:
         return 100 * (used_now - used_then) / max(now - then, 1e-6), self._guest.memory_kib
 
     def halt(self) -> None:
-        self._switch.halt()
+        self._plan(False)
 
     def reboot(self) -> None:
-        self._switch.reboot()
+        self._plan(True)
 
     def kill(self) -> None:
         if self._listener is not None:
@@ -98,18 +101,27 @@ class SimulatedMachine:
         # Here and not above: the instance shows its progress before so large a library is loaded.
         import paramiko
 
-        from stratuslab.local.guest.ssh import SshServer
+        from stratuslab.local.guest.ssh_server import SshServer, authorized
 
         try:
             host_key = paramiko.Ed25519Key.from_private_key_file(str(self._key_file))
         except (OSError, paramiko.SSHException, ValueError) as error:
             raise MachineError(f"the host key {self._key_file} cannot be read") from error
         keys = authorized(self._spec.authorized_keys)
-        self._log(f"host key {fingerprint(host_key.asbytes())} (ED25519)")
+        self._log(f"host key {host_key.fingerprint} (ED25519)")
         if not keys:
             self._log("no public key was given: nobody can log in")
         self._server = SshServer(listener, self._guest, host_key, keys)
         self._server.start()
+
+    def _plan(self, reboot: bool) -> None:
+        """Have the guest halt, or start again, once its services have stopped; what was planned before is off."""
+        with self._planning:
+            if self._planned is not None:
+                self._planned.cancel()
+            self._planned = threading.Timer(GRACE_SECONDS, self._go_down, (reboot,))
+            self._planned.daemon = True
+            self._planned.start()
 
     def _go_down(self, reboot: bool) -> None:
         with self._going_down:
@@ -128,7 +140,7 @@ class SimulatedMachine:
     def _boot_again(self, listener: socket.socket) -> bool:
         """Start over on the same socket: the address stays this machine's, and clients wait in the kernel's queue."""
         time.sleep(REBOOT_SECONDS)
-        self._guest.booted()
+        self._guest.booted = time.monotonic()
         try:
             self._serve(listener)
         except MachineError as error:
@@ -164,37 +176,3 @@ def _listening(address: str, port: int) -> socket.socket:
             failure = error
     reason = os.strerror(failure.errno or errno.EIO) if failure else ""
     raise MachineError(f"no port can be had for the SSH server: {reason}")
-
-
-class _Switch:
-    """The guest's power switch: one thing at a time may be to come."""
-
-    def __init__(self, go_down: Callable[[bool], None]) -> None:
-        self._go_down = go_down
-        self._lock = threading.Lock()
-        self._planned: threading.Timer | None = None
-
-    def halt(self, seconds: float = 0.0) -> None:
-        self._plan(seconds, reboot=False)
-
-    def reboot(self, seconds: float = 0.0) -> None:
-        self._plan(seconds, reboot=True)
-
-    def cancel(self) -> bool:
-        with self._lock:
-            planned, self._planned = self._planned, None
-            if planned is not None:
-                planned.cancel()
-            return planned is not None
-
-    def _plan(self, seconds: float, reboot: bool) -> None:
-        self.cancel()
-        with self._lock:
-            self._planned = threading.Timer(GRACE_SECONDS + seconds, self._fire, (reboot,))
-            self._planned.daemon = True
-            self._planned.start()
-
-    def _fire(self, reboot: bool) -> None:
-        with self._lock:
-            self._planned = None
-        self._go_down(reboot)

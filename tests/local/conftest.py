@@ -21,9 +21,12 @@ from stratuslab.local.images import download
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 from stratuslab.local.server import Urls, open_server
+from stratuslab.local.simulated import Simulated, SimulatedMachine
 from stratuslab.local.tiny.build import TinyImage, build
+from stratuslab.ssh.keys import make_key_pair
 from tests.harness import Stage, StoppedClock
 from tests.local.file_server import Serving
+from tests.local.guests import Booted, specified
 from tests.servers import Answer, ScriptedServer
 
 
@@ -151,3 +154,28 @@ def entry() -> bytes:
   </rdf:Description>
 </rdf:RDF>
 """
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Iterator[Callable[..., Booted]]:
+    machines: list[SimulatedMachine] = []
+
+    def start(port: int = 0, **changes: object) -> Booted:
+        directory = tmp_path / "machine"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        keys = tmp_path / "keys"
+        if not keys.exists():
+            make_key_pair(keys)
+        changes = {"authorized_keys": (keys / "id_ed25519.pub").read_text(), "addresses": ("127.0.0.1",), **changes}
+        machine = Simulated(port).make(specified(directory, **changes))
+        machines.append(machine)
+        return Booted(machine, directory, keys / "id_ed25519")
+
+    yield start
+    for machine in machines:
+        machine.halt()
+
+
+@pytest.fixture
+def booted(boot: Callable[..., Booted]) -> Booted:
+    return boot()

@@ -1,13 +1,22 @@
-"""Simulated guests for tests: their description, a console in memory, a power switch that only remembers."""
+"""Simulated machines for tests: their description, and one that runs in this process."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from stratuslab.local.guest.process import Input, Left
-from stratuslab.local.guest.shell import Shell
-from stratuslab.local.guest.system import Guest
+import paramiko
+import pexpect
+import pytest
+
 from stratuslab.local.machine import DiskKind, DiskSpec, MachineSpec
+from stratuslab.local.simulated import SimulatedMachine
+
+needs_openssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="the system has no OpenSSH client")
 
 
 def disks(swap: int = 0, volatile: int = 0) -> tuple[DiskSpec, ...]:
@@ -34,64 +43,62 @@ def specified(directory: Path = Path("/nowhere"), **changes: object) -> MachineS
     return MachineSpec(**{**values, **changes})  # type: ignore[arg-type]
 
 
-class Console:
-    """What a session's streams carry, in memory."""
+class Booted:
+    """A machine that runs in this process, and where it is."""
 
-    def __init__(self, given: bytes = b"") -> None:
-        self.input = Input([given[start : start + 7] for start in range(0, len(given), 7)])
-        self.out = b""
-        self.err = b""
-        self.slept = 0.0
+    def __init__(self, machine: SimulatedMachine, directory: Path, private_key: Path) -> None:
+        self.machine = machine
+        self.directory = directory
+        self.private_key = private_key
+        machine.prepare()
+        self.address, self.port = machine.boot()
 
-    def write(self, data: bytes) -> None:
-        self.out += data
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
 
-    def write_error(self, data: bytes) -> None:
-        self.err += data
+    def command(self, *words: str, user: str = "root") -> list[str]:
+        """The ssh command line that logs in to the machine and minds nothing of this computer's configuration."""
+        options = {
+            "IdentitiesOnly": "yes",
+            "StrictHostKeyChecking": "accept-new",
+            "UserKnownHostsFile": str(self.known_hosts),
+            "BatchMode": "yes",
+            "LogLevel": "INFO",
+            "ConnectTimeout": "10",
+        }
+        flags = [flag for name, value in options.items() for flag in ("-o", f"{name}={value}")]
+        target = ["-i", str(self.private_key), "-p", str(self.port), f"{user}@{self.address}", *words]
+        return ["ssh", "-F", os.devnull, *flags, *target]
 
-    def pause(self, seconds: float) -> None:
-        self.slept += seconds
+    def ssh(self, *words: str, given: bytes = b"", user: str = "root") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(self.command(*words, user=user), input=given, capture_output=True, timeout=30, check=False)
+
+    def client(self, key: paramiko.PKey | None = None, user: str = "root") -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(
+            self.address,
+            self.port,
+            user,
+            pkey=key or paramiko.Ed25519Key.from_private_key_file(str(self.private_key)),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=10,
+        )
+        return client
+
+    def terminal(self, *words: str) -> pexpect.spawn[str]:
+        """The system's ssh on a terminal, at the guest's first prompt."""
+        command = self.command(*words)
+        child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10, dimensions=(24, 80))
+        # What ssh says of the new host key.
+        child.expect_exact("# ")
+        return child
 
 
-class Switch:
-    """A power switch that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, float]] = []
-
-    def halt(self, seconds: float = 0.0) -> None:
-        self.told.append(("halt", seconds))
-
-    def reboot(self, seconds: float = 0.0) -> None:
-        self.told.append(("reboot", seconds))
-
-    def cancel(self) -> bool:
-        return bool(self.told)
-
-
-class Session:
-    """A shell session in a guest: ``session("echo $USER")`` gives what was written to both streams, and keeps the status."""
-
-    def __init__(self, **changes: object) -> None:
-        self.switch = Switch()
-        self.guest = Guest(specified(**changes), self.switch)  # type: ignore[arg-type]
-        self.shell = Shell(self.guest, Console())
-        self.status = 0
-        self.err = ""
-        self.slept = 0.0
-
-    def __call__(self, text: str, given: bytes = b"") -> str:
-        return self.raw(text, given).decode()
-
-    def raw(self, text: str, given: bytes = b"") -> bytes:
-        """The standard output as bytes."""
-        console = Console(given)
-        self.shell.console = console
-        self.shell.complain = console.write_error
-        try:
-            self.status = self.shell.run(text)
-        except Left as left:
-            self.status = left.status
-        self.err = console.err.decode()
-        self.slept = console.slept
-        return console.out
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.qemu.context import host_name, meta_data, quoted, shell_assignments, user_data, vendor_data
+from stratuslab.local.qemu.context import meta_data, quoted, shell_assignments, user_data, vendor_data
 from stratuslab.local.qemu.context_medium import context_medium
 from tests.local.qemus import specified
 
@@ -84,21 +84,21 @@ def test_a_machine_without_keys_is_told_none(tmp_path: Path):
     ],
 )
 def test_a_name_becomes_a_host_name(tmp_path: Path, name: str, expected: str):
-    assert host_name(specified(tmp_path, name=name)) == expected
+    assert specified(tmp_path, name=name).host_name == expected
 
 
 @settings(deadline=None)
 @given(name=st.text(max_size=140))
 def test_a_host_name_is_a_label(tmp_path_factory: pytest.TempPathFactory, name: str):
-    made = host_name(specified(tmp_path_factory.getbasetemp() / "names", name=name))
+    made = specified(tmp_path_factory.getbasetemp() / "names", name=name).host_name
     assert 0 < len(made) < 64
     assert made.strip("-") == made
     assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def test_the_context_may_name_the_host(tmp_path: Path):
-    assert host_name(specified(tmp_path, context={"HOSTNAME": "db"})) == "db"
-    assert host_name(specified(tmp_path, context={"HOSTNAME": "db", "SET_HOSTNAME": "web"})) == "web"
+    assert specified(tmp_path, context={"HOSTNAME": "db"}).host_name == "db"
+    assert specified(tmp_path, context={"HOSTNAME": "db", "SET_HOSTNAME": "web"}).host_name == "web"
 
 
 # cloud-init

@@ -99,8 +99,8 @@ def test_an_instance_runs_is_polled_and_halts(cloud: Cloud) -> None:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
     client.connect(record.ssh_address, record.ssh_port, "root", key_filename=str(cloud.key.with_suffix("")), timeout=10)
-    _, out, _ = client.exec_command("free -m | grep Mem")
-    assert out.read().split()[1] == b"16"
+    _, out, _ = client.exec_command("free -m")
+    assert out.read().splitlines()[1].split()[:2] == [b"Mem:", b"16"]
     client.close()
     eventually(lambda: cloud.record(instance).memory_kib == 16 * 1024)
     cloud.supervisors.halt(instance)

@@ -1,292 +1,231 @@
-"""The simulated guest's shell: runs what :mod:`stratuslab.local.guest.syntax` reads, with the programs of the guest.
+"""The shell of a simulated guest: a small part of the POSIX shell's language, for the guest's own commands.
 
-Nothing is ever executed on this computer: a command that is no program of the guest is not found.
+Nothing is ever executed on this computer. A pipeline is generators that read each other: a reader that stops stops its writer,
+and nobody holds more than one piece of a long stream.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NoReturn
 
-from stratuslab.local.guest import disk, facts, text
-from stratuslab.local.guest.builtins import ASSIGNMENT, builtins, run_file
-from stratuslab.local.guest.expansion import fields
-from stratuslab.local.guest.process import (
-    Console,
-    Input,
-    Interrupted,
-    Left,
-    Output,
-    Process,
-    Refused,
-    Target,
-    decoded,
-    encoded,
-    programs,
+from stratuslab.local.guest.guest import Guest
+from stratuslab.local.guest.session_streams import Streams
+from stratuslab.local.guest.shell_commands import Call, Failure, Output, commands
+
+MAX_TEXT = 64 * 1024
+"""Characters that the arguments of a command may have, or a variable."""
+
+MAX_VARIABLES = 100
+MAX_PIPED = 20
+
+_TOKEN = re.compile(
+    r"""[^\S\n]+ | \#[^\n]* | (?P<token> && | \|\| | [0-9]?[<>]+[&|]? | [;|&()\n]
+        | (?:\$\([^()]*\) | [^\s;|&()<>'"\\] | \\. | '[^']*' | "(?:[^"\\]|\\.)*")+ )""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
-from stratuslab.local.guest.syntax import Command, Incomplete, Kind, Part, Pipeline, ShellSyntaxError, Word, parse
-from stratuslab.local.guest.system import PATH, Guest
-
-# Importing these enters their programs into the table.
-__all__ = ["Shell", "disk", "facts", "text"]
-
-MAX_TEXT = 1024 * 1024
-"""Bytes of output that ``$(command)`` may stand for, and of a command that goes on over lines."""
-
-MAX_DEPTH = 10
-"""Shells, scripts and eval within each other; each costs Python's stack some frames."""
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|((?:\$\([^()]*\)|[^'"\\]|\\.)+)""", re.DOTALL)
+_EXPANSION = re.compile(
+    r"\\(.)|\$\(([^()]*)\)|\$(?:\{(\w+)\}|([A-Za-z_]\w*|[?$]))|(\$[({]|`)|[^\\$`]+|.",
+    re.DOTALL | re.ASCII,
+)
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL | re.ASCII)
+_REDIRECTION = re.compile(r"([12]?)(>>?|>&)")
+_OTHER_OPERATOR = re.compile(r"[0-9]?[<>]+[&|]?|[&()]")
+_OTHER_WORDS = re.compile(r"[!{}]|if|then|else|elif|fi|for|while|until|do|done|case|esac|function")
 
 
 class Shell:
-    """One session: its variables, its working directory, the status of its last command."""
+    """One session: its variables, and the ``status`` of its last command. ``left`` says that it was left by ``exit``."""
 
-    def __init__(self, guest: Guest, console: Console, environment: Mapping[str, str] | None = None) -> None:
-        self.guest = guest
-        self.console = console
-        self.directory = "/root"
-        self.status = 0
-        self.number = guest.next_process()
-        self.arguments: list[str] = []
-        self.depth = 0
-        self.complain: Target = console.write_error
-        self.exported = {"USER", "LOGNAME", "HOME", "SHELL", "PATH", "PWD", *(environment or {})}
-        self.variables = {
-            **(environment or {}),
-            "USER": "root",
-            "LOGNAME": "root",
-            "HOME": "/root",
-            "SHELL": "/bin/sh",
-            "PATH": PATH,
-            "PWD": self.directory,
-            "HOSTNAME": guest.hostname,
-        }
+    def __init__(self, guest: Guest, streams: Streams) -> None:
+        self._guest, self._streams = guest, streams
+        self._variables = {"USER": "root", "LOGNAME": "root", "HOME": "/root", "SHELL": "/bin/sh", "HOSTNAME": guest.host_name}
+        self.status, self.left = 0, False
 
-    def run(self, text: str) -> int:
-        """Run commands on the console; their status. Raises Left, Interrupted, HungUp."""
-        for piece in self.output(text, self.console.input):
-            self.console.write(piece)
-        return self.status
-
-    def run_script(self, source: Input) -> int:
-        """Run the commands that come in line by line, as a shell does that is no one's terminal."""
-        for piece in self.script(source):
-            self.console.write(piece)
-        return self.status
-
-    def interact(self, ask: Callable[[str], str | None]) -> int:
-        """Run what is typed until the person leaves; ``ask`` shows a prompt and gives a line, None at the end."""
-        text = ""
-        while True:
-            try:
-                line = ask("> " if text else "# ")
-                if line is None and not text:
-                    return self.status
-                text = f"{text}\n{line}" if text else line or ""
-                if line is None or not _goes_on(text):
-                    text, complete = "", text
-                    self.run(complete)
-            except Interrupted:
-                text = ""
-                self.status = 130
-            except Left as left:
-                return left.status
-
-    def output(self, text: str, source: Input) -> Output:
-        """What the commands write, piece by piece; returns the status."""
-        self.depth += 1
+    def run(self, text: bytes) -> None:
+        """Run the commands of a text. Raises Interrupted, HungUp."""
         try:
-            if self.depth > MAX_DEPTH:
-                raise ShellSyntaxError("shells are nested too deeply")
-            for pipeline in parse(text):
-                if pipeline.connector == ";" or (pipeline.connector == "&&") == (self.status == 0):
-                    status = yield from self._pipeline(pipeline, source)
-                    self.status = int(not status) if pipeline.negated else status
-        except (ShellSyntaxError, RecursionError) as error:
-            self.complain(encoded(f"sh: {error}\n"))
-            self.status = 2
-        finally:
-            self.depth -= 1
-        return self.status
+            for piece in self._output(text.replace(b"\0", b"").replace(b"\\\n", b"").decode(errors="surrogateescape")):
+                self._streams.write(piece)
+        except (Failure, OSError) as error:
+            self._streams.write_error(_complaint("sh", error))
+            self.status = error.status if isinstance(error, Failure) else 1
 
-    def subshell(self, complain: Target | None = None) -> Shell:
-        """A shell that starts with what this one has, and changes nothing in it."""
-        below = Shell(self.guest, self.console)
-        below.variables = dict(self.variables)
-        below.exported = set(self.exported)
-        below.directory = self.directory
-        below.status = self.status
-        below.depth = self.depth
-        below.complain = complain or self.complain
-        return below
+    def _output(self, text: str) -> Iterator[bytes]:
+        for connector, pipeline in self._parsed(text):
+            if not self.left and (connector not in ("&&", "||") or (connector == "&&") == (self.status == 0)):
+                self.status = yield from self._piped(pipeline)
 
-    def script(self, source: Input) -> Output:
-        """What the commands write that come in line by line; returns the last one's status."""
-        text = ""
-        for line in source.lines():
-            text += decoded(line)
-            if not _goes_on(text):
-                text, complete = "", text
-                yield from self.output(complete, source)
-        if text:
-            yield from self.output(text, source)
-        return self.status
+    def _parsed(self, text: str) -> list[tuple[str, list[list[str]]]]:
+        """Pipelines with the connectors before them; a pipeline is commands, a command its words and redirections as written.
 
-    def _pipeline(self, pipeline: Pipeline, source: Input) -> Output:
+        What the shell cannot do is refused here, before anything is done.
+        """
+        steps: list[tuple[str, list[list[str]]]] = [(";", [[]])]
+        for token in _tokens(text):
+            connector, pipeline = steps[-1]
+            if token in (";", "\n", "&&", "||", "|"):
+                if not pipeline[-1] and token != "\n":
+                    raise Failure(f'syntax error: unexpected "{token}"', 2)
+                if pipeline[-1] and token == "|":
+                    pipeline.append([])
+                elif pipeline[-1]:
+                    steps.append((token, [[]]))
+            elif not _REDIRECTION.fullmatch(token) and (
+                _OTHER_OPERATOR.fullmatch(token) or (not pipeline[-1] and _OTHER_WORDS.fullmatch(token))
+            ):
+                _refuse(token)
+            else:
+                list(self._pieces(token, split=False, run=False))
+                pipeline[-1].append(token)
+        connector, pipeline = steps[-1]
+        if pipeline == [[]] and connector in (";", "\n"):
+            steps.pop()
+        elif not pipeline[-1] or any(len(pipeline) > MAX_PIPED for _, pipeline in steps):
+            raise Failure("syntax error: a command is missing at the end" if not pipeline[-1] else "the pipe is too long", 2)
+        return steps
+
+    def _expanded(self, words: list[str], split: bool = True) -> list[str]:
+        """The arguments that words become: one each, but for variables outside of quotes, which are split at their blanks."""
+        arguments: list[str] = []
+        room = MAX_TEXT
+        for word in words:
+            whole = ""
+            for piece in self._pieces("/root" + word[1:] if word == "~" or word.startswith("~/") else word, split):
+                whole += piece
+                room -= len(piece)
+                if room < 0:
+                    raise Failure("the arguments are too long", 2)
+            parts = whole.split("\0")
+            arguments += [part for part in parts if part or (len(parts) == 1 and ("'" in word or '"' in word))]
+        return arguments
+
+    def _pieces(self, word: str, split: bool, run: bool = True) -> Iterator[str]:
+        """A word's text, with NUL, which is in no text, where it is to be split; unless ``run`` it is only checked."""
+        for single, double, plain in _QUOTED.findall(word):
+            yield single
+            for match in _EXPANSION.finditer(double or plain):
+                escaped, command, braced, name, other = match.groups()
+                if other:
+                    _refuse(other)
+                elif escaped:
+                    yield escaped if plain or escaped in '$`"\\' else "\\" + escaped
+                elif command is not None or braced or name:
+                    value = self._captured(command, run) if command is not None else self._variables.get(braced or name, "")
+                    value = {"?": str(self.status), "$": "301"}.get(name, value)
+                    yield re.sub(r"\s+", "\0", value) if plain and split else value
+                else:
+                    yield match[0]
+
+    def _captured(self, text: str, run: bool) -> str:
+        """The output of the commands in ``$(...)``, without the newlines at its end."""
+        shell = Shell(self._guest, self._streams)
+        shell._variables, output = dict(self._variables), b""
+        for piece in shell._output(text) if shell._parsed(text) and run else ():
+            output += piece
+            if len(output) > MAX_TEXT:
+                raise Failure("the arguments are too long", 2)
+        return output.decode(errors="surrogateescape").rstrip("\n")
+
+    def _piped(self, pipeline: list[list[str]]) -> Output:
         stages: list[Output] = []
-        for command in pipeline.commands:
-            stages.append(self._stage(command, Input(stages[-1]) if stages else source, alone=len(pipeline.commands) == 1))
+        for command in pipeline:
+            stages.append(self._command(command, stages[-1] if stages else None, alone=len(pipeline) == 1))
         try:
             status = yield from stages[-1]
             for writer in reversed(stages[:-1]):
-                # One that nobody read has still to do its work, up to its first output: that finds the pipe closed.
-                if inspect.getgeneratorstate(writer) == inspect.GEN_CREATED:
-                    next(writer, None)
+                # One that is read no more goes on up to its next output, which finds the pipe closed.
+                next(writer, None)
+            return status
         finally:
-            for writer in reversed(stages[:-1]):
-                writer.close()
+            for stage in reversed(stages):
+                stage.close()
+
+    def _command(self, tokens: list[str], source: Output | None, alone: bool) -> Output:
+        """Run a command: yields what goes into the pipe or to the console."""
+        # Where output and errors go; None is the pipe, or else the console.
+        outputs: dict[str, Callable[[bytes], None] | None] = {"1": None, "2": self._streams.write_error}
+        name, status = "sh", 0
+        try:
+            words = self._expanded(self._prepared(tokens, outputs))
+            command = words[0].rpartition("/")[2] if words else "true"
+            if command not in commands:
+                raise Failure(f"{words[0]}: not found: this machine is simulated (help lists its commands)", 127)
+            name = command
+            self.left = alone and name in ("exit", "logout")
+            streams = self._streams
+            call = Call(name, words[1:], source or streams.input, self._guest, streams.pause, streams.window, self.status)
+            result = commands[name](call)
+            if isinstance(result, str):
+                result = _text(result)
+            while True:
+                piece = next(result)
+                if write := outputs["1"]:
+                    write(piece)
+                else:
+                    yield piece
+                # Here long output hears of Ctrl-C, and of a client that has gone.
+                self._streams.pause(0)
+        except StopIteration as stop:
+            status = stop.value
+        except (Failure, OSError) as error:
+            status = error.status if isinstance(error, Failure) else 1
+            if write := outputs["2"]:
+                write(_complaint(name, error))
+            else:
+                yield _complaint(name, error)
         return status
 
-    def _stage(self, command: Command, source: Input, alone: bool) -> Output:
-        try:
-            return (yield from self._command(command, source))
-        except Left as left:
-            if alone:
-                raise
-            return left.status
-        except OSError as error:
-            self.complain(encoded(f"sh: {error.filename}: {error.strerror}\n"))
-            return 1
-
-    def _command(self, command: Command, source: Input) -> Output:
-        assigned, words = self._assignments(command.words)
-        out, err, source = self._redirected(command, source)
-        if not words:
-            self.variables.update(assigned)
-            return 0
-        held: list[bytes] = []
-        complain: Target = err or held.append
-        environment = {name: self.variables[name] for name in sorted(self.exported) if name in self.variables} | assigned
-        process = Process(
-            words[0].rpartition("/")[2],
-            words[1:],
-            self.guest,
-            self.console,
-            source,
-            environment,
-            self.directory,
-            self.number,
-            complain,
-        )
-        running = self._find(words[0], process)
-        while True:
-            piece, status = _next(running, process)
-            if held:
-                piece = b"".join(held) + piece
-                held.clear()
-            if out is not None:
-                out(piece)
-            elif piece:
-                yield piece
-            if status is not None:
-                return status
-            # Here long output hears of Ctrl-C, and of a client that has gone.
-            self.console.pause(0)
-
-    def _find(self, word: str, process: Process) -> Output:
-        """The running program, builtin or script that the word names."""
-        builtin = builtins.get(process.name)
-        if "/" in word and not re.fullmatch(r"/(?:usr/)?(?:local/)?s?bin/[^/]+", word):
-            return run_file(self, process, word, executable=True)
-        if builtin:
-            return builtin(self, process)
-        return programs.get(process.name, _not_found)(process)
-
-    def _assignments(self, words: tuple[Word, ...]) -> tuple[dict[str, str], list[str]]:
-        """The leading NAME=value words, and the fields of the words behind them."""
-        assigned: dict[str, str] = {}
-        rest = list(words)
-        while rest:
-            match = ASSIGNMENT.match(rest[0][0].text) if not rest[0][0].quoted and rest[0][0].kind is Kind.TEXT else None
-            if match is None:
-                break
-            value = (Part(Kind.TEXT, match[2], False), *rest.pop(0)[1:])
-            assigned[match[1]] = "".join(self._fields(value, split=False))
-        return assigned, [field for word in rest for field in self._fields(word)]
-
-    def _redirected(self, command: Command, source: Input) -> tuple[Target | None, Target | None, Input]:
-        """Where output and errors go (None: where output goes by itself), and the input."""
-        targets: dict[int, Target | None] = {1: None, 2: self.complain}
-        for redirection in command.redirections:
-            name = "".join(self._fields(redirection.target, split=False))
-            path = self.guest.files.resolve(self.directory, name)
-            if redirection.operator == "<":
-                source = Input(self.guest.files.stream(path))
-            elif redirection.operator == ">&":
-                if name not in ("1", "2"):
-                    raise ShellSyntaxError(f"{name}: bad file descriptor")
-                targets[redirection.descriptor] = targets[int(name)]
+    def _prepared(self, tokens: list[str], outputs: dict[str, Callable[[bytes], None] | None]) -> list[str]:
+        """A command's words, once its variables are set and its outputs are redirected."""
+        words: list[str] = []
+        ahead = iter(tokens)
+        for token in ahead:
+            if redirection := _REDIRECTION.fullmatch(token):
+                target = "".join(self._expanded([next(ahead, "")], split=False))
+                descriptor = redirection[1] or "1"
+                if redirection[2] == ">&" and target in outputs:
+                    outputs[descriptor] = outputs[target]
+                elif target == "/dev/null":
+                    outputs[descriptor] = lambda data: None
+                else:
+                    node = self._guest.files.file(target, create=True)
+                    if redirection[2] == ">":
+                        self._guest.files.resize(node, 0)
+                    outputs[descriptor] = partial(self._guest.files.write, node)
+            elif (assignment := _ASSIGNMENT.fullmatch(token)) and not words:
+                if len(self._variables) >= MAX_VARIABLES:
+                    raise Failure("too many variables", 2)
+                self._variables[assignment[1]] = "".join(self._expanded([assignment[2]], split=False))
             else:
-                targets[redirection.descriptor] = self.guest.files.open(path, append=redirection.operator == ">>")
-        return targets[1], targets[2], source
-
-    def _fields(self, word: Word, split: bool = True) -> list[str]:
-        return fields(word, self._value, self._matching, split)
-
-    def _matching(self, pattern: str) -> list[str]:
-        return self.guest.files.glob(self.directory, pattern)
-
-    def _value(self, part: Part) -> str:
-        if part.kind is Kind.COMMAND:
-            return self._captured(part.text)
-        if part.text.isdigit():
-            place = int(part.text)
-            value = "sh" if place == 0 else self.arguments[place - 1] if place <= len(self.arguments) else ""
-        else:
-            special = {"?": str(self.status), "$": str(self.number), "#": str(len(self.arguments))}
-            value = special.get(part.text) or self.variables.get(part.text, "")
-        return value or part.default or ""
-
-    def _captured(self, text: str) -> str:
-        """The output of a command, without the newlines at its end."""
-        below = self.subshell()
-        captured = bytearray()
-        try:
-            for piece in below.output(text, Input()):
-                captured += piece
-                if len(captured) > MAX_TEXT:
-                    raise ShellSyntaxError("out of memory")
-        except Left as left:
-            below.status = left.status
-        self.status = below.status
-        return decoded(bytes(captured)).rstrip("\n")
+                words.append(token)
+        return words
 
 
-def _goes_on(text: str) -> bool:
-    try:
-        parse(text)
-    except Incomplete:
-        return len(text) < MAX_TEXT
-    except (ShellSyntaxError, RecursionError):
-        pass
-    return False
+def _tokens(text: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise Failure("syntax error: a quote is not closed", 2)
+        if match["token"]:
+            yield match["token"]
+        at = match.end()
 
 
-def _next(running: Output, process: Process) -> tuple[bytes, int | None]:
-    """The next piece of a program's output, and its status once it has ended."""
-    try:
-        return next(running), None
-    except StopIteration as stop:
-        return b"", stop.value or 0
-    except Refused as refusal:
-        process.error(str(refusal))
-        return b"", refusal.status
-    except OSError as error:
-        process.error(f"{error.filename}: {error.strerror}")
-        return b"", 1
+def _text(text: str) -> Output:
+    if text:
+        yield text.encode(errors="surrogateescape")
+    return 0
 
 
-def _not_found(process: Process) -> Output:
-    yield from ()
-    process.complain(encoded(f"sh: {process.name}: not found\n"))
-    return 127
+def _complaint(name: str, error: Failure | OSError) -> bytes:
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    return f"{name}: {text}\n".encode(errors="surrogateescape")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise Failure(f'"{what}" is not supported: this machine is simulated, and so is its shell', 127)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 
 from stratuslab.local.machine import DiskKind, MachineSpec
@@ -23,28 +22,16 @@ NETWORK = {
 }
 """The guest's side of QEMU's user network, the same for all guests."""
 
-_LONGEST_LABEL = 63
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OF_AN_INTERFACE = re.compile(r"ETH[0-9]+_")
 _BY_ID = "/dev/disk/by-id/virtio-"
-
-
-def host_name(spec: MachineSpec) -> str:
-    """The guest's host name: what its context asks for, else its instance's name, as a label of RFC 1123."""
-    for wanted in (spec.context.get("SET_HOSTNAME", ""), spec.context.get("HOSTNAME", ""), spec.name):
-        plain = unicodedata.normalize("NFKD", wanted).encode("ascii", "ignore").decode().lower()
-        # The first label of a name with dots is the host's.
-        label = re.sub(r"[^a-z0-9]+", "-", plain.split(".")[0]).strip("-")[:_LONGEST_LABEL].strip("-")
-        if label:
-            return label
-    return f"one-{spec.id}"
 
 
 def shell_assignments(spec: MachineSpec, mac: str) -> str:
     """``context.sh``: the instance's context, with the network that the guest really has."""
     values = {name: value for name, value in spec.context.items() if not _OF_AN_INTERFACE.match(name)}
     values |= {f"ETH0_{name}": value for name, value in NETWORK.items()} | {"ETH0_MAC": mac}
-    values["SET_HOSTNAME"] = host_name(spec)
+    values["SET_HOSTNAME"] = spec.host_name
     if spec.authorized_keys:
         values["SSH_PUBLIC_KEY"] = spec.authorized_keys
     lines = (f"{name}={quoted(value)}\n" for name, value in sorted(values.items()) if _NAME.match(name))
@@ -58,7 +45,7 @@ def quoted(value: str) -> str:
 
 def meta_data(spec: MachineSpec, instance_id: str) -> str:
     """NoCloud's ``meta-data``. It is JSON, which is YAML for cloud-init, and what CirrOS reads."""
-    return _document({"instance-id": instance_id, "local-hostname": host_name(spec), "public-keys": _keys(spec)})
+    return _document({"instance-id": instance_id, "local-hostname": spec.host_name, "public-keys": _keys(spec)})
 
 
 def user_data(context: Mapping[str, str]) -> bytes:

@@ -1,0 +1,161 @@
+"""The files of a simulated guest: a tree in memory, bounded, gone with the machine's process.
+
+Nothing in here touches the disk of this computer. Errors are the OSErrors that a kernel would give.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+import threading
+import time
+from collections.abc import Iterator
+
+CAPACITY = 32 * 1024 * 1024
+"""Bytes that all files together may hold. It is this process's memory, so it is little."""
+
+MAX_NODES = 4096
+"""Files and directories that there may be."""
+
+MAX_PATH = 1024
+PIECE = 32 * 1024
+
+
+def failure(number: int, path: str) -> OSError:
+    """What a kernel says of a path."""
+    return OSError(number, os.strerror(number), path)
+
+
+class Node:
+    """A file or a directory, with what ``os.stat`` tells of one. ``path`` is the one it was made at."""
+
+    st_uid = st_gid = 0
+
+    def __init__(self, path: str, mode: int) -> None:
+        self.path = path
+        self.content = bytearray()
+        self.removed = False
+        self.st_mode = mode
+        self.st_mtime = self.st_atime = time.time()
+
+    @property
+    def st_size(self) -> int:
+        """The size of a file in bytes."""
+        return len(self.content)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.st_mode)
+
+
+class FileTree:
+    """Paths are absolute, or seen from the home directory; several sessions may use it at once."""
+
+    def __init__(self) -> None:
+        self._nodes = {"/": Node("/", stat.S_IFDIR | 0o755)}
+        self._lock = threading.RLock()
+        self.used = 0
+
+    @staticmethod
+    def resolve(path: str) -> str:
+        """The path in its one absolute form."""
+        # POSIX lets two leading slashes mean something else, and normpath keeps them.
+        return "/" + posixpath.normpath(posixpath.join("/root", path)).lstrip("/")
+
+    def node(self, path: str) -> Node:
+        """The file or directory at the path."""
+        node = self._nodes.get(self.resolve(path))
+        if node is None:
+            raise failure(errno.ENOENT, path)
+        return node
+
+    def listing(self, path: str) -> dict[str, Node]:
+        """What is in a directory, by name, sorted."""
+        with self._lock:
+            if not self.node(path).is_directory:
+                raise failure(errno.ENOTDIR, path)
+            prefix = self.resolve(path).rstrip("/") + "/"
+            names = (other[len(prefix) :] for other in self._nodes if other.startswith(prefix))
+            return {name: self._nodes[prefix + name] for name in sorted(names) if name and "/" not in name}
+
+    def file(self, path: str, create: bool = False, mode: int = 0o644) -> Node:
+        """The file at the path; with ``create`` it is made where there is none."""
+        with self._lock:
+            node = self.add(path, stat.S_IFREG | mode) if create and self.resolve(path) not in self._nodes else self.node(path)
+        if node.is_directory:
+            raise failure(errno.EISDIR, path)
+        return node
+
+    def add(self, path: str, mode: int) -> Node:
+        """Make a file or a directory, as the type in the mode says."""
+        with self._lock:
+            path = self.resolve(path)
+            self._check_new(path, len(path))
+            if len(self._nodes) >= MAX_NODES:
+                raise failure(errno.ENOSPC, path)
+            self._nodes[path] = Node(path, mode)
+            return self._nodes[path]
+
+    def read(self, node: Node) -> Iterator[bytes]:
+        """The content of a file, piece by piece."""
+        offset = 0
+        while piece := bytes(node.content[offset : offset + PIECE]):
+            yield piece
+            offset += len(piece)
+
+    def write(self, node: Node, data: bytes, offset: int | None = None) -> None:
+        """Write to a file, at its end unless an offset is given."""
+        with self._lock:
+            start = node.st_size if offset is None else offset
+            self.resize(node, max(node.st_size, start + len(data)))
+            node.content[start : start + len(data)] = data
+
+    def resize(self, node: Node, size: int) -> None:
+        """Cut a file off, or fill it up with zeros."""
+        with self._lock:
+            added = size - node.st_size
+            # What is removed is not counted any more, so it must not grow, even where it is still open.
+            if node.removed or node.is_directory:
+                raise failure(errno.ENOENT if node.removed else errno.EISDIR, node.path)
+            if added > 0 and self.used + added > CAPACITY:
+                raise failure(errno.ENOSPC, node.path)
+            node.content += bytes(max(added, 0))
+            del node.content[size:]
+            self.used += added
+            node.st_mtime = time.time()
+
+    def remove(self, path: str, directory: bool = False) -> None:
+        """Remove a file, or with ``directory`` an empty directory."""
+        with self._lock:
+            node = self.node(path)
+            if node.is_directory != directory:
+                raise failure(errno.ENOTDIR if directory else errno.EISDIR, path)
+            if directory and (self.resolve(path) == "/" or self.listing(path)):
+                raise failure(errno.ENOTEMPTY, path)
+            if not directory:
+                self.resize(node, 0)
+            node.removed = True
+            del self._nodes[self.resolve(path)]
+
+    def rename(self, path: str, target: str) -> None:
+        """Move a file, or a directory with all below it, to where nothing is."""
+        with self._lock:
+            self.node(path)
+            path, target = self.resolve(path), self.resolve(target)
+            if (target + "/").startswith(path.rstrip("/") + "/"):
+                raise failure(errno.EINVAL, target)
+            moved = {old: target + old[len(path) :] for old in self._nodes if (old + "/").startswith(path + "/")}
+            self._check_new(target, max(map(len, moved.values())))
+            for old, new in moved.items():
+                self._nodes[new] = self._nodes.pop(old)
+
+    def _check_new(self, path: str, longest: int) -> None:
+        if longest > MAX_PATH:
+            raise failure(errno.ENAMETOOLONG, path)
+        if path in self._nodes:
+            raise failure(errno.EEXIST, path)
+        if not self.node(posixpath.dirname(path)).is_directory:
+            raise failure(errno.ENOTDIR, path)
