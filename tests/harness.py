@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from stratuslab.commands.base import main
 from stratuslab.context import Context
@@ -150,3 +151,13 @@ class Stage:
         """The guest halts itself."""
         self.actors.living.discard(instance)
         self.engine.machine_ended(instance)
+
+
+def leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf of a document as its path (``TEMPLATE/NIC/IP``) and text, in order; repeated elements stay apart."""
+    for child in element:
+        below = f"{path}{child.tag}"
+        if len(child):
+            yield from leaves(child, f"{below}/")
+        else:
+            yield below, (child.text or "").strip()

@@ -1,6 +1,7 @@
 """The embedded cloud's HTTP server, on the standard library's WSGI server.
 
-Like OpenNebula's daemon it has 15 connections open at once at most, lets as many wait, and closes each after its answer.
+It has 15 connections open at once at most, as OpenNebula's daemon, and lets as many wait: the bound is on its threads, and
+what is counted is what its end waits for. Each is closed after its answer.
 """
 
 from __future__ import annotations

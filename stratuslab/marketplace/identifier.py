@@ -9,10 +9,8 @@ always one of ``A`` to ``P``: a word of 27 legal characters that begins otherwis
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
 
 from stratuslab.errors import UsageError
-from stratuslab.marketplace.packing import unpacked
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _IDENTIFIER = re.compile(r"[A-P][A-Za-z0-9_-]{26}\Z")
@@ -46,18 +44,3 @@ def sha1_from_identifier(identifier: str) -> str:
     for character in identifier:
         number = number << 6 | _ALPHABET.index(character)
     return f"{number:040x}"
-
-
-def identifier_of_file(stream: BinaryIO) -> str:
-    """The identifier of an image that is read from the stream to its end, without keeping more than a piece in memory.
-
-    An image that is compressed with gzip, bzip2 or xz (told by its first bytes, never by a name) is decompressed on the way,
-    because the identifier is that of the content. The stream need not be seekable. Raises StratusLabError when the
-    compressed data is damaged or cut short; OSError of the stream itself passes.
-    """
-    import hashlib
-
-    digest = hashlib.sha1(usedforsecurity=False)
-    for piece in unpacked(stream):
-        digest.update(piece)
-    return identifier_from_sha1(digest.hexdigest())

@@ -7,7 +7,6 @@ that is missing, empty or no number gives None or an empty value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -314,10 +313,6 @@ class Instance:
         """
         return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
 
-    def attributes(self) -> Iterator[tuple[str, str]]:
-        """Every leaf of the document as its path (``TEMPLATE/NIC/IP``) and text, in order; repeated elements stay apart."""
-        yield from _leaves(self.document, "")
-
     def _text(self, path: str) -> str:
         element = self.document.find(path)
         return "" if element is None else _stripped(element)
@@ -371,12 +366,3 @@ def _number(text: str) -> float | None:
 def _integer(text: str) -> int | None:
     number = _number(text)
     return None if number is None else int(number)
-
-
-def _leaves(element: Element, path: str) -> Iterator[tuple[str, str]]:
-    for child in element:
-        below = f"{path}{child.tag}"
-        if len(child):
-            yield from _leaves(child, f"{below}/")
-        else:
-            yield below, _stripped(child)

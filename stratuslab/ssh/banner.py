@@ -24,7 +24,6 @@ TRY_TIMEOUT = 4.0
 _PAUSE = 0.5
 _TICK = 1.0
 
-_HASTY, _HASTY_TIMEOUT = 3, 1.0
 _MAXIMUM_SIZE = 16 << 10
 
 
@@ -98,15 +97,12 @@ def wait_for_ssh(
     clock: Callable[[], float] = time.monotonic,
     on_wait: Callable[[str], None] | None = None,
     read: Callable[[str, int, float], object] = read_banner,
-    hasty: bool = False,
 ) -> Point:
     """The first of the points at which an SSH server sent its banner.
 
     All points are tried in parallel, again and again. ``deadline`` is a time of ``clock``; at least one attempt is made.
     ``on_wait`` is called about once a second with what was last seen; an exception from it ends the waiting. ``read`` replaces
-    :func:`read_banner`. ``hasty`` opens more connections, on this computer only, beside one that stays silent: QEMU accepts
-    before its guest listens, and may stay silent for seconds after it does. Each attempt costs a slow guest, so this is for
-    machines that boot fast. Raises TimedOut, which says what was last seen at each point, and Unreachable without any point.
+    :func:`read_banner`. Raises TimedOut, which says what was last seen at each point, and Unreachable without any point.
     """
     if not points:
         raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")
@@ -116,26 +112,21 @@ def wait_for_ssh(
     over = threading.Event()
     last = dict.fromkeys(points, "not answered yet")
 
-    def knock(point: Point, timeout: float, rhythm: float, first: float) -> None:
-        over.wait(first)
+    def knock(point: Point) -> None:
         while not over.is_set():
             begin = clock()
             try:
-                read(*point, min(timeout, max(deadline - begin, 0.2)))
+                read(*point, min(TRY_TIMEOUT, max(deadline - begin, 0.2)))
             except Unreachable as error:
                 last[point] = error.message
             else:
                 found.put(point)
                 return
-            over.wait(max(rhythm - (clock() - begin), 0.1))
+            over.wait(max(_PAUSE - (clock() - begin), 0.1))
 
     for point in last:
-        knocks = [(TRY_TIMEOUT, _PAUSE, 0.0)]
-        if hasty and (point[0] == "localhost" or point[0].startswith("127.")):
-            knocks += [(_HASTY_TIMEOUT, _HASTY * _PAUSE, turn * _PAUSE) for turn in range(1, _HASTY + 1)]
-        for knocking in knocks:
-            # Daemons: a hanging name service must not keep the process alive.
-            threading.Thread(target=knock, args=(point, *knocking), name="ssh-banner", daemon=True).start()
+        # Daemons: a hanging name service must not keep the process alive.
+        threading.Thread(target=knock, args=(point,), name="ssh-banner", daemon=True).start()
     try:
         while True:
             left = deadline - clock()

@@ -15,7 +15,7 @@ from stratuslab.local.engine import Engine
 from stratuslab.local.host import Capacity
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from tests.harness import Actors, Stage, StoppedClock
+from tests.harness import Actors, Stage, StoppedClock, leaves
 from tests.local.conftest import Caller
 from tests.local.templates import RECORDED, SMALL, STRATUSLAB, TTYLINUX
 
@@ -67,7 +67,7 @@ class TestLifecycle:
         assert call("one.vm.action", "terminate-hard", 1) == [True, 1, 0]
         done = shown(call, 1)
         assert (done.state_label, done.last_memory_kib, done.addresses) == ("Done", 131072, ("127.101.0.1",))
-        times = {path: int(text) for path, text in done.attributes() if text.isdigit()}
+        times = {path: int(text) for path, text in leaves(done.document) if text.isdigit()}
         assert times["STIME"] < times["HISTORY_RECORDS/HISTORY/PETIME"] < times["ETIME"] == int(clock.now)
 
     def test_what_the_supervisor_is_told(self, call: Caller, stage: Stage) -> None:
@@ -251,7 +251,7 @@ class TestLifecycle:
         assert forwarded.nics[0].external_port_range == "40001:40022"
         assert pool(call)[0].nics[0].external_port_range == "40001:40022"
         # OpenNebula's own command line reads both.
-        assert dict(forwarded.attributes())["TEMPLATE/NIC/INTERNAL_PORT_RANGE"] == "1-22/40001"
+        assert dict(leaves(forwarded.document))["TEMPLATE/NIC/INTERNAL_PORT_RANGE"] == "1-22/40001"
         stage.runs(2)
         assert shown(call, 2).hostname == "localhost"
 
@@ -320,7 +320,7 @@ class TestTemplates:
         ):
             number = started(call, f"{SMALL}DISK=[{disk}]", user="alice")
             assert stage.engine.machine(number).image == TTYLINUX
-            found = dict(shown(call, number).attributes())
+            found = dict(leaves(shown(call, number).document))
             assert (found["TEMPLATE/DISK/IMAGE"], found["TEMPLATE/DISK/IMAGE_ID"]) == ("ttylinux", "1")
 
     def test_an_image_that_the_marketplace_lacks_fails_in_the_prolog(self, call: Caller, stage: Stage) -> None:
@@ -341,13 +341,13 @@ class TestTemplates:
         )
         instance = shown(call, number)
         assert (instance.name, instance.addresses) == ("a <b>", ("127.102.0.1",))
-        assert dict(instance.attributes())["USER_TEMPLATE/NOTE"] == "x]]>y"
+        assert dict(leaves(instance.document))["USER_TEMPLATE/NOTE"] == "x]]>y"
 
     def test_unknown_attributes_come_back(self, call: Caller) -> None:
         text = "quotes 'and' <angle> & amp \N{LATIN SMALL LETTER E WITH ACUTE} a\\b\nsecond line"
         number = started(call, STRATUSLAB + f'DESCRIPTION = "{text}"\nOTHER=[A=1]\nTM_MAD_SYSTEM=forged\n')
         for instance in (shown(call, number), pool(call, method="one.vmpool.infoextended")[0]):
-            found = dict(instance.attributes())
+            found = dict(leaves(instance.document))
             assert instance.token == "f00d"
             assert found["USER_TEMPLATE/DESCRIPTION"] == text
             assert found["USER_TEMPLATE/OTHER/A"] == "1"
@@ -373,10 +373,10 @@ class TestInstantiate:
         optional: tuple[list[object], ...] = ([], [False], [False, ""], [False, "", False])
         for place, arguments in enumerate(optional, 1):
             assert call("one.template.instantiate", 0, "mine", *arguments) == [True, place, 0]
-            assert dict(shown(call, place).attributes())["TEMPLATE/TEMPLATE_ID"] == "0"
+            assert dict(leaves(shown(call, place).document))["TEMPLATE/TEMPLATE_ID"] == "0"
 
     def test_a_template_that_is_not_named_is_not_shown(self, call: Caller) -> None:
-        assert "TEMPLATE/TEMPLATE_ID" not in dict(shown(call, started(call)).attributes())
+        assert "TEMPLATE/TEMPLATE_ID" not in dict(leaves(shown(call, started(call)).document))
 
     def test_persistent_copies_are_refused(self, call: Caller) -> None:
         message, code, _ = refused(call("one.template.instantiate", 0, "", False, "", True))
@@ -390,7 +390,7 @@ class TestInstantiate:
         disk = f'DISK=[IMAGE="ttylinux",IMAGE_UNAME="oneadmin",SIZE="{size}"]'
         ok, number, *_ = call("one.template.instantiate", 0, "", False, disk)
         assert ok, number
-        told = dict(shown(call, number).attributes())
+        told = dict(leaves(shown(call, number).document))
         assert told["TEMPLATE/DISK/SIZE"] == (shows or told["TEMPLATE/DISK/ORIGINAL_SIZE"])
         assert stage.engine.machine(number).disks[0].size_mib == grows_to
 
@@ -454,7 +454,7 @@ class TestLeases:
         nics = "".join(f'NIC=[NETWORK="{name}"]\n' for name in ("public", "local", "private"))
         instance = shown(call, started(call, SMALL + nics))
         assert instance.addresses == ("127.101.0.1", "127.102.0.1", "127.103.0.1")
-        macs = [text for path, text in instance.attributes() if path == "TEMPLATE/NIC/MAC"]
+        macs = [text for path, text in leaves(instance.document) if path == "TEMPLATE/NIC/MAC"]
         assert macs == ["02:00:7f:65:00:01", "02:00:7f:66:00:01", "02:00:7f:67:00:01"]
 
     def test_a_requested_address(self, call: Caller) -> None:

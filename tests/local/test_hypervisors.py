@@ -14,7 +14,7 @@ from stratuslab.local.room import Room, _free_memory_mib
 from stratuslab.local.volumes import Volumes
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
 from stratuslab.opennebula.template import render
-from tests.harness import Shell, Stage
+from tests.harness import Shell, Stage, leaves
 from tests.local.conftest import Caller
 from tests.local.templates import SMALL, TTYLINUX
 from tests.local.test_engine import refused, shown, started
@@ -56,7 +56,7 @@ class TestChoice:
         """The hypervisor, and why the instance failed."""
         wanted = render([("SCHED_REQUIREMENTS", requirements)])
         number = started(call, f'{SMALL}{wanted}\nDISK=[SOURCE="{image}"]')
-        found = dict(shown(call, number).attributes())
+        found = dict(leaves(shown(call, number).document))
         assert found["HISTORY_RECORDS/HISTORY/VM_MAD"] == stage.engine.machine(number).hypervisor
         return stage.engine.machine(number).hypervisor, shown(call, number).message.partition("script: ")[2]
 
@@ -121,7 +121,7 @@ class TestDisks:
             (DiskKind.IMAGE, 0, True),
         ]
         assert spec.disks[3].file == stage.engine.store.directory / "volumes" / volume
-        found = [value for path, value in shown(call, number).attributes() if path.endswith("DISK/TARGET")]
+        found = [value for path, value in leaves(shown(call, number).document) if path.endswith("DISK/TARGET")]
         assert found == ["vda", "vdb", "vdc", "vdd", "vde", "vdf"]
 
     def volume(self, stage: Stage) -> str:
@@ -140,7 +140,7 @@ class TestRoom:
         return image(stage, entry, kept=True)
 
     def reason(self, call: Caller, number: int) -> str:
-        return dict(shown(call, number).attributes()).get("USER_TEMPLATE/SCHED_MESSAGE", "").partition(": ")[2]
+        return dict(leaves(shown(call, number).document)).get("USER_TEMPLATE/SCHED_MESSAGE", "").partition(": ")[2]
 
     def test_more_memory_than_the_computer_has_waits(self, stage: Stage, call: Caller, kept: str) -> None:
         stage.engine.configure(capacity=_boundless())

@@ -11,7 +11,7 @@ import pytest
 from stratuslab.local.store import DATABASE, VERSION
 from stratuslab.local.volumes import volume_of
 from stratuslab.opennebula.states import Lcm
-from tests.harness import Shell, Stage
+from tests.harness import Shell, Stage, leaves
 from tests.local.conftest import Caller
 from tests.local.templates import SMALL
 from tests.local.test_engine import refused, shown, started
@@ -54,7 +54,7 @@ def test_from_creation_to_deletion(shell: Shell, call: Caller, stage: Stage) -> 
     assert (row[0], row[1], row[2], row[4]) == (uuid, "1 GB", "-", "measured data")
 
     first = started(call, with_volume(uuid))
-    disk = {path.rpartition("/")[2]: value for path, value in shown(call, first).attributes() if "/DISK/" in path}
+    disk = {path.rpartition("/")[2]: value for path, value in leaves(shown(call, first).document) if "/DISK/" in path}
     assert (disk["PERSISTENT"], disk["SIZE"], disk["READONLY"]) == ("YES", "1024", "NO")
     assert listed(shell)[0][2] == str(first)
     message, *_ = refused(call("one.vm.allocate", with_volume(uuid)))

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import hashlib
-import io
-import lzma
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import UsageError
 from stratuslab.marketplace.identifier import (
     identifier_from_sha1,
-    identifier_of_file,
     is_identifier,
     sha1_from_identifier,
 )
@@ -74,46 +66,3 @@ def test_no_identifier(text: str) -> None:
     assert not is_identifier(text)
     with pytest.raises(UsageError, match="no image identifier"):
         sha1_from_identifier(text)
-
-
-CONTENT = bytes(range(256)) * 5000
-COMPRESSIONS: list[Callable[[bytes], bytes]] = [gzip.compress, bz2.compress, lzma.compress]
-
-
-@pytest.mark.parametrize("pack", [*COMPRESSIONS, bytes])
-def test_identifier_is_that_of_the_content(pack: Callable[[bytes], bytes]) -> None:
-    expected = identifier_from_sha1(hashlib.sha1(CONTENT).hexdigest())
-    assert identifier_of_file(io.BytesIO(pack(CONTENT))) == expected
-
-
-@pytest.mark.parametrize("pack", [*COMPRESSIONS, bytes])
-def test_a_stream_that_gives_a_byte_at_a_time(pack: Callable[[bytes], bytes]) -> None:
-    class Drip(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            return super().read(min(size or 0, 1))
-
-        def seekable(self) -> bool:
-            return False
-
-    content = CONTENT[:3000]
-    expected = identifier_from_sha1(hashlib.sha1(content).hexdigest())
-    assert identifier_of_file(Drip(pack(content))) == expected
-
-
-@pytest.mark.parametrize("content", [b"", b"\x1f", b"BZ", b"\xfd7zXZ"])
-def test_short_files_are_plain_content(content: bytes) -> None:
-    assert identifier_of_file(io.BytesIO(content)) == identifier_from_sha1(hashlib.sha1(content).hexdigest())
-
-
-@pytest.mark.parametrize("pack", COMPRESSIONS)
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-9], lambda data: data[:30] + bytes(20) + data[50:], lambda data: data[:7]]
-)
-def test_damaged_compression_is_said(pack: Callable[[bytes], bytes], damage: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(StratusLabError, match="compressed image is damaged"):
-        identifier_of_file(io.BytesIO(damage(pack(hashlib.sha512(b"x").digest() * 50))))
-
-
-def test_several_members_are_one_content() -> None:
-    expected = identifier_from_sha1(hashlib.sha1(b"onetwo").hexdigest())
-    assert identifier_of_file(io.BytesIO(gzip.compress(b"one") + gzip.compress(b"two"))) == expected

@@ -74,3 +74,21 @@ def test_constant_memory() -> None:
     """A bomb is unpacked piece by piece."""
     bomb = b"".join(gzip.compress(bytes(1 << 24)) for _ in range(4))
     assert max(map(len, unpacked(io.BytesIO(bomb)))) <= 1 << 17
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_a_stream_that_gives_a_byte_at_a_time(pack: Callable[[bytes], bytes]) -> None:
+    class Drip(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 1))
+
+        def seekable(self) -> bool:
+            return False
+
+    content = bytes(range(256)) * 12
+    assert b"".join(unpacked(Drip(pack(content)))) == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f", b"BZ", b"\xfd7zXZ"])
+def test_short_files_are_plain_content(content: bytes) -> None:
+    assert b"".join(unpacked(io.BytesIO(content))) == content

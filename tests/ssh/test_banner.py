@@ -179,13 +179,6 @@ def test_no_point_at_all() -> None:
         wait_for_ssh([], time.monotonic() + 5)
 
 
-def test_the_hasty_knock_again_beside_a_connection_that_stays_silent(port: Callable[..., Port]) -> None:
-    there = port(silence, ssh)
-    began = time.monotonic()
-    assert wait_for_ssh([there.point], began + 20, hasty=True) == there.point
-    assert time.monotonic() - began < 3.5, "the first connection is waited for no longer than the second takes"
-
-
 def test_the_patient_leave_a_slow_server_to_its_work(port: Callable[..., Port]) -> None:
     there = port(silence)
     with pytest.raises(TimedOut):

@@ -24,19 +24,17 @@ from stratuslab.ssh.where import listening_points
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
-_SOON = 8.0  # seconds in which a machine that boots fast is there; one that does not is knocked at less often
 _SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --timeout
 
 
 @dataclass
 class Waited:
     """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
-    ``points`` where SSH was tried, ``tried`` since when."""
+    ``points`` where SSH was tried."""
 
     latest: dict[int, Instance] = field(default_factory=dict)
     errors: dict[int, StratusLabError] = field(default_factory=dict)
     points: dict[int, list[Point]] = field(default_factory=dict)
-    tried: dict[int, float] = field(default_factory=dict)
 
     @property
     def reached(self) -> list[int]:
@@ -121,8 +119,7 @@ def _look(session: Session, waited: Waited, number: int, goal: str, deadline: fl
     if _is_hopeless(instance, goal, before):
         return _Look(instance, _hopeless(session, instance))
     if goal == SSH and instance.phase == Phase.UP:
-        hasty = time.monotonic() - waited.tried.setdefault(number, time.monotonic()) < _SOON
-        return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline, hasty))
+        return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline))
     return _Look(instance, None if _is_reached(instance, goal) else _NotYet(""))
 
 
@@ -177,13 +174,13 @@ def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]
     return waited.points[instance.id]
 
 
-def _no_ssh(instance: Instance, points: list[Point], deadline: float, hasty: bool) -> StratusLabError | None:
+def _no_ssh(instance: Instance, points: list[Point], deadline: float) -> StratusLabError | None:
     if not points and not instance.nics:
         return InstanceFailed(f"machine {instance.id} has no address to connect to")
     if not points:
         return _NotYet("it has no address to connect to")  # where the cloud gives none its guest may report one
     try:
-        wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND), hasty=hasty)
+        wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND))
     except TimedOut as error:
         return _NotYet(error.message)
     return None

@@ -29,7 +29,8 @@ from stratuslab.urls import shown
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 _CONVERT = "convert it: qemu-img convert -O qcow2 IMAGE NEW"
 _UNPACK = "unpack it, and add the disk that is in it"
-# What people have in place of a disk image, by the bytes at an offset. All of it would be a disk that does not boot.
+# What people have in place of a disk image, by the bytes at an offset. All of it would be kept as a disk, and not boot; a VM that
+# does not start says less about why than this does.
 _FOREIGN = (
     (0, b"KDMV", "a VMDK disk", _CONVERT),
     (0, b"# Disk DescriptorFile", "the description of a VMDK disk", _CONVERT),
