@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
 from stratuslab.diagnosis.message import Message, clean
-from stratuslab.opennebula.history import Stay, action_name
+from stratuslab.opennebula.history import Stay
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 
@@ -17,7 +17,7 @@ class Span:
     """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or what came after them (``unknown``, ``poweroff``...).
 
     ``begin`` and ``end`` are seconds since the epoch; ``end`` is None while the step lasts. ``failed`` marks the step at which
-    the instance failed, ``after`` is the number of the action that closed its record.
+    the instance failed, ``pause`` is the state in which it was put aside after its record, empty for none.
     """
 
     step: str
@@ -25,7 +25,7 @@ class Span:
     end: int | None
     host: str = ""
     failed: bool = False
-    after: int = 0
+    pause: str = ""
 
 
 def steps(instance: Instance, now: float) -> tuple[Span, ...]:
@@ -39,7 +39,9 @@ def steps(instance: Instance, now: float) -> tuple[Span, ...]:
     stays = [stay for stay in instance.stays if stay.last]
     spans = [Span("pending", instance.started, _placed(stays) or instance.ended or None)]
     for stay in stays:
-        spans += _of_stay(stay, instance, is_last=stay is stays[-1])
+        steps_there = list(_of_stay(stay, instance, is_last=stay is stays[-1]))
+        if steps_there:
+            spans += [*steps_there[:-1], replace(steps_there[-1], pause=stay.pause)]
     failure = failure_of_done(instance)
     if instance.failed or failure:
         spans = _with_failure(spans, instance, now, failure)
@@ -54,13 +56,13 @@ def _of_stay(stay: Stay, instance: Instance, is_last: bool) -> Iterator[Span]:
     prolog, running, epilog = stay.prolog, stay.running, stay.epilog
     last = stay.end or (0 if is_last else stay.last)
     if any(prolog):  # 3.2 notes only the end of a prolog that failed at once
-        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, stay.host, after=stay.action)
+        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, stay.host)
     if running[0]:
         boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
         step = "boot" if boots else "running"
-        yield Span(step, running[0], running[1] or epilog[0] or last or None, stay.host, after=stay.action)
+        yield Span(step, running[0], running[1] or epilog[0] or last or None, stay.host)
     if epilog[0]:
-        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host, after=stay.action)
+        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host)
 
 
 def _name(instance: Instance) -> str:
@@ -86,19 +88,13 @@ def _with_failure(spans: list[Span], instance: Instance, now: float, failure: Me
     return [*spans[:-1], Span(name, last.begin, end, last.host, failed=True)]
 
 
-# What lies between two records, by the action that closed the first.
-_PAUSES = {"suspend": "suspended", "stop": "stopped", "poweroff": "poweroff", "undeploy": "undeployed"}
-
-
 def _with_pauses(spans: list[Span]) -> list[Span]:
     """The spans with the times between them in which the instance was suspended, powered off, ..."""
     found: list[Span] = []
     for span in spans:
         before = found[-1] if found else None
-        if before is not None and before.end is not None and span.begin > before.end:
-            pause = _PAUSES.get(action_name(before.after).removesuffix("-hard"))
-            if pause:
-                found.append(Span(pause, before.end, span.begin))
+        if before is not None and before.end is not None and before.pause and span.begin > before.end:
+            found.append(Span(before.pause, before.end, span.begin))
         found.append(span)
     return found
 

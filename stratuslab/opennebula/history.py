@@ -15,8 +15,8 @@ class Stay:
     hypervisor is asked to boot the machine (OpenNebula has no time for the end of that), the epilog puts the disks away.
     The pool's short documents have the host and no times. ``action`` is the number of the action that the record is about (what
     opened it while it lasts, what closed it afterwards; see :func:`action_name`), ``user_id`` whose action that was and
-    ``request_id`` which request; None where the document does not say, as in all before 5.4. ``had_error`` says that an error
-    closed it, as 3.x and 4.x note.
+    ``request_id`` which request; None where the document does not say, as in all before 5.4. ``reason`` is the
+    number in REASON of 3.x and 4.x: why the record was closed.
     """
 
     host: str = ""
@@ -28,12 +28,24 @@ class Stay:
     action: int = 0
     user_id: int | None = None
     request_id: int | None = None
-    had_error: bool = False
+    reason: int = 0
 
     @property
     def last(self) -> int:
         """The latest time of the record; 0 where it has none."""
         return max(self.begin, self.end, *self.prolog, *self.running, *self.epilog)
+
+    @property
+    def had_error(self) -> bool:
+        """Whether an error closed the record, as far as 3.x and 4.x note that."""
+        return self.reason == 1
+
+    @property
+    def pause(self) -> str:
+        """The state in which the machine was put aside when the record was closed (``suspended``); empty for none."""
+        if not self.action and self.reason == 2:  # of 3.x, which has no actions: stop or suspend
+            return "stopped" if self.epilog[0] else "suspended"
+        return _PAUSES.get(action_name(self.action).removesuffix("-hard"), "")
 
     @property
     def latest_begin(self) -> int:
@@ -66,7 +78,7 @@ def _stay(element: Element) -> Stay:
         action=time("ACTION"),
         user_id=known("UID"),
         request_id=known("REQUEST_ID"),
-        had_error=(element.findtext("REASON") or "").strip() == "1",
+        reason=time("REASON"),
     )
 
 
@@ -78,6 +90,8 @@ class Action(IntEnum):
     TERMINATE = 27
     TERMINATE_HARD = 28
 
+
+_PAUSES = {"suspend": "suspended", "stop": "stopped", "poweroff": "poweroff", "undeploy": "undeployed"}
 
 # A number has kept its meaning since there are numbers (4.2); 5.0 replaced 3, 4 and 12 by 27 and 28.
 _ACTIONS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from xml.etree.ElementTree import SubElement
+from xml.etree.ElementTree import SubElement, fromstring, tostring
 
 import pytest
 
@@ -255,3 +255,15 @@ def test_what_keeps_a_host_from_being_asked() -> None:
     explanation = explain(found, BEGIN + 600)
     assert explanation is not None
     assert reason(explanation).startswith('is no longer seen by host node2: "connection timed out"; likely cause: ')
+
+
+def test_the_pauses_of_3_x() -> None:
+    document = machine("3.2.1/vm.info-SUSPENDED-with-history").document
+    (first,) = document.iter("HISTORY")
+    again = fromstring(tostring(first))
+    for tag, text in (("STIME", "1795815300"), ("PSTIME", "0"), ("PETIME", "0"), ("RSTIME", "1795815300"), ("RETIME", "0")):
+        again.find(tag).text = text  # type: ignore[union-attr]
+    document.find("HISTORY_RECORDS").append(again)  # type: ignore[union-attr]
+    document.find("STATE").text = "3"  # type: ignore[union-attr]
+    document.find("LCM_STATE").text = "3"  # type: ignore[union-attr]
+    assert life(Instance(document)) == f"{UP} suspended running"

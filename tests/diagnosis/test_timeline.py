@@ -109,6 +109,13 @@ def test_what_comes_after_running() -> None:
     assert off[-1] == Span("poweroff", BEGIN + 9, None)
 
 
+def test_a_gap_inside_a_record_is_no_pause() -> None:
+    history = stay("n", BEGIN, prolog=(BEGIN, BEGIN + 5), running=(BEGIN + 9, BEGIN + 20), end=BEGIN + 20)
+    history = history.replace("</HISTORY>", "<ACTION>10</ACTION></HISTORY>") + stay("n", BEGIN + 30, running=(BEGIN + 30, 0))
+    found = [(span.step, span.begin - BEGIN) for span in steps(vm(3, 3, history=history), NOW)]
+    assert found == [("pending", 0), ("prolog", 0), ("running", 9), ("suspended", 20), ("running", 30)]
+
+
 def test_several_hosts() -> None:
     history = stay("node1", BEGIN, running=(BEGIN, BEGIN + 9), end=BEGIN + 9) + stay("node2", BEGIN + 9, running=(BEGIN + 9, 0))
     assert [(span.step, span.host) for span in steps(vm(3, 3, history=history), NOW)][1:] == [
