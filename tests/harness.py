@@ -112,6 +112,7 @@ class Actors:
         self.living: set[int] = set()
         self.halted: set[int] = set()  # those that were asked to shut down
         self.rebooted: set[int] = set()  # those that were asked to start again
+        self.paused: set[int] = set()  # those that stand still
 
     def spawn(self, instance: int) -> None:
         self.living.add(instance)
@@ -128,6 +129,12 @@ class Actors:
 
     def reboot(self, instance: int) -> None:
         self.rebooted.add(instance)
+
+    def pause(self, instance: int) -> None:
+        self.paused.add(instance)
+
+    def go_on(self, instance: int) -> None:
+        self.paused.discard(instance)
 
 
 class Stage:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import re
 
+from stratuslab.local.context_variables import VariableError, replaced
 from stratuslab.local.disks import Disks
 from stratuslab.local.hypervisors import Hypervisors
 from stratuslab.local.leases import Leases, address_text, mac_address
 from stratuslab.local.record import QEMU, Record, User
-from stratuslab.local.refusal import Refusal, bad_template
+from stratuslab.local.refusal import BadCapacity, BadTemplate, BadVariable, Restricted
+from stratuslab.local.rules import Rules
 from stratuslab.local.store import Store
 from stratuslab.local.templates import Template
-from stratuslab.opennebula.numbers import ErrorCode
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template import Attribute
 
@@ -42,17 +43,24 @@ _ETH_EMPTY = _words(
 )
 
 
-def allocate(store: Store, hypervisors: Hypervisors, user: User, template: Template, number: int, hold: bool, now: int) -> Record:
+def allocate(
+    store: Store, hypervisors: Hypervisors, user: User, template: Template, number: int, hold: bool, now: int, rules: Rules
+) -> Record:
     """The instance that a template asks for; its leases are taken. Part of a transaction. Raises Refusal."""
     name = template.text("NAME").strip()
     if len(name.encode("utf-8", "replace")) > _NAME_LENGTH:
-        raise bad_template(f"NAME is too long; max length is {_NAME_LENGTH} chars.")
+        raise BadTemplate(f"NAME is too long; max length is {_NAME_LENGTH} chars.")
+    forbidden = next((character for character in name if character in rules.name_characters), "")
+    if forbidden:
+        raise BadTemplate(f"Invalid NAME, char '{forbidden}' is not allowed")
+    _check_restricted(user, template, rules)
     cpu = _positive_float(template.text("CPU"), "CPU")
     memory = _positive_integer(template.text("MEMORY"), "MEMORY")
     if template.text("VCPU"):
         _positive_integer(template.text("VCPU"), "VCPU")
-    disks = Disks(store, user, template.vectors("DISK"), number)
+    disks = Disks(store, user, template.vectors("DISK"), number, rules)
     hypervisor, obstacle = hypervisors.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
+    obstacle = obstacle or disks.obstacle
     disks.name_devices("vd" if hypervisor == QEMU else "sd")
     nics = _nics(store, user, template.vectors("NIC"), number)
     attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _TAKEN_OVER]
@@ -60,9 +68,10 @@ def allocate(store: Store, hypervisors: Hypervisors, user: User, template: Templ
     attributes += [("NIC", nic) for nic in nics]
     attributes += _automatic(template, bool(disks.all), bool(nics), number, hold)
     context = template.vector("CONTEXT")
-    if context is not None:
-        attributes.append(("CONTEXT", _context(context, nics, len(disks.all))))
     unknown = [pair for pair in template.attributes if pair[0] not in _TAKEN_OVER | _FILLED_IN | _WRITTEN]
+    if context is not None:
+        known = [*attributes, *unknown, ("NAME", name or f"one-{number}")]
+        attributes.append(("CONTEXT", _context(context, known, nics, len(disks.all), user, rules)))
     return Record(
         id=number,
         uid=user.id,
@@ -104,8 +113,6 @@ def _automatic(template: Template, disks: bool, nics: bool, number: int, hold: b
 
 
 def _nics(store: Store, user: User, wanted: list[dict[str, str]], instance: int) -> list[dict[str, str]]:
-    if not user.is_administrator and any("MAC" in nic for nic in wanted):
-        raise Refusal(ErrorCode.AUTHORIZATION, f"User [{user.id}] : VM Template includes a restricted attribute MAC.")
     leases = Leases(store)
     nics = []
     for place, asked in enumerate(wanted):
@@ -130,8 +137,23 @@ def _nics(store: Store, user: User, wanted: list[dict[str, str]], instance: int)
     return nics
 
 
-def _context(context: dict[str, str], nics: list[dict[str, str]], disk_id: int) -> dict[str, str]:
-    filled = {"DISK_ID": str(disk_id), "TARGET": "hda", **context}
+def _check_restricted(user: User, template: Template, rules: Rules) -> None:
+    if user.is_administrator:
+        return
+    for name, value in template.attributes:
+        for path in (name, *([] if isinstance(value, str) else (f"{name}/{key}" for key in value))):
+            if path in rules.restricted:
+                raise Restricted(user.id, path)
+
+
+def _context(
+    context: dict[str, str], attributes: list[Attribute], nics: list[dict[str, str]], disk_id: int, user: User, rules: Rules
+) -> dict[str, str]:
+    filled = {"DISK_ID": str(disk_id), "TARGET": "hda", **context} if rules.context_filled else context
+    if any("$" in value for value in filled.values()):
+        filled = _with_variables(filled, attributes, user, rules)
+    if not rules.context_filled:
+        return filled
     if context.get("NETWORK", "").upper() == "YES":
         for place, nic in enumerate(nics):
             known = {"IP": nic.get("IP", ""), "MAC": nic.get("MAC", ""), "MASK": "255.0.0.0"}
@@ -140,10 +162,26 @@ def _context(context: dict[str, str], nics: list[dict[str, str]], disk_id: int) 
     return filled
 
 
+def _with_variables(context: dict[str, str], known: list[Attribute], user: User, rules: Rules) -> dict[str, str]:
+    gid, group = user.group
+    own = {"UID": str(user.id), "UNAME": user.name, "GID": str(gid), "GNAME": group}
+
+    def find(name: str, key: str, where: str, value: str) -> str:
+        if not key:
+            return own.get(name) or next((text for other, text in known if other == name and isinstance(text, str)), "")
+        vectors = (vector for other, vector in known if other == name and not isinstance(vector, str))
+        return next((vector.get(key, "") for vector in vectors if not where or vector.get(where) == value), "")
+
+    try:
+        return replaced(context, find, escapes=rules.escapes, line=rules.first_line)
+    except VariableError as error:
+        raise BadVariable(str(error)) from None
+
+
 def _positive_integer(text: str, name: str) -> int:
     number = int(text) if re.match(r"\s*[0-9]{1,15}\s*\Z", text, re.ASCII) else 0
     if number <= 0:
-        raise bad_template(f"{name} attribute must be a positive integer value.")
+        raise BadCapacity(f"{name} attribute must be a positive integer value.")
     return number
 
 
@@ -153,5 +191,5 @@ def _positive_float(text: str, name: str) -> float:
     except ValueError:
         number = 0.0
     if not (number > 0 and math.isfinite(number)):
-        raise bad_template(f"{name} attribute must be a positive float or integer value.")
+        raise BadCapacity(f"{name} attribute must be a positive float or integer value.")
     return number

@@ -18,7 +18,8 @@ from stratuslab.local.images.listing import Content, where
 from stratuslab.local.images.store import content
 from stratuslab.local.leases import owner_named
 from stratuslab.local.record import User
-from stratuslab.local.refusal import bad_template
+from stratuslab.local.refusal import BadTemplate, NoSuchImage
+from stratuslab.local.rules import Rules
 from stratuslab.local.store import Store
 from stratuslab.local.volumes import Volumes, volume_of
 
@@ -57,16 +58,18 @@ class Disks:
     on the first disk that a real machine can boot. ``missing`` says which image or volume is not here, empty where all are;
     ``fetchable`` tells whether all of it can be had from the Marketplace that the template names. OpenNebula finds that out
     later, so that the instance is made and its prolog fails. ``room_mib`` is what the disks take of this computer's when they
-    are real and full.
+    are real and full. ``obstacle`` says why they cannot be made.
     """
 
-    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]], instance: int) -> None:
+    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]], instance: int, rules: Rules) -> None:
         self._store = store
         self._user = user
         self._instance = instance
+        self._rules = rules
         self.image = ""
         self.boots = False
         self.missing = ""
+        self.obstacle = ""
         self.fetchable = True
         self.room_mib = 0
         self.all = [{**disk, "DISK_ID": str(number), **self._kind(number, disk)} for number, disk in enumerate(wanted)]
@@ -76,7 +79,7 @@ class Disks:
         targets: set[str] = set()
         for target in (disk.get("TARGET", "") for disk in self.all):
             if target and target in targets:
-                raise bad_template(f"Two disks have defined the same target {target}.")
+                raise BadTemplate(f"Two disks have defined the same target {target}.")
             targets.add(target)
         for disk in self.all:
             prefix = disk.setdefault("DEV_PREFIX", disk.get("TARGET", "")[:2] or bus)
@@ -88,17 +91,19 @@ class Disks:
     def _kind(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
         if "IMAGE_ID" in disk or "IMAGE" in disk:
             return self._image(number, disk)
-        if volume_of(disk):
+        if self._rules.sources and volume_of(disk):
             return self._volume(number, volume_of(disk))
-        if disk.get("SOURCE"):
+        if self._rules.sources and disk.get("SOURCE"):
             return self._source(number, disk)
         kind = disk.get("TYPE", "").lower()
         if kind not in ("fs", "swap"):
-            raise bad_template(f"DISK {number}: Unknown disk type {disk.get('TYPE', '').upper()}".rstrip())
+            raise BadTemplate(f"DISK {number}: Unknown disk type {disk.get('TYPE', '').upper()}")
         size = disk.get("SIZE", "").strip()
-        # The original client asks for a swap disk of size 0 where no swap is wanted.
-        if not re.match(r"[0-9]{1,12}\Z", size) or (int(size) == 0 and kind == "fs"):
-            raise bad_template(f"DISK {number}: SIZE attribute must be a positive integer value.")
+        number_of = re.match(r"[0-9]{1,12}\Z", size)
+        if number_of and int(size) == 0 and kind == "swap" and self._rules.empty_swap:
+            self.obstacle = self.obstacle or "mkswap: error: swap area needs to be at least 40 KiB"
+        elif not number_of or int(size) == 0:
+            raise BadTemplate(f"DISK {number}: SIZE attribute must be a positive integer value.")
         self.room_mib += int(size)
         return {"TYPE": kind, "SIZE": size}
 
@@ -115,13 +120,13 @@ class Disks:
         if image_id:
             entry = self._entry("id = ?", int(image_id)) if re.match(r"[0-9]{1,9}\Z", image_id) else None
             if entry is None:
-                raise bad_template(f"DISK {number}: Image with ID: {image_id} does not exist")
+                raise NoSuchImage(f"DISK {number}: Image with ID: {image_id} does not exist")
             return self._copied(number, disk, entry)
         name = disk.get("IMAGE", "")
         owner = owner_named(self._store, disk.get("IMAGE_UID", ""), disk.get("IMAGE_UNAME", ""), self._user)
         entry = self._entry("title = ?", name) if owner == 0 else None
         if entry is None:
-            raise bad_template(
+            raise NoSuchImage(
                 f"DISK {number}: User {owner} does not own an image with name: {name} . "
                 "Set IMAGE_UNAME or IMAGE_UID of owner in DISK."
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stratuslab.local.engine import Engine
-from stratuslab.local.flavours import DEFAULT_FLAVOUR, Flavour
+from stratuslab.local.flavours import EMBEDDED, Flavour
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
 
@@ -20,7 +20,7 @@ class LocalTransport:
     The store is opened by the first call. Raises StratusLabError or UsageError where it cannot be used.
     """
 
-    def __init__(self, directory: Path, environ: Mapping[str, str], flavour: Flavour = DEFAULT_FLAVOUR) -> None:
+    def __init__(self, directory: Path, environ: Mapping[str, str], flavour: Flavour = EMBEDDED) -> None:
         import threading
 
         self._directory = directory

@@ -10,7 +10,6 @@ from pathlib import Path
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.local import lifecycle
 from stratuslab.local.allocation import allocate
-from stratuslab.local.flavours import Verb
 from stratuslab.local.fleet import Fleet
 from stratuslab.local.host import Capacity
 from stratuslab.local.hypervisors import Hypervisors
@@ -21,6 +20,7 @@ from stratuslab.local.machine import Machines, MachineSpec
 from stratuslab.local.opening import NEXT_INSTANCE, open_store
 from stratuslab.local.record import ADMINISTRATOR, Record, User
 from stratuslab.local.refusal import Refusal, no_such, not_authorized
+from stratuslab.local.rules import LENIENT, Rules, Verb
 from stratuslab.local.specification import machine_spec
 from stratuslab.local.templates import Template
 from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
@@ -89,20 +89,20 @@ class Engine:
                 rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
         return User(rows[0][0], name)
 
-    def allocate(self, user: User, template: str, hold: bool = False) -> int:
+    def allocate(self, user: User, template: str, hold: bool = False, rules: Rules = LENIENT) -> int:
         """Make an instance of a template (text or XML); its number. It is started as soon as it fits."""
         wanted = Template(template)
         with self.store.transaction():
             number = int(self.store.setting(NEXT_INSTANCE) or 1)
             self.store.set_setting(NEXT_INSTANCE, str(number + 1))
-            self.store.add(allocate(self.store, self.hypervisors, user, wanted, number, hold, self.now))
+            self.store.add(allocate(self.store, self.hypervisors, user, wanted, number, hold, self.now, rules))
         self.fleet.settle()
         return number
 
-    def instance(self, user: User, number: int) -> Record:
-        """One instance, also one that is DONE."""
+    def instance(self, user: User, number: int, right: str = "USE") -> Record:
+        """One instance, also one that is DONE; the user has this right to it."""
         self.fleet.settle()
-        return self._authorized(user, number, "USE")
+        return self._authorized(user, number, right)
 
     def named(self, user: User, numbers: list[int]) -> list[Record]:
         """Those of the numbered instances that there are and that the user may see."""
@@ -166,11 +166,15 @@ class Engine:
             self._authorized(user, number, "MANAGE")
             self.fleet.discard(number)
 
-        record, step = self.store.making_room(begin, discard) if verb is Verb.TERMINATE_HARD else begin()
+        record, step = self.store.making_room(begin, discard) if verb in (Verb.TERMINATE_HARD, Verb.DELETE) else begin()
         if step is Step.HALT:
             self.fleet.halt(number)
         elif step is Step.REBOOT:
             self.fleet.reboot(number)
+        elif step is Step.PAUSE:
+            self.fleet.pause(number)
+        elif step is Step.GO_ON:
+            self.fleet.go_on(number)
         elif step is not Step.NOTHING:
             self.fleet.kill(number)
             self.store.making_room(lambda: self._pulled(record, step))

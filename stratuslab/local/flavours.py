@@ -6,28 +6,10 @@ Facts are those of the servers' own sources and recordings; the templates of all
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field, replace
 
+from stratuslab.local.rules import LENIENT, Rules, Verb
 from stratuslab.opennebula.states import Lcm, State, has_failed
-
-
-class Verb(Enum):
-    """What an action does to an instance, whatever name a version has for it."""
-
-    TERMINATE = "terminate"
-    TERMINATE_HARD = "terminate-hard"
-    POWEROFF = "poweroff"
-    POWEROFF_HARD = "poweroff-hard"
-    REBOOT = "reboot"
-    REBOOT_HARD = "reboot-hard"
-    HOLD = "hold"
-    RELEASE = "release"
-    RESUME = "resume"
-    SUSPEND = "suspend"
-    STOP = "stop"
-    UNDEPLOY = "undeploy"
-
 
 _COMMON = {
     "reboot": Verb.REBOOT,
@@ -37,6 +19,15 @@ _COMMON = {
     "suspend": Verb.SUSPEND,
     "stop": Verb.STOP,
 }
+_OF_3 = {
+    **_COMMON,
+    "shutdown": Verb.SHUTDOWN_RUNNING,
+    "cancel": Verb.CANCEL,
+    "finalize": Verb.DELETE,
+    "resume": Verb.RESUME_SAVED,
+    "restart": Verb.RESTART,
+    "resubmit": Verb.RECREATE,
+}
 _SINCE_4 = {
     **_COMMON,
     "poweroff": Verb.POWEROFF,
@@ -44,8 +35,15 @@ _SINCE_4 = {
     "reboot-hard": Verb.REBOOT_HARD,
     "undeploy": Verb.UNDEPLOY,
     "undeploy-hard": Verb.UNDEPLOY,
-    "delete": Verb.TERMINATE_HARD,
 }
+_OF_4 = {
+    **_SINCE_4,
+    "shutdown": Verb.SHUTDOWN,
+    "shutdown-hard": Verb.SHUTDOWN_HARD,
+    "delete": Verb.DELETE,
+    "delete-recreate": Verb.RECREATE,
+}
+_SINCE_5 = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,13 @@ class Flavour:
     """A family of servers.
 
     ``version`` is the release; one.system.version answers it where that call exists. ``failure_length`` counts the elements of a
-    failed answer. ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below TEMPLATE/ERROR,
-    attributes that the server does not know below TEMPLATE, STATE 7 for what failed, and names such as
-    ``[VirtualMachineInfo]`` before a message. ``listed`` names what the documents of one.vmpool.info keep of USER_TEMPLATE;
-    None where they are whole. Listings come oldest first up to 4.14, and 3.2 has ranges of ids in place of pages.
+    failed answer. ``actions`` are the names that one.vm.action takes, ``aliases`` older names of some, ``administrators_only``
+    those that nobody else may even ask for. ``rules`` is what the engine goes by.
+
+    ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below TEMPLATE/ERROR, attributes that the
+    server does not know below TEMPLATE, STATE 7 for what failed, and names such as ``[VirtualMachineInfo]`` before a message.
+    ``listed`` names what the documents of one.vmpool.info keep of USER_TEMPLATE; None where they are whole. Listings come oldest
+    first up to 4.14, and 3.2 has ranges of ids in place of pages.
     """
 
     name: str
@@ -68,6 +69,9 @@ class Flavour:
     method_names: bool = True
     newest_first: bool = True
     pages: bool = True
+    administrators_only: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -101,14 +105,6 @@ _TAGS = {
     "one.hostpool.info": "HostPoolInfo",
 }
 
-_WITH_TERMINATE = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
-_OF_3 = {
-    **_COMMON,
-    "shutdown": Verb.TERMINATE,
-    "cancel": Verb.TERMINATE_HARD,
-    "finalize": Verb.TERMINATE_HARD,
-    "restart": Verb.RESUME,
-}
 # What the short documents of a listing keep of USER_TEMPLATE, in this order: no token of ours is among it.
 _FOR_SCHEDULER = (
     *("SCHED_RANK", "SCHED_DS_RANK", "SCHED_REQUIREMENTS", "SCHED_DS_REQUIREMENTS"),
@@ -117,33 +113,67 @@ _FOR_SCHEDULER = (
 _LISTED_SINCE_5_8 = ("LABELS", *_FOR_SCHEDULER)
 _LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
 
+# Actions that 6.0 does not do any more, but still knows the rights to.
+_ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
+
+_3_2 = Rules(
+    name_characters="", escapes=False, first_line=1, context_filled=False, empty_swap=True, sources=True, restricted=frozenset()
+)
+_STRATUSLAB = Flavour(
+    "stratuslab-3", "3.2.1", 3, _OF_3, legacy=True, method_names=False, newest_first=False, pages=False, rules=_3_2
+)
+
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
-        Flavour("opennebula-7", "7.4.0", 5, _WITH_TERMINATE, listed=_LISTED_SINCE_6),
-        Flavour("opennebula-6", "6.8.0", 5, _WITH_TERMINATE, listed=_LISTED_SINCE_6),
+        Flavour(
+            "opennebula-7",
+            "7.4.0",
+            5,
+            _SINCE_5,
+            listed=_LISTED_SINCE_6,
+            administrators_only=_ADMINISTRATORS_ONLY,
+            rules=Rules(name_characters=f"{Rules.name_characters}\t\n\v\f\r"),
+        ),
+        Flavour("opennebula-6", "6.8.0", 5, _SINCE_5, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
         Flavour(
             "opennebula-5",
             "5.12.0.4",
             5,
-            {**_WITH_TERMINATE, "shutdown": Verb.TERMINATE, "shutdown-hard": Verb.TERMINATE_HARD},
+            _SINCE_5,
             listed=_LISTED_SINCE_5_8,
+            aliases={"shutdown": "terminate", "shutdown-hard": "terminate-hard", "delete": "terminate-hard"},
         ),
         Flavour(
             "opennebula-4",
             "4.14.2",
             3,
-            {
-                **_SINCE_4,
-                "shutdown": Verb.TERMINATE,
-                "shutdown-hard": Verb.TERMINATE_HARD,
-                "cancel": Verb.TERMINATE_HARD,
-                "finalize": Verb.TERMINATE_HARD,
-            },
+            _OF_4,
             method_names=False,
             newest_first=False,
+            aliases={
+                "cancel": "shutdown-hard",
+                "finalize": "delete",
+                "resubmit": "delete-recreate",
+                "reset": "reboot-hard",
+            },
+            rules=Rules(escapes=False, first_line=1),
         ),
-        Flavour("stratuslab-3", "3.2.1", 3, _OF_3, legacy=True, method_names=False, newest_first=False, pages=False),
+        _STRATUSLAB,
     )
 }
 DEFAULT_FLAVOUR = FLAVOURS["opennebula-7"]
+PLAIN_3 = replace(
+    _STRATUSLAB,
+    name="opennebula-3",
+    rules=replace(_3_2, sources=False, restricted=frozenset(["RANK", "DISK/SOURCE", "NIC/MAC"])),
+)
+"""OpenNebula 3.2 as it is without StratusLab: not served, as it refuses ordinary users what our client sends to 3.2."""
+EMBEDDED = replace(
+    DEFAULT_FLAVOUR,
+    name="local",
+    actions={**DEFAULT_FLAVOUR.actions, "terminate-hard": Verb.DELETE},
+    rules=LENIENT,
+)
+"""How the endpoint ``local`` behaves: as 7.4, but images of any Marketplace and volumes can be had by their SOURCE, a
+name may have any character, and an instance can be killed in every state, as the download of its image may take its time."""

@@ -52,10 +52,14 @@ class Fleet:
         loads = Load.read(self._store)
         active = [load for load in loads if load.state == State.ACTIVE]
         for load in active:
-            if load.lcm_state == Lcm.CLEANUP_DELETE:
-                # Whoever began to end it may have been killed. What cannot be ended now is tried again by the next call.
-                with suppress(StratusLabError):
+            # Whoever began it may have been killed. What cannot be done now is tried again by the next call.
+            with suppress(StratusLabError):
+                if load.lcm_state in lifecycle.CLEANING:
                     self.kill(load.id)
+                elif load.lcm_state in lifecycle.SAVING:
+                    self.pause(load.id)
+                elif load.lcm_state == Lcm.BOOT_SUSPENDED:
+                    self.go_on(load.id)
         lost = [load.id for load in active if self._is_lost(load)]
         for number in lost:
             self._store.making_room(partial(self._lose, number))
@@ -102,6 +106,37 @@ class Fleet:
         except OSError as error:
             raise _unmanageable(number, error) from error
 
+    def pause(self, number: int) -> None:
+        """Let a machine that is to be saved stand still. Nobody else writes meanwhile, so that none stops who does."""
+        with self._store.transaction():
+            record = self._store.instance(number)
+            if record is not None and record.lcm_state in lifecycle.SAVING:
+                try:
+                    self._machines.pause(number)
+                except OSError as error:
+                    raise _unmanageable(number, error) from error
+                lifecycle.paused(record, self.now)
+                self.save(record)
+
+    def go_on(self, number: int) -> None:
+        """Let a suspended machine run on; where its process did not survive, it boots."""
+        with self._store.transaction():
+            record = self._store.instance(number)
+            if record is not None and record.lcm_state == Lcm.BOOT_SUSPENDED:
+                self._go_on(record)
+                self.save(record)
+
+    def _go_on(self, record: Record) -> None:
+        try:
+            if self._machines.alive(record.id):
+                self._machines.go_on(record.id)
+                lifecycle.went_on(record)
+                return
+        except OSError as error:
+            raise _unmanageable(record.id, error) from error
+        record.enter(Lcm.BOOT_UNKNOWN)
+        self._spawn(record)
+
     def _place_next(self) -> bool:
         """Start the oldest instance that waits and fits; whether there was one."""
         loads = Load.read(self._store)
@@ -119,8 +154,11 @@ class Fleet:
             record = self._store.instance(fit.id) if fit else None
             if record is None:
                 return False
+            stopped = lifecycle.was_stopped(record)
             lifecycle.placed(record, self.now)
-            if record.obstacle:
+            if stopped and self.alive(record.id):
+                self._go_on(record)
+            elif record.obstacle:
                 lifecycle.failed(record, Lcm.PROLOG, lifecycle.transfer_failure(record.obstacle), self.now)
             else:
                 self._spawn(record)
@@ -158,6 +196,8 @@ class Fleet:
 
     def bereave(self, record: Record) -> None:
         """The instance's guest has ended, or its supervisor is dead; part of a transaction."""
+        if record.lcm_state == Lcm.CLEANUP_RESUBMIT:
+            self._remove_files(record.id)
         lifecycle.bereaved(record, self.now)
         self.save(record)
 

@@ -14,7 +14,7 @@ from typing import Any
 from stratuslab.errors import UsageError
 from stratuslab.local import address_blocks
 from stratuslab.local.record import User
-from stratuslab.local.refusal import Refusal, bad_template
+from stratuslab.local.refusal import BadTemplate, NoSuchNetwork, Refusal
 from stratuslab.local.store import Store
 
 _NETWORKS = ("public", "local", "private")
@@ -95,7 +95,7 @@ class Leases:
         if number:
             found = next((network for network in networks if str(network.id) == number.strip()), None)
             if found is None:
-                raise bad_template(f"Virtual network with ID: {number} does not exist")
+                raise NoSuchNetwork(f"Virtual network with ID: {number} does not exist")
             return found
         name = nic.get("NETWORK", "")
         if not name:
@@ -103,7 +103,7 @@ class Leases:
         owner = self._owner(nic, user)
         found = next((network for network in networks if network.name == name), None)
         if found is None or owner != 0:
-            raise bad_template(
+            raise NoSuchNetwork(
                 f"User {owner} does not own a network with name: {name} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC."
             )
         return found
@@ -134,7 +134,7 @@ class Leases:
             if 0 <= place < network.size and network.first + place not in taken:
                 break
         else:
-            raise bad_template(f"Cannot get IP/MAC lease from virtual network {network.id}.")
+            raise NoSuchNetwork(f"Cannot get IP/MAC lease from virtual network {network.id}.")
         self._store.query("INSERT INTO leases VALUES (?, ?, ?)", (network.id, network.first + place, instance))
         if not asked:
             self._store.query("UPDATE networks SET next = ? WHERE id = ?", ((place + 1) % network.size, network.id))
@@ -161,4 +161,4 @@ def owner_named(store: Store, number: str, name: str, user: User) -> int:
 
 
 def _no_user(name: str) -> Refusal:
-    return bad_template(f"User {name} does not exist")
+    return BadTemplate(f"User {name} does not exist")

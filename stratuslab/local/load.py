@@ -8,7 +8,7 @@ from stratuslab.local.record import QEMU
 from stratuslab.local.store import Store
 from stratuslab.opennebula.states import Lcm, State
 
-HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF)
+HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF, State.SUSPENDED)
 _OFF = (Lcm.UNKNOWN, Lcm.PROLOG_FAILURE, Lcm.BOOT_FAILURE)
 
 
@@ -32,7 +32,7 @@ class Load:
         states = (State.PENDING, *HOLDS_CAPACITY)
         rows = store.query(
             "SELECT id, state, lcm_state, cpu, memory_mib, waiting, hypervisor, room_mib, memory_kib FROM instances "
-            "WHERE state IN (?, ?, ?) ORDER BY id",
+            "WHERE state IN (?, ?, ?, ?) ORDER BY id",
             states,
         )
         return [cls(*row) for row in rows]
@@ -48,4 +48,4 @@ class Load:
     @property
     def is_on(self) -> bool:
         """Whether a machine may be running, which has its memory."""
-        return self.state == State.ACTIVE and self.lcm_state not in _OFF
+        return self.state == State.SUSPENDED or (self.state == State.ACTIVE and self.lcm_state not in _OFF)

@@ -162,3 +162,9 @@ class Machines(Protocol):
 
     def reboot(self, instance: int) -> None:
         """Have the guest shut down and started again; returns at once."""
+
+    def pause(self, instance: int) -> None:
+        """Let the machine stand still, supervisor and all. The caller has the store to itself."""
+
+    def go_on(self, instance: int) -> None:
+        """Let a machine that stands still run on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stratuslab.errors import UsageError
-from stratuslab.local.refusal import bad_template, no_such
+from stratuslab.local.refusal import BadTemplate, no_such
 from stratuslab.local.templates import Template
 from stratuslab.opennebula.template import Attribute, parse, render
 
@@ -54,4 +54,4 @@ def instantiated(template: MachineTemplate, name: str, over: str) -> str:
     try:
         return render([*kept, *laid, ("TEMPLATE_ID", str(template.id))])
     except UsageError as error:
-        raise bad_template(f"Parse error: {error.message}") from None
+        raise BadTemplate(f"Parse error: {error.message}") from None

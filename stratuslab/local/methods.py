@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local import documents, machine_templates, pools, rpc
+from stratuslab.local import documents, machine_templates, pools, rpc, wording
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Flavour
-from stratuslab.local.lifecycle import WrongState
 from stratuslab.local.record import Record, User
-from stratuslab.local.refusal import Refusal
+from stratuslab.local.refusal import Refusal, Unsupported
 from stratuslab.local.rpc import Parameters, RpcFault
 from stratuslab.opennebula.numbers import ErrorCode, FaultCode, PoolState
 
@@ -57,21 +56,24 @@ def _version(call: Call) -> Answer:
 
 
 def _allocate(call: Call) -> Answer:
-    template, hold = call.parameters.text(1), call.parameters.flag(2, False)
-    try:
-        return rpc.number(call.engine.allocate(call.user, template, hold))
-    except Refusal as refusal:
-        if call.flavour.legacy and refusal.code == ErrorCode.INTERNAL:
-            raise Refusal(refusal.code, f"Error allocating a new virtual machine. {refusal.text}") from None
-        raise
+    return _allocated(call, call.parameters.text(1), call.parameters.flag(2, False))
 
 
 def _instantiate(call: Call) -> Answer:
-    base = machine_templates.find(call.parameters.integer(1))
-    name, hold, over = call.parameters.text(2), call.parameters.flag(3, False), call.parameters.text(4, "")
-    if call.parameters.flag(5, False):
-        raise Refusal(ErrorCode.ACTION, "This cloud makes no persistent copies of a template's images.")
-    return rpc.number(call.engine.allocate(call.user, machine_templates.instantiated(base, name, over), hold))
+    base, name = machine_templates.find(call.parameters.integer(1)), call.parameters.text(2)
+    hold, over = False, ""
+    if call.flavour.number >= (4,):
+        hold, over = call.parameters.flag(3, False), call.parameters.text(4, "")
+        if call.parameters.flag(5, False):
+            raise Refusal(ErrorCode.ACTION, "This cloud makes no persistent copies of a template's images.")
+    return _allocated(call, machine_templates.instantiated(base, name, over), hold)
+
+
+def _allocated(call: Call, template: str, hold: bool) -> Answer:
+    try:
+        return rpc.number(call.engine.allocate(call.user, template, hold, call.flavour.rules))
+    except Refusal as refusal:
+        raise wording.allocation(refusal, call.flavour, call.user) from None
 
 
 def _info(call: Call) -> Answer:
@@ -81,24 +83,16 @@ def _info(call: Call) -> Answer:
 
 def _action(call: Call) -> Answer:
     name, number = call.parameters.text(1), call.parameters.integer(2)
-    verb = call.flavour.actions.get(name)
-    if verb is None:
-        text = "Virtual machine action not supported" if call.flavour.legacy else f'Action "{name}" is not supported'
-        call.engine.instance(call.user, number)
-        raise Refusal(ErrorCode.ACTION, text)
-    if name == "delete" and call.flavour.number >= (6,):
-        call.engine.require_administrator(call.user, number)
+    verb = call.flavour.actions.get(call.flavour.aliases.get(name, name))
     try:
+        if name in call.flavour.administrators_only:
+            call.engine.require_administrator(call.user, number)
+        if verb is None:
+            call.engine.instance(call.user, number, "MANAGE")
+            raise Unsupported(name)
         call.engine.act(call.user, number, verb)
     except Refusal as refusal:
-        if refusal.code != ErrorCode.ACTION:
-            raise
-        if call.flavour.legacy:
-            wrong = isinstance(refusal, WrongState) or "wrong state" in refusal.text
-            text = "Wrong state to perform action" if wrong else "Virtual machine action not supported"
-        else:
-            text = f'Error performing action "{name}": {refusal.text}'
-        raise Refusal(ErrorCode.ACTION, text) from None
+        raise wording.action(refusal, call.flavour, name, number) from None
     return rpc.number(number)
 
 

@@ -75,6 +75,11 @@ class Record:
         """The state as OpenNebula's messages have it, such as ``RUNNING`` or ``PENDING``."""
         return Lcm(self.lcm_state).name if self.state == State.ACTIVE else State(self.state).name
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it has a process that stands still."""
+        return self.state in (State.SUSPENDED, State.STOPPED)
+
     def vectors(self, name: str) -> list[dict[str, str]]:
         """The values of a repeated attribute such as NIC."""
         return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]

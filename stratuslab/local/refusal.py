@@ -24,11 +24,54 @@ def no_such(kind: str, number: int) -> Refusal:
     return Refusal(ErrorCode.NO_EXISTS, f"Error getting {kind} [{number}].", number)
 
 
+class WrongState(Refusal):
+    """The instance's state does not allow the action."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.ACTION, text)
+
+
+class Unsupported(Refusal):
+    """The server has no action of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(ErrorCode.ACTION, f'Action "{name}" is not supported')
+
+
+class BadTemplate(Refusal):
+    """A template that asks for something that cannot be. Subclasses are what older servers have other words for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.INTERNAL, text)
+
+
+class BadCapacity(BadTemplate):
+    """CPU or MEMORY is not a number."""
+
+
+class BadVariable(BadTemplate):
+    """``$`` in CONTEXT that the server cannot read."""
+
+
+class NoSuchImage(BadTemplate):
+    """A disk's image is not there."""
+
+
+class NoSuchNetwork(BadTemplate):
+    """An interface's network is not there, or has no address left."""
+
+
+class Restricted(Refusal):
+    """An attribute of the template that only administrators may give."""
+
+    def __init__(self, user: int, attribute: str) -> None:
+        super().__init__(
+            ErrorCode.AUTHORIZATION,
+            f"User [{user}] : VM Template includes a restricted attribute {attribute.rpartition('/')[2]}.",
+        )
+        self.attribute = attribute
+
+
 def not_authorized(user: int, right: str, number: int) -> Refusal:
     """The refusal for a user who lacks a right (USE, MANAGE, ADMIN) on an instance."""
     return Refusal(ErrorCode.AUTHORIZATION, f"User [{user}] : Not authorized to perform {right} VM [{number}].")
-
-
-def bad_template(text: str) -> Refusal:
-    """The refusal for a template that asks for something that cannot be."""
-    return Refusal(ErrorCode.INTERNAL, text)

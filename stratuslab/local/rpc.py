@@ -6,6 +6,7 @@ by a fault. Document types are refused, so no entity is ever expanded.
 
 from __future__ import annotations
 
+import re
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -39,8 +40,25 @@ def _end_i8(unmarshaller: Any, data: str) -> None:
     unmarshaller._value = 0
 
 
+def _end_string(unmarshaller: Any, data: str) -> None:
+    unmarshaller.end_string(data)
+
+
+_BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
+
+
 class _Unmarshaller(xmlrpc.client.Unmarshaller):
-    dispatch = {**xmlrpc.client.Unmarshaller.dispatch, "i8": _end_i8}  # noqa: RUF012
+    def end_string(self, data: str) -> None:
+        found = _BEYOND_16_BITS.search(data)
+        if found:
+            encoded = data.encode("utf-8", "replace")
+            raise _malformed(
+                f"{len(encoded)}-byte supposed UTF-8 string is not valid UTF-8.  UTF-8 string contains a character not in the "
+                f"Basic Multilingual Plane (first byte 0xffffff{found[0].encode()[0]:02x})"
+            )
+        super().end_string(data)
+
+    dispatch = {**xmlrpc.client.Unmarshaller.dispatch, "i8": _end_i8, "string": _end_string, "name": _end_string}  # noqa: RUF012
 
 
 class Parameters:

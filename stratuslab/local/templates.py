@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from stratuslab.local.refusal import bad_template
+from stratuslab.local.refusal import BadTemplate
 from stratuslab.opennebula.template import Attribute, TemplateSyntaxError, parse
 
 _ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
@@ -19,12 +19,12 @@ class Template:
         try:
             self.attributes = _parse_xml(text) if text.lstrip().startswith("<") else list(parse(text))
         except TemplateSyntaxError as error:
-            raise bad_template(f"Parse error: {error}") from None
+            raise BadTemplate(f"Parse error: {error}") from None
         for name, value in self.attributes:
             for word in (name, *([] if isinstance(value, str) else value)):
                 # Names become elements of documents that everybody must be able to read.
                 if not _ELEMENT_NAME.match(word):
-                    raise bad_template(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
+                    raise BadTemplate(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
 
     def text(self, name: str) -> str:
         """A simple value, empty where there is none."""
@@ -62,7 +62,7 @@ def _parse_xml(text: str) -> list[Attribute]:
         pieces.clear()
 
     def refuse(*_: object) -> None:
-        raise bad_template("Parse error: a template has no document type")
+        raise BadTemplate("Parse error: a template has no document type")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, pieces.append
@@ -70,5 +70,5 @@ def _parse_xml(text: str) -> list[Attribute]:
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
-        raise bad_template(f"Parse error: {error}") from None
+        raise BadTemplate(f"Parse error: {error}") from None
     return found

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stratuslab.cloud.server import Server
-from stratuslab.local.flavours import FLAVOURS, Verb
+from stratuslab.local.flavours import FLAVOURS
 from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.rules import Verb
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.harness import TTYLINUX, Ran, Shell, Stage

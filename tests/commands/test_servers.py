@@ -130,7 +130,8 @@ def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
     assert "oneadmin/tiny" in unknown.err
 
 
-def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, served: Served) -> None:
+def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
+    served = serve(stage, users=USERS, flavour=FLAVOURS["stratuslab-3"])
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     endpoint = served.marketplace.replace("://", "://joe:hunter2@")
     assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == 0

@@ -16,7 +16,7 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.accounts import Accounts
-from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.flavours import EMBEDDED, FLAVOURS, PLAIN_3
 from stratuslab.local.images import download
 from stratuslab.local.methods import answer
 from stratuslab.local.record import ADMINISTRATOR
@@ -29,6 +29,8 @@ from tests.local.file_server import Serving
 from tests.local.guests import Booted, specified
 from tests.servers import Answer, ScriptedServer
 
+_FLAVOURS = {**FLAVOURS, EMBEDDED.name: EMBEDDED, PLAIN_3.name: PLAIN_3}
+
 
 class Caller:
     """Asks a staged cloud by XML-RPC, without HTTP, as a user of it (the administrator unless told)."""
@@ -36,15 +38,15 @@ class Caller:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
-    def __call__(self, method: str, *arguments: Any, user: str = "oneadmin", flavour: str = "opennebula-7") -> Any:
+    def __call__(self, method: str, *arguments: Any, user: str = "oneadmin", flavour: str = "local") -> Any:
         """The answer array, or the Fault that was answered."""
         body = xmlrpc.client.dumps((f"{user}:", *arguments), method).encode()
         return self.raw(body, user, flavour)
 
-    def raw(self, body: bytes, user: str = "oneadmin", flavour: str = "opennebula-7") -> Any:
+    def raw(self, body: bytes, user: str = "oneadmin", flavour: str = "local") -> Any:
         engine = self.stage.engine
         known = ADMINISTRATOR if user == "oneadmin" else engine.user(user)
-        response = b"".join(answer(engine, lambda session: known, body, FLAVOURS[flavour]))
+        response = b"".join(answer(engine, lambda session: known, body, _FLAVOURS[flavour]))
         try:
             return xmlrpc.client.loads(response)[0][0]
         except xmlrpc.client.Fault as fault:
@@ -73,9 +75,9 @@ def serve(stage: Stage) -> Iterator[Callable[..., Urls]]:
     """Serve the staged cloud on a free loopback port."""
     with ExitStack() as running:
 
-        def start(users: dict[str, str] | None = None, flavour: str = "opennebula-7", host: str = "127.0.0.1") -> Urls:
+        def start(users: dict[str, str] | None = None, flavour: str = "local", host: str = "127.0.0.1") -> Urls:
             accounts = Accounts(users or {"alice": "secret"})
-            server = open_server(stage.engine, host, 0, accounts, FLAVOURS[flavour])
+            server = open_server(stage.engine, host, 0, accounts, _FLAVOURS[flavour])
             return running.enter_context(server.running())
 
         yield start

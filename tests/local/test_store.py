@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from stratuslab.local.engine import Engine
 from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.local.flavours import Verb
+from stratuslab.local.rules import Verb
 
 class NoMachines:
     def spawn(self, instance): pass
@@ -48,7 +48,7 @@ kept = []
 for turn in range(25):
     number = engine.allocate(ADMINISTRATOR, template)
     if turn % 5 == 0:
-        engine.act(ADMINISTRATOR, number, Verb.TERMINATE_HARD)
+        engine.act(ADMINISTRATOR, number, Verb.DELETE)
     else:
         kept.append(number)
     list(engine.pool(ADMINISTRATOR, -3, -1, -1, -1))

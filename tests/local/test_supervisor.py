@@ -18,9 +18,9 @@ import pytest
 
 from stratuslab.local import launcher, supervisor
 from stratuslab.local.engine import Engine
-from stratuslab.local.flavours import Verb
 from stratuslab.local.launcher import Supervisors
 from stratuslab.local.record import ADMINISTRATOR, QEMU, Record
+from stratuslab.local.rules import Verb
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.ssh.keys import make_key_pair
 from tests.harness import Actors

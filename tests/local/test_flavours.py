@@ -1,0 +1,266 @@
+"""What each family of servers refuses, in its own words: `$` in contexts, characters, names, actions in the wrong state."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.opennebula.states import Lcm, State
+from tests.harness import Stage
+from tests.local.conftest import Caller
+from tests.local.templates import SMALL
+
+SINCE_4 = ["opennebula-4", "opennebula-5", "opennebula-6", "opennebula-7"]
+SINCE_5 = SINCE_4[1:]
+
+
+def context(call: Caller, flavour: str, value: str, user: str = "alice") -> str:
+    """What becomes of a context value."""
+    ok, number, *_ = call("one.vm.allocate", f'{SMALL}NAME=mine\nNOTE=x\nCONTEXT=[ PW="{value}" ]', user=user, flavour=flavour)
+    assert ok, number
+    return call.stage.engine.instance(ADMINISTRATOR, number).vectors("CONTEXT")[0].get("PW", "")
+
+
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("pa$w0rd", "pa"),
+        ("pa$w0rd!", "pa!"),
+        ("cost $5", "cost "),
+        ("I am $NAME.", "I am mine."),
+        ("$name-$UID", "mine-2"),
+        ("$CPU$MEMORY", "1128"),
+        ("$CPU$MEMORY;", "1128;"),
+        ("x$NOSUCH[A].y", "x.y"),
+        ("plain = [a, b]", "plain = [a, b]"),
+    ],
+)
+def test_variables_are_replaced(call: Caller, flavour: str, sent: str, arrives: str) -> None:
+    assert context(call, flavour, sent) == arrives
+
+
+@pytest.mark.parametrize("flavour", SINCE_5)
+def test_a_backslash_before_a_dollar_stays(call: Caller, flavour: str) -> None:
+    assert context(call, flavour, r"pa\$w0rd") == r"pa\$w0rd"
+
+
+@pytest.mark.parametrize("flavour", ["opennebula-4", "stratuslab-3"])
+def test_there_was_no_escape_before_5(call: Caller, flavour: str) -> None:
+    assert context(call, flavour, r"pa\$w0rd") == "pa\\"
+
+
+def test_the_disk_of_a_variable(call: Caller) -> None:
+    template = f'{SMALL}DISK=[TYPE=fs,SIZE=7]\nDISK=[TYPE=swap,SIZE=9]\nCONTEXT=[A="$DISK[SIZE, TYPE=\\"swap\\"]"]'
+    assert call("one.vm.allocate", template, flavour="opennebula-7")[0]
+    assert call.stage.engine.instance(ADMINISTRATOR, 1).vectors("CONTEXT")[0]["A"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("flavour", "line"), [("opennebula-4", 1), ("opennebula-5", 0), ("opennebula-6", 0), ("opennebula-7", 0)]
+)
+def test_what_cannot_be_read_shows_the_whole_context(call: Caller, flavour: str, line: int) -> None:
+    answer = call("one.vm.allocate", f"{SMALL}CONTEXT=[PW=pa$$w0rd]", flavour=flavour)
+    tag = (
+        "[VirtualMachineAllocate] Error allocating a new virtual machine. " if flavour == "opennebula-4" else "[one.vm.allocate] "
+    )
+    assert answer[1:3] == [
+        f"{tag}Error parsing: DISK_ID=0@^_^@PW=pa$$w0rd@^_^@TARGET=hda. syntax error, unexpected EOA, "
+        f"expecting $end or VARIABLE or RSTRING at line {line}, columns 21:22",
+        8192,
+    ]
+
+
+@pytest.mark.parametrize("value", ["5$", "${X}", "$ x", "a$$b", "$A[", "$NAME,", "$A = b"])
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+def test_what_no_server_can_read(call: Caller, flavour: str, value: str) -> None:
+    answer = call("one.vm.allocate", f'{SMALL}CONTEXT=[PW="{value}"]', flavour=flavour)
+    assert (answer[0], answer[2]) == (False, 8192)
+    if flavour == "stratuslab-3":
+        assert answer[1] == "[VirtualMachineAllocate] Error allocating a new virtual machine."
+    else:
+        assert f"PW={value}" in answer[1]
+    assert call("one.vmpool.info", -2, -1, -1, -2, flavour=flavour)[1] in ("<VM_POOL></VM_POOL>", "<VM_POOL/>")
+
+
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+def test_characters_beyond_16_bits(call: Caller, flavour: str) -> None:
+    text = f'{SMALL}NAME="x\N{GRINNING FACE}"'
+    fault = call("one.vm.allocate", text, flavour=flavour)
+    assert fault.faultCode == -503
+    assert fault.faultString == (
+        f"Call XML not a proper XML-RPC call.  {len(text.encode())}-byte supposed UTF-8 string is not valid UTF-8.  UTF-8 string "
+        "contains a character not in the Basic Multilingual Plane (first byte 0xfffffff0)"
+    )
+
+
+@pytest.mark.parametrize("flavour", SINCE_4)
+def test_names(call: Caller, flavour: str) -> None:
+    tag = (
+        "[VirtualMachineAllocate] Error allocating a new virtual machine. " if flavour == "opennebula-4" else "[one.vm.allocate] "
+    )
+    for character in "<$#:":
+        answer = call("one.vm.allocate", f'{SMALL}NAME="a{character}b"', flavour=flavour)
+        assert answer[1:3] == [f"{tag}Invalid NAME, char '{character}' is not allowed", 8192]
+
+
+@pytest.mark.parametrize("flavour", SINCE_4)
+def test_disks_that_only_stratuslab_has(call: Caller, flavour: str) -> None:
+    for disk, kind in (('SOURCE="pdisk:x:1:y", TYPE=block', "BLOCK"), ('SOURCE="https://m.example.org/x"', "")):
+        answer = call("one.vm.allocate", f"{SMALL}DISK=[{disk}]", flavour=flavour)
+        assert (answer[1].endswith(f"DISK 0: Unknown disk type {kind}"), answer[2]) == (True, 8192)
+    answer = call("one.vm.allocate", f"{SMALL}DISK=[TYPE=swap,SIZE=0]", flavour=flavour)
+    assert answer[1].endswith("DISK 0: SIZE attribute must be a positive integer value.")
+
+
+def test_an_empty_swap_disk_fails_on_3(call: Caller) -> None:
+    assert call("one.vm.allocate", f"{SMALL}DISK=[TYPE=swap,SIZE=0]", flavour="stratuslab-3")[0]
+    machine = ElementTree.fromstring(call("one.vm.info", 1, flavour="stratuslab-3")[1])
+    assert machine.findtext("STATE") == "7"
+    assert "mkswap" in machine.findtext("TEMPLATE/ERROR/MESSAGE", "")
+
+
+def test_what_3_says_is_missing(call: Caller) -> None:
+    for flavour in ("stratuslab-3", "opennebula-3"):
+        for asked, said in (
+            ("DISK=[IMAGE_ID=99]", "Could not get disk image for VM."),
+            ("NIC=[NETWORK=nosuch]", "Could not get virtual network for VM."),
+        ):
+            answer = call("one.vm.allocate", SMALL + asked, flavour=flavour)
+            assert answer == [False, f"[VirtualMachineAllocate] Error allocating a new virtual machine. {said}", 8192]
+    for asked, attribute in (("RANK=FREE_CPU", "RANK"), ("DISK=[SOURCE=x]", "DISK/SOURCE")):
+        answer = call("one.vm.allocate", SMALL + asked, user="alice", flavour="opennebula-3")
+        assert answer[1].endswith(f"VM Template includes a restricted attribute {attribute}.")
+
+
+def test_3_instantiates_with_a_name_only(call: Caller) -> None:
+    more = (True, "MEMORY=999\nLABELS=mine", False)
+    assert call("one.template.instantiate", 0, "named", *more, flavour="stratuslab-3") == [True, 1, 0]
+    record = call.stage.engine.instance(ADMINISTRATOR, 1)
+    assert (record.name, record.text("MEMORY"), record.state_name) == ("named", "128", "PROLOG")
+    assert call("one.template.instantiate", 0, "named", *more, flavour="opennebula-4") == [True, 2, 0]
+    record = call.stage.engine.instance(ADMINISTRATOR, 2)
+    assert (record.text("MEMORY"), record.state_name) == ("999", "HOLD")
+
+
+def at(stage: Stage, state: str) -> int:
+    """An instance in this state."""
+    number = stage.engine.allocate(ADMINISTRATOR, SMALL, hold=state == "HOLD")
+    record = stage.engine.instance(ADMINISTRATOR, number)
+    with stage.engine.store.transaction():
+        record.state, record.lcm_state = (State[state], 0) if state in State.__members__ else (State.ACTIVE, Lcm[state])
+        stage.engine.store.save(record)
+    return number
+
+
+ENDS: dict[str, dict[str, set[str]]] = {
+    "stratuslab-3": {"shutdown": {"RUNNING"}, "cancel": {"RUNNING"}, "finalize": {"*"}},
+    "opennebula-4": {
+        "shutdown": {"RUNNING", "UNKNOWN", "POWEROFF", "SUSPENDED"},
+        "shutdown-hard": {"RUNNING", "UNKNOWN", "POWEROFF", "SUSPENDED"},
+        "delete": {"*"},
+        "finalize": {"*"},
+    },
+}
+SINCE_5_FROM = {"RUNNING", "UNKNOWN", "POWEROFF", "SUSPENDED", "HOLD", "PROLOG_FAILURE", "BOOT_FAILURE", "DONE"}
+for _flavour in SINCE_5:
+    ENDS[_flavour] = {"terminate": SINCE_5_FROM, "terminate-hard": SINCE_5_FROM | {"SHUTDOWN"}}
+STATES = [
+    "HOLD",
+    "PROLOG",
+    "BOOT",
+    "RUNNING",
+    "UNKNOWN",
+    "POWEROFF",
+    "SUSPENDED",
+    "SHUTDOWN",
+    "PROLOG_FAILURE",
+    "BOOT_FAILURE",
+    "DONE",
+]
+
+
+@pytest.mark.parametrize(("flavour", "action"), [(flavour, action) for flavour in sorted(ENDS) for action in ENDS[flavour]])
+def test_in_which_states_an_instance_can_be_ended(call: Caller, stage: Stage, flavour: str, action: str) -> None:
+    for state in STATES:
+        number = at(stage, state)
+        answer: Any = call("one.vm.action", action, number, flavour=flavour)
+        allowed = state in ENDS[flavour][action] or "*" in ENDS[flavour][action]
+        assert answer[0] is allowed, (state, answer)
+        if not allowed:
+            said = {
+                "stratuslab-3": "[VirtualMachineAction] Wrong state to perform action",
+                "opennebula-4": f'[VirtualMachineAction] Error performing action "{action}" on virtual machine [{number}]. '
+                f"This action is not available for state {state}",
+            }.get(
+                flavour,
+                f'[one.vm.action] Error performing action "{action}": Could not terminate VM {number}, wrong state {state}.',
+            )
+            assert answer[1:3] == [said, 2048]
+        stage.engine.act(ADMINISTRATOR, number, FLAVOURS["opennebula-4"].actions["delete"])
+
+
+def test_the_names_of_actions(call: Caller, stage: Stage) -> None:
+    stage.runs(at(stage, "PENDING"))
+    assert call("one.vm.action", "delete", 1, flavour="stratuslab-3") == [
+        False,
+        "[VirtualMachineAction] Internal error. Action result not defined",
+        8192,
+    ]
+    assert call("one.vm.action", "terminate-hard", 1, flavour="opennebula-4") == [
+        False,
+        '[VirtualMachineAction] Virtual machine action "terminate-hard" is not supported',
+        2048,
+    ]
+    assert call("one.vm.action", "shutdown", 1, flavour="opennebula-6")[1] == '[one.vm.action] Action "shutdown" is not supported'
+    assert call("one.vm.action", "hold", 1, flavour="opennebula-5")[1].startswith(
+        '[one.vm.action] Error performing action "hold"'
+    )
+    assert call("one.vm.action", "shutdown-hard", 1, flavour="opennebula-5") == [True, 1, 0]
+
+
+def test_resubmit(call: Caller, stage: Stage) -> None:
+    stage.runs(stage.engine.allocate(ADMINISTRATOR, SMALL))
+    assert call("one.vm.action", "resubmit", 1, flavour="opennebula-4") == [True, 1, 0]
+    record = stage.engine.instance(ADMINISTRATOR, 1)
+    assert (record.state_name, len(record.history)) == ("PROLOG", 2)
+    stage.runs(1)
+    assert call("one.vm.action", "delete-recreate", 1, flavour="opennebula-4") == [True, 1, 0]
+
+
+@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+def test_suspend_and_resume(call: Caller, stage: Stage, flavour: str) -> None:
+    stage.runs(at(stage, "PENDING"))
+    assert call("one.vm.action", "suspend", 1, flavour=flavour) == [True, 1, 0]
+    assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("SUSPENDED", {1})
+    assert call("one.vm.action", "suspend", 1, flavour=flavour)[0] is False
+    assert call("one.vm.action", "resume", 1, flavour=flavour) == [True, 1, 0]
+    assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("RUNNING", set())
+    assert call("one.vm.action", "stop", 1, flavour=flavour) == [True, 1, 0]
+    assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("STOPPED", {1})
+    assert call("one.vm.action", "resume", 1, flavour=flavour) == [True, 1, 0]
+    assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("RUNNING", set())
+
+
+def test_a_suspended_machine_whose_process_is_gone_boots(call: Caller, stage: Stage) -> None:
+    stage.runs(at(stage, "PENDING"))
+    call("one.vm.action", "suspend", 1)
+    stage.actors.living.clear()
+    assert stage.engine.instance(ADMINISTRATOR, 1).state_name == "SUSPENDED"
+    assert call("one.vm.action", "resume", 1)[0]
+    assert stage.engine.instance(ADMINISTRATOR, 1).state_name == "BOOT_UNKNOWN"
+    assert stage.engine.machine_reached(1, Lcm.RUNNING)
+
+
+@pytest.mark.parametrize("flavour", SINCE_4)
+def test_capacity_is_missing(call: Caller, flavour: str) -> None:
+    said = {
+        "opennebula-4": ["[VirtualMachineAllocate] user [2] MEMORY attribute must be a positive integer value", 512],
+        "opennebula-7": ["[one.vm.allocate] MEMORY attribute must be a positive integer value.", 8192],
+    }
+    quota = ["[one.vm.allocate] User [2] : user [2] MEMORY attribute must be a positive integer value.", 512]
+    assert call("one.vm.allocate", "CPU=1", user="alice", flavour=flavour)[1:3] == said.get(flavour, quota)
