@@ -28,13 +28,15 @@ class Build(build_py):
         super().run()
         sys.path.insert(0, str(HERE))  # the parsers need nothing but the standard library
         from stratuslab.commands import completion
-        from stratuslab.commands.man_page import man_page
+        from stratuslab.commands.man_page import man_page, statuses
 
         pages = Path(self.get_finalized_command("build").build_base, "man1")  # type: ignore[attr-defined]
         pages.mkdir(parents=True, exist_ok=True)
         commands = completion.commands()
+        names = [command.prog for command in commands]
+        exit_statuses = statuses((HERE / "docs" / "exit-statuses.rst").read_text("utf-8"))
         for command in commands:
-            pages.joinpath(f"{command.prog}.1").write_text(man_page(command, [other.prog for other in commands]), "utf-8")
+            pages.joinpath(f"{command.prog}.1").write_text(man_page(command, names, exit_statuses), "utf-8")
         self.distribution.data_files = [("share/man/man1", sorted(map(str, pages.glob("*.1"))))]
         if self.editable_mode:
             return

@@ -1,4 +1,4 @@
-"""Man pages, made from the commands' parsers: what ``--help`` says, in the form of man(7)."""
+"""Man pages, made from the commands' parsers and the manual: what ``--help`` says, in the form of man(7)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ from collections.abc import Iterator
 from stratuslab.commands.base import Command
 from stratuslab.version import __version__
 
-_STATUSES = (
-    ("0", "Done."),
-    ("1", "The cloud, the Marketplace or this computer refused or failed."),
-    ("2", "An option, a file or a setting cannot be used."),
-    ("3", "Not authenticated, or not allowed."),
-    ("4", "There is no such machine, image, network or template."),
-    ("5", "Of several some succeeded and others failed."),
-    ("6", "The machine itself failed."),
-    ("7", "Waited in vain."),
-    ("8", "The cloud or the Marketplace is not reachable."),
-    ("130, 141", "Interrupted; the output was no longer read."),
-)
+
+def statuses(page: str) -> list[tuple[str, str]]:
+    """The exit statuses and what they mean, as the table in the manual's page says, in plain text."""
+    rows = re.findall(r"^   \* - (\d+)\n     - (.+(?:\n       .+)*)", page, re.MULTILINE)
+    return [(number, " ".join(meaning.replace("``", "").split())) for number, meaning in rows]
 
 
-def man_page(command: Command, others: list[str]) -> str:
+def man_page(command: Command, others: list[str], exit_statuses: list[tuple[str, str]]) -> str:
     """The source of a command's man page; ``others`` are the names of the commands to point at."""
-    return "\n".join(_lines(command, others)) + "\n"
+    return "\n".join(_lines(command, others, exit_statuses)) + "\n"
 
 
-def _lines(command: Command, others: list[str]) -> Iterator[str]:
+def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, str]]) -> Iterator[str]:
     parser = command.parser()
     yield f'.TH "{command.prog.upper()}" 1 "" "StratusLab client {__version__}"'
     yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(command.summary[0].lower() + command.summary[1:].rstrip('.'))}")
@@ -42,7 +35,7 @@ def _lines(command: Command, others: list[str]) -> Iterator[str]:
         title, _, examples = command.epilog.partition("\n")
         yield from (f".SH {title.rstrip(':').upper()}", ".nf", *map(_plain, examples.rstrip().splitlines()), ".fi")
     yield ".SH EXIT STATUS"
-    for number, meaning in _STATUSES:
+    for number, meaning in exit_statuses:
         yield from (".TP", f".B {number}", _plain(meaning))
     yield from (".SH FILES", ".TP", ".I ~/.stratuslab/stratuslab\\-user.cfg", "The configuration.")
     yield ".SH SEE ALSO"

@@ -13,7 +13,8 @@ import pytest
 
 from stratuslab.commands import completion
 from stratuslab.commands.base import Command
-from stratuslab.commands.man_page import man_page
+from stratuslab.commands.man_page import man_page, statuses
+from stratuslab.errors import ExitStatus
 from tests.harness import CHECKOUT, Shell
 
 COMMANDS = completion.commands()
@@ -88,7 +89,9 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
 def test_man_pages(command: Command, tmp_path: Path) -> None:
-    source = man_page(command, [other.prog for other in COMMANDS])
+    exit_statuses = statuses((CHECKOUT / "docs" / "exit-statuses.rst").read_text("utf-8"))
+    assert [int(number) for number, _ in exit_statuses] == sorted(ExitStatus)
+    source = man_page(command, [other.prog for other in COMMANDS], exit_statuses)
     assert "%(" not in source
     for option in options(command.parser()):
         assert f"\\fB{option}\\fR".replace("-", "\\-") in source
