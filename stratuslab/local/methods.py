@@ -156,8 +156,16 @@ def _of_number(write: Callable[[Engine, int], str]) -> Callable[[Call], Answer]:
     return lambda call: rpc.document([write(call.engine, call.parameters.integer(1))])
 
 
-def _user(call: Call) -> Answer:
-    return rpc.document([pools.user(call.engine, call.user, call.parameters.integer(1))])
+def _network(call: Call) -> Answer:
+    return rpc.document([pools.network(call.engine, call.parameters.integer(1), legacy=call.flavour.legacy)])
+
+
+def _seen_by_user(write: Callable[[Engine, User], str]) -> Callable[[Call], Answer]:
+    return lambda call: rpc.document([write(call.engine, call.user)])
+
+
+def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Callable[[Call], Answer]:
+    return lambda call: rpc.document([write(call.engine, call.user, call.parameters.integer(1))])
 
 
 _SEARCHES = (5, 8)
@@ -167,6 +175,10 @@ _SINCE = {
     "one.vmpool.monitoring": (4,),
     "one.vmpool.infoextended": (5, 8, 1),
     "one.vmpool.infoset": (5, 12, 0, 1),
+    "one.cluster.info": (3, 4),
+    "one.clusterpool.info": (3, 4),
+    "one.datastore.info": (3, 4),
+    "one.datastorepool.info": (3, 4),
 }
 """The releases from which on there are methods that were not always there."""
 
@@ -183,11 +195,18 @@ _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.imagepool.info": _of_pool(pools.images),
     "one.image.info": _of_number(pools.image),
     "one.vnpool.info": _of_pool(pools.networks),
-    "one.vn.info": _of_number(pools.network),
+    "one.vn.info": _network,
     "one.templatepool.info": _of_pool(pools.templates),
     "one.template.info": _of_number(pools.template),
     "one.template.instantiate": _instantiate,
     "one.hostpool.info": _of_pool(pools.hosts),
+    "one.host.info": _of_number(pools.host),
     "one.datastorepool.info": _of_pool(pools.datastores),
-    "one.user.info": _user,
+    "one.datastore.info": _of_number(pools.datastore),
+    "one.clusterpool.info": _of_pool(pools.clusters),
+    "one.cluster.info": _of_number(pools.cluster),
+    "one.userpool.info": _seen_by_user(pools.users),
+    "one.user.info": _number_seen_by_user(pools.user),
+    "one.grouppool.info": _seen_by_user(pools.groups),
+    "one.group.info": _number_seen_by_user(pools.group),
 }

@@ -74,22 +74,57 @@ def _ids(numbers: list[int]) -> str:
 
 
 def networks(engine: Engine) -> str:
-    """The pool of virtual networks."""
-    return wrapped("VNET_POOL", "".join(_network(engine, network) for network in engine.leases.networks()))
+    """The pool of virtual networks. A lease is written as its place in the range and its owner, a number whose upper half says
+    that it is an instance."""
+
+    def written(network: Network) -> str:
+        leases = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in _leased(engine, network))
+        return _network(engine, network, attributes([("AR", {"ALLOCATED": leases, **_range(network)})]))
+
+    return wrapped("VNET_POOL", "".join(map(written, engine.leases.networks())))
 
 
-def network(engine: Engine, number: int) -> str:
-    """One virtual network. Raises Refusal."""
+def network(engine: Engine, number: int, *, legacy: bool = False) -> str:
+    """One virtual network, with its leases: below its range, in ``legacy`` documents below itself. Raises Refusal."""
     for found in engine.leases.networks():
         if found.id == number:
-            return _network(engine, found)
-    raise no_such("virtual network", number)
+            break
+    else:
+        raise no_such("virtual network", number)
+    leased = _leased(engine, found)
+    owner = "<USED>1</USED><VID>{0}</VID>" if legacy else "<VM>{0}</VM>"
+    leases = "".join(
+        f"<LEASE><IP>{address_text(address)}</IP><MAC>{mac_address(address)}</MAC>{owner.format(instance)}</LEASE>"
+        for address, instance in leased
+    )
+    span = "".join(f"<{name}>{cdata(value)}</{name}>" for name, value in _range(found).items())
+    last = found.first + found.size - 1
+    span += f"<MAC_END>{cdata(mac_address(last))}</MAC_END><IP_END>{cdata(address_text(last))}</IP_END>"
+    span += f"<USED_LEASES>{len(leased)}</USED_LEASES>{wrapped('LEASES', leases)}"
+    document = _network(engine, found, wrapped("AR", span))
+    return document.replace("</VNET>", f"{wrapped('LEASES', leases)}</VNET>") if legacy else document
 
 
-def _network(engine: Engine, network: Network) -> str:
+def _leased(engine: Engine, network: Network) -> list[tuple[int, int]]:
+    """The leases out of the range that the network has now."""
     leased = engine.leases.leased(network)
-    # A lease is written as its place in the range and its owner, a number whose upper half says that it is an instance.
-    allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leased)
+    return [(address, instance) for address, instance in leased if 0 <= address - network.first < network.size]
+
+
+def _range(network: Network) -> dict[str, str]:
+    return {
+        "AR_ID": "0",
+        "IP": address_text(network.first),
+        "MAC": mac_address(network.first),
+        "NEXT_INDEX": str(network.next),
+        "SHARED": "NO",
+        "SIZE": str(network.size),
+        "TYPE": "IP4",
+    }
+
+
+def _network(engine: Engine, network: Network, span: str) -> str:
+    leased = engine.leases.leased(network)
     template: list[Attribute] = [
         ("BRIDGE", network.bridge),
         ("BRIDGE_TYPE", "linux"),
@@ -100,16 +135,6 @@ def _network(engine: Engine, network: Network) -> str:
         ("VLAN_ID", ""),
         ("VN_MAD", "local"),
     ]
-    span = {
-        "ALLOCATED": allocated,
-        "AR_ID": "0",
-        "IP": address_text(network.first),
-        "MAC": mac_address(network.first),
-        "NEXT_INDEX": str(network.next),
-        "SHARED": "NO",
-        "SIZE": str(network.size),
-        "TYPE": "IP4",
-    }
     return (
         f"<VNET><ID>{network.id}</ID>{_ADMINISTRATORS}{element('NAME', network.name)}{_SHARED}<CLUSTERS><ID>0</ID></CLUSTERS>"
         f"<BRIDGE>{cdata(network.bridge)}</BRIDGE><BRIDGE_TYPE>{cdata('linux')}</BRIDGE_TYPE><STATE>{cdata('1')}</STATE>"
@@ -117,7 +142,7 @@ def _network(engine: Engine, network: Network) -> str:
         "<VLAN_ID/><OUTER_VLAN_ID/><VLAN_ID_AUTOMATIC>0</VLAN_ID_AUTOMATIC>"
         f"<OUTER_VLAN_ID_AUTOMATIC>0</OUTER_VLAN_ID_AUTOMATIC><USED_LEASES>{len(leased)}</USED_LEASES><VROUTERS/>"
         f"{wrapped('UPDATED_VMS', _ids(sorted({instance for _, instance in leased})))}<OUTDATED_VMS/><UPDATING_VMS/><ERROR_VMS/>"
-        f"<TEMPLATE>{attributes(template)}</TEMPLATE><AR_POOL>{attributes([('AR', span)])}</AR_POOL></VNET>"
+        f"<TEMPLATE>{attributes(template)}</TEMPLATE><AR_POOL>{span}</AR_POOL></VNET>"
     )
 
 
@@ -140,37 +165,110 @@ def _template(template: machine_templates.MachineTemplate) -> str:
 
 def hosts(engine: Engine) -> str:
     """The host pool: this computer."""
+    return wrapped("HOST_POOL", _host(engine))
+
+
+def host(engine: Engine, number: int) -> str:
+    """The one host. Raises Refusal."""
+    if number != HOST_ID:
+        raise no_such("host", number)
+    return _host(engine)
+
+
+def _host(engine: Engine) -> str:
     capacity = Capacity.read(engine.store)
     loads = Load.read(engine.store)
     used = capacity.used(loads)
     placed = [load.id for load in loads if load.state != State.PENDING]
     hypervisor = SIMULATED if engine.hypervisors.missing() else QEMU
     return (
-        f"<HOST_POOL><HOST><ID>{HOST_ID}</ID><NAME>{HOST_NAME}</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>"
+        f"<HOST><ID>{HOST_ID}</ID><NAME>{HOST_NAME}</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>"
         f"<IM_MAD>{cdata('local')}</IM_MAD><VM_MAD>{cdata(hypervisor)}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>"
         "<CLUSTER>default</CLUSTER><HOST_SHARE>"
         f"<MEM_USAGE>{used.memory_mib * 1024}</MEM_USAGE><CPU_USAGE>{used.cpu * 100:.0f}</CPU_USAGE>"
         f"<TOTAL_MEM>{capacity.memory_mib * 1024}</TOTAL_MEM><TOTAL_CPU>{capacity.cpu * 100:.0f}</TOTAL_CPU>"
         f"<MAX_MEM>{capacity.memory_mib * 1024}</MAX_MEM><MAX_CPU>{capacity.cpu * 100:.0f}</MAX_CPU>"
         f"<RUNNING_VMS>{len(placed)}</RUNNING_VMS><VMS_THREAD>1</VMS_THREAD><DATASTORES/><PCI_DEVICES/><NUMA_NODES/>"
-        f"</HOST_SHARE>{wrapped('VMS', _ids(placed))}<TEMPLATE/><MONITORING/></HOST></HOST_POOL>"
+        f"</HOST_SHARE>{wrapped('VMS', _ids(placed))}<TEMPLATE/><MONITORING/></HOST>"
     )
 
 
 def datastores(engine: Engine) -> str:
     """The datastore pool: where the system's disks and the images are."""
-    image_ids = [row[0] for row in engine.store.query("SELECT id FROM entries ORDER BY id")]
+    return wrapped("DATASTORE_POOL", "".join(_datastore(engine, *facts) for facts in _DATASTORES))
+
+
+def datastore(engine: Engine, number: int) -> str:
+    """One datastore. Raises Refusal."""
+    for facts in _DATASTORES:
+        if facts[0] == number:
+            return _datastore(engine, *facts)
+    raise no_such("datastore", number)
+
+
+_DATASTORES = ((1, "default", 0), (0, "system", 1))
+
+
+def _datastore(engine: Engine, number: int, name: str, kind: int) -> str:
+    ids = [] if number == 0 else [row[0] for row in engine.store.query("SELECT id FROM entries ORDER BY id")]
     return (
-        "<DATASTORE_POOL>"
-        + "".join(
-            f"<DATASTORE><ID>{number}</ID>{_ADMINISTRATORS}<NAME>{name}</NAME>{_SHARED}<DS_MAD>{cdata('local')}</DS_MAD>"
-            f"<TM_MAD>{cdata('local')}</TM_MAD><BASE_PATH>{cdata('')}</BASE_PATH><TYPE>{kind}</TYPE><DISK_TYPE>0</DISK_TYPE>"
-            "<STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS><TOTAL_MB>0</TOTAL_MB><FREE_MB>0</FREE_MB><USED_MB>0</USED_MB>"
-            f"{wrapped('IMAGES', _ids(ids))}<TEMPLATE/></DATASTORE>"
-            for number, name, kind, ids in ((1, "default", 0, image_ids), (0, "system", 1, []))
-        )
-        + "</DATASTORE_POOL>"
+        f"<DATASTORE><ID>{number}</ID>{_ADMINISTRATORS}<NAME>{name}</NAME>{_SHARED}<DS_MAD>{cdata('local')}</DS_MAD>"
+        f"<TM_MAD>{cdata('local')}</TM_MAD><BASE_PATH>{cdata('')}</BASE_PATH><TYPE>{kind}</TYPE><DISK_TYPE>0</DISK_TYPE>"
+        "<STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS><TOTAL_MB>0</TOTAL_MB><FREE_MB>0</FREE_MB><USED_MB>0</USED_MB>"
+        f"{wrapped('IMAGES', _ids(ids))}<TEMPLATE/></DATASTORE>"
     )
+
+
+def clusters(engine: Engine) -> str:
+    """The pool of clusters: the one that everything is in."""
+    return wrapped("CLUSTER_POOL", cluster(engine, 0))
+
+
+def cluster(engine: Engine, number: int) -> str:
+    """The one cluster. Raises Refusal."""
+    if number != 0:
+        raise no_such("cluster", number)
+    networks = sorted(network.id for network in engine.leases.networks())
+    return (
+        f"<CLUSTER><ID>0</ID><NAME>default</NAME>{wrapped('HOSTS', _ids([HOST_ID]))}"
+        f"{wrapped('DATASTORES', _ids(sorted(facts[0] for facts in _DATASTORES)))}{wrapped('VNETS', _ids(networks))}"
+        f"<TEMPLATE>{attributes([('RESERVED_CPU', ''), ('RESERVED_MEM', '')])}</TEMPLATE></CLUSTER>"
+    )
+
+
+_QUOTAS = "<DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/>"
+
+
+def groups(engine: Engine, caller: User) -> str:
+    """The pool of groups: the administrators' and the users'; users see their own."""
+    visible = (0, 1) if caller.is_administrator else (1,)
+    document = "".join(_group(engine, number) for number in visible)
+    return wrapped("GROUP_POOL", document + wrapped("DEFAULT_GROUP_QUOTAS", _QUOTAS))
+
+
+def group(engine: Engine, caller: User, number: int) -> str:
+    """One group; -1 is the caller's. Raises Refusal."""
+    wanted = caller.group[0] if number == -1 else number
+    if wanted not in (0, 1):
+        raise no_such("group", wanted)
+    if wanted != caller.group[0] and not caller.is_administrator:
+        raise Refusal(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE GROUP [{wanted}].")
+    return _group(engine, wanted, _QUOTAS + wrapped("DEFAULT_GROUP_QUOTAS", _QUOTAS))
+
+
+def _group(engine: Engine, number: int, quotas: str = "") -> str:
+    users = [User(*row) for row in engine.store.query("SELECT id, name FROM users ORDER BY id")]
+    members = [user for user in users if user.group[0] == number]
+    name = members[0].group[1] if members else "users"
+    ids = wrapped("USERS", _ids([user.id for user in members]))
+    return f"<GROUP><ID>{number}</ID><NAME>{name}</NAME><TEMPLATE/>{ids}<ADMINS/>{quotas}</GROUP>"
+
+
+def users(engine: Engine, caller: User) -> str:
+    """The pool of users; those who are not the administrator see themselves."""
+    rows = engine.store.query("SELECT id, name FROM users ORDER BY id")
+    visible = [User(*row) for row in rows if caller.is_administrator or row[0] == caller.id]
+    return wrapped("USER_POOL", "".join(_user(user) for user in visible) + wrapped("DEFAULT_USER_QUOTAS", _QUOTAS))
 
 
 def user(engine: Engine, caller: User, number: int) -> str:
@@ -181,11 +279,13 @@ def user(engine: Engine, caller: User, number: int) -> str:
         raise no_such("user", wanted)
     if wanted != caller.id and not caller.is_administrator:
         raise Refusal(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE USER [{wanted}].")
-    found = User(*rows[0])
-    gid, group = found.group
+    return _user(User(*rows[0]), _QUOTAS + wrapped("DEFAULT_USER_QUOTAS", _QUOTAS))
+
+
+def _user(user: User, quotas: str = "") -> str:
+    gid, group = user.group
     return (
-        f"<USER><ID>{found.id}</ID><GID>{gid}</GID><GROUPS><ID>{gid}</ID></GROUPS><GNAME>{group}</GNAME>"
-        f"{element('NAME', found.name)}<PASSWORD>{cdata('')}</PASSWORD><AUTH_DRIVER>{cdata('core')}</AUTH_DRIVER>"
-        "<ENABLED>1</ENABLED><TEMPLATE/><DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/><DEFAULT_USER_QUOTAS>"
-        "<DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/></DEFAULT_USER_QUOTAS></USER>"
+        f"<USER><ID>{user.id}</ID><GID>{gid}</GID><GROUPS><ID>{gid}</ID></GROUPS><GNAME>{group}</GNAME>"
+        f"{element('NAME', user.name)}<PASSWORD>{cdata('')}</PASSWORD><AUTH_DRIVER>{cdata('core')}</AUTH_DRIVER>"
+        f"<ENABLED>1</ENABLED><TEMPLATE/>{quotas}</USER>"
     )

@@ -218,3 +218,48 @@ class TestOthers:
         assert (host.findtext("NAME"), host.findtext("HOST_SHARE/CPU_USAGE")) == ("localhost", "100")
         assert host.findtext("HOST_SHARE/MEM_USAGE") == str(1024 * 1024)
         assert [store.findtext("NAME") for store in document(call, "one.datastorepool.info")] == ["default", "system"]
+
+
+class TestAroundMachines:
+    """What clients ask of a cloud around its machines: hosts, datastores, clusters, users, groups, and the leases of networks."""
+
+    @pytest.mark.parametrize(
+        ("kind", "known"),
+        [("host", {0: "localhost"}), ("datastore", {0: "system", 1: "default"}), ("cluster", {0: "default"})],
+    )
+    def test_one_is_as_in_the_pool(self, call: Caller, kind: str, known: dict[int, str]) -> None:
+        found = {int(one.findtext("ID", "")): one for one in document(call, f"one.{kind}pool.info")}
+        assert {number: one.findtext("NAME") for number, one in found.items()} == known
+        for number, one in found.items():
+            assert shape(document(call, f"one.{kind}.info", number)) == shape(one)
+        ok, message, code, *_ = call(f"one.{kind}.info", 77)
+        assert (ok, code, message) == (False, 1024, f"[one.{kind}.info] Error getting {kind} [77].")
+
+    def test_users_and_groups_are_seen_by_the_administrator(self, call: Caller) -> None:
+        call("one.user.info", -1, user="alice")
+
+        def seen(method: str, *arguments: int, user: str) -> list[str | None]:
+            root = document(call, method, *arguments, user=user)
+            return [one.findtext("NAME") for one in ([root] if arguments else root) if one.findtext("NAME")]
+
+        assert seen("one.userpool.info", user="oneadmin") == ["oneadmin", "serveradmin", "alice"]
+        assert seen("one.userpool.info", user="alice") == ["alice"]
+        assert seen("one.grouppool.info", user="oneadmin") == ["oneadmin", "users"]
+        assert seen("one.grouppool.info", user="alice") == seen("one.group.info", -1, user="alice") == ["users"]
+        assert seen("one.group.info", 0, user="oneadmin") == ["oneadmin"]
+        assert [call("one.group.info", number, user="alice")[2] for number in (0, 77)] == [512, 1024]
+
+    def test_leases_of_a_network(self, call: Caller) -> None:
+        call("one.vm.allocate", RECORDED, user="alice")
+        network = document(call, "one.vn.info", 0)
+        assert network.find("AR_POOL/AR/ALLOCATED") is None
+        (lease,) = network.iterfind("AR_POOL/AR/LEASES/LEASE")
+        assert [field.text for field in lease] == ["127.101.0.1", "02:00:7f:65:00:01", "1"]
+        assert network.findtext("AR_POOL/AR/IP_END") == "127.101.0.254"
+        ok, text, *_ = call("one.vn.info", 0, flavour="stratuslab-3")
+        assert (ok, ElementTree.fromstring(text).findtext("LEASES/LEASE/VID")) == (True, "1")
+
+    def test_what_came_later_is_not_there_before(self, call: Caller) -> None:
+        fault = call("one.clusterpool.info", flavour="stratuslab-3")
+        assert isinstance(fault, xmlrpc.client.Fault)
+        assert fault.faultCode == -506
