@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.diagnosis.causes import CAUSES, LOCKED
+from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED
 from stratuslab.local.administration import reset
 from stratuslab.local.engine import Engine
 from tests.harness import CHECKOUT, Shell
@@ -100,5 +100,5 @@ def test_the_transcript_is_what_happens(environ: dict[str, str]) -> None:
 
 def test_the_known_causes_are_those_of_the_page() -> None:
     page = " ".join(PAGE.read_text("utf-8").split())
-    for cause in (*CAUSES, LOCKED):
+    for cause in (*CAUSES, LOCKED, DISKS_NOT_SAVED):
         assert f"* - {cause.name} - {cause.means[0].upper()}{cause.means[1:]}: {cause.advice}." in page

@@ -288,7 +288,7 @@ class _Documents:
         return ready
 
     def _forget(self, before: int) -> None:
-        del self._text[: before - self._text_at]
+        del self._text[: max(before - self._text_at, 0)]
         self._text_at = max(self._text_at, before)
 
     def _parse(self, data: bytes) -> None:

@@ -44,6 +44,14 @@ LOCKED = Cause(
 )
 """What the document itself shows, in an element, and no message."""
 
+DISKS_NOT_SAVED = Cause(
+    "disks not saved",
+    (),
+    "its disks could not be saved or removed",
+    "kill it, and tell the cloud's administrator; what it wrote on a persistent disk may be lost",
+)
+"""What failed in an epilog, where the message says no more."""
+
 CAUSES = (
     Cause(
         "quota",

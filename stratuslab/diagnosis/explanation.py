@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from stratuslab.diagnosis.causes import LOCKED, Cause, known_cause
+from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_cause
 from stratuslab.diagnosis.message import Message, clean
 from stratuslab.opennebula.history import Action, Stay
 from stratuslab.opennebula.instance import Instance, Lock
@@ -113,7 +113,11 @@ def failure_of_done(instance: Instance) -> Message | None:
 def _failure(instance: Instance, now: float) -> Explanation:
     message = clean(instance.dated_message)
     since = failed_at(instance, now, message)
-    return _explanation(instance, now, Kind.FAILED, failed_step(instance, message), since, message)
+    step = failed_step(instance, message)
+    found = _explanation(instance, now, Kind.FAILED, step, since, message)
+    # A disk that is busy here is its own, and not another machine's.
+    is_of_epilog = step.startswith("EPILOG") and (found.cause is None or found.cause.name == "disk in use")
+    return replace(found, cause=DISKS_NOT_SAVED) if is_of_epilog else found
 
 
 def _explanation(instance: Instance, now: float, kind: Kind, step: str, since: int | None, message: Message) -> Explanation:

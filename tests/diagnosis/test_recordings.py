@@ -125,7 +125,7 @@ TABLE = [
      'waits for a host for 1 min: "Cannot dispatch VM: Error in SCHED_REQUIREMENTS: ', "pending"),
     ("7.4.0/vm.info-LOCKED-use", "Running", False, "locked",
      'has been locked by user 2 for 58 s: unlock it with "onevm unlock"', UP),
-    ("7.4.0/vm.info-EPILOG_FAILURE", "Epilog_Failure", True, "disk in use",
+    ("7.4.0/vm.info-EPILOG_FAILURE", "Epilog_Failure", True, "disks not saved",
      'failed on h1 1 min ago while saving or removing its disks (epilog): "Cannot delete: Device or resource busy"',
      f"{UP} epilog!"),
     ("7.4.0/vm.info-DONE-after-BOOT_FAILURE", "Done", False, "", f'{ENDED}. It had failed: "h1:f-boot:dummy"',
