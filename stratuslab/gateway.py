@@ -10,8 +10,9 @@ from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.cloud.http import HttpTransport
 from stratuslab.context import Context
 from stratuslab.errors import AuthenticationError, UsageError
+from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.output.talk import Talk
-from stratuslab.settings import LOCAL_MARKETPLACE, Settings
+from stratuslab.settings import Settings
 from stratuslab.urls import shown
 
 if TYPE_CHECKING:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOCAL_MARKETPLACE = "local://marketplace"
+"""The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
+
 
 @dataclass(frozen=True)
 class Known:

@@ -15,12 +15,11 @@ from pathlib import Path
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.context import Context
 from stratuslab.errors import ConfigurationError, UsageError
-from stratuslab.known_settings import HYPERVISORS
+from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
 from stratuslab.suggestion import hint, meant
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
-LOCAL_MARKETPLACE = "local://marketplace"
 _MAIN_SECTION = "default"
 _TYPES_SECTION = "instance_types"
 

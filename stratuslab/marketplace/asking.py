@@ -1,18 +1,24 @@
-"""One HTTP request with the requests library, and where a redirect may lead."""
+"""A GET with the requests library, and where its redirects may lead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from stratuslab.urls import split_login
+from stratuslab.urls import shown, split_login
 
 if TYPE_CHECKING:
     import requests
 
 REDIRECTS = 5
 """How many redirects are followed one after the other."""
+
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "stratuslab-client"}
+
+
+class NotFollowed(Exception):
+    """A redirect that is not followed; the text says why."""
 
 
 def get(
@@ -24,11 +30,39 @@ def get(
     login: tuple[str, str] | None = None,
     verify: bool | str = True,
     cert: str | tuple[str, str] | None = None,
+    trace: Callable[[str], None] = lambda line: None,
 ) -> requests.Response:
-    """The answer to a GET, its body unread; redirects are not followed. The time-outs are to connect and to wait.
+    """The answer to a GET, its body unread, from where redirects lead. The time-outs are to connect and to wait; ``trace`` is
+    told each request and answer in one line.
 
-    Raises what requests raises, and OSError where ``verify`` names no file.
+    Raises NotFollowed, what requests raises, and OSError where ``verify`` names no file.
     """
+    asked = url
+    for _ in range(REDIRECTS + 1):
+        # The name and password are for the host that they were given for and no other.
+        own = login if urlsplit(url).netloc == urlsplit(asked).netloc else None
+        trace(f"> GET {shown(url)}")
+        response = _answer(session, url, {**_HEADERS, **headers}, timeout, own, verify, cert)
+        trace(f"< {response.status_code} {response.reason}, {response.headers.get('Content-Type', 'no Content-Type')}")
+        if not response.is_redirect:
+            return response
+        response.close()
+        leads = redirected(url, response.headers["Location"])
+        if leads is None:
+            raise NotFollowed("it redirects to an address that is not followed")
+        url = leads
+    raise NotFollowed("it redirects in circles")
+
+
+def _answer(
+    session: requests.Session,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: tuple[float, float],
+    login: tuple[str, str] | None,
+    verify: bool | str,
+    cert: str | tuple[str, str] | None,
+) -> requests.Response:
     import warnings
 
     import requests

@@ -19,6 +19,7 @@ from stratuslab.errors import (
     Unreachable,
     UsageError,
 )
+from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace import asking
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
@@ -27,14 +28,7 @@ from stratuslab.urls import shown, split_login
 if TYPE_CHECKING:
     import requests
 
-LOCAL = "local://marketplace"
-"""The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
-
-_HEADERS = {
-    "Accept": "application/rdf+xml, application/xml;q=0.9",
-    "Accept-Encoding": "identity",
-    "User-Agent": "stratuslab-client",
-}
+_HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
 _CONNECT_TIMEOUT = 10.0
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
 _CHOOSE = "--marketplace-endpoint chooses another"
@@ -46,8 +40,8 @@ def normalise_endpoint(text: str) -> str:
     ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for what is no address.
     """
     endpoint = text.strip().rstrip("/")
-    if endpoint in ("local", LOCAL):
-        return LOCAL
+    if endpoint in ("local", LOCAL_MARKETPLACE):
+        return LOCAL_MARKETPLACE
     if "://" not in endpoint:
         endpoint = f"https://{endpoint}"
     try:
@@ -120,7 +114,7 @@ class Marketplace:
         The time-outs of a socket bound each step, not their sum, and the name service not at all. So the request runs in a
         thread that is left alone when it is late; it ends by its own time-outs, or with the process.
         """
-        if self.endpoint == LOCAL:
+        if self.endpoint == LOCAL_MARKETPLACE:
             return self._get(identifier)
         from concurrent.futures import Future
         from concurrent.futures import TimeoutError as Late
@@ -149,44 +143,29 @@ class Marketplace:
         """Ask, following redirects; never from https to http, and never away from HTTP."""
         import requests
 
-        url = self.url(identifier)
         deadline = time.monotonic() + self._timeout
+        if self._session is None:
+            self._session = requests.Session()
         try:
-            for _ in range(asking.REDIRECTS + 1):
-                with self._ask(url) as response:
-                    kind = response.headers.get("Content-Type", "no Content-Type")
-                    self._trace(f"< {response.status_code} {response.reason}, {kind}")
-                    if not response.is_redirect:
-                        self._check(response, identifier)
-                        return self._body(response, deadline)
-                    leads = asking.redirected(url, response.headers["Location"])
-                if leads is None:
-                    raise self._unreachable("it redirects to an address that is not followed")
-                url = leads
+            with asking.get(
+                self._session,
+                self.url(identifier),
+                _HEADERS,
+                timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
+                login=self._login,
+                verify=self._verify,
+                cert=self._cert,
+                trace=self._trace,
+            ) as response:
+                self._check(response, identifier)
+                return self._body(response, deadline)
+        except asking.NotFollowed as error:
+            raise self._unreachable(str(error)) from None
         except requests.RequestException as error:
             raise self._translated(error) from error
         except OSError as error:
             # requests says so when a file of certificates is not there.
             raise ConfigurationError(f"the Marketplace {self.endpoint} cannot be asked: {error}") from error
-        raise self._unreachable("it redirects in circles")
-
-    def _ask(self, url: str) -> requests.Response:
-        import requests
-
-        if self._session is None:
-            self._session = requests.Session()
-        self._trace(f"> GET {shown(url)}")
-        # The name and password are for the host that they were given for and no other.
-        same = urlsplit(url).netloc == urlsplit(self.endpoint).netloc
-        return asking.get(
-            self._session,
-            url,
-            _HEADERS,
-            timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
-            login=self._login if same else None,
-            verify=self._verify,
-            cert=self._cert,
-        )
 
     def _translated(self, error: requests.RequestException) -> StratusLabError:
         from requests import exceptions

@@ -12,8 +12,9 @@ from stratuslab.cloud.catalogue import Entry, Kind
 from stratuslab.cloud.request import ImageDisk
 from stratuslab.commands.base import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
+from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.settings import DEFAULT_MARKETPLACE, LOCAL_MARKETPLACE, Setting
+from stratuslab.settings import DEFAULT_MARKETPLACE, Setting
 from stratuslab.urls import shown, split_login
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urldefrag
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.files import is_at, open_locked, private_directory
@@ -40,7 +40,6 @@ _PROGRESS = 1 << 20
 
 _CHUNK = 1 << 16
 _TIMEOUT = (10.0, 30.0)  # seconds to connect, and of silence
-_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "stratuslab-client"}
 _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)\Z")
 _PATIENCE = "try again later: what has arrived is kept"
 
@@ -167,25 +166,14 @@ class Download:
 
         from stratuslab.marketplace import asking
 
-        session = requests.Session()
-        url = self._url
-        for _ in range(asking.REDIRECTS + 1):
-            # The name and password are for the host that they were given for and no other.
-            login = self._login if urlsplit(url).netloc == urlsplit(self._url).netloc else None
-            try:
-                response = asking.get(session, url, {**_HEADERS, **headers}, timeout=_TIMEOUT, login=login, verify=self._verify)
-            except requests.RequestException as error:
-                raise self._failure(error) from error
-            except OSError as error:
-                raise ConfigurationError(f"the certificates to trust cannot be read: {error}") from error
-            if not response.is_redirect:
-                return response
-            response.close()
-            leads = asking.redirected(url, response.headers["Location"])
-            if leads is None:
-                raise Unreachable("it redirects to an address that is not followed", "give the address of the file itself")
-            url = leads
-        raise Unreachable("it redirects in circles", "give the address of the file itself")
+        try:
+            return asking.get(requests.Session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
+        except asking.NotFollowed as error:
+            raise Unreachable(str(error), "give the address of the file itself") from None
+        except requests.RequestException as error:
+            raise self._failure(error) from error
+        except OSError as error:
+            raise ConfigurationError(f"the certificates to trust cannot be read: {error}") from error
 
     def _failure(self, error: Exception) -> Exception:
         """What an error of the network is: a lost connection, unless there was none and there will be none."""
