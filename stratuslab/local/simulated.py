@@ -112,7 +112,6 @@ class SimulatedMachine:
         if not keys:
             self._log("no public key was given: nobody can log in")
         self._server = SshServer(listener, self._guest, host_key, keys)
-        self._server.start()
 
     def _plan(self, reboot: bool) -> None:
         """Have the guest halt, or start again, once its services have stopped; what was planned before is off."""

@@ -100,6 +100,21 @@ def test_a_command_with_its_streams_and_its_status(local: Shell, client: str) ->
     assert local.script(connect, "worker", "--", "no-such-command", environ=environ).status == 127
 
 
+@pytest.mark.skipif(shutil.which("scp") is None, reason="the system has no scp")
+def test_the_manuals_scp_to_a_simulated_machine(local: Shell) -> None:
+    assert local("run", "--vm-name", "web", TTYLINUX).status == 0
+    assert local.script("stratus-connect-instance", "1", "--", "cat > /etc/motd", stdin="hello\n").status == 0
+    config, archive, back = (local.home / name for name in ("config", "data.tar", "back"))
+    config.write_text(local("connect", "--ssh-config").out)
+    archive.write_bytes(bytes(range(256)) * 1000)
+    for words in ((archive, "stratus-1:"), ("web:data.tar", back), ("web:/etc/motd", local.home)):
+        argv = ["scp", "-q", "-o", "BatchMode=yes", "-F", str(config), *map(str, words)]
+        subprocess.run(argv, check=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert back.read_bytes() == archive.read_bytes()
+    assert (local.home / "motd").read_text() == "hello\n"
+    assert local.script("stratus-connect-instance", "1", "--", "ls").out == "data.tar\n"
+
+
 @pytest.mark.parametrize("client", [pytest.param("openssh", marks=needs_ssh), "paramiko"])
 def test_a_hundred_megabytes_both_ways(local: Shell, client: str, tmp_path: Path) -> None:
     assert local("run", TTYLINUX).status == 0

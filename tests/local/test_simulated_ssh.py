@@ -242,6 +242,19 @@ def test_a_reader_that_stops_ends_the_command(booted: Booted) -> None:
         assert ssh.wait(10) == 255
 
 
+@needs_openssh
+def test_a_reader_that_stops_after_it_has_read_nothing_ends_the_command(booted: Booted) -> None:
+    with (
+        Path("/dev/zero").open("rb") as zeros,
+        subprocess.Popen(booted.command("cat"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=zeros) as ssh,
+    ):
+        assert ssh.stdout is not None
+        eventually(lambda: any(vars(streams)["channel"].out_window_size == 0 for streams in set(booted.machine._guest.sessions)))
+        ssh.stdout.close()
+        assert ssh.wait(10) == 255
+    eventually(lambda: not booted.machine._guest.sessions)
+
+
 def test_quick_commands_never_outrun_their_answer(booted: Booted) -> None:
     client = booted.client()
     for number in range(20):

@@ -58,12 +58,12 @@ class Input:
 
 
 class Streams:
-    """The three streams of a session, whose ``work`` gives its exit status; ``deaf`` once nobody reads its output any more."""
+    """The three streams of a session, whose ``work`` gives its exit status."""
 
     def __init__(self, channel: paramiko.Channel, window: tuple[int, int] = (80, 24)) -> None:
         self.channel, self.window = channel, window
         self.work: Callable[[Streams], int] | None = None
-        self.started = self.deaf = False
+        self.started = False
         self.input = Input(iter(lambda: self._receive(None) or b"", b""))
 
     def write(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Streams:
         if seconds > 0:
             # Set when the channel is closed.
             self.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
-        if self.deaf or self.channel.closed:
+        if self.channel.closed:
             raise HungUp
 
     def _send(self, send: Callable[[bytes], None], data: bytes) -> None:

@@ -55,9 +55,8 @@ class _Sessions(paramiko.ServerInterface):
     """What one connection may do. Paramiko calls this from the connection's thread."""
 
     def __init__(self, guest: Guest, keys: frozenset[bytes]) -> None:
-        self.transport: paramiko.Transport | None = None
-        self._guest = guest
-        self._keys = keys
+        self.transport: paramiko.Transport
+        self._guest, self._keys = guest, keys
         self._sessions: dict[int, Streams] = {}
 
     def get_allowed_auths(self, username: str) -> str:
@@ -101,7 +100,7 @@ class _Sessions(paramiko.ServerInterface):
         streams = self._streams(channel)
         if kind == "eow@openssh.com":
             # OpenSSH's PROTOCOL, 2.1: nobody reads the output any more, as behind ``ssh HOST cat FILE | head``.
-            streams.deaf = True
+            channel.close()
         elif streams.work is not None and not streams.started:
             streams.started = True
             threading.Thread(target=self._serve, args=(streams, streams.work), daemon=True).start()
@@ -120,7 +119,7 @@ class _Sessions(paramiko.ServerInterface):
 
     def _take_opened(self) -> None:
         # Paramiko holds channels weakly once they are taken from its queue, and its queue for good while they are not.
-        while self.transport is not None and (opened := self.transport.accept(0)) is not None:
+        while (opened := self.transport.accept(0)) is not None:
             self._sessions.setdefault(opened.chanid, Streams(opened))
 
     def _streams(self, channel: paramiko.Channel) -> Streams:
@@ -129,14 +128,11 @@ class _Sessions(paramiko.ServerInterface):
 
     def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
         self._guest.sessions.add(streams)
-        try:
+        with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException):
             streams.channel.send_exit_status(work(streams))
-        except (HungUp, OSError, EOFError, paramiko.SSHException):
-            pass
-        finally:
-            self._guest.sessions.discard(streams)
-            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                streams.channel.close()
+        self._guest.sessions.discard(streams)
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            streams.channel.close()
 
     def _shell(self, streams: Streams, command: bytes | None = None) -> int:
         shell = Shell(self._guest, streams)
@@ -150,10 +146,9 @@ class _Sessions(paramiko.ServerInterface):
                 return shell.status
 
     def _sftp(self, streams: Streams) -> int:
-        channel = streams.channel
         # What a client sends can make paramiko raise almost anything.
         with contextlib.suppress(Exception):
-            SftpServer(channel, self, self._guest.files).start_subsystem("sftp", channel.get_transport(), channel)
+            SftpServer(streams.channel, self, self._guest.files).start_subsystem("sftp", self.transport, streams.channel)
         return 0
 
 
@@ -202,21 +197,19 @@ class _Connection(paramiko.Transport):
     def _parse_newkeys(self, message: paramiko.Message) -> None:
         fresh = self.auth_handler is None
         super()._parse_newkeys(message)  # type: ignore[misc]
-        if fresh:
-            self.auth_handler = _AuthHandler(self)
+        self.auth_handler = _AuthHandler(self) if fresh else self.auth_handler
 
 
 class SshServer:
     """Serves a listening socket, which stays its owner's, until it is stopped."""
 
     def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
-        self._listener, self._guest, self._host_key, self._keys = listener, guest, host_key, keys
+        self._listener = listener
+        self._guest, self._host_key, self._keys = guest, host_key, keys
         self._connections: list[_Connection] = []
         self._wake, self._woken = socket.socketpair()
-        self._thread = threading.Thread(target=self._accept, daemon=True, name="sshd")
         self._listener.setblocking(False)
-
-    def start(self) -> None:
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -241,7 +234,7 @@ class SshServer:
         for connection in self._connections:
             connection.sessions.farewell()
 
-    def _accept(self) -> None:
+    def _serve(self) -> None:
         while True:
             self._connections = [connection for connection in self._connections if connection.is_alive()]
             logging_in = [connection for connection in self._connections if not connection.is_authenticated()]
@@ -249,22 +242,21 @@ class SshServer:
             if self._woken in readable:
                 return
             for number, connection in enumerate(reversed(logging_in), 1):
-                # The oldest go first, so a crowd of silent clients keeps nobody out for long.
-                late = time.monotonic() > connection.login_until or number >= MAX_LOGGING_IN
+                # Of a crowd the oldest go first, so silent clients keep nobody out for long.
+                late = number >= MAX_LOGGING_IN or time.monotonic() > connection.login_until
                 if late and not connection.is_authenticated():
                     connection.close()
-            try:
-                if readable:
-                    self._take(self._listener.accept()[0])
-            except OSError:
-                # Gone again, or no descriptor is left: the next one may fare better.
-                time.sleep(0.01)
+            if readable:
+                self._accept()
 
-    def _take(self, accepted: socket.socket) -> None:
+    def _accept(self) -> None:
         try:
-            if len(self._connections) >= MAX_CONNECTIONS:
-                raise RuntimeError("full")
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.append(_Connection(accepted, self._host_key, _Sessions(self._guest, self._keys)))
+            accepted, _ = self._listener.accept()
+            if len(self._connections) < MAX_CONNECTIONS:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._connections.append(_Connection(accepted, self._host_key, _Sessions(self._guest, self._keys)))
+            else:
+                accepted.close()
         except (OSError, RuntimeError, paramiko.SSHException):
-            accepted.close()
+            # Gone again, or no descriptor or thread is left: the next one may fare better.
+            time.sleep(0.01)
