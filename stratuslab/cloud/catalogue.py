@@ -9,9 +9,7 @@ from xml.etree.ElementTree import Element
 
 from stratuslab.cloud.calls import Calls
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numbers import Owner
-
-_LARGEST_ID = 2**31 - 1  # of XML-RPC's integers
+from stratuslab.opennebula.numbers import LARGEST_ID, Owner
 
 
 class Kind(Enum):
@@ -62,7 +60,7 @@ def is_id(text: str) -> bool:
 def document(calls: Calls, kind: Kind, number: int) -> Element:
     """The document of one thing, by its id. Raises NotFound, which lists what there is."""
     try:
-        if number > _LARGEST_ID:
+        if number > LARGEST_ID:
             raise NotFound("")
         return calls.document(kind.value, kind.call, number)
     except NotFound:

@@ -9,7 +9,7 @@ from stratuslab.cloud.calls import Calls
 from stratuslab.cloud.server import Server
 from stratuslab.errors import NotFound, PermissionDenied
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import Owner, PoolState
+from stratuslab.opennebula.numbers import LARGEST_ID, Owner, PoolState
 
 PAGE = 100
 """Machines in one page of a search: a page of whole documents is about 600 kB."""
@@ -18,7 +18,6 @@ _IDS = 500
 """Ids in the search on a server that lists ranges of ids: more than all its users together request while one answer is lost."""
 
 _MARGIN = 300  # seconds that a server's clock may be set back by while a request is under way
-_LARGEST_ID = 2**31 - 1  # of the signed 32 bits on the wire
 _LISTING = "one.vmpool.info"
 
 
@@ -71,7 +70,7 @@ class LostRequests:
         if not self._server().has_pages:
             self._taken = _first_missing(self._exists, self._taken)
             # A server that tells nobody which ids are taken seems to have taken all.
-            first = 0 if self._taken > _LARGEST_ID else max(self._taken - _IDS, 0)
+            first = 0 if self._taken > LARGEST_ID else max(self._taken - _IDS, 0)
             yield from _by_id(self._listed(method, first, -1))
             return
         # Up to 5.6 the oldest come first, from 5.8 on the newest, unless API_LIST_ORDER says otherwise.
@@ -97,7 +96,7 @@ class LostRequests:
 
     def _exists(self, number: int) -> bool:
         """Whether the id is taken, by whomever."""
-        if number > _LARGEST_ID:
+        if number > LARGEST_ID:
             return False
         try:
             self._calls.text("one.vm.info", number)

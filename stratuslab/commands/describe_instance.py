@@ -12,12 +12,12 @@ from stratuslab.commands.shared import goals, watching
 from stratuslab.commands.shared.explaining import explained, portraits
 from stratuslab.commands.shared.host_names import host_names
 from stratuslab.commands.shared.listing import listed
-from stratuslab.commands.shared.selection import LARGEST_ID, select
+from stratuslab.commands.shared.selection import select
 from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.commands.shared.validate import whole_number
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import Owner
+from stratuslab.opennebula.numbers import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safety import harmless

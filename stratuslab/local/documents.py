@@ -11,10 +11,10 @@ from stratuslab.local.flavours import Flavour
 from stratuslab.local.host import HOST_ID, HOST_NAME
 from stratuslab.local.markup import attributes, cdata, element, wrapped
 from stratuslab.local.record import Record
+from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template import Attribute
 
-SSH_PORT = 22
 _PLACED_DISK = {
     "ALLOW_ORPHANS": "NO",
     "CLUSTER_ID": "0",

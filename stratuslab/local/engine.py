@@ -23,12 +23,11 @@ from stratuslab.local.refusal import Refusal, no_such, not_authorized
 from stratuslab.local.rules import LENIENT, Rules, Verb
 from stratuslab.local.specification import machine_spec
 from stratuslab.local.templates import Template
-from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
+from stratuslab.opennebula.numbers import LARGEST_ID, ErrorCode, Owner, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2
 _GROUP = -4
-_LARGEST_ID = 2**31 - 1
 
 
 class Engine:
@@ -68,7 +67,7 @@ class Engine:
         with self.store.transaction():
             if first_instance is not None:
                 number = int(self.store.setting(NEXT_INSTANCE) or 1)
-                if not number <= first_instance < _LARGEST_ID:
+                if not number <= first_instance < LARGEST_ID:
                     raise UsageError(f"the next instance cannot have the number {first_instance}", f"{number} is the lowest")
                 self.store.set_setting(NEXT_INSTANCE, str(first_instance))
             if capacity is not None:
@@ -145,7 +144,7 @@ class Engine:
             offset, limit = start, -end
         elif start >= 0:
             conditions.append("id BETWEEN ? AND ?")
-            arguments += [start, end if end != -1 else _LARGEST_ID]
+            arguments += [start, end if end != -1 else LARGEST_ID]
         return self.store.instances(" AND ".join(conditions), arguments, offset=offset, limit=limit, newest_first=newest_first)
 
     def act(self, user: User, number: int, verb: Verb) -> None:

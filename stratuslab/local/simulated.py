@@ -19,11 +19,10 @@ from stratuslab.files import replace
 from stratuslab.key_format import new_private_key
 from stratuslab.local.guest.guest import Guest
 from stratuslab.local.machine import MachineError, MachineSpec
+from stratuslab.opennebula.numbers import SSH_PORT
 
 if TYPE_CHECKING:
     from stratuslab.local.guest.ssh_server import SshServer
-
-SSH_PORT = 22
 
 GRACE_SECONDS = 0.5
 """From the command that halts the guest to its end: what services take to stop. The shell shows its prompt meanwhile."""

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+LARGEST_ID = 2**31 - 1
+"""Numbers on the wire are signed 32-bit integers."""
+
+
+SSH_PORT = 22
+"""Where the SSH server of a machine listens, unless its document says that another port leads there."""
+
 
 class ErrorCode(IntEnum):
     """The third element of a failed answer (OpenNebula 3.0 and later; 2.2 sends none)."""

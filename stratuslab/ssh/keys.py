@@ -11,7 +11,9 @@ from stratuslab.key_format import new_private_key, public_key
 USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 """The public keys of ``~/.ssh`` that are looked for, in this order."""
 
-_MAXIMUM_SIZE = 64 << 10
+MAXIMUM_SIZE = 64 << 10
+"""Bytes of a key file that are read at most."""
+
 _MADE_NAME = "id_ed25519"
 
 
@@ -51,7 +53,7 @@ def read_public_keys(path: Path) -> str:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(_MAXIMUM_SIZE + 1)
+            content = file.read(MAXIMUM_SIZE + 1)
     except FileNotFoundError:
         raise UsageError(f"public key file {path} does not exist", "name one with --key, or make one with ssh-keygen") from None
     except (OSError, ValueError) as error:
@@ -59,7 +61,7 @@ def _text(path: Path) -> str:
         raise UsageError(f"cannot read public key file {path}: {why}", "name another one with --key") from error
     if b"PRIVATE KEY" in content or content.startswith(b"PuTTY-User-Key-File-"):
         raise _private_key(path)
-    if len(content) > _MAXIMUM_SIZE:
+    if len(content) > MAXIMUM_SIZE:
         raise UsageError(f"{path} is too large for a public key file", "name another file with --key")
     try:
         return content.decode("utf-8-sig")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys, take_string
+from stratuslab.ssh.keys import MAXIMUM_SIZE
 
-_MAXIMUM_SIZE = 64 << 10
 _MAGIC = b"openssh-key-v1\0"
 
 
@@ -34,7 +34,7 @@ def examine(path: Path) -> PrivateKey:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"private key {path} is not a file", "name another one with --key")
-            content = file.read(_MAXIMUM_SIZE + 1)
+            content = file.read(MAXIMUM_SIZE + 1)
     except FileNotFoundError:
         raise UsageError(f'private key "{path}" does not exist', "name another one with --key") from None
     except (OSError, ValueError) as error:
@@ -46,7 +46,7 @@ def examine(path: Path) -> PrivateKey:
             f"other users can read private key {path} (mode {stat.S_IMODE(status.st_mode):04o}), so ssh ignores it",
             f"chmod 600 {path}",
         )
-    if len(content) > _MAXIMUM_SIZE or b"PRIVATE KEY-----" not in content:
+    if len(content) > MAXIMUM_SIZE or b"PRIVATE KEY-----" not in content:
         raise UsageError(f"{path} is not a private key", "name another one with --key")
     blob, encrypted = _of_openssh(content) or _of_pem(content)
     return PrivateKey(path, blob or public_blob(path.with_name(f"{path.name}.pub")), encrypted)
@@ -56,7 +56,7 @@ def public_blob(path: Path) -> bytes:
     """The public key in a ``.pub`` file, in SSH's wire format; empty if the file is missing or holds none."""
     try:
         with path.open("rb") as file:
-            found = public_keys(file.read(_MAXIMUM_SIZE).decode("utf-8", "replace"))
+            found = public_keys(file.read(MAXIMUM_SIZE).decode("utf-8", "replace"))
     except OSError:
         return b""
     return next((key.blob for key in found), b"")

@@ -20,6 +20,7 @@ from stratuslab.local.guest import ssh_server
 from stratuslab.local.guest.ssh_server import authorized
 from stratuslab.local.hypervisors import hypervisor
 from stratuslab.local.machine import MachineError
+from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.ssh.keys import make_key_pair
 from tests.local.guests import Booted, eventually, needs_openssh
 
@@ -72,7 +73,7 @@ def test_an_address_that_the_system_has_not(boot: Callable[..., Booted]) -> None
 
 
 def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
-    booted = boot(simulated.SSH_PORT, addresses=("127.77.0.4",))
+    booted = boot(SSH_PORT, addresses=("127.77.0.4",))
     assert (booted.address, booted.port) == ("127.77.0.4", 22) or booted.address == "127.0.0.1"
     booted.client().close()
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
-from stratuslab.opennebula.numbers import Owner
+from stratuslab.opennebula.numbers import LARGEST_ID, Owner
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
 
-LARGEST_ID = 2**31 - 1
 """Ids are signed 32 bits on the wire."""
 
 

@@ -8,9 +8,9 @@ from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.ssh.banner import Point
 from stratuslab.ssh.target import checked_host
-from stratuslab.ssh.where import SSH_PORT
 
 _TIMEOUT = 10.0
 _YES = ("1", "yes", "true", "on")

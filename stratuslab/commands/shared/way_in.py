@@ -12,13 +12,14 @@ from stratuslab.commands.shared.reaching import refuse_if_away, until_ssh, until
 from stratuslab.commands.shared.translated import translated_point
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.output.progress import Progress
 from stratuslab.ssh import jump, openssh
 from stratuslab.ssh.banner import Point, read_banner
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from stratuslab.ssh.target import Target, checked_host, checked_user, jumps
-from stratuslab.ssh.where import SSH_PORT, listening_points
+from stratuslab.ssh.where import listening_points
 
 PATIENCE = 120.0
 """Seconds that an instance is waited for, where --timeout says nothing else."""

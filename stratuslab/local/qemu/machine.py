@@ -21,8 +21,7 @@ from stratuslab.local.qemu.disks import Disks
 from stratuslab.local.qemu.emulator import Emulator
 from stratuslab.local.qemu.monitor import MonitorError
 from stratuslab.local.qemu.power_button import PowerButton
-
-SSH_PORT = 22
+from stratuslab.opennebula.numbers import SSH_PORT
 
 TRIAL_SECONDS = 30.0
 """A machine that fails with KVM by then is started again without: inside other virtual machines KVM may look well and not be."""
