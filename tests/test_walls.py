@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "local: tiny": ({"local.tiny"}, {"ground"}),
     "local: store": (
         {"local." + name for name in ("store", "record", "reserve", "refusal", "markup", "children", "flavours")}
-        | {"local." + name for name in ("volumes", "leases", "load", "room", "host")}
+        | {"local." + name for name in ("volumes", "leases", "address_blocks", "load", "room", "host")}
         | {"local"},
         {"ground"},
     ),
@@ -48,7 +48,20 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "local: store", "local: images", "local: machines"},
     ),
     "local: calls": (
-        {"local." + name for name in ("methods", "documents", "pools", "rpc", "machine_templates", "accounts", "http", "server")}
+        {
+            "local." + name
+            for name in (
+                "methods",
+                "documents",
+                "pools",
+                "introspection",
+                "rpc",
+                "machine_templates",
+                "accounts",
+                "http",
+                "server",
+            )
+        }
         | {"local." + name for name in ("door", "adapter", "console", "administration", "supervisor")},
         {"ground", "marketplace", "local: store", "local: images", "local: machines", "local: engine"},
     ),

@@ -35,7 +35,7 @@ _WRITTEN = _words(
     """AUTOMATIC_REQUIREMENTS AUTOMATIC_DS_REQUIREMENTS AUTOMATIC_NIC_REQUIREMENTS SECURITY_GROUP_RULE SUBMIT_ON_HOLD
     TM_MAD_SYSTEM VMID ERROR SCHED_MESSAGE"""
 )
-_NAME_LENGTH = 128
+NAME_LENGTH = 128
 # What OpenNebula's guest packages read of each interface, beyond its IP, MAC and MASK.
 _ETH_EMPTY = _words(
     """DNS EXTERNAL GATEWAY IP6 IP6_GATEWAY IP6_METHOD IP6_METRIC IP6_PREFIX_LENGTH IP6_ULA METHOD METRIC MTU NETWORK
@@ -48,8 +48,8 @@ def allocate(
 ) -> Record:
     """The instance that a template asks for; its leases are taken. Part of a transaction. Raises Refusal."""
     name = template.text("NAME").strip()
-    if len(name.encode("utf-8", "replace")) > _NAME_LENGTH:
-        raise BadTemplate(f"NAME is too long; max length is {_NAME_LENGTH} chars.")
+    if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
+        raise BadTemplate(f"NAME is too long; max length is {NAME_LENGTH} chars.")
     forbidden = next((character for character in name if character in rules.name_characters), "")
     if forbidden:
         raise BadTemplate(f"Invalid NAME, char '{forbidden}' is not allowed")

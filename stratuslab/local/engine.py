@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.local import lifecycle
-from stratuslab.local.allocation import allocate
+from stratuslab.local.allocation import NAME_LENGTH, allocate
 from stratuslab.local.fleet import Fleet
 from stratuslab.local.host import Capacity
 from stratuslab.local.hypervisors import Hypervisors
@@ -28,6 +28,7 @@ from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2
 _GROUP = -4
+_NEVER_IN_NAMES = "&|:\\\";/'#{}$<>\t\n\v\f\r"
 
 
 class Engine:
@@ -199,6 +200,39 @@ class Engine:
         self._authorized(user, number, "ADMIN")
         if not user.is_administrator:
             raise not_authorized(user.id, "ADMIN", number)
+
+    def rename(self, user: User, number: int, name: str) -> None:
+        """Give an instance another name."""
+        if not name:
+            raise Refusal(ErrorCode.ACTION, "Invalid NAME, it cannot be empty")
+        if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
+            raise Refusal(ErrorCode.ACTION, f"Invalid NAME, max length is {NAME_LENGTH} chars.")
+        for character in name:
+            if character in _NEVER_IN_NAMES:
+                raise Refusal(ErrorCode.ACTION, f"Invalid NAME, char '{character}' is not allowed")
+
+        def change(record: Record) -> None:
+            record.name = name
+
+        self._edit(user, number, change)
+
+    def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
+        """Replace what an instance's template has besides what the server knows, or merge something into it."""
+        # The server's own words come back from whoever edits what it showed.
+        given = [pair for pair in Template(template).attributes if pair[0] not in ("ERROR", "SCHED_MESSAGE")]
+
+        def change(record: Record) -> None:
+            names = {name for name, _ in given}
+            kept = [pair for pair in record.user_attributes if merge and pair[0] not in names]
+            record.user_attributes = sorted([*kept, *given], key=lambda pair: pair[0])
+
+        self._edit(user, number, change)
+
+    def _edit(self, user: User, number: int, change: Callable[[Record], None]) -> None:
+        with self.store.transaction():
+            record = self._authorized(user, number, "MANAGE")
+            change(record)
+            self.store.save(record)
 
     def _authorized(self, user: User, number: int, right: str) -> Record:
         record = self.store.instance(number)

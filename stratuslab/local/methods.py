@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local import documents, machine_templates, pools, rpc, wording
+from stratuslab.local import documents, introspection, machine_templates, pools, rpc, wording
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.record import Record, User
@@ -36,6 +36,9 @@ def answer(engine: Engine, authenticate: Authenticate, body: bytes, flavour: Fla
     """
     try:
         name, parameters = rpc.read_call(body)
+        if introspection.is_own(name):
+            methods = [method for method in _METHODS if flavour.number >= _SINCE.get(method, ())]
+            return introspection.answer(name, parameters, methods, lambda call: answer(engine, authenticate, call, flavour))
         method = _METHODS.get(name)
         if method is None or flavour.number < _SINCE.get(name, ()):
             raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
@@ -93,6 +96,18 @@ def _action(call: Call) -> Answer:
         call.engine.act(call.user, number, verb)
     except Refusal as refusal:
         raise wording.action(refusal, call.flavour, name, number) from None
+    return rpc.number(number)
+
+
+def _rename(call: Call) -> Answer:
+    number, name = call.parameters.integer(1), call.parameters.text(2)
+    call.engine.rename(call.user, number, name)
+    return rpc.number(number)
+
+
+def _update(call: Call) -> Answer:
+    number, template, merge = call.parameters.integer(1), call.parameters.text(2), call.parameters.integer(3, 0)
+    call.engine.update(call.user, number, template, merge=merge == 1)
     return rpc.number(number)
 
 
@@ -172,6 +187,8 @@ _SEARCHES = (5, 8)
 _SINCE = {
     "one.system.version": (4,),
     "one.vm.monitoring": (4,),
+    "one.vm.rename": (4,),
+    "one.vm.update": (4,),
     "one.vmpool.monitoring": (4,),
     "one.vmpool.infoextended": (5, 8, 1),
     "one.vmpool.infoset": (5, 12, 0, 1),
@@ -187,6 +204,8 @@ _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.vm.allocate": _allocate,
     "one.vm.info": _info,
     "one.vm.action": _action,
+    "one.vm.rename": _rename,
+    "one.vm.update": _update,
     "one.vmpool.info": _pool,
     "one.vmpool.infoextended": _extended_pool,
     "one.vmpool.infoset": _set,

@@ -79,6 +79,12 @@ class Parameters:
             raise _wrong_type("integer")
         return value
 
+    def array(self, place: int) -> list[Any]:
+        values = self._at(place, None)
+        if not isinstance(values, list):
+            raise _wrong_type("array")
+        return values
+
     def flag(self, place: int, default: bool) -> bool:
         value = self._at(place, default)
         if not isinstance(value, bool):
@@ -149,6 +155,18 @@ def document(pieces: Iterable[str]) -> Iterator[bytes]:
     for piece in pieces:
         yield escape(piece).encode("utf-8", "replace")
     yield f"</string></value>\r\n{_integer(0)}{_ARRAY_END}".encode()
+
+
+def array(values: Iterable[bytes]) -> Iterator[bytes]:
+    """The answer that is an array of values which are written already."""
+    yield f"{_HEAD}{_ARRAY}".encode()
+    yield from values
+    yield _ARRAY_END.encode()
+
+
+def value(plain: Any) -> Iterator[bytes]:
+    """The answer that is a text or a list, as xmlrpc-c's own methods have it."""
+    yield xmlrpc.client.dumps((plain,), methodresponse=True).encode()
 
 
 def failure(refusal: Refusal, method: str, flavour: Flavour) -> Iterator[bytes]:

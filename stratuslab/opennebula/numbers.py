@@ -32,6 +32,7 @@ class FaultCode(IntEnum):
     TYPE = -501
     PARSE = -503
     NO_SUCH_METHOD = -506
+    REQUEST_REFUSED = -507
 
 
 class Owner(IntEnum):

@@ -367,6 +367,34 @@ def test_listings_tell_of_the_last_stay_only(call: Caller, stage: Stage, flavour
     assert [stay.text for stay in ElementTree.fromstring(document).iterfind(".//HISTORY/SEQ")] == ["0", "1"]
 
 
+class TestEdits:
+    def test_another_name(self, call: Caller) -> None:
+        number = started(call, user="alice")
+        assert call("one.vm.rename", number, "front", user="alice") == [True, number, 0]
+        assert shown(call, number).name == "front"
+        for name, words in (("", "empty"), ("a/b", "char '/' is not allowed"), ("\u00e9" * 65, "max length is 128")):
+            message, code, _ = refused(call("one.vm.rename", number, name))
+            assert (words in message, code) == (True, 2048)
+        assert refused(call("one.vm.rename", number, "mine", user="bob"))[1] == 512
+        assert refused(call("one.vm.rename", 77, "mine"))[1] == 1024
+        assert shown(call, number).name == "front"
+
+    def test_other_attributes(self, call: Caller) -> None:
+        number = started(call, SMALL + 'A="1"\nB="2"\n', user="alice")
+
+        def attributes() -> dict[str, str]:
+            found = leaves(shown(call, number).document)
+            return {path.removeprefix("USER_TEMPLATE/"): text for path, text in found if path.startswith("USER_TEMPLATE/")}
+
+        assert call("one.vm.update", number, 'B="3"\nLABELS="x,y"\nERROR="old"', 1, user="alice") == [True, number, 0]
+        assert attributes() == {"A": "1", "B": "3", "LABELS": "x,y"}
+        assert call("one.vm.update", number, "C=[D=1]", 0, user="alice") == [True, number, 0]
+        assert attributes() == {"C/D": "1"}
+        assert refused(call("one.vm.update", number, "C=[", 1))[0].startswith("[one.vm.update] Parse error")
+        assert refused(call("one.vm.update", number, "C=1", 1, user="bob"))[1] == 512
+        assert attributes() == {"C/D": "1"}
+
+
 class TestInstantiate:
     def test_what_is_left_out_and_which_template_it_was(self, call: Caller) -> None:
         optional: tuple[list[object], ...] = ([], [False], [False, ""], [False, "", False])
