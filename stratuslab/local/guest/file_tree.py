@@ -13,12 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-CAPACITY = 32 * 1024 * 1024
-"""Bytes that all files together may hold. It is this process's memory, so it is little."""
-
-MAX_NODES = 4096
-"""Files and directories that there may be."""
-
+CAPACITY = 32 * 1024 * 1024  # bytes that all files together may hold. It is this process's memory, so it is little
+MAX_NODES = 4096  # files and directories that there may be
 MAX_PATH = 1024
 PIECE = 32 * 1024
 

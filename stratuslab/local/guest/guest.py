@@ -13,8 +13,7 @@ from collections.abc import Callable
 from stratuslab.local.guest.file_tree import CAPACITY, FileTree
 from stratuslab.local.machine import MachineSpec
 
-SYSTEM_KIB = 8 * 1024
-"""What the kernel and the SSH server of so small a system take of the memory."""
+SYSTEM_KIB = 8 * 1024  # what the kernel and the SSH server of so small a system take of the memory
 
 
 class Guest:

@@ -11,15 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import paramiko
 
-PIECE = 32 * 1024
-"""Bytes that are received at once."""
-
-MAX_LINE = 64 * 1024
-"""Bytes of a line; a longer one is read in parts."""
-
-MAX_AHEAD = 16 * 1024
-"""Keys that are kept while a command runs; what is typed beyond them waits on the way."""
-
+PIECE = 32 * 1024  # bytes that are received at once
+MAX_LINE = 64 * 1024  # bytes of a line; a longer one is read in parts
+MAX_AHEAD = 16 * 1024  # keys that are kept while a command runs; what is typed beyond them waits on the way
 # As ECMA-48 has them. The keys that send these (arrows and the like) mean nothing here.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\[O])", re.DOTALL)
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,30}|O)?\Z")

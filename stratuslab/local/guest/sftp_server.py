@@ -9,13 +9,10 @@ import stat
 import paramiko
 from paramiko.sftp import SFTP_FAILURE, SFTP_OK, SFTP_OP_UNSUPPORTED
 
-from stratuslab.local.guest.file_tree import CAPACITY, PIECE, FileTree, Node
+from stratuslab.local.guest.file_tree import CAPACITY, MAX_NODES, PIECE, FileTree, Node
 
-MAX_OPEN = 100
-"""Files and directories that a session may have open."""
-
-LARGEST_PACKET = 256 * 1024
-"""Bytes of a request; OpenSSH's own number."""
+MAX_OPEN = 100  # files and directories that a session may have open
+LARGEST_PACKET = 256 * 1024  # bytes of a request; OpenSSH's own number
 
 
 class SftpServer(paramiko.SFTPServer):
@@ -33,7 +30,7 @@ class SftpServer(paramiko.SFTPServer):
             if error.errno == errno.ENOSPC and not self._complained:
                 # OpenSSH's clients show of an answer only that it is a failure, but all that comes this way.
                 self._complained = True
-                text = f"{error.filename}: No space left: a simulated machine holds {CAPACITY >> 20} MB of files\n"
+                text = f"{error.filename}: No space left: a simulated machine holds {CAPACITY >> 20} MB in {MAX_NODES} files\n"
                 self._channel.sendall_stderr(text.encode())
             self._send_status(number, self.convert_errno(error.errno or errno.EIO), error.strerror)  # type: ignore[attr-defined]
 

@@ -15,9 +15,7 @@ from stratuslab.local.guest.guest import Guest
 from stratuslab.local.guest.session_streams import Streams
 from stratuslab.local.guest.shell_commands import Call, Failure, Output, commands
 
-MAX_TEXT = 64 * 1024
-"""Characters that the arguments of a command may have, or a variable."""
-
+MAX_TEXT = 64 * 1024  # characters that the arguments of a command may have, or a variable
 MAX_VARIABLES = 100
 MAX_PIPED = 20
 
@@ -159,10 +157,11 @@ class Shell:
             streams = self._streams
             call = Call(name, words[1:], source or streams.input, self._guest, streams.pause, streams.window, self.status)
             result = commands[name](call)
-            if isinstance(result, str):
-                result = _text(result)
+            if isinstance(result, int):
+                return result
+            pieces = iter([result.encode(errors="surrogateescape")] if result else []) if isinstance(result, str) else result
             while True:
-                piece = next(result)
+                piece = next(pieces)
                 if write := outputs["1"]:
                     write(piece)
                 else:
@@ -170,7 +169,7 @@ class Shell:
                 # Here long output hears of Ctrl-C, and of a client that has gone.
                 self._streams.pause(0)
         except StopIteration as stop:
-            status = stop.value
+            status = stop.value or 0
         except (Failure, OSError) as error:
             status = error.status if isinstance(error, Failure) else 1
             if write := outputs["2"]:
@@ -214,12 +213,6 @@ def _tokens(text: str) -> Iterator[str]:
         if match["token"]:
             yield match["token"]
         at = match.end()
-
-
-def _text(text: str) -> Output:
-    if text:
-        yield text.encode(errors="surrogateescape")
-    return 0
 
 
 def _complaint(name: str, error: Failure | OSError) -> bytes:

@@ -1,4 +1,4 @@
-"""The commands of a simulated guest. Most only give a text; the others yield what they write in pieces, and return a status."""
+"""The commands of a simulated guest: each gives a text, or a status, or yields what it writes in pieces and returns a status."""
 
 from __future__ import annotations
 
@@ -143,28 +143,23 @@ def _power(call: Call) -> str:
     return ""
 
 
-def _exit(call: Call) -> Output:
-    yield from ()
+def _exit(call: Call) -> int:
     number = call.arguments[0] if call.arguments else str(call.status)
     if not re.fullmatch(r"[0-9]{1,9}", number):
         raise Failure(f"invalid number: {number}", 2)
     return int(number) & 0xFF
 
 
-def _false(call: Call) -> Output:
-    yield from ()
-    return 1
-
-
 def _help(call: Call) -> str:
     return f"This machine is simulated: no operating system runs here. It has these commands:\n  {' '.join(sorted(commands))}\n"
 
 
-commands: dict[str, Callable[[Call], str | Output]] = {
+commands: dict[str, Callable[[Call], str | int | Output]] = {
     **dict.fromkeys(("exit", "logout"), _exit),
     **dict.fromkeys(("halt", "poweroff", "reboot", "shutdown"), _power),
-    **{"cat": _cat, "df": _df, "echo": _echo, "false": _false, "free": _free, "help": _help, "id": _id, "ip": _ip, "ls": _ls},
+    **{"cat": _cat, "df": _df, "echo": _echo, "free": _free, "help": _help, "id": _id, "ip": _ip, "ls": _ls},
     **{"sleep": _sleep, "uname": _uname, "uptime": _uptime},
+    "false": lambda call: 1,
     "hostname": lambda call: f"{call.guest.host_name}\n",
     "nproc": lambda call: f"{call.guest.vcpu}\n",
     "stty": lambda call: f"{call.window[1]} {call.window[0]}\n",

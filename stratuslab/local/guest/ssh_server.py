@@ -26,15 +26,9 @@ from stratuslab.local.guest.shell import Shell
 
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30
-MAX_SESSIONS = 10
-"""Open sessions of one connection; OpenSSH's own number."""
-
-LOGIN_SECONDS = 30.0
-"""The time from connecting to being logged in."""
-
-FAREWELL_SECONDS = 1.0
-"""How long a client that is sent away may take to close its side."""
-
+MAX_SESSIONS = 10  # open sessions of one connection; OpenSSH's own number
+LOGIN_SECONDS = 30.0  # the time from connecting to being logged in
+FAREWELL_SECONDS = 1.0  # how long a client that is sent away may take to close its side
 _ACCEPTED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _WEAK = {
     "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"],
