@@ -261,6 +261,7 @@ class _Documents:
         self._begin = 0  # where the element that is being read begins there
         self._damage = ""  # what is wrong with it, until its end is found
         self._searched = 0  # how far the end has been looked for
+        self._is_closed = False
         self._parser = _Parser(self._start, self._end, self._data)
 
     def feed(self, text: str) -> None:
@@ -276,12 +277,13 @@ class _Documents:
             self._forget(self._begin if self._builder is not None else self._parser.position)
 
     def close(self) -> None:
-        if self._damage:
-            raise NotAnAnswer(f"the document in the answer is damaged ({self._damage})")
-        try:
-            self._parser.parse(b"", final=True)
-        except expat.ExpatError as error:
-            raise NotAnAnswer(f"the document in the answer is damaged ({expat.ErrorString(error.code)})") from None
+        while not self._is_closed:
+            if not self._damage:
+                self._parse(b"", final=True)
+            elif self._is_passed():
+                self._parse(bytes(self._text))
+            else:
+                raise self._damaged()
 
     def take(self) -> list[Element]:
         ready, self._ready = self._ready, []
@@ -291,15 +293,19 @@ class _Documents:
         del self._text[: max(before - self._text_at, 0)]
         self._text_at = max(self._text_at, before)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes, final: bool = False) -> None:
         try:
-            self._parser.parse(data)
+            self._parser.parse(data, final)
+            self._is_closed = final
         except expat.ExpatError as error:
             self._damage = expat.ErrorString(error.code)
             if self._builder is None or not self._mends:
-                raise NotAnAnswer(f"the document in the answer is damaged ({self._damage})") from None
+                raise self._damaged() from None
             self._forget(self._begin)
-            self._searched = max(self._parser.position - self._begin, 0)
+            self._searched = 0
+
+    def _damaged(self) -> NotAnAnswer:
+        return NotAnAnswer(f"the document in the answer is damaged ({self._damage})")
 
     def _is_passed(self) -> bool:
         """Whether the end of the element that is not well-formed is there; a new parser is to read what is behind it then."""

@@ -388,6 +388,21 @@ def test_a_machine_that_is_not_well_formed_hides_no_other(cuts: Iterable[int], i
     assert (Instance(alone).id, Instance(alone).message) == (2, message)
 
 
+def test_many_that_are_not_well_formed() -> None:
+    broken = "".join(f"<VM><ID>{number}</ID>{CROSSED}</VM>" for number in range(3000))
+    found = [Instance(one) for one in documents([success(f"<VM_POOL>{broken}{machine(3000)}</VM_POOL>")], "VM")]
+    assert [one.id for one in found] == list(range(3001))
+    assert found[-1].state_label == "Running"
+
+
+@pytest.mark.parametrize("inside", ["<!-- ", "<![CDATA[", "<A b='"])
+def test_what_is_not_closed_swallows_no_other(inside: str) -> None:
+    machines = [machine(1), machine(2, user_template=inside), machine(3)]
+    found = [Instance(one) for one in documents([pool(machines)], "VM")]
+    assert [one.id for one in found] == [1, 2, 3]
+    assert found[2].state_label == "Running"
+
+
 def test_a_recording_that_is_not_well_formed() -> None:
     answer = recording_of("3.2.1/vm.info-FAILED-boot-cdata-end-in-message-not-well-formed")
     (found,) = documents([answer], "VM")
