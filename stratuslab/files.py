@@ -72,7 +72,8 @@ def open_locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callabl
     The lock ends when the descriptor is closed, or with the process. Raises TimeoutError after ``seconds`` (None: never).
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # In a directory that others may write to, a link of theirs must not choose the file.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             if not acquire(descriptor, 0):
                 waits()

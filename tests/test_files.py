@@ -97,6 +97,13 @@ def test_a_lock_that_stays_is_not_waited_for_for_ever(tmp_path: Path):
     os.close(open_locked(tmp_path / "file", 0))
 
 
+def test_a_link_is_not_followed(tmp_path: Path):
+    (tmp_path / "file.new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        replace(tmp_path / "file", b"x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_disk(tmp_path: Path):
     assert free_bytes(tmp_path) > 0
     assert [is_disk_full(OSError(number, "")) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES)] == [True, True, False]
