@@ -215,7 +215,7 @@ class Cloud:
                     # Up to 4.x every state can be killed, and recover cannot delete.
                     administrator = f'; if that does not end, an administrator can run "onevm recover --delete {number}"'
                     hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
-                    self._refused_in_state(number, "kill", error, hint)
+                    self._refused_in_state(number, "kill it", error, hint)
                     return
             self._sleep(pause)
 
@@ -230,7 +230,9 @@ class Cloud:
         except reply.Refused as error:
             if not _WRONG_STATE.search(error.message):
                 raise
-            self._refused_in_state(number, "shut down", error, f"stratus-kill-instance {number} ends it")
+            self._refused_in_state(
+                number, "shut it down", error, f"try again later, or end it with stratus-kill-instance {number}"
+            )
 
     def _act(self, actions: Iterable[str], number: int) -> None:
         """Do the first of the actions that the server has."""
@@ -250,15 +252,15 @@ class Cloud:
         assert unsupported is not None
         raise unsupported
 
-    def _refused_in_state(self, number: int, verb: str, error: reply.Refused, hint: str) -> None:
+    def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
         """Raise InstanceFailed with the state that the server's words (which may lack number and state) are about; nothing
         happens for a machine that is DONE by now."""
         try:
             instance = self.instance(number)
         except StratusLabError:
-            raise InstanceFailed(f"{self.name} does not {verb} instance {number} now: {error.message}", hint) from None
+            raise InstanceFailed(f"instance {number}: {self.name} does not {what} now: {error.message}", hint) from None
         if not instance.done:
-            raise InstanceFailed(f"instance {number} is {instance.state_label}: in that state the cloud does not {verb} it", hint)
+            raise InstanceFailed(f"instance {number} is {instance.state_label}: in that state the cloud does not {what}", hint)
 
     def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
         """The error, with the lock where the machine has one: the server's words do not say so."""
@@ -296,6 +298,6 @@ class Cloud:
 
 
 def _not_started(lost: Unreachable) -> AnswerLost:
-    return AnswerLost(
-        f"{lost.message}; no machine that belongs to the request is there, so it was probably not started", _LOOK_FIRST
-    )
+    dropped = isinstance(lost, ConnectionDropped)
+    so = ", so it was probably not started" if dropped else " yet, but the cloud may still be about to start it"
+    return AnswerLost(f"{lost.message}; no machine that belongs to the request is there{so}", _LOOK_FIRST)

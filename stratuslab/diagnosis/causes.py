@@ -118,8 +118,10 @@ CAUSES = (
     Cause(
         "no room",
         (r"cannot dispatch vm to any host",),
-        "the cloud has no host, storage or address free for it at the moment",
-        "wait; if it stays, ask for a smaller machine (--type, --cpu, --ram), or show this to the cloud's administrator",
+        # The scheduler of 5.12 says so of requirements, too, whether no host meets them or it cannot read them.
+        "the cloud has no host that meets its requirements, or none with room for it, or no storage or address free",
+        "check --vm-requirements if you gave some; else wait, ask for a smaller machine (--type, --cpu, --ram), or show this to "
+        "the cloud's administrator",
     ),
     Cause(
         "no host fits",

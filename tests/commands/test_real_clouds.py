@@ -111,8 +111,8 @@ def test_a_machine_is_named_whatever_the_server_says_of_its_state(at: At) -> Non
     assert ran == Ran(
         ExitStatus.INSTANCE_FAILED,
         "",
-        "stratus-shutdown-instance: instance 7 is Prolog: in that state the cloud does not shut down it "
-        "(stratus-kill-instance 7 ends it)\n",
+        "stratus-shutdown-instance: instance 7 is Prolog: in that state the cloud does not shut it down "
+        "(try again later, or end it with stratus-kill-instance 7)\n",
     )
 
 

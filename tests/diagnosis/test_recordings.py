@@ -104,6 +104,11 @@ TABLE = [
      "pending prolog boot!"),
     ("5.12.0.4/vm.info-PROLOG_FAILURE-killed", "Done", False, "no space",
      f'{ENDED}. It had failed: "Error copying image dimg:abc to h1: No space left on device{DISK_FULL}', "pending prolog!"),
+    # Of requirements that no host meets 5.12 says what it says of everything.
+    ("5.12.0.4/vm.info-PENDING-requirements", "Pending", False, "no room",
+     'waits for a host for 1 min: "Cannot dispatch VM to any Host. Possible reasons: Not enough capacity in Host or System DS, '
+     'dispatch limit reached, or limit of free leases reached."; likely cause: the cloud has no host that meets its '
+     "requirements, or none with room for it, or no storage or address free. Check --vm-requirements", "pending"),
     ("6.8.0/vm.info-HOLD", "Hold", False, "", "has been on hold for 1 min", "pending"),
     ("6.8.0/vm.info-PENDING-no-host-meets", "Pending", False, "requirements or capacity",
      'waits for a host for 1 min: "Cannot dispatch VM: No host meets capacity and SCHED_REQUIREMENTS: ', "pending"),

@@ -21,7 +21,7 @@ def add_shape_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("answer")
     group.add_argument("--format", choices=FORMS, default=FORMS[0], help="form of the answer (default table)")
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
-    group.add_argument("--sort", metavar="COL", help='order by this column; with "-" in front descending')
+    group.add_argument("--sort", metavar="COL", help="order by this column; descending with --sort=-COL")
     group.add_argument(
         "--filter",
         action="append",
