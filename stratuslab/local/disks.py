@@ -36,7 +36,6 @@ _OF_EVERY_IMAGE = {
     "DRIVER": "raw",
     "FORMAT": "raw",
     "IMAGE_STATE": "2",
-    "IMAGE_UNAME": "oneadmin",
     "LN_TARGET": "NONE",
     "PERSISTENT_SNAPSHOTS": "YES",
     "SAVE": "NO",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from stratuslab.local import releases
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.host import HOST_ID, HOST_NAME
 from stratuslab.local.markup import attributes, cdata, element, wrapped
@@ -64,7 +65,7 @@ def monitoring(record: Record, flavour: Flavour) -> str:
     return (
         pooled_instance(record, flavour)
         if flavour.listed is None
-        else f"<MONITORING>{_figures(record, _now(record))}</MONITORING>"
+        else f"<MONITORING>{_figures(record, flavour, _now(record))}</MONITORING>"
     )
 
 
@@ -72,9 +73,11 @@ def _now(record: Record) -> dict[str, float]:
     return {"cpu_percent": record.cpu_percent, "memory_kib": record.memory_kib, "polled": record.polled}
 
 
-def _figures(record: Record, figures: Mapping[str, float]) -> str:
+def _figures(record: Record, flavour: Flavour, figures: Mapping[str, float]) -> str:
     if not figures.get("polled"):
         return ""
+    if flavour.number < (5,):
+        return f"<CPU>{cdata(_decimal(figures['cpu_percent']))}</CPU><MEMORY>{cdata(str(figures['memory_kib']))}</MEMORY>"
     return (
         f"<CPU>{cdata(_decimal(figures['cpu_percent']))}</CPU><ID>{cdata(str(record.id))}</ID>"
         f"<MEMORY>{cdata(str(figures['memory_kib']))}</MEMORY><TIMESTAMP>{cdata(str(figures['polled']))}</TIMESTAMP>"
@@ -90,19 +93,36 @@ def _head(record: Record, flavour: Flavour, polled: float, *, short: bool) -> st
     rescheduled = "" if flavour.legacy else "<RESCHED>0</RESCHED>"
     return (
         f"<ID>{record.id}</ID><UID>{record.uid}</UID><GID>{gid}</GID>{element('UNAME', record.owner)}<GNAME>{group}</GNAME>"
-        f"{element('NAME', record.name)}{'' if short else PERMISSIONS}<LAST_POLL>{polled}</LAST_POLL>"
+        f"{element('NAME', record.name)}{'' if short else _permissions(record)}<LAST_POLL>{polled}</LAST_POLL>"
         f"<STATE>{state:d}</STATE><LCM_STATE>{lcm_state:d}</LCM_STATE>{previous}{rescheduled}"
         f"<STIME>{record.stime}</STIME><ETIME>{record.etime}</ETIME>{element('DEPLOY_ID', _deploy_id(record))}"
+        f"{_lock(record, short)}"
     )
+
+
+def _lock(record: Record, short: bool) -> str:
+    if not record.lock:
+        return ""
+    level, owner, since = (record.lock[name] for name in ("level", "owner", "time"))
+    more = "" if short else f"<OWNER>{owner}</OWNER><TIME>{since}</TIME><REQ_ID>-1</REQ_ID>"
+    return f"<LOCK><LOCKED>{level}</LOCKED>{more}</LOCK>"
+
+
+def _permissions(record: Record) -> str:
+    if not record.permissions:
+        return PERMISSIONS
+    names = (f"{who}_{right}" for who in ("OWNER", "GROUP", "OTHER") for right in "UMA")
+    return wrapped("PERMISSIONS", "".join(f"<{name}>{bit}</{name}>" for name, bit in zip(names, record.permissions, strict=True)))
 
 
 def _full(record: Record, flavour: Flavour, figures: Mapping[str, float], history: list[str]) -> str:
     return (
         f"<VM>{_head(record, flavour, figures.get('polled', 0), short=False)}"
-        f"{wrapped('MONITORING', _figures(record, figures))}<SCHED_ACTIONS/>"
-        f"<TEMPLATE>{attributes(_template(record))}</TEMPLATE>{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
+        f"{wrapped('MONITORING', _figures(record, flavour, figures))}{'<SCHED_ACTIONS/>' if flavour.number >= (6,) else ''}"
+        f"<TEMPLATE>{attributes(releases.attributes_of(_template(record, flavour), flavour.number))}</TEMPLATE>"
+        f"{wrapped('USER_TEMPLATE', attributes(_user_template(record)))}"
         f"{wrapped('HISTORY_RECORDS', ''.join(history))}"
-        "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS></VM>"
+        f"{'<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS>' if flavour.number >= (6,) else ''}</VM>"
     )
 
 
@@ -112,8 +132,9 @@ def _short(record: Record, flavour: Flavour) -> str:
         figures = f"<CPU>{_decimal(record.listed['cpu_percent'])}</CPU><MEMORY>{record.listed['memory_kib']}</MEMORY><STATE/>"
     user_template = dict(_user_template(record))
     listed = [(name, user_template[name]) for name in flavour.listed or () if name in user_template]
-    template = "".join(element(name, record.text(name)) for name in ("CPU", "MEMORY", "VCPU") if record.text(name))
-    for name, value in _template(record):
+    numbers = ("CPU", "MEMORY", "VCPU") if flavour.number >= (6,) else ("CPU", "MEMORY")
+    template = "".join(element(name, record.text(name)) for name in numbers)
+    for name, value in _template(record, flavour):
         if isinstance(value, str):
             continue
         if name == "DISK":
@@ -121,16 +142,17 @@ def _short(record: Record, flavour: Flavour) -> str:
         elif name == "NIC":
             keys = (key for key in _SHORT_NIC if key in _ALWAYS_SHORT_NIC or key in value)
             template += wrapped("NIC", "".join(f"<{key}>{cdata(value.get(key, ''))}</{key}>" for key in keys))
+    template += attributes(("GRAPHICS", graphics) for graphics in record.vectors("GRAPHICS")[:1])
     return (
         f"<VM>{_head(record, flavour, record.listed.get('polled', 0), short=True)}<TEMPLATE>{template}</TEMPLATE>"
         f"{wrapped('MONITORING', figures)}{wrapped('USER_TEMPLATE', attributes(listed))}"
-        f"{wrapped('HISTORY_RECORDS', _short_history(record))}</VM>"
+        f"{wrapped('HISTORY_RECORDS', _short_history(record, flavour))}</VM>"
     )
 
 
 def _legacy(record: Record, flavour: Flavour, history: list[str]) -> str:
     """The VM document of OpenNebula 3.2, which StratusLab's clouds run."""
-    pairs = [*_template(record), *record.user_attributes, ("NAME", record.name)]
+    pairs = [*releases.attributes_of(_template(record, flavour), flavour.number), *record.user_attributes, ("NAME", record.name)]
     if record.message:
         pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
     elif record.waiting and record.state == State.PENDING:
@@ -141,7 +163,8 @@ def _legacy(record: Record, flavour: Flavour, history: list[str]) -> str:
     pairs = sorted((pair for pair in pairs if not pair[0].startswith(ours)), key=lambda pair: pair[0])
     return (
         f"<VM>{_head(record, flavour, record.polled, short=False)}"
-        f"<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU><NET_TX>0</NET_TX><NET_RX>0</NET_RX><TEMPLATE>{attributes(pairs)}</TEMPLATE>"
+        f"<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU><NET_TX>0</NET_TX><NET_RX>0</NET_RX>"
+        f"<TEMPLATE>{attributes(pairs)}</TEMPLATE>"
         f"{wrapped('HISTORY_RECORDS', ''.join(history))}</VM>"
     )
 
@@ -155,7 +178,7 @@ def _decimal(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
-def _template(record: Record) -> Iterable[Attribute]:
+def _template(record: Record, flavour: Flavour) -> Iterable[Attribute]:
     """The attributes as they are now: a host adds to disks, and a server that listens elsewhere to the first interface."""
     placed = bool(record.history)
     first_nic = True
@@ -165,7 +188,7 @@ def _template(record: Record) -> Iterable[Attribute]:
             tm_mad_due = False
             yield "TM_MAD_SYSTEM", "local"
         if name == "DISK" and placed and not isinstance(value, str):
-            value = {**_PLACED_DISK, **value}
+            value = {**_PLACED_DISK, **({"FORMAT": "raw"} if flavour.number >= (6,) else {}), **value}
         elif name == "NIC" and first_nic and not isinstance(value, str):
             first_nic = False
             value = {**value, **_port_range(record, value.get("IP", ""))}
@@ -195,38 +218,40 @@ def _date(seconds: int) -> str:
 
 
 def _history(record: Record, flavour: Flavour) -> list[str]:
-    return list(_legacy_history(record) if flavour.legacy else _full_history(record))
+    names = releases.history_elements(flavour.number)
+    return [wrapped("HISTORY", _history_record(record, number, names)) for number in range(len(record.history))]
 
 
-def _full_history(record: Record) -> Iterable[str]:
-    for number, entry in enumerate(record.history):
-        yield (
-            f"<HISTORY><OID>{record.id}</OID><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><CID>0</CID>"
-            f"<STIME>{entry['stime']}</STIME><ETIME>{entry['etime']}</ETIME><VM_MAD>{cdata(record.hypervisor)}</VM_MAD>"
-            f"<TM_MAD>{cdata('local')}</TM_MAD><DS_ID>0</DS_ID><PLAN_ID>-1</PLAN_ID><ACTION_ID>-1</ACTION_ID>"
-            f"{_times(entry)}<ACTION>{entry['action']}</ACTION><UID>{entry['uid']}</UID><GID>{entry['gid']}</GID>"
-            "<REQUEST_ID>-1</REQUEST_ID></HISTORY>"
-        )
+def _history_record(record: Record, number: int, names: Iterable[str]) -> str:
+    entry = record.history[number]
+    fixed: dict[str, object] = {
+        "OID": record.id,
+        "SEQ": number,
+        "HOSTNAME": HOST_NAME,
+        "VM_DIR": "/var/lib/one/",
+        "HID": HOST_ID,
+        "CID": 0,
+        "VM_MAD": cdata(record.hypervisor),
+        "TM_MAD": cdata("local"),
+        "VMMMAD": record.hypervisor,
+        "VNMMAD": "local",
+        "TMMAD": "local",
+        "DS_LOCATION": "/var/lib/one/datastores",
+        "DS_ID": 0,
+        "PLAN_ID": -1,
+        "ACTION_ID": -1,
+        "REASON": 0,
+        "REQUEST_ID": -1,
+    }
+    return "".join(f"<{name}>{fixed[name] if name in fixed else entry[name.lower()]}</{name}>" for name in names)
 
 
-def _times(entry: dict[str, int]) -> str:
-    names = ("pstime", "petime", "rstime", "retime", "estime", "eetime")
-    return "".join(f"<{name.upper()}>{entry[name]}</{name.upper()}>" for name in names)
-
-
-def _short_history(record: Record) -> str:
+def _short_history(record: Record, flavour: Flavour) -> str:
     if not record.history:
         return ""
+    drivers = f"<VM_MAD>{cdata(record.hypervisor)}</VM_MAD><TM_MAD>{cdata('local')}</TM_MAD>" if flavour.number >= (6,) else ""
     return (
         f"<HISTORY><OID>{record.id}</OID><SEQ>{len(record.history) - 1}</SEQ><HOSTNAME>{cdata(HOST_NAME)}</HOSTNAME>"
-        f"<HID>{HOST_ID}</HID><CID>0</CID><DS_ID>0</DS_ID><VM_MAD>{cdata(record.hypervisor)}</VM_MAD><TM_MAD>{cdata('local')}</TM_MAD>"
+        f"<HID>{HOST_ID}</HID><CID>0</CID><DS_ID>0</DS_ID>{drivers}"
         f"<ACTION>{cdata(str(record.history[-1]['action']))}</ACTION></HISTORY>"
     )
-
-
-def _legacy_history(record: Record) -> Iterable[str]:
-    for number, entry in enumerate(record.history):
-        yield (
-            f"<HISTORY><SEQ>{number}</SEQ><HOSTNAME>{HOST_NAME}</HOSTNAME><HID>{HOST_ID}</HID><STIME>{entry['stime']}</STIME>"
-            f"<ETIME>{entry['etime']}</ETIME><VMMMAD>{record.hypervisor}</VMMMAD><TMMAD>local</TMMAD>{_times(entry)}<REASON>0</REASON></HISTORY>"
-        )

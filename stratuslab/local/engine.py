@@ -137,8 +137,11 @@ class Engine:
         if owner >= 0:
             conditions.append("uid = ?")
             arguments.append(owner)
-        if owner in (Owner.MINE, Owner.MINE_AND_GROUP) or not user.is_administrator:
+        if owner == Owner.MINE:
             conditions.append("uid = ?")
+            arguments.append(user.id)
+        elif owner == Owner.MINE_AND_GROUP or not user.is_administrator:
+            conditions.append("(uid = ? OR substr(permissions, 7, 1) = '1' OR (uid <> 0 AND substr(permissions, 4, 1) = '1'))")
             arguments.append(user.id)
         offset, limit = 0, -1
         if start >= 0 and end < -1 and pages:
@@ -195,6 +198,71 @@ class Engine:
         if obstacle:
             raise Refusal(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {obstacle}")
 
+    def lock(self, user: User, number: int, level: int) -> None:
+        """Keep changes away from an instance until it is unlocked: 1 to 3 for what needs the right to USE, MANAGE, ADMIN it and
+        what goes beyond, 4 for all. Raises Refusal."""
+        if not 1 <= level <= 4:
+            raise Refusal(ErrorCode.ACTION, "Wrong lock level")
+
+        def change(record: Record) -> None:
+            record.lock = {"level": 1 if level == 4 else level, "owner": user.id, "time": self.now}
+
+        self.alter(user, number, "MANAGE", change)
+
+    def unlock(self, user: User, number: int) -> None:
+        """Let changes be made again. Who locked the instance may, and the administrator."""
+        with self.store.transaction():
+            record = self._authorized(user, number, "USE")
+            if record.lock and not user.is_administrator and record.lock["owner"] != user.id:
+                raise not_authorized(user.id, "MANAGE", number)
+            record.lock = {}
+            self.store.save(record)
+
+    def permit(self, user: User, number: int, bits: list[int]) -> None:
+        """Change the nine permissions; -1 leaves one as it is. Raises Refusal."""
+
+        def change(record: Record) -> None:
+            before = record.permissions or _PERMISSIONS
+            record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
+
+        if any(bit not in (-1, 0, 1) for bit in bits):
+            raise Refusal(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
+        self.alter(user, number, "MANAGE", change)
+
+    def alter(self, user: User, number: int, right: str, change: Callable[[Record], None]) -> None:
+        """Change an instance's record, with this right to it. Raises Refusal."""
+        with self.store.transaction():
+            record = self._authorized(user, number, right)
+            change(record)
+            self.store.save(record)
+
+    # Tokens: passwords for a time
+
+    def login(self, user: User, token: str, seconds: int) -> str:
+        """A token that lets the user in until its time is over (-1: never), made where none is given. 0 seconds takes back the
+        given one, or all of the user's."""
+        with self.store.transaction():
+            self.store.query("DELETE FROM tokens WHERE expires BETWEEN 0 AND ?", (self.now,))
+            if seconds == 0:
+                self.store.query("DELETE FROM tokens WHERE user = ? AND ? IN ('', digest)", (user.id, token and _digest(token)))
+                return ""
+            import secrets
+
+            token = token or secrets.token_hex(32)
+            expires = -1 if seconds < 0 else self.now + seconds
+            self.store.query("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (_digest(token), user.id, expires))
+        return token
+
+    def let_in(self, session: str) -> User | None:
+        """The user of a session string ``NAME:TOKEN``; None where the token is not valid, or another's."""
+        name, _, token = session.partition(":")
+        rows = self.store.query(
+            "SELECT users.id FROM tokens JOIN users ON users.id = tokens.user "
+            "WHERE users.name = ? AND digest = ? AND (expires < 0 OR expires > ?)",
+            (name, _digest(token), self.now),
+        )
+        return User(rows[0][0], name) if rows else None
+
     def require_administrator(self, user: User, number: int) -> None:
         """Refuse what only the administrator may do to an instance."""
         self._authorized(user, number, "ADMIN")
@@ -238,7 +306,7 @@ class Engine:
         record = self.store.instance(number)
         if record is None:
             raise no_such("virtual machine", number)
-        if not _may(user, record):
+        if not _may(user, record, right) or (_is_locked(record, right) and not user.is_administrator):
             raise not_authorized(user.id, right, number)
         return record
 
@@ -296,8 +364,26 @@ class Engine:
                 self.fleet.save(record)
 
 
-def _may(user: User, record: Record) -> bool:
-    return user.is_administrator or user.id == record.uid
+# The place of each right in the nine digits of the permissions.
+_RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}
+_PERMISSIONS = "110000000"
+# The lowest level of a lock that still allows what needs the right: a lock for USE (1) or MANAGE (2) keeps all changes away.
+_ALLOWED_FROM = {"MANAGE": 3, "ADMIN": 4}
+
+
+def _may(user: User, record: Record, right: str = "USE") -> bool:
+    digits = record.permissions or _PERMISSIONS
+    place = _RIGHTS[right]
+    if user.is_administrator:
+        return True
+    if user.id == record.uid:
+        return digits[place] == "1"
+    # All ordinary users are in one group.
+    return digits[place + 6] == "1" or (record.uid != ADMINISTRATOR.id and digits[place + 3] == "1")
+
+
+def _is_locked(record: Record, right: str) -> bool:
+    return bool(record.lock) and record.lock["level"] < _ALLOWED_FROM.get(right, 0)
 
 
 def _state_condition(state: int, legacy_states: bool) -> str:
@@ -311,3 +397,9 @@ def _state_condition(state: int, legacy_states: bool) -> str:
     if legacy_states and state == State.ACTIVE:
         return f"state = {State.ACTIVE:d} AND NOT {failed}"
     return f"state = {state:d}"
+
+
+def _digest(token: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

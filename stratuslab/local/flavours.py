@@ -103,6 +103,23 @@ _TAGS = {
     "one.vn.info": "VirtualNetworkInfo",
     "one.user.info": "UserInfo",
     "one.hostpool.info": "HostPoolInfo",
+    "one.host.info": "HostInfo",
+    "one.template.info": "TemplateInfo",
+    "one.template.instantiate": "VirtualMachineTemplateInstantiate",
+    "one.templatepool.info": "TemplatePoolInfo",
+    "one.userpool.info": "UserPoolInfo",
+    "one.grouppool.info": "GroupPoolInfo",
+    "one.group.info": "GroupInfo",
+    "one.clusterpool.info": "ClusterPoolInfo",
+    "one.cluster.info": "ClusterInfo",
+    "one.datastorepool.info": "DatastorePoolInfo",
+    "one.datastore.info": "DatastoreInfo",
+    "one.vmpool.monitoring": "VirtualMachinePoolMonitoring",
+    "one.vm.monitoring": "VirtualMachineMonitoring",
+    "one.vm.update": "VirtualMachineUpdateTemplate",
+    "one.vm.rename": "VirtualMachineRename",
+    "one.vm.chmod": "VirtualMachineChmod",
+    "one.user.login": "UserLogin",
 }
 
 # What the short documents of a listing keep of USER_TEMPLATE, in this order: no token of ours is among it.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local import documents, introspection, machine_templates, pools, rpc, wording
+from stratuslab.local import documents, introspection, machine_templates, pools, releases, rpc, wording
 from stratuslab.local.engine import Engine
 from stratuslab.local.flavours import Flavour
 from stratuslab.local.record import Record, User
@@ -163,12 +163,40 @@ def _reports(call: Call, records: Iterable[Record], seconds: int = -1) -> Answer
     return rpc.document(chain(["<MONITORING_DATA>"], reports, ["</MONITORING_DATA>"]))
 
 
+def _chmod(call: Call) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.permit(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
+    return rpc.number(number)
+
+
+def _lock(call: Call) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.lock(call.user, number, call.parameters.integer(2))
+    return rpc.number(number)
+
+
+def _unlock(call: Call) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.unlock(call.user, number)
+    return rpc.number(number)
+
+
+def _login(call: Call) -> Answer:
+    name, token, seconds = call.parameters.text(1), call.parameters.text(2), call.parameters.integer(3)
+    user = call.user
+    if name != user.name:
+        if not user.is_administrator:
+            raise Refusal(ErrorCode.AUTHORIZATION, f"User [{user.id}] : Not authorized to perform MANAGE USER [{name}].")
+        user = call.engine.user(name)
+    return rpc.document([call.engine.login(user, token, seconds)])
+
+
 def _of_pool(write: Callable[[Engine], str]) -> Callable[[Call], Answer]:
-    return lambda call: rpc.document([write(call.engine)])
+    return lambda call: rpc.document([releases.document_of(write(call.engine), call.flavour.number)])
 
 
 def _of_number(write: Callable[[Engine, int], str]) -> Callable[[Call], Answer]:
-    return lambda call: rpc.document([write(call.engine, call.parameters.integer(1))])
+    return lambda call: rpc.document([releases.document_of(write(call.engine, call.parameters.integer(1)), call.flavour.number)])
 
 
 def _network(call: Call) -> Answer:
@@ -189,6 +217,9 @@ _SINCE = {
     "one.vm.monitoring": (4,),
     "one.vm.rename": (4,),
     "one.vm.update": (4,),
+    "one.vm.lock": (5, 4),
+    "one.vm.unlock": (5, 4),
+    "one.user.login": (4, 6),
     "one.vmpool.monitoring": (4,),
     "one.vmpool.infoextended": (5, 8, 1),
     "one.vmpool.infoset": (5, 12, 0, 1),
@@ -206,6 +237,10 @@ _METHODS: dict[str, Callable[[Call], Answer]] = {
     "one.vm.action": _action,
     "one.vm.rename": _rename,
     "one.vm.update": _update,
+    "one.vm.chmod": _chmod,
+    "one.vm.lock": _lock,
+    "one.vm.unlock": _unlock,
+    "one.user.login": _login,
     "one.vmpool.info": _pool,
     "one.vmpool.infoextended": _extended_pool,
     "one.vmpool.infoset": _set,

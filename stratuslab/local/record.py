@@ -41,6 +41,8 @@ class Record:
     failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
     ``hypervisor`` is the name of the one that runs it, ``room_mib`` what its disks take of this computer's when they are full.
     ``listed`` has the figures (cpu_percent, memory_kib, polled) of the last change of state, which servers since 5.8 list.
+    ``lock`` has the level of a lock with its owner and time, ``permissions`` nine digits (use, manage and administer; for the
+    owner, the group and others), empty for what everybody begins with.
     """
 
     id: int
@@ -68,6 +70,8 @@ class Record:
     hypervisor: str = SIMULATED
     room_mib: int = 0
     listed: dict[str, float] = field(default_factory=dict)
+    lock: dict[str, int] = field(default_factory=dict)
+    permissions: str = ""
     owner: str = ""
 
     @property

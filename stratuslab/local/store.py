@@ -59,11 +59,16 @@ _CHANGES = (
            instance INTEGER)""",
     ),
     ("ALTER TABLE instances ADD COLUMN listed TEXT NOT NULL DEFAULT '{}'",),
+    (
+        "ALTER TABLE instances ADD COLUMN lock TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE instances ADD COLUMN permissions TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE tokens (digest TEXT PRIMARY KEY, user INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID""",
+    ),
 )
 """What makes a store of each version out of the one before; the first out of an empty file."""
 VERSION = len(_CHANGES)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
-_JSON = ("attributes", "user_attributes", "history", "listed")
+_JSON = ("attributes", "user_attributes", "history", "listed", "lock")
 _COLUMNS = ", ".join(_NAMES)
 _SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
 _BATCH = 200

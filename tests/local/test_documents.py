@@ -117,7 +117,7 @@ class TestInstance:
 
     def test_image_and_context(self, call: Caller, stage: Stage) -> None:
         template = (
-            'NAME=slowboot\nCPU="0.1"\nMEMORY="64"\nDISK=[IMAGE_ID=1]\nNIC=[NETWORK_ID=0]\n'
+            'NAME=slowboot\nCPU="0.1"\nMEMORY="64"\nDISK=[IMAGE=ttylinux, IMAGE_UNAME=oneadmin]\nNIC=[NETWORK_ID=0]\n'
             'CONTEXT=[NETWORK=YES, SSH_PUBLIC_KEY="ssh-rsa AAAA <&> test"]\nDESCRIPTION="quotes & <angle>"'
         )
         assert call("one.vm.allocate", template, user="alice")[0]

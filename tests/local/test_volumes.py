@@ -177,9 +177,10 @@ def test_a_store_of_the_first_version_goes_on(tmp_path: Path, call: Caller, stag
     stage.engine.close()
     path = stage.engine.store.directory / DATABASE
     with sqlite3.connect(path) as old:
-        for column in ("hypervisor", "room_mib", "listed"):
+        for column in ("hypervisor", "room_mib", "listed", "lock", "permissions"):
             old.execute(f"ALTER TABLE instances DROP COLUMN {column}")
         old.execute("DROP TABLE volumes")
+        old.execute("DROP TABLE tokens")
         old.execute("PRAGMA user_version = 1")
     old.close()
     again = Stage(stage.engine.store.directory)
