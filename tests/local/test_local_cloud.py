@@ -22,7 +22,7 @@ from stratuslab.local.console import console_lines
 from stratuslab.local.engine import Engine
 from stratuslab.local.record import ADMINISTRATOR
 from tests.harness import CHECKOUT, Actors, Shell
-from tests.local.templates import SMALL, STRATUSLAB
+from tests.local.templates import RECORDED, SMALL
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ def test_served_with_machines_that_run(shell: Shell) -> None:
         rpc = urls[0]
         proxy: Any = xmlrpc.client.ServerProxy(rpc)
         session = "alice:secret"
-        assert proxy.one.vm.allocate(session, STRATUSLAB)[:2] == [True, 1]
-        assert proxy.one.vm.allocate(session, STRATUSLAB)[:2] == [True, 2]
+        assert proxy.one.vm.allocate(session, RECORDED)[:2] == [True, 1]
+        assert proxy.one.vm.allocate(session, RECORDED)[:2] == [True, 2]
         for number in (1, 2):
             wait_for(rpc, session, number, ("3", "3"))
         assert proxy.one.vm.action(session, "terminate", 1)[0]
