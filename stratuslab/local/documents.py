@@ -159,8 +159,7 @@ def _legacy(record: Record, flavour: Flavour, history: list[str]) -> str:
         # The real 3.2 says nothing of this; here is where its clients look for a reason.
         date, _, reason = record.waiting.partition(": ")
         pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
-    ours = ("AUTOMATIC_", "SECURITY_GROUP_RULE", "SUBMIT_ON_HOLD", "TM_MAD_SYSTEM")
-    pairs = sorted((pair for pair in pairs if not pair[0].startswith(ours)), key=lambda pair: pair[0])
+    pairs = sorted(pairs, key=lambda pair: pair[0])
     return (
         f"<VM>{_head(record, flavour, record.polled, short=False)}"
         f"<MEMORY>{record.memory_kib}</MEMORY><CPU>{record.cpu_percent:.0f}</CPU><NET_TX>0</NET_TX><NET_RX>0</NET_RX>"

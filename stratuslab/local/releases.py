@@ -132,11 +132,20 @@ _YOUNGER: Mapping[str, Mapping[Release, str]] = {
         (5,): "PREV_STATE TOTAL_MEM TOTAL_CPU VMS_THREAD NUMA_NODES MONITORING",
     },
 }
-# What stands in place of an element up to a release.
+# What stands in place of an element up to a release; {} is the element itself. Nobody measures the disk of the host.
 _OLDER: Mapping[str, tuple[tuple[Release, str, str], ...]] = {
     "IMAGE": (((6,), "FS", "<FSTYPE/>"),),
-    "VNET": (((5,), "BRIDGE", "<VLAN>0</VLAN>"),),
-    "HOST": (((5,), "VM_MAD", "<VN_MAD>local</VN_MAD><LAST_MON_TIME>0</LAST_MON_TIME>"),),
+    "VNET": (((5,), "BRIDGE", "{}<VLAN>0</VLAN>"),),
+    "HOST": (
+        ((5,), "VM_MAD", "{}<VN_MAD>local</VN_MAD><LAST_MON_TIME>0</LAST_MON_TIME>"),
+        ((5,), "MEM_USAGE", "<DISK_USAGE>0</DISK_USAGE>{}"),
+        ((5,), "MAX_MEM", "<MAX_DISK>0</MAX_DISK>{}"),
+        (
+            (5,),
+            "MAX_CPU",
+            "{}" + "".join(f"<{way}_{what}>0</{way}_{what}>" for way in ("FREE", "USED") for what in ("DISK", "MEM", "CPU")),
+        ),
+    ),
 }
 
 
@@ -152,12 +161,8 @@ def document_of(text: str, release: Release) -> str:
                 text = _element(name).sub("", text)
     for until, name, instead in _OLDER[kind]:
         if release < until:
-            text = _element(name).sub(lambda found, instead=instead: _put(found[0], instead), text)  # type: ignore[misc]
+            text = _element(name).sub(lambda found, instead=instead: instead.replace("{}", found[0]), text)  # type: ignore[misc]
     return text
-
-
-def _put(found: str, instead: str) -> str:
-    return instead if found.startswith("<FS") else found + instead
 
 
 def _element(name: str) -> re.Pattern[str]:

@@ -64,8 +64,7 @@ def test_the_four_commands(site: Site) -> None:
     listed = shell("describe")
     assert (listed.status, listed.err) == (0, "")
     first, second = listed.out.splitlines()[1:]
-    # The memory and cpu% of servers since 5.12 are in one.vmpool.monitoring, which the listing does not ask yet.
-    assert first.split()[:3] + first.split()[5:] == ["1", "Running", "1", "127.101.0.1", "node"]
+    assert first.split() == ["1", "Running", "1", "131072", "12", "127.101.0.1", "node"]
     state = second.split()[1]
     assert state in ("Failed", "Prolog_Failure")
     assert "sha1 checksum check failed" in shell("describe", "-v", "2").out

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from stratuslab.local import lifecycle
 from stratuslab.local.host import Capacity
-from stratuslab.local.record import ADMINISTRATOR, Record
+from stratuslab.local.record import Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template import Attribute, render
 from tests.harness import Stage
@@ -102,6 +102,3 @@ def _record(stage: Stage, number: int) -> Record:
     record = stage.engine.store.instance(number)
     assert record is not None
     return record
-
-
-__all__ = ["ADMINISTRATOR", "staged", "template"]

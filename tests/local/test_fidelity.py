@@ -75,7 +75,7 @@ DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"host(pool)?.info.*",
-        r"/HOST_SHARE/(FREE|USED|MAX|DISK)_|/HOST_SHARE/DISK_USAGE|/TM_MAD$|/CLUSTER$",
+        r"/TM_MAD$|/CLUSTER$",
         "what drivers report",
     ),
     (r"user.info.*", r"_QUOTA|/PASSWORD$|/TEMPLATE", "no quotas, and a password is never shown"),
@@ -205,7 +205,6 @@ CALLS: tuple[tuple[str, Callable[[Scene], Any]], ...] = (
 )
 NOT_PLAYED: dict[str, str] = {
     r"vm\.allocate-quota-(reached|exceeded)": "the embedded cloud has no quotas",
-    r"vmgrouppool\.info": "the embedded cloud has no groups of machines: the method is unknown there",
     r"template\.info-nic-alias": "the embedded cloud's templates have no aliases",
     r"template\.info-user-inputs": "the embedded cloud's templates ask for nothing",
 }
@@ -309,6 +308,10 @@ def test_recording(call: Caller, path: Path) -> None:
     version = path.parent.name.removeprefix("opennebula-")
     name = re.sub(r"\A\d+[a-z]?-", "", path.name.removesuffix(".response.xml"))
     scene = Scene(call, version, name)
+    if name.startswith("vmgrouppool.info"):
+        # There are no groups of machines, so that the method is unknown.
+        assert scene.call("one.vmgrouppool.info", -2, -1, -1).faultCode == -506
+        return
     if any(re.fullmatch(words, name) for words in NOT_PLAYED):
         return
     call.stage.engine.configure(capacity=Capacity(10000, 10**9))

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.load import Load
+from stratuslab.local.record import ADMINISTRATOR, QEMU
 from stratuslab.opennebula.states import Lcm, State
 from tests.harness import Stage
 from tests.local.conftest import Caller
@@ -244,6 +245,20 @@ def test_suspend_and_resume(call: Caller, stage: Stage, flavour: str) -> None:
     assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("STOPPED", {1})
     assert call("one.vm.action", "resume", 1, flavour=flavour) == [True, 1, 0]
     assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("RUNNING", set())
+
+
+def test_a_real_machine_is_suspended_and_never_stopped(call: Caller, stage: Stage) -> None:
+    stage.runs(at(stage, "PENDING"))
+    with stage.engine.store.transaction():
+        record = stage.engine.store.instance(1)
+        assert record is not None
+        record.hypervisor = QEMU
+        stage.engine.store.save(record)
+    assert call("one.vm.action", "stop", 1)[1].endswith("This action is not available for state RUNNING")
+    assert call("one.vm.action", "suspend", 1)[0]
+    (load,) = Load.read(stage.engine.store)
+    assert (load.is_on, load.is_placed) == (True, True), "it keeps its memory"
+    assert call("one.vm.action", "stop", 1)[1].endswith("This action is not available for state SUSPENDED")
 
 
 def test_a_suspended_machine_whose_process_is_gone_boots(call: Caller, stage: Stage) -> None:

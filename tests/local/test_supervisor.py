@@ -121,6 +121,36 @@ def test_a_guest_is_started_again(cloud: Cloud) -> None:
     assert cloud.record(instance).lcm_state == Lcm.RUNNING
 
 
+def stands_still(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("verb", [Verb.SUSPEND, Verb.STOP])
+def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Cloud, verb: Verb) -> None:
+    instance = cloud.running()
+    process = cloud.process(instance)
+    record = cloud.record(instance)
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect(record.ssh_address, record.ssh_port, "root", key_filename=str(cloud.key.with_suffix("")), timeout=10)
+    cloud.engine.act(ADMINISTRATOR, instance, verb)
+    assert cloud.record(instance).state == (State.SUSPENDED if verb is Verb.SUSPEND else State.STOPPED)
+    eventually(lambda: stands_still(process))
+    cloud.engine.fleet.settle()
+    assert cloud.supervisors.alive(instance), "what stands still is not lost"
+    cloud.engine.act(ADMINISTRATOR, instance, Verb.RESUME)
+    assert cloud.record(instance).state_name == "RUNNING"
+    eventually(lambda: not stands_still(process))
+    _, out, _ = client.exec_command("hostname")
+    assert out.read().strip(), "the session that was open before goes on"
+    client.close()
+    assert cloud.process(instance) == process
+    cloud.engine.act(ADMINISTRATOR, instance, Verb.SUSPEND)
+    cloud.engine.act(ADMINISTRATOR, instance, Verb.TERMINATE_HARD)
+    assert cloud.record(instance).state == State.DONE
+    eventually(lambda: not cloud.supervisors.alive(instance))
+
+
 @pytest.fixture
 def orphan(cloud: Cloud, tmp_path: Path) -> tuple[int, int]:
     """An instance whose supervisor was killed, and the QEMU that runs it: as behind a script, or where the system does not end
