@@ -31,17 +31,23 @@ class ExitStatus(IntEnum):
 class StratusLabError(Exception):
     """The cloud, the Marketplace or this computer refused or failed.
 
-    ``message`` says what happened; ``hint`` (may be empty) says what to do about it; ``causes`` are the errors that this one
-    sums up, where it does.
+    ``message`` says what happened; ``hint`` (may be empty) says what to do about it. Once made an error stays as it is:
+    :meth:`replaced` makes another one.
     """
 
     status: ExitStatus = ExitStatus.FAILED
-    causes: Sequence[StratusLabError] = ()
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def replaced(self, message: str = "", hint: str = "") -> StratusLabError:
+        """The same error with this message or this hint, where one is given."""
+        other = type(self).__new__(type(self))  # some kinds have a constructor of their own
+        other.__dict__.update(self.__dict__)
+        StratusLabError.__init__(other, message or self.message, hint or self.hint)
+        return other
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -75,10 +81,13 @@ class NotFound(StratusLabError):
     status = ExitStatus.NOT_FOUND
 
 
-class PartialFailure(StratusLabError):
-    """Some of several things were done, others failed."""
+class SeveralFailed(StratusLabError):
+    """Of several things some or all failed; ``causes`` are the errors of those."""
 
-    status = ExitStatus.PARTIAL
+    def __init__(self, message: str, status: ExitStatus, causes: Sequence[StratusLabError]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.causes = causes
 
 
 class InstanceFailed(StratusLabError):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stratuslab.answers import Answer, Launched, Problem
 from stratuslab.commands.shared.shaping import add_shape_options, shape
 from stratuslab.context import Context
-from stratuslab.errors import ExitStatus, StratusLabError, Terminated, UsageError
+from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
 from stratuslab.output.columns import Kind
 from stratuslab.output.forms import Form, form
 from stratuslab.output.shape import Shape
@@ -200,7 +200,7 @@ def main(command: Command, argv: Sequence[str] | None = None, context: Context |
 def _problems(error: BaseException) -> list[Problem]:
     """What an answer says about an error, or about each of the errors that it sums up."""
     match error:
-        case StratusLabError(causes=causes) if causes:
+        case SeveralFailed(causes=causes):
             return [problem for cause in causes for problem in _problems(cause)]
         case StratusLabError():
             return [Problem(error.status, error.message, error.hint)]

@@ -79,10 +79,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Answer]:
     options = session.options
-    options.ssh_options = _handed_on(options.ssh_option or ())
+    ssh_options = _handed_on(options.ssh_option or ())
     words = list(dict.fromkeys(options.instances))
-    _check_usage(session, words)
-    way = WayIn(session, alone=len(words) == 1)
+    _check_usage(session, words, ssh_options)
+    way = WayIn(session, ssh_options, alone=len(words) == 1)
     if options.show or options.ssh_config:
         found, errors = _described(session, way, words)
         lines = [shlex.join(way.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
@@ -110,16 +110,18 @@ def _handed_on(lists: Sequence[Sequence[str]]) -> list[str]:
     return words
 
 
-def _check_usage(session: Session, words: Sequence[str]) -> None:
+def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
     options = session.options
     if not words and not options.ssh_config:
-        after = f"; it goes before {_SSH_OPTION}, whose words are all for ssh" if options.ssh_options else ""
-        raise UsageError(f"which instance? Please give its ID or NAME{after}", f"see {COMMAND.prog} --help")
-    if options.ssh_config and (options.command or options.ssh_options):
-        raise UsageError(f"--ssh-config takes no command and no {_SSH_OPTION}", "write those into the block yourself")
+        after = f"; it goes before {_SSH_OPTION}, whose words are all for ssh" if ssh_options else ""
+        raise UsageError(f"no instance given{after}", f"see {COMMAND.prog} --help")
+    if options.ssh_config and (options.command or ssh_options):
+        raise UsageError(
+            f"--ssh-config cannot be combined with a command or {_SSH_OPTION}", "add them to the Host block yourself"
+        )
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(
-            "a session needs one instance; a command, for one or several, stands behind --",
+            "a session needs a single instance; put a command for several after --",
             f"such as {COMMAND.prog} {words[0]} -- {' '.join(words[1:4])}",
         )
 

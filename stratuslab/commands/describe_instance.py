@@ -166,8 +166,7 @@ def _by_cloud(session: Session) -> tuple[dict[str, list[Instance]], list[Stratus
         if outcome.value is not None:
             found[outcome.item] = outcome.value
         elif outcome.error is not None:
-            outcome.error.message = f"[{outcome.item}] {outcome.error.message}"
-            errors.append(outcome.error)
+            errors.append(outcome.error.replaced(f"[{outcome.item}] {outcome.error.message}"))
     return found, errors
 
 

@@ -159,7 +159,9 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
         # Of a machine that could not be looked at nobody knows that it failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
         for outcome in in_order(session.cloud.kill, lost):
-            waited.errors[outcome.item].message += f"; killing it failed: {outcome.error}" if outcome.error else "; it was killed"
+            error = waited.errors[outcome.item]
+            then = f"killing it failed: {outcome.error}" if outcome.error else "it was killed"
+            waited.errors[outcome.item] = error.replaced(f"{error.message}; {then}")
     for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
         yield Awaited(row)
     report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")

@@ -175,7 +175,7 @@ def test_host_keys_are_kept_apart_from_the_users_own(local: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ((), ExitStatus.USAGE, "ID or NAME"),
+        ((), ExitStatus.USAGE, "no instance given"),
         (("77",), ExitStatus.NOT_FOUND, "77"),
         (("nobody",), ExitStatus.NOT_FOUND, "nobody"),
         (("-k", "/nonexistent/key", "1"), ExitStatus.USAGE, "/nonexistent/key"),

@@ -196,7 +196,7 @@ def test_an_instance_without_translated_ports(one: Shell, server: Callable[..., 
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("1", "2"), ExitStatus.USAGE, "stands behind --"),
+        (("1", "2"), ExitStatus.USAGE, "after --"),
         (("--ssh-option", "-A", "1"), ExitStatus.USAGE, "it goes before --ssh-option"),
         (("--nic", "-1", "1"), ExitStatus.USAGE, "--nic"),
         (("--nic", "0", "--address", "x", "1"), ExitStatus.USAGE, "not allowed with"),

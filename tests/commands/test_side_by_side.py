@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from stratuslab.commands.shared.side_by_side import AT_ONCE, Outcome, in_order, report
-from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PartialFailure, StratusLabError
+from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, SeveralFailed, StratusLabError
 from stratuslab.output.talk import Talk
 
 
@@ -163,7 +163,7 @@ def test_a_single_failure_is_itself() -> None:
 
 def test_some_of_several() -> None:
     error, said = reported([NotFound("no 1"), AuthenticationError("no 2", "ask")], 3)
-    assert isinstance(error, PartialFailure)
+    assert isinstance(error, SeveralFailed)
     assert (error.message, error.status) == ("2 of 5 instances failed", ExitStatus.PARTIAL)
     assert said == "stratus-x: no 1\nstratus-x: no 2 (ask)\n"
 

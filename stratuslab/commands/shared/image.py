@@ -103,10 +103,10 @@ def _metadata(session: Session, identifier: str) -> Metadata:
         return session.marketplace.find(identifier)
     except Unreachable as error:
         if session.settings.marketplace_endpoint.origin == "default":
-            error.hint = (
-                "StratusLab's own Marketplace may be gone: name another with --marketplace-endpoint, or the image as one:NAME "
-                "or a URL, or do not look it up with --no-check-image-url"
-            )
+            raise error.replaced(
+                hint="StratusLab's own Marketplace may be gone: name another with --marketplace-endpoint, or the image as "
+                "one:NAME or a URL, or do not look it up with --no-check-image-url"
+            ) from None
         raise
 
 

@@ -208,20 +208,20 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
 
     words = error.message.lower()
     if "error parsing" in words:
-        error.hint = 'OpenNebula takes each "$" in a context or in requirements for a variable: see those of the machine template'
-    elif "lease" in words and session.options.address:
-        error.hint = f"the address {session.options.address} is taken, or none of that network"
-    elif (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
-        error.hint = cause.advice
-    elif "network" in words:
-        error = _about_network(session, request, error)
-    elif "disk type" in words:
-        error.hint = (
-            f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
+        return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
+    if "lease" in words and session.options.address:
+        return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
+    if (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
+        return error.replaced(hint=cause.advice)
+    if "network" in words:
+        return _about_network(session, request, error)
+    if "disk type" in words:
+        return error.replaced(
+            hint=f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
             "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
         )
-    elif re.search(r"image with id: \d+ does not exist|does not own an image", words):
-        error = NotFound(error.message, "see the disks of the machine template" if request.template else "see one:NAME")
+    if re.search(r"image with id: \d+ does not exist|does not own an image", words):
+        return NotFound(error.message, "see the disks of the machine template" if request.template else "see one:NAME")
     return error
 
 
@@ -230,16 +230,15 @@ def _about_network(session: Session, request: MachineRequest, error: StratusLabE
     try:
         known = session.cloud.catalogue(Kind.NETWORK)
     except StratusLabError:
-        error.hint = "see --network"
-        return error
-    error.hint = f"see --network; {listing(known, 'network')}"
+        return error.replaced(hint="see --network")
+    hint = f"see --network; {listing(known, 'network')}"
     names = {(entry.name, entry.owner) for entry in known}
     for network in request.networks:
         if network.id is None and (network.name, network.owner) not in names:
-            return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', error.hint)
+            return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', hint)
     if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
-        return NotFound(error.message, error.hint)
-    return error
+        return NotFound(error.message, hint)
+    return error.replaced(hint=hint)
 
 
 class IdsFile(AbstractContextManager["IdsFile"]):

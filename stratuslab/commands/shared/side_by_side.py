@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, TypeVar
 
-from stratuslab.errors import ExitStatus, PartialFailure, StratusLabError
+from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError
 from stratuslab.output.talk import Talk
 
 AT_ONCE = 6
@@ -118,8 +118,5 @@ def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) 
         talk.error(f"and {len(errors) - _MOST_TOLD} more like these")
     message = f"{len(errors)} of {len(errors) + done} {what} failed"
     statuses = {error.status for error in errors}
-    total = PartialFailure(message) if done else StratusLabError(message)
-    if not done:
-        total.status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
-    total.causes = tuple(errors)
-    raise total
+    all_the_same = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
+    raise SeveralFailed(message, ExitStatus.PARTIAL if done else all_the_same, tuple(errors))

@@ -35,9 +35,10 @@ class WayIn:
     ``ssh`` is the system's ssh, None where paramiko takes its place.
     """
 
-    def __init__(self, session: Session, alone: bool) -> None:
+    def __init__(self, session: Session, ssh_options: Sequence[str], alone: bool) -> None:
         self._session = session
         self._options = session.options
+        self._ssh_options = ssh_options
         home = session.context.home
         if home is None:
             raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
@@ -57,15 +58,15 @@ class WayIn:
         self._deadline = time.monotonic() + patience
 
     def _client(self) -> str | None:
-        wanted, handed_on = self._options.ssh_client, self._options.ssh_options
+        wanted = self._options.ssh_client
         found = None if wanted == "paramiko" else openssh.find_ssh(self._session.context.environ)
         if wanted == "openssh" and found is None:
-            raise UsageError("there is no ssh on this computer (--ssh-client)", "install OpenSSH's client, or use paramiko")
+            raise UsageError("ssh is not installed (--ssh-client)", "install OpenSSH's client, or use paramiko")
         if found is None:
-            if handed_on:
-                raise UsageError("--ssh-option is for OpenSSH, and a session over paramiko takes none", "install ssh")
+            if self._ssh_options:
+                raise UsageError("--ssh-option requires OpenSSH; paramiko takes no such options", "install OpenSSH's client")
             if wanted is None:
-                self._session.talk.step("There is no ssh on this computer: using paramiko")
+                self._session.talk.step("ssh is not installed: using paramiko")
         return found
 
     def target(self, number: int) -> Target:
@@ -148,20 +149,20 @@ class WayIn:
             return (None, False) if through else (read_banner, True)
         by_command = False
         if not through:
-            through, by_command = jump.detour(self.ssh, point[0], self._options.ssh_options)
+            through, by_command = jump.detour(self.ssh, point[0], self._ssh_options)
         if by_command:
             return None, False
         if not through:
             return read_banner, True
         try:
-            return jump.banner_through(self.ssh, through, _without_jump(self._options.ssh_options)), False
+            return jump.banner_through(self.ssh, through, _without_jump(self._ssh_options)), False
         except UsageError:
             # ssh's own configuration may say it in a form that only ssh understands.
             return None, False
 
     def words(self, target: Target, command: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
         """The command line of OpenSSH."""
-        return openssh.command_line(self.ssh or "ssh", target, command, [*extra, *self._options.ssh_options])
+        return openssh.command_line(self.ssh or "ssh", target, command, [*extra, *self._ssh_options])
 
 
 def _without_jump(options: Sequence[str]) -> list[str]:

@@ -14,4 +14,4 @@ class ImageError(StratusLabError):
 
 def about(subject: str, error: StratusLabError) -> StratusLabError:
     """The error with what it is about in front of it."""
-    return type(error)(f"{subject}: {error.message}", error.hint)
+    return error.replaced(f"{subject}: {error.message}")
