@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.shared.on_several import SideBySide, summed_up
+from stratuslab.commands.shared.parallel import report
+from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
 from stratuslab.commands.shared.selection import select
-from stratuslab.commands.shared.side_by_side import report
-from stratuslab.commands.shared.way_in import WayIn
+from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
@@ -82,21 +82,21 @@ def _run(session: Session) -> Iterator[Answer]:
     ssh_options = _handed_on(options.ssh_option or ())
     words = list(dict.fromkeys(options.instances))
     _check_usage(session, words, ssh_options)
-    way = WayIn(session, ssh_options, alone=len(words) == 1)
+    login = SSHLogin(session, ssh_options, alone=len(words) == 1)
     if options.show or options.ssh_config:
-        found, errors = _described(session, way, words)
-        lines = [shlex.join(way.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
+        found, errors = _described(session, login, words)
+        lines = [shlex.join(login.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
         yield from map(Line, lines)
         report(session.talk, errors, len(found), "instances")
         return
     numbers, errors = select(session.cloud, words)
     if len(words) > 1:
-        runner = SideBySide(session, way, options.command, options.parallel or _AT_ONCE)
+        runner = ParallelSSH(session, login, options.command, options.parallel or _AT_ONCE)
         session.status = summed_up(session, runner.run(numbers) if numbers else [], errors)
     else:
         if errors:
             raise errors[0]
-        session.status = _log_in(session, way, way.target(numbers[0]))
+        session.status = _log_in(session, login, login.target(numbers[0]))
 
 
 def _handed_on(lists: Sequence[Sequence[str]]) -> list[str]:
@@ -126,7 +126,9 @@ def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[s
         )
 
 
-def _described(session: Session, way: WayIn, words: Sequence[str]) -> tuple[list[tuple[Instance, Target]], list[StratusLabError]]:
+def _described(
+    session: Session, login: SSHLogin, words: Sequence[str]
+) -> tuple[list[tuple[Instance, Target]], list[StratusLabError]]:
     """The instances that the words name, without any all of the user's that run, each with the way in; and what failed."""
     numbers, errors = select(session.cloud, words)
     if not words:
@@ -135,7 +137,7 @@ def _described(session: Session, way: WayIn, words: Sequence[str]) -> tuple[list
     for number in numbers:
         try:
             instance = session.cloud.instance(number)
-            found.append((instance, way.described(instance)))
+            found.append((instance, login.described(instance)))
         except StratusLabError as error:
             errors.append(error)
     return found, errors
@@ -150,22 +152,22 @@ def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
         yield from host_block(instance.id, instance.name if names.count(instance.name) == 1 else "", target)
 
 
-def _log_in(session: Session, way: WayIn, target: Target) -> int:
+def _log_in(session: Session, login: SSHLogin, target: Target) -> int:
     """Log in, or run the command; the remote status, 255 for a failure of SSH itself."""
-    if way.ssh is None:
-        return _by_paramiko(session, way, target)
+    if login.ssh is None:
+        return _by_paramiko(session, login, target)
     from stratuslab.ssh import openssh
 
     # Without this ssh tells of each host key that it sees for the first time.
     silent = ["-o", "LogLevel=ERROR"] if session.talk.level < 0 else []
-    words = way.words(target, session.options.command, silent)
+    words = login.words(target, session.options.command, silent)
     session.talk.detail(shlex.join(words))
     if session.context.owns_process:
         openssh.exec_ssh(words)
     return openssh.run(words)
 
 
-def _by_paramiko(session: Session, way: WayIn, target: Target) -> int:
+def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
     from getpass import getpass
 
     from stratuslab.ssh import paramiko_session
@@ -180,7 +182,7 @@ def _by_paramiko(session: Session, way: WayIn, target: Target) -> int:
         context.stdout.buffer,
         context.stderr.buffer,
         terminal=context.environ.get("TERM") or "dumb",
-        ask=getpass if way.asks else None,
+        ask=getpass if login.asks else None,
     )
 
 

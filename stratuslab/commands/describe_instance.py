@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
-from stratuslab.commands.shared import goals, watching
+from stratuslab.commands.shared import goals, watch
 from stratuslab.commands.shared.explaining import explained, portraits
-from stratuslab.commands.shared.host_names import host_names
 from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.commands.shared.selection import select
-from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.commands.shared.validate import whole_number
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -33,8 +33,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--watch",
         nargs="?",
-        type=watching.seconds,
-        const=watching.PAUSE,
+        type=watch.seconds,
+        const=watch.PAUSE,
         metavar="S",
         help="show it again every S seconds (default 2), until nothing can change",
     )
@@ -70,7 +70,7 @@ def _run(session: Session) -> Iterator[Answer]:
         yield from _awaited(session)
     elif options.watch:
         known: dict[str, str] = {}
-        yield from watching.watch(session, lambda: _rows(session, _watched(session), known))
+        yield from watch.watch(session, lambda: _rows(session, _watched(session), known))
     elif options.all_sections:
         yield from _on_all_clouds(session)
     elif options.instances:

@@ -140,7 +140,7 @@ def _patience(session: Session) -> float:
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Answer]:
     """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
     from stratuslab.commands.shared.explaining import explained, portraits
-    from stratuslab.commands.shared.side_by_side import in_order, report
+    from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.portrait import portrait_lines
 

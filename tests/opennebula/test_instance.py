@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.commands.shared.watching import is_settled
+from stratuslab.commands.shared.watch import is_settled
 from stratuslab.opennebula.instance import Instance, Lock, Nic
 from stratuslab.opennebula.states import Phase
 

@@ -13,8 +13,8 @@ from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared.asking import confirmed
 from stratuslab.commands.shared.explaining import explained
 from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.selection import select
-from stratuslab.commands.shared.side_by_side import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias

@@ -21,7 +21,7 @@ from stratuslab.cloud.request import ImageDisk, MachineRequest, Network
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared import image
 from stratuslab.commands.shared.input_values import input_values
-from stratuslab.commands.shared.side_by_side import in_order, report
+from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.context import Context
 from stratuslab.contextualization import cloud_init, from_file, from_option
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError

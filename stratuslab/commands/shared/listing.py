@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.side_by_side import in_order
+from stratuslab.commands.shared.parallel import in_order
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import Owner
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
-from stratuslab.commands.shared.side_by_side import Outcome, in_order
-from stratuslab.commands.shared.translated import translated_point
+from stratuslab.commands.shared.login_address import translated_point
+from stratuslab.commands.shared.parallel import Outcome, in_order
 from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.chosen_key import KeyChoice, can_ask
+from stratuslab.commands.shared.login_address import translated_point
+from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.reaching import refuse_if_away, until_ssh, until_up
-from stratuslab.commands.shared.translated import translated_point
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numbers import SSH_PORT
@@ -28,7 +28,7 @@ _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
 
 
-class WayIn:
+class SSHLogin:
     """Made once for a run of the command; what is wrong with the options is said when it is made (UsageError).
 
     ``alone`` says that there is a single instance, so that a person can be asked for a passphrase and shown progress.
@@ -52,7 +52,7 @@ class WayIn:
         self.asks = alone and can_ask(session)
         # With -v other lines come meanwhile, and would stand behind it.
         self._progress = Progress(session.context.stderr, session.context.environ, alone and session.talk.level == 0)
-        self._keys = KeyChoice(session, self.asks)
+        self._keys = LoginKey(session, self.asks)
         found = session.settings.find("timeout")
         patience = session.settings.timeout if found and found.origin != "default" else PATIENCE
         self._deadline = time.monotonic() + patience

@@ -25,7 +25,7 @@ def translated_point(session: Session, instance: Instance, port: int = SSH_PORT)
     asked = getattr(session.options, "pat_enable", False)
     if not asked and settings.get("port_translation").lower() not in _YES:
         return None
-    from stratuslab.ssh.translation import translated_port
+    from stratuslab.ssh.port_translation import translated_port
 
     gateway = checked_host(settings.get("pat_gateway_host") or _endpoint_host(session, "--pat-gateway-host"))
     service = settings.get("pat_service_host") or _endpoint_host(session, "--pat-service-host")

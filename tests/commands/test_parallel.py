@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stratuslab.commands.shared.side_by_side import AT_ONCE, Outcome, in_order, report
+from stratuslab.commands.shared.parallel import AT_ONCE, Outcome, in_order, report
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, SeveralFailed, StratusLabError
 from stratuslab.output.talk import Talk
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from stratuslab.commands.shared.host_names import host_names
+from stratuslab.commands.shared.reverse_dns import host_names
 
 
 def numbered(address: str) -> str:

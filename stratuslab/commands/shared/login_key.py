@@ -15,7 +15,7 @@ from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.private_key import PrivateKey, examine, public_blob
 
 
-class KeyChoice:
+class LoginKey:
     """The key of ``--key``, looked at when this is made, and for an instance the one to offer.
 
     Raises UsageError for a key of ``--key`` that ssh would not use. ``asks`` says that a passphrase can be asked for.

@@ -18,7 +18,7 @@ from stratuslab.ssh.target import Target
 if TYPE_CHECKING:
     import subprocess
 
-    from stratuslab.commands.shared.way_in import WayIn
+    from stratuslab.commands.shared.ssh_login import SSHLogin
 
 _LONGEST = 1 << 16
 """Bytes after which a line that does not end is written all the same."""
@@ -85,12 +85,12 @@ class _Lines(RawIOBase):
             self._rest = b""
 
 
-class SideBySide:
+class ParallelSSH:
     """The command on so many instances at once. Instances have no standard input, and nobody is asked for anything."""
 
-    def __init__(self, session: Session, way: WayIn, command: Sequence[str], parallel: int) -> None:
+    def __init__(self, session: Session, login: SSHLogin, command: Sequence[str], parallel: int) -> None:
         self._session = session
-        self._way = way
+        self._login = login
         self._command = command
         self._parallel = parallel
         self._over = False
@@ -133,8 +133,8 @@ class SideBySide:
     def _one(self, number: int, prefix: str) -> Ended:
         out, err = _Lines(self._out, prefix), _Lines(self._err, prefix)
         try:
-            target = self._way.target(number)
-            status = self._by_paramiko(target, out, err) if self._way.ssh is None else self._by_ssh(target, out, err)
+            target = self._login.target(number)
+            status = self._by_paramiko(target, out, err) if self._login.ssh is None else self._by_ssh(target, out, err)
         except StratusLabError as error:
             return Ended(number, error.status, error)
         finally:
@@ -146,7 +146,7 @@ class SideBySide:
         import subprocess
 
         # ERROR: what ssh tells a person about known hosts would stand between the lines.
-        words = self._way.words(target, self._command, ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR"))
+        words = self._login.words(target, self._command, ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR"))
         with self._lock:
             if self._over:
                 raise StratusLabError("not begun")
