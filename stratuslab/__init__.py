@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 from stratuslab.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from stratuslab.api import open_cloud, open_marketplace
     from stratuslab.cloud.client import Cloud
-    from stratuslab.cloud.request import ImageDisk, MachineRequest
+    from stratuslab.cloud.machine_request import ImageDisk, MachineRequest
     from stratuslab.errors import (
         AuthenticationError,
         NotFound,
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
         Unreachable,
         UsageError,
     )
-    from stratuslab.marketplace.client import Marketplace
+    from stratuslab.library import open_cloud, open_marketplace
+    from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.opennebula.instance import Instance
 
 __all__ = [
@@ -51,11 +51,11 @@ __all__ = [
 _HOMES = {
     "Cloud": "stratuslab.cloud.client",
     "Instance": "stratuslab.opennebula.instance",
-    "MachineRequest": "stratuslab.cloud.request",
-    "Marketplace": "stratuslab.marketplace.client",
-    "ImageDisk": "stratuslab.cloud.request",
-    "open_cloud": "stratuslab.api",
-    "open_marketplace": "stratuslab.api",
+    "MachineRequest": "stratuslab.cloud.machine_request",
+    "Marketplace": "stratuslab.marketplace.marketplace_client",
+    "ImageDisk": "stratuslab.cloud.machine_request",
+    "open_cloud": "stratuslab.library",
+    "open_marketplace": "stratuslab.library",
 }
 
 

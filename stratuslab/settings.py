@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
-from stratuslab.context import Context
+from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
 from stratuslab.suggestion import hint, meant
@@ -45,8 +45,8 @@ class Setting:
 class Settings:
     """What is set, looked up by key."""
 
-    def __init__(self, context: Context, options: Mapping[str, str | None], sections: Sections) -> None:
-        self._context = context
+    def __init__(self, environment: Environment, options: Mapping[str, str | None], sections: Sections) -> None:
+        self._environment = environment
         self._options = options
         self._sections = sections
 
@@ -84,7 +84,7 @@ class Settings:
 
     def _variable(self, key: str) -> Setting | None:
         name = _VARIABLES.get(key, f"STRATUSLAB_{key.upper()}")
-        value = self._context.environ.get(name)
+        value = self._environment.environ.get(name)
         return Setting(value, name) if value else None
 
     def get(self, key: str) -> str:
@@ -98,7 +98,7 @@ class Settings:
         found = self.find("endpoint")
         if found:
             return found
-        variable = self._context.environ.get("ONE_XMLRPC")
+        variable = self._environment.environ.get("ONE_XMLRPC")
         if variable:
             return Setting(variable, "ONE_XMLRPC")
         session = self._session_file()
@@ -140,8 +140,8 @@ class Settings:
     @property
     def ca_bundle(self) -> str:
         """A file of trusted certificates instead of the system's; empty: the system's."""
-        named = self.get("ca_bundle") or self._context.environ.get("REQUESTS_CA_BUNDLE", "")
-        return str(self._context.expand(named)) if named else ""
+        named = self.get("ca_bundle") or self._environment.environ.get("REQUESTS_CA_BUNDLE", "")
+        return str(self._environment.expand(named)) if named else ""
 
     def credentials(self) -> Credentials:
         """User and password, else the client certificate that is set, else OpenNebula's session file, else the usual certificate.
@@ -162,10 +162,12 @@ class Settings:
         session = self._session_file()
         if session and certificate.origin == "default":
             return self._session(*session)
-        path = self._context.expand(certificate.value)
+        path = self._environment.expand(certificate.value)
         if certificate.origin == "default" and not path.is_file():
             return Credentials()
-        return Credentials(certificate=str(path), key=str(self._context.expand(self.get("pem_key"))), origin=certificate.origin)
+        return Credentials(
+            certificate=str(path), key=str(self._environment.expand(self.get("pem_key"))), origin=certificate.origin
+        )
 
     def _password(self) -> str:
         # A file that an option names wins over a password in the environment, and so on.
@@ -174,7 +176,7 @@ class Settings:
             if password and password.value:
                 return password.value
             if named and named.value:
-                path = self._context.expand(named.value)
+                path = self._environment.expand(named.value)
                 text = self._first_line(path, named.origin)
                 if not text:
                     raise UsageError(f'the file "{path}" ({named.origin}) holds no password in its first line')
@@ -182,10 +184,10 @@ class Settings:
         return ""
 
     def _session_file(self) -> tuple[Path, str] | None:
-        variable = self._context.environ.get("ONE_AUTH")
+        variable = self._environment.environ.get("ONE_AUTH")
         if variable:
-            return self._context.expand(variable), "ONE_AUTH"
-        home = self._context.home
+            return self._environment.expand(variable), "ONE_AUTH"
+        home = self._environment.home
         usual = home / ".one" / "one_auth" if home else None
         return (usual, "OpenNebula's session file") if usual and usual.is_file() else None
 
@@ -257,23 +259,23 @@ class Sections:
             ) from None
 
 
-def load(context: Context, options: Mapping[str, str | None]) -> Settings:
+def load(environment: Environment, options: Mapping[str, str | None]) -> Settings:
     """The settings for a command's options (by key; None or empty where not given).
 
     ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError with the line that is wrong.
     """
     chosen = options.get("user_config_section")
-    variable = context.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
+    variable = environment.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
     selected = Setting(chosen, "--user-config-section") if chosen else None
     if variable and selected is None:
         selected = Setting(variable, "STRATUSLAB_USER_CONFIG_SECTION")
     named = options.get("config")
-    path = context.expand(named or DEFAULT_FILE)
+    path = environment.expand(named or DEFAULT_FILE)
     parser = _parse(path, required=bool(named))
     if parser is None:
         if selected:
             raise ConfigurationError(f'there is no section [{selected.value}]: there is no file "{path}"')
-        return Settings(context, options, Sections(None, None))
+        return Settings(environment, options, Sections(None, None))
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
     preset = Sections(path, parser).find("selected_section")
@@ -283,7 +285,7 @@ def load(context: Context, options: Mapping[str, str | None]) -> Settings:
         clouds = Sections(path, parser).clouds
         others = hint(meant(selected.value, clouds), f"there are: {', '.join(clouds) or 'none'}")
         raise ConfigurationError(f"{path}: there is no section [{selected.value}]", others)
-    return Settings(context, options, Sections(path, parser, selected))
+    return Settings(environment, options, Sections(path, parser, selected))
 
 
 def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:

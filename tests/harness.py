@@ -14,8 +14,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from stratuslab.commands.base import main
-from stratuslab.context import Context
-from stratuslab.local.engine import Engine
+from stratuslab.environment import Environment
+from stratuslab.local.engine.engine import Engine
 from stratuslab.opennebula.states import Lcm
 
 CHECKOUT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ class Shell:
     def __call__(self, command: str, *arguments: str, stdin: str = "") -> Ran:
         stream = Terminal if self.terminal else io.StringIO
         out, err = stream(), stream()
-        context = Context(stream(stdin), out, err, self.environment(), self.clock, self.names)
+        context = Environment(stream(stdin), out, err, self.environment(), self.clock, self.names)
         module = f"{command}_instance" if command in ("run", "describe", "connect", "kill", "shutdown") else command
         status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), context)
         return Ran(status, out.getvalue(), err.getvalue())

@@ -7,17 +7,17 @@ import os
 import sys
 from pathlib import Path
 
-from stratuslab.context import Context, is_terminal
+from stratuslab.environment import Environment, is_terminal
 
 
 def test_the_context_of_this_process() -> None:
-    context = Context.of_process()
+    context = Environment.of_process()
     assert (context.stdin, context.stdout, context.stderr) == (sys.stdin, sys.stdout, sys.stderr)
     assert context.environ is os.environ
 
 
 def test_home_and_what_lies_in_it() -> None:
-    context = Context(None, None, None, {"HOME": "/home/alice"})
+    context = Environment(None, None, None, {"HOME": "/home/alice"})
     assert context.home == Path("/home/alice")
     assert context.expand("~/a/b") == Path("/home/alice/a/b")
     for other in ("~", "~bob/x", "/abs", "rel/~/x", ""):
@@ -31,7 +31,7 @@ def test_terminals() -> None:
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
         assert is_terminal(terminal)
-        assert Context(terminal, None, terminal, {}).interactive
-        assert not Context(terminal, terminal, io.StringIO(), {}).interactive
-        assert not Context(None, terminal, terminal, {}).interactive
+        assert Environment(terminal, None, terminal, {}).interactive
+        assert not Environment(terminal, terminal, io.StringIO(), {}).interactive
+        assert not Environment(None, terminal, terminal, {}).interactive
     os.close(ours)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.administration import reset
-from stratuslab.local.engine import Engine
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
 from tests.harness import CHECKOUT, TTYLINUX, Ran
 
 PAGE = CHECKOUT / "docs" / "from-cron.rst"

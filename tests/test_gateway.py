@@ -11,11 +11,11 @@ from xmlrpc.client import loads
 
 import pytest
 
-from stratuslab import gateway
-from stratuslab.context import Context
+from stratuslab import connections
+from stratuslab.connections import open_cloud
+from stratuslab.environment import Environment
 from stratuslab.errors import AuthenticationError, StratusLabError
-from stratuslab.gateway import open_cloud
-from stratuslab.output.talk import Talk
+from stratuslab.output.messages import Messages
 from stratuslab.settings import load
 from tests import servers
 from tests.cloud.answers import pool
@@ -33,9 +33,9 @@ def server() -> Iterator[ScriptedServer]:
 
 def opened(home: Path, environ: dict[str, str], **options: str) -> str:
     """What is said at -v, and the error if there is one."""
-    context, stream = Context(None, None, None, {"HOME": str(home), **environ}), io.StringIO()
+    context, stream = Environment(None, None, None, {"HOME": str(home), **environ}), io.StringIO()
     try:
-        open_cloud(load(context, options), context, Talk(stream, "stratus-x", 1))
+        open_cloud(load(context, options), context, Messages(stream, "stratus-x", 1))
     except StratusLabError as error:
         stream.write(str(error))
     return stream.getvalue()
@@ -70,9 +70,9 @@ def test_nobody_is_asked_where_nobody_is(tmp_path: Path) -> None:
 
 
 def test_the_error_has_its_status(tmp_path: Path) -> None:
-    context = Context(None, None, None, {"HOME": str(tmp_path)})
+    context = Environment(None, None, None, {"HOME": str(tmp_path)})
     with pytest.raises(AuthenticationError) as raised:
-        open_cloud(load(context, {"endpoint": "h"}), context, Talk(None, "x"))
+        open_cloud(load(context, {"endpoint": "h"}), context, Messages(None, "x"))
     assert raised.value.status == 3
 
 
@@ -105,5 +105,5 @@ def test_a_password_is_asked_for_at_a_terminal(server: ScriptedServer, tmp_path:
 
 @pytest.mark.parametrize(("options", "seconds"), [({}, 10), ({"timeout": "45"}, 45), ({"timeout": "2"}, 2)])
 def test_the_marketplace_may_be_silent_as_long_as_is_said(tmp_path: Path, options: dict[str, str], seconds: float) -> None:
-    settings = load(Context(None, None, None, {"HOME": str(tmp_path)}), options)
-    assert gateway._marketplace_timeout(settings) == seconds
+    settings = load(Environment(None, None, None, {"HOME": str(tmp_path)}), options)
+    assert connections._marketplace_timeout(settings) == seconds

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED
-from stratuslab.local.administration import reset
-from stratuslab.local.engine import Engine
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
 from tests.harness import CHECKOUT, Shell
 
 PAGE = CHECKOUT / "docs" / "my-machine-failed.rst"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.context import Context
+from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, ExitStatus, StratusLabError, UsageError
 from stratuslab.settings import DEFAULTS, Setting, Settings, load
 
@@ -33,7 +33,7 @@ def configured(home: Path) -> Load:
             path = home / ".stratuslab" / "stratuslab-user.cfg"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return load(Context(None, None, None, {"HOME": str(home), **(environ or {})}), options)
+        return load(Environment(None, None, None, {"HOME": str(home), **(environ or {})}), options)
 
     return settings
 
@@ -265,7 +265,7 @@ def test_any_file_is_settings_or_a_configuration_error(tmp_path_factory: pytest.
     path = tmp_path_factory.getbasetemp() / f"any-{os.getpid()}.cfg"
     path.write_bytes(content)
     try:
-        settings = load(Context(None, None, None, {"HOME": "/nonexistent"}), {"config": str(path)})
+        settings = load(Environment(None, None, None, {"HOME": "/nonexistent"}), {"config": str(path)})
         for key, _, _ in KEYS:
             settings.find(key)
         assert isinstance(settings.instance_types, dict)
@@ -421,9 +421,9 @@ def test_session_files_that_cannot_be_used(configured: Load, home: Path, content
 
 
 def test_the_system_knows_the_home_where_the_environment_does_not() -> None:
-    home = Context(None, None, None, {}).home
+    home = Environment(None, None, None, {}).home
     assert home == Path(pwd.getpwuid(os.getuid()).pw_dir)
-    assert Context(None, None, None, {"HOME": ""}).home == home
+    assert Environment(None, None, None, {"HOME": ""}).home == home
 
 
 def test_nobody_knows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +431,7 @@ def test_nobody_knows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    context = Context(None, None, None, {})
+    context = Environment(None, None, None, {})
     assert context.home is None
     assert context.expand("~/x") == Path("~/x")
     settings = load(context, {})
@@ -441,7 +441,7 @@ def test_nobody_knows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.dictionaries(st.sampled_from([key for key, _, _ in KEYS if not key.endswith("_file")]), st.text(max_size=20)))
 def test_any_option_is_taken_or_a_usage_error(options: dict[str, str]) -> None:
-    settings = load(Context(None, None, None, {"HOME": "/nonexistent"}), options)
+    settings = load(Environment(None, None, None, {"HOME": "/nonexistent"}), options)
     try:
         settings.credentials()
         assert settings.timeout > 0

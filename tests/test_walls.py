@@ -18,7 +18,7 @@ Graph = dict[str, set[str]]
 # rooms under it that it uses. Names are below stratuslab; the whole package's own module is "".
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ground": (
-        {"errors", "files", "urls", "key_format", "context", "suggestion", "version", "opennebula", "known_settings"},
+        {"errors", "files", "urls", "key_format", "environment", "suggestion", "version", "opennebula", "known_settings"},
         set(),
     ),
     "marketplace": ({"marketplace"}, {"ground"}),
@@ -26,62 +26,36 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cloud": ({"cloud"}, {"ground"}),
     "settings": ({"settings", "instance_types", "contextualization"}, {"ground", "cloud"}),
     "diagnosis": ({"diagnosis"}, {"ground"}),
-    "answers": ({"answers"}, {"ground", "diagnosis", "settings"}),
-    "output": ({"output"}, {"ground", "diagnosis", "answers"}),
+    "results": ({"results"}, {"ground", "diagnosis", "settings"}),
+    "output": ({"output"}, {"ground", "diagnosis", "results"}),
+    "local": ({"local", "local.api_error", "local.xml_text", "local.child_process"}, {"ground"}),
     "local: tiny": ({"local.tiny"}, {"ground"}),
-    "local: store": (
-        {"local." + name for name in ("store", "record", "reserve", "refusal", "markup", "children", "flavours")}
-        | {"local." + name for name in ("volumes", "leases", "address_blocks", "load", "room", "host")}
-        | {"local"},
-        {"ground"},
+    "local: store": ({"local.store"}, {"ground", "local"}),
+    "local: images": ({"local.images"}, {"ground", "marketplace", "local", "local: store"}),
+    "local: machines": ({"local.machines"}, {"ground", "local", "local: store", "local: images"}),
+    "local: engine": ({"local.engine"}, {"ground", "local", "local: store", "local: images", "local: machines"}),
+    "local: supervisor": ({"local.supervisor"}, {"ground", "local: machines", "local: engine"}),
+    "local: api": (
+        {"local.api"},
+        {"ground", "marketplace", "local", "local: store", "local: images", "local: machines", "local: engine"},
     ),
-    "local: images": (
-        {"local.images", "local.marketplace", "local.opening"},
-        {"ground", "marketplace", "local: store"},
-    ),
-    "local: machines": (
-        {"local.machine", "local.disks", "local.hypervisors", "local.launcher", "local.simulated", "local.guest", "local.qemu"},
-        {"ground", "local: store", "local: images"},
-    ),
-    "local: engine": (
-        {"local." + name for name in ("engine", "fleet", "lifecycle", "allocation", "specification", "templates")},
-        {"ground", "local: store", "local: images", "local: machines"},
-    ),
-    "local: calls": (
-        {
-            "local." + name
-            for name in (
-                "methods",
-                "documents",
-                "pools",
-                "introspection",
-                "rpc",
-                "machine_templates",
-                "accounts",
-                "http",
-                "server",
-            )
-        }
-        | {"local." + name for name in ("door", "adapter", "console", "administration", "supervisor")},
-        {"ground", "marketplace", "local: store", "local: images", "local: machines", "local: engine"},
-    ),
-    "gateway": (
-        {"gateway", "api", ""},
-        {"ground", "marketplace", "cloud", "settings", "output", "local: store", "local: calls"},
+    "connections": (
+        {"connections", "library", ""},
+        {"ground", "marketplace", "cloud", "settings", "output", "local", "local: api"},
     ),
     "commands: base": (
-        {"commands.base", "commands.shared.shaping"},
-        {"ground", "marketplace", "cloud", "settings", "answers", "output", "gateway"},
+        {"commands.base", "commands.shared.output_arguments"},
+        {"ground", "marketplace", "cloud", "settings", "results", "output", "connections"},
     ),
     "commands: shared": (
         {"commands.shared"},
-        {"ground", "marketplace", "ssh", "cloud", "settings", "diagnosis", "answers", "output", "gateway", "commands: base"},
+        {"ground", "marketplace", "ssh", "cloud", "settings", "diagnosis", "results", "output", "connections", "commands: base"},
     ),
     "commands": (
         {"commands"},
         {
-            *("ground", "marketplace", "ssh", "cloud", "settings", "answers", "output", "gateway"),
-            *("local: tiny", "local: store", "local: images", "local: machines", "local: engine", "local: calls"),
+            *("ground", "marketplace", "ssh", "cloud", "settings", "results", "output", "connections"),
+            *("local", "local: tiny", "local: store", "local: images", "local: machines", "local: engine", "local: api"),
             *("commands: base", "commands: shared"),
         },
     ),
@@ -196,13 +170,13 @@ from stratuslab import gateway
 from .sibling import name
 from ..errors import NotFound
 if TYPE_CHECKING:
-    from stratuslab.api import open_cloud
+    from stratuslab.library import open_cloud
 def later():
     from stratuslab.settings import load
 """
-    names = ("", "cloud", "cloud.client", "gateway", "ssh", "ssh.sibling", "errors", "api", "settings")
+    names = ("", "cloud", "cloud.client", "gateway", "ssh", "ssh.sibling", "errors", "library", "settings")
     trees = {name: ast.parse("") for name in names} | {"ssh.keys": ast.parse(source)}
-    assert graph_of(trees)["ssh.keys"] == {"", "cloud.client", "gateway", "ssh.sibling", "errors", "api", "settings"}
+    assert graph_of(trees)["ssh.keys"] == {"", "cloud.client", "gateway", "ssh.sibling", "errors", "library", "settings"}
 
 
 def test_circles_are_found():

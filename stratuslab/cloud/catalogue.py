@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from xml.etree.ElementTree import Element
 
-from stratuslab.cloud.calls import Calls
+from stratuslab.cloud.caller import Caller
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numbers import LARGEST_ID, Owner
+from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
 
 
-class Kind(Enum):
+class ResourceKind(Enum):
     """A kind of thing: its element in a pool's document, and the word for it."""
 
     IMAGE = "IMAGE"
@@ -22,7 +22,11 @@ class Kind(Enum):
     @property
     def pool_call(self) -> str:
         """The call that lists all of them."""
-        return {Kind.IMAGE: "one.imagepool.info", Kind.NETWORK: "one.vnpool.info", Kind.TEMPLATE: "one.templatepool.info"}[self]
+        return {
+            ResourceKind.IMAGE: "one.imagepool.info",
+            ResourceKind.NETWORK: "one.vnpool.info",
+            ResourceKind.TEMPLATE: "one.templatepool.info",
+        }[self]
 
     @property
     def call(self) -> str:
@@ -31,7 +35,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Resource:
     """One thing that the user may use. ``identifier`` is the Marketplace's, of images that were taken from there;
     ``persistent`` images keep what is written to them."""
 
@@ -45,7 +49,7 @@ class Entry:
         return f"{self.owner}/{self.name}"
 
 
-def entries(calls: Calls, kind: Kind) -> Iterator[Entry]:
+def entries(calls: Caller, kind: ResourceKind) -> Iterator[Resource]:
     """All things of a kind that the user may use, in the server's order."""
     for element in calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1):
         if _text(element, "ID").isdigit():
@@ -57,7 +61,7 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 10
 
 
-def document(calls: Calls, kind: Kind, number: int) -> Element:
+def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
     """The document of one thing, by its id. Raises NotFound, which lists what there is."""
     try:
         if number > LARGEST_ID:
@@ -67,12 +71,12 @@ def document(calls: Calls, kind: Kind, number: int) -> Element:
         raise _not_found(kind, str(number), list(entries(calls, kind))) from None
 
 
-def by_id(calls: Calls, kind: Kind, number: int) -> Entry:
+def by_id(calls: Caller, kind: ResourceKind, number: int) -> Resource:
     """One thing by its id, which is looked up; raises as :func:`document` does."""
     return _entry(document(calls, kind, number))
 
 
-def by_name(known: list[Entry], kind: Kind, text: str) -> Entry:
+def by_name(known: list[Resource], kind: ResourceKind, text: str) -> Resource:
     """What ``NAME`` or ``USER/NAME`` names. Raises NotFound, which lists what there is, or UsageError where several fit."""
     fitting = [entry for entry in known if text in (entry.name, str(entry))]
     if len(fitting) == 1:
@@ -83,13 +87,13 @@ def by_name(known: list[Entry], kind: Kind, text: str) -> Entry:
     raise _not_found(kind, text, known)
 
 
-def _not_found(kind: Kind, text: str, known: list[Entry]) -> NotFound:
+def _not_found(kind: ResourceKind, text: str, known: list[Resource]) -> NotFound:
     word = kind.name.lower()
     return NotFound(f'this cloud has no {word} "{text}"', listing(known, word))
 
 
-def _entry(element: Element) -> Entry:
-    return Entry(
+def _entry(element: Element) -> Resource:
+    return Resource(
         int(_text(element, "ID")),
         _text(element, "NAME"),
         _text(element, "UNAME"),
@@ -98,7 +102,7 @@ def _entry(element: Element) -> Entry:
     )
 
 
-def listing(known: list[Entry], word: str) -> str:
+def listing(known: list[Resource], word: str) -> str:
     """What there is, in words for a hint; a long list is cut."""
     if not known:
         return f"it shows you no {word} at all"

@@ -10,17 +10,17 @@ from threading import Lock
 from xml.etree.ElementTree import Element
 
 from stratuslab.cloud import catalogue, reply
-from stratuslab.cloud.calls import Calls, Transport
-from stratuslab.cloud.catalogue import Entry, Kind
+from stratuslab.cloud.caller import Caller, Transport
+from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.http import AnswerLost, ConnectionDropped, NeverSent
+from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.cloud.lost_request import LostRequests
-from stratuslab.cloud.request import MachineRequest, MachineTemplate
-from stratuslab.cloud.server import Server
-from stratuslab.cloud.template import template
+from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
+from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.template_writer import template
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.error_codes import Owner, PoolState
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import Owner, PoolState
 from stratuslab.opennebula.states import Phase
 
 PAGE = 1000
@@ -55,22 +55,22 @@ class Cloud:
         self.name = name
         self.address = address or name
         self.user = credentials.username or credentials.certificate
-        self._calls = Calls(transport, credentials, name, trace, sleep)
+        self._caller = Caller(transport, credentials, name, trace, sleep)
         self._sleep = sleep
-        self._server: Server | None = None
-        self._catalogues: dict[Kind, list[Entry]] = {}
+        self._server: ServerVersion | None = None
+        self._catalogues: dict[ResourceKind, list[Resource]] = {}
         self._asking = Lock()
-        self._lost = LostRequests(self._calls, lambda: self.server)
+        self._lost = LostRequests(self._caller, lambda: self.server)
 
     @property
-    def server(self) -> Server:
+    def server(self) -> ServerVersion:
         """The server's version, asked once, also where several threads need it."""
         with self._asking:
             if self._server is None:
                 try:
-                    self._server = Server(self._calls.text("one.system.version"))
+                    self._server = ServerVersion(self._caller.text("one.system.version"))
                 except (reply.Fault, reply.Refused):
-                    self._server = Server()  # the call is new in OpenNebula 3.8
+                    self._server = ServerVersion()  # the call is new in OpenNebula 3.8
             return self._server
 
     def allocate(self, request: MachineRequest) -> int:
@@ -81,11 +81,11 @@ class Cloud:
         """
         text = template(request, self.server)
         if request.template is None or not self.server.can_overlay:
-            return self._once(request.token, lambda: self._calls.number("one.vm.allocate", text))
+            return self._once(request.token, lambda: self._caller.number("one.vm.allocate", text))
         number = request.template.id
         return self._once(
             request.token,
-            lambda: self._calls.number("one.template.instantiate", number, request.name, False, text, False),
+            lambda: self._caller.number("one.template.instantiate", number, request.name, False, text, False),
         )
 
     def _once(self, token: str, start: Callable[[], int]) -> int:
@@ -156,7 +156,7 @@ class Cloud:
     def instance(self, number: int) -> Instance:
         """One instance; raises NotFound."""
         try:
-            return Instance(self._calls.document("VM", "one.vm.info", number))
+            return Instance(self._caller.document("VM", "one.vm.info", number))
         except NotFound as error:
             raise self._no_instance(number, error) from None
 
@@ -190,13 +190,13 @@ class Cloud:
         latest: dict[str | None, Element | None] = {str(one.id): None for one in instances}
         # A listing without figures is better than none.
         with contextlib.suppress(reply.Fault, reply.Refused, PermissionDenied):
-            for record in self._calls.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
+            for record in self._caller.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
                 if record.findtext("ID") in latest:  # those of machines that are done come as well
                     latest[record.findtext("ID")] = record
         return [one.monitored(latest[str(one.id)]) for one in instances]
 
     def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:
-        return map(Instance, self._calls.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
+        return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
         """Stop an instance at once and release all that it has; nothing happens to one that is DONE.
@@ -239,7 +239,7 @@ class Cloud:
         unsupported: StratusLabError | None = None
         for action in actions:
             try:
-                self._calls.text("one.vm.action", action, number)
+                self._caller.text("one.vm.action", action, number)
                 return
             except NotFound as error:
                 raise self._no_instance(number, error) from None
@@ -276,25 +276,25 @@ class Cloud:
     def _no_instance(self, number: int, error: StratusLabError) -> NotFound:
         return NotFound(f"there is no instance {number} at {self.name}: {error.message}")
 
-    def catalogue(self, kind: Kind) -> list[Entry]:
+    def catalogue(self, kind: ResourceKind) -> list[Resource]:
         """The images, networks or machine templates that the user may use, asked for once."""
         if kind not in self._catalogues:
-            self._catalogues[kind] = list(catalogue.entries(self._calls, kind))
+            self._catalogues[kind] = list(catalogue.entries(self._caller, kind))
         return self._catalogues[kind]
 
-    def find(self, kind: Kind, text: str) -> Entry:
+    def find(self, kind: ResourceKind, text: str) -> Resource:
         """The image, network or machine template that ``ID``, ``NAME`` or ``USER/NAME`` names.
 
         Raises NotFound, which lists what there is, or UsageError where the name fits several.
         """
         if catalogue.is_id(text):
-            return catalogue.by_id(self._calls, kind, int(text))
+            return catalogue.by_id(self._caller, kind, int(text))
         return catalogue.by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names; raises as :meth:`find` does."""
-        number = int(text) if catalogue.is_id(text) else self.find(Kind.TEMPLATE, text).id
-        return MachineTemplate.read(catalogue.document(self._calls, Kind.TEMPLATE, number))
+        number = int(text) if catalogue.is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
+        return MachineTemplate.read(catalogue.document(self._caller, ResourceKind.TEMPLATE, number))
 
 
 def _not_started(lost: Unreachable) -> AnswerLost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from stratuslab.cloud.request import MachineRequest
+from stratuslab.cloud.machine_request import MachineRequest
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.template import quote
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stratuslab.cloud import reply
-from stratuslab.cloud.calls import Calls
-from stratuslab.cloud.server import Server
+from stratuslab.cloud.caller import Caller
+from stratuslab.cloud.server_version import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied
+from stratuslab.opennebula.error_codes import LARGEST_ID, Owner, PoolState
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import LARGEST_ID, Owner, PoolState
 
 PAGE = 100
 """Machines in one page of a search: a page of whole documents is about 600 kB."""
@@ -27,8 +27,8 @@ class LostRequests:
     The newest machines are read first, and only those that can be of the request, so that a large pool is not read as a whole.
     """
 
-    def __init__(self, calls: Calls, server: Callable[[], Server]) -> None:
-        self._calls = calls
+    def __init__(self, calls: Caller, server: Callable[[], ServerVersion]) -> None:
+        self._caller = calls
         self._server = server
         self._whole_listing: str | None = None
         self._taken = 1  # all ids below this one are taken, as far as is known
@@ -50,7 +50,7 @@ class LostRequests:
 
     def _token(self, number: int) -> str:
         try:
-            return Instance(self._calls.document("VM", "one.vm.info", number)).token
+            return Instance(self._caller.document("VM", "one.vm.info", number)).token
         except NotFound:
             return ""  # cleared away meanwhile
 
@@ -91,7 +91,7 @@ class LostRequests:
     def _listed(self, method: str, start: int, end: int) -> list[Instance]:
         return [
             Instance(document)
-            for document in self._calls.documents("VM", method, int(Owner.MINE), start, end, int(PoolState.ANY))
+            for document in self._caller.documents("VM", method, int(Owner.MINE), start, end, int(PoolState.ANY))
         ]
 
     def _exists(self, number: int) -> bool:
@@ -99,7 +99,7 @@ class LostRequests:
         if number > LARGEST_ID:
             return False
         try:
-            self._calls.text("one.vm.info", number)
+            self._caller.text("one.vm.info", number)
         except NotFound:
             return False
         except PermissionDenied:

@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, SubElement, TreeBuilder
 from xml.parsers import expat
 
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError, Unreachable
-from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
 LARGEST_DOCUMENT = 1 << 25  # characters of one document, or of all that is around the documents

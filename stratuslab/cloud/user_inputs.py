@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from stratuslab.cloud.request import MachineTemplate
+from stratuslab.cloud.machine_request import MachineTemplate
 from stratuslab.errors import UsageError
 
 _NUMBERS = {"number": r"-?\d+", "range": r"-?\d+", "number-float": r"-?\d+(\.\d+)?", "range-float": r"-?\d+(\.\d+)?"}

@@ -15,20 +15,20 @@ from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stratuslab.answers import Answer, Launched, Problem
-from stratuslab.commands.shared.shaping import add_shape_options, shape
-from stratuslab.context import Context
+from stratuslab.commands.shared.output_arguments import add_shape_options, shape
+from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
 from stratuslab.output.columns import Kind
-from stratuslab.output.forms import Form, form
-from stratuslab.output.shape import Shape
-from stratuslab.output.talk import Talk
+from stratuslab.output.formatters import Form, form
+from stratuslab.output.messages import Messages
+from stratuslab.output.output_options import Shape
+from stratuslab.results import Answer, Launched, Problem
 from stratuslab.suggestion import hint, meant
 from stratuslab.version import __version__
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
-    from stratuslab.marketplace.client import Marketplace
+    from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.settings import Settings
 
 
@@ -84,8 +84,8 @@ class Session:
     """
 
     options: argparse.Namespace
-    context: Context
-    talk: Talk
+    environment: Environment
+    messages: Messages
     status: int = ExitStatus.DONE
     shape: Shape = field(default_factory=Shape)
 
@@ -94,30 +94,30 @@ class Session:
         """The settings, from the options, the environment and the configuration file."""
         from stratuslab.settings import load
 
-        return load(self.context, vars(self.options))
+        return load(self.environment, vars(self.options))
 
     @cached_property
     def cloud(self) -> Cloud:
-        from stratuslab.gateway import open_cloud
+        from stratuslab.connections import open_cloud
 
-        return open_cloud(self.settings, self.context, self.talk)
+        return open_cloud(self.settings, self.environment, self.messages)
 
     def cloud_of(self, section: str) -> Cloud:
         """The cloud that a section of the configuration describes. Nobody is asked for a password meanwhile."""
-        from stratuslab.gateway import open_cloud
+        from stratuslab.connections import open_cloud
         from stratuslab.settings import load
 
         given = {**vars(self.options), "user_config_section": section}
         # The variables are about one cloud: over all sections they would send each one's credentials to the same place.
-        environ = {name: value for name, value in self.context.environ.items() if name not in _OF_ONE_CLOUD}
-        context = replace(self.context, stdin=None, environ=environ)
-        return open_cloud(load(context, given), context, self.talk)
+        environ = {name: value for name, value in self.environment.environ.items() if name not in _OF_ONE_CLOUD}
+        environment = replace(self.environment, stdin=None, environ=environ)
+        return open_cloud(load(environment, given), environment, self.messages)
 
     @cached_property
     def marketplace(self) -> Marketplace:
-        from stratuslab.gateway import open_marketplace
+        from stratuslab.connections import open_marketplace
 
-        return open_marketplace(self.settings, self.context, self.talk)
+        return open_marketplace(self.settings, self.environment, self.messages)
 
 
 @dataclass(frozen=True)
@@ -173,27 +173,27 @@ def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
     group.add_argument("--version", action="version", version=f"{prog} {__version__}")
 
 
-def main(command: Command, argv: Sequence[str] | None = None, context: Context | None = None) -> int:
+def main(command: Command, argv: Sequence[str] | None = None, environment: Environment | None = None) -> int:
     """Run a command; the exit status. Without ``argv`` and ``context`` those of this process are used."""
-    context = context or _process_context()
-    talk = Talk(context.stderr, command.prog)
+    environment = environment or _process_context()
+    messages = Messages(environment.stderr, command.prog)
     try:
-        return _run(command, argv, context, talk)
+        return _run(command, argv, environment, messages)
     except StratusLabError as error:
-        talk.error(str(error))
+        messages.error(str(error))
         return error.status
     except BrokenPipeError:
-        _give_up_output(context)
+        _give_up_output(environment)
         return ExitStatus.BROKEN_PIPE
     except (KeyboardInterrupt, Exception) as error:
         (problem,) = _problems(error)
-        talk.error(problem.message)
+        messages.error(problem.message)
         if isinstance(error, KeyboardInterrupt):
             return problem.status
-        if talk.level >= 3:
+        if messages.level >= 3:
             import traceback
 
-            traceback.print_exception(error, file=context.stderr)
+            traceback.print_exception(error, file=environment.stderr)
         return ExitStatus.FAILED
 
 
@@ -216,19 +216,19 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _process_context() -> Context:
-    context = Context.of_process()
+def _process_context() -> Environment:
+    environment = Environment.of_process()
     signal.signal(signal.SIGTERM, _terminate)
-    for stream in (context.stdout, context.stderr):
+    for stream in (environment.stdout, environment.stderr):
         with contextlib.suppress(AttributeError):
             # A name that the terminal's character set lacks is shown in escapes and stops nothing.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    return context
+    return environment
 
 
-def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: Talk) -> int:
+def _run(command: Command, argv: Sequence[str] | None, environment: Environment, messages: Messages) -> int:
     parser = command.parser()
-    parser.output = context.stdout
+    parser.output = environment.stdout
     words = list(sys.argv[1:] if argv is None else argv)
     remote: list[str] = []
     if command.takes_command and "--" in words:
@@ -240,18 +240,18 @@ def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: T
         try:
             options = parser.parse_args(words, argparse.Namespace(command=remote))
         except SystemExit:  # --help and --version
-            _flush(context)
+            _flush(environment)
             return ExitStatus.DONE
-        talk.level = options.verbose - options.quiet
-        session = Session(options, context, talk)
+        messages.level = options.verbose - options.quiet
+        session = Session(options, environment, messages)
         shown = Shape()
         if command.rows is not None:
-            session.shape = shown = shape(options, command.rows(options), context)
+            session.shape = shown = shape(options, command.rows(options), environment)
         if command.filters_choose:
             shown = replace(shown, filters=())
-        answer = form(replace(shown, quiet=talk.level < 0, notes=talk.level > 0))
+        answer = form(replace(shown, quiet=messages.level < 0, notes=messages.level > 0))
         for part in command.run(session):
-            _write(context, answer.show(part))
+            _write(environment, answer.show(part))
             if isinstance(part, Launched):
                 started.append(part.id)
     except BrokenPipeError:
@@ -259,9 +259,9 @@ def _run(command: Command, argv: Sequence[str] | None, context: Context, talk: T
     except (KeyboardInterrupt, Exception) as error:
         problems = _problems(error)
         status = error.status if isinstance(error, StratusLabError) else problems[0].status
-        _write_end(context, talk, answer.end(command.prog, status, problems), started)
+        _write_end(environment, messages, answer.end(command.prog, status, problems), started)
         raise
-    _write_end(context, talk, answer.end(command.prog, session.status, ()), started)
+    _write_end(environment, messages, answer.end(command.prog, session.status, ()), started)
     return session.status
 
 
@@ -270,36 +270,36 @@ def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
     return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
 
 
-def _write_end(context: Context, talk: Talk, text: Iterable[str], started: Sequence[int]) -> None:
+def _write_end(environment: Environment, messages: Messages, text: Iterable[str], started: Sequence[int]) -> None:
     """Write what could be told only at the end. Where that fails, the machines that were started are told on stderr."""
     try:
-        _write(context, text)
+        _write(environment, text)
     except (StratusLabError, BrokenPipeError):
         if started:
-            talk.error(f"started: {', '.join(map(str, started))}")
+            messages.error(f"started: {', '.join(map(str, started))}")
         raise
 
 
-def _write(context: Context, text: Iterable[str]) -> None:
+def _write(environment: Environment, text: Iterable[str]) -> None:
     lines = list(text)
     if not lines:
         return
-    if context.stdout is None:
+    if environment.stdout is None:
         raise StratusLabError("the answer cannot be written: standard output is closed")
-    with _told_where_it_fails(context):
+    with _told_where_it_fails(environment):
         for line in lines:
-            context.stdout.write(line + "\n")
-    _flush(context)
+            environment.stdout.write(line + "\n")
+    _flush(environment)
 
 
-def _flush(context: Context) -> None:
-    with _told_where_it_fails(context):
-        if context.stdout is not None:
-            context.stdout.flush()
+def _flush(environment: Environment) -> None:
+    with _told_where_it_fails(environment):
+        if environment.stdout is not None:
+            environment.stdout.flush()
 
 
 @contextlib.contextmanager
-def _told_where_it_fails(context: Context) -> Iterator[None]:
+def _told_where_it_fails(environment: Environment) -> Iterator[None]:
     try:
         yield
     except ValueError:
@@ -308,11 +308,11 @@ def _told_where_it_fails(context: Context) -> Iterator[None]:
         if error.errno in (errno.EPIPE, errno.EIO):
             # EIO: the terminal is gone, and nobody reads any more either.
             raise BrokenPipeError from None
-        _give_up_output(context)
+        _give_up_output(environment)
         raise StratusLabError(f"the answer cannot be written: {error.strerror}") from None
 
 
-def _give_up_output(context: Context) -> None:
+def _give_up_output(environment: Environment) -> None:
     """What is still in the buffer would raise once more when Python ends."""
-    if context.owns_process:
+    if environment.owns_process:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

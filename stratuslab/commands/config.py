@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from stratuslab.answers import Answer, Checked, Line, SettingRow, SettingTable
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.completion import SHELLS, script
 from stratuslab.errors import UsageError
 from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
+from stratuslab.results import Answer, Checked, Line, SettingRow, SettingTable
 from stratuslab.settings import Setting
 from stratuslab.suggestion import meant
 
@@ -80,7 +80,7 @@ def _tell_unknown(session: Session) -> None:
     known = [setting.key for setting in KNOWN]
     for place, key in session.settings.keys_in_file:
         if key not in known:
-            session.talk.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
+            session.messages.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
 
 
 def _checked(session: Session) -> Checked:

@@ -6,16 +6,16 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
-from stratuslab.commands.shared.selection import select
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
-from stratuslab.ssh.target import Target
+from stratuslab.results import Answer, Line
+from stratuslab.ssh.login_target import Target
 
 _AT_ONCE = 10
 _SSH_OPTION = "--ssh-option"
@@ -87,7 +87,7 @@ def _run(session: Session) -> Iterator[Answer]:
         found, errors = _described(session, login, words)
         lines = [shlex.join(login.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
         yield from map(Line, lines)
-        report(session.talk, errors, len(found), "instances")
+        report(session.messages, errors, len(found), "instances")
         return
     numbers, errors = select(session.cloud, words)
     if len(words) > 1:
@@ -159,10 +159,10 @@ def _log_in(session: Session, login: SSHLogin, target: Target) -> int:
     from stratuslab.ssh import openssh
 
     # Without this ssh tells of each host key that it sees for the first time.
-    silent = ["-o", "LogLevel=ERROR"] if session.talk.level < 0 else []
+    silent = ["-o", "LogLevel=ERROR"] if session.messages.level < 0 else []
     words = login.words(target, session.options.command, silent)
-    session.talk.detail(shlex.join(words))
-    if session.context.owns_process:
+    session.messages.detail(shlex.join(words))
+    if session.environment.owns_process:
         openssh.exec_ssh(words)
     return openssh.run(words)
 
@@ -172,7 +172,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
 
     from stratuslab.ssh import paramiko_session
 
-    context = session.context
+    context = session.environment
     if context.stdout is None or context.stderr is None:
         raise StratusLabError("there is nowhere to write what the instance says: standard output or error is closed")
     return paramiko_session.session(

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratuslab.answers import Answer, Line
 from stratuslab.commands.base import Command, Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import private_directory, replace
 from stratuslab.known_settings import KNOWN
+from stratuslab.results import Answer, Line
 from stratuslab.settings import DEFAULT_FILE
 
 
@@ -35,9 +35,9 @@ def _run(session: Session) -> Iterator[Answer]:
 
 def _path(session: Session) -> Path:
     named: str = session.options.config or DEFAULT_FILE
-    if named.startswith("~/") and session.context.home is None:
+    if named.startswith("~/") and session.environment.home is None:
         raise UsageError("there is no home directory to write the configuration to", "name a file with --config FILE")
-    return session.context.expand(named)
+    return session.environment.expand(named)
 
 
 def configuration() -> str:

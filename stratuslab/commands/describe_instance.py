@@ -6,21 +6,21 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.answers import Answer, InstanceRow, InstanceTable, Line
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared import goals, watch
-from stratuslab.commands.shared.explaining import explained, portraits
+from stratuslab.commands.shared.instance_argument import select
+from stratuslab.commands.shared.instance_details import explained, portraits
 from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.option_values import whole_number
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
-from stratuslab.commands.shared.selection import select
-from stratuslab.commands.shared.validate import whole_number
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
-from stratuslab.output.safety import harmless
+from stratuslab.output.safe_text import harmless
+from stratuslab.results import Answer, InstanceRow, InstanceTable, Line
 
 if TYPE_CHECKING:
     pass
@@ -82,9 +82,9 @@ def _run(session: Session) -> Iterator[Answer]:
 def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Answer]:
     """The table of the instances on each cloud (without a name where only one is asked), and with -vv a block for each."""
     rows = _rows(session, found, {})
-    for row in rows if session.talk.level < 1 else ():
+    for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
-            session.talk.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
+            session.messages.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
     yield InstanceTable(rows)
     yield from portraits(session, session.shape.wanted(rows))
 
@@ -94,7 +94,7 @@ def _some(session: Session) -> Iterator[Answer]:
     found, errors = _asked(session)
     if found:
         yield from _shown(session, {"": found})
-    report(session.talk, errors, len(found), "instances")
+    report(session.messages, errors, len(found), "instances")
 
 
 def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
@@ -117,7 +117,7 @@ def _awaited(session: Session) -> Iterator[Answer]:
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:
         yield from _shown(session, {"": found})
-    report(session.talk, [*errors, *waited.errors.values()], len(waited.reached), "instances")
+    report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
 
 def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
@@ -136,12 +136,12 @@ def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
 
 def _console(session: Session) -> Iterator[Answer]:
     """What one instance wrote on its console."""
-    from stratuslab.gateway import console
+    from stratuslab.connections import console
 
     numbers, errors = select(session.cloud, [session.options.console], _owner(session))
     if errors:
         raise errors[0]
-    for line in console(session.settings, session.context, numbers[0]):
+    for line in console(session.settings, session.environment, numbers[0]):
         yield Line(harmless(masked_text(line)))
 
 
@@ -150,7 +150,7 @@ def _on_all_clouds(session: Session) -> Iterator[Answer]:
     found, errors = _by_cloud(session)
     if found:
         yield from _shown(session, found)
-    report(session.talk, errors, len(found), "clouds")
+    report(session.messages, errors, len(found), "clouds")
 
 
 def _by_cloud(session: Session) -> tuple[dict[str, list[Instance]], list[StratusLabError]]:
@@ -182,7 +182,7 @@ def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict
     if not session.options.no_dns:
         addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
         new = addresses - known.keys()
-        names = host_names(new, session.context.reverse_lookup)
+        names = host_names(new, session.environment.reverse_lookup)
         known.update((address, names.get(address, address)) for address in new)
     return explained(session, [InstanceRow.of(one, known, cloud) for cloud, instances in found.items() for one in instances])
 

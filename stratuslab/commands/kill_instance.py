@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.commands.shared.ending import Ending
+from stratuslab.commands.shared.terminate import Ending
 
 COMMAND = Ending(
     prog="stratus-kill-instance",

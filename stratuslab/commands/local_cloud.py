@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.answers import Answer, Line
-from stratuslab.commands import local_images, local_volumes
+from stratuslab.commands import local_cloud_images, local_cloud_volumes
 from stratuslab.commands.base import Command, Parser, Session
-from stratuslab.commands.shared.asking import confirmed
+from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.output.safety import one_line
+from stratuslab.output.safe_text import one_line
+from stratuslab.results import Answer, Line
 
 if TYPE_CHECKING:
-    from stratuslab.local.administration import Status
-    from stratuslab.local.engine import Engine
+    from stratuslab.local.engine.engine import Engine
+    from stratuslab.local.engine.status_and_reset import Status
 
 _PORT = 2633  # OpenNebula's own
 _FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "stratuslab-3")
@@ -53,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     reset.add_argument("--yes", action="store_true", help="do not ask")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
     entry.add_argument("file", metavar="FILE", help="metadata of an image, in StratusLab's RDF/XML")
-    others = [*local_images.add_arguments(actions), *local_volumes.add_arguments(actions)]
+    others = [*local_cloud_images.add_arguments(actions), *local_cloud_volumes.add_arguments(actions)]
     for action in (serve, status, reset, entry, *others):
         group = action.add_argument_group("talk")
         # Without a default, so that the same options before the action keep what they say.
@@ -82,28 +82,28 @@ def _run(session: Session) -> Iterator[Answer]:
 def _directory(session: Session) -> Path:
     from stratuslab.local import state_directory
 
-    return state_directory(session.context.environ)
+    return state_directory(session.environment.environ)
 
 
 def _engine(session: Session) -> Engine:
-    from stratuslab.local.engine import Engine
+    from stratuslab.local.engine.engine import Engine
 
-    return Engine(_directory(session), clock=session.context.clock, environ=session.context.environ)
+    return Engine(_directory(session), clock=session.environment.clock, environ=session.environment.environ)
 
 
 def _serve(session: Session) -> Iterator[Answer]:
-    from stratuslab.local.flavours import FLAVOURS
-    from stratuslab.local.server import serving
+    from stratuslab.local.api.http_server import serving
+    from stratuslab.local.api.server_profiles import SERVER_PROFILES
 
     options = session.options
     users = dict(options.user)
     if len(users) < len(options.user):
         raise UsageError("a user is given twice with --user")
-    flavour = FLAVOURS[options.flavour]
-    environ = session.context.environ
-    with serving(_directory(session), options.host, options.port, users, environ, flavour) as server:
+    profile = SERVER_PROFILES[options.profile]
+    environ = session.environment.environ
+    with serving(_directory(session), options.host, options.port, users, environ, profile) as server:
         if server.administrator is not None:
-            session.talk.note(f"user and password are in {server.administrator}")
+            session.messages.note(f"user and password are in {server.administrator}")
         yield Line(str(server.urls))
         server.wait()
 
@@ -111,7 +111,7 @@ def _serve(session: Session) -> Iterator[Answer]:
 def _status(session: Session) -> Iterator[Answer]:
     from tabulate import tabulate
 
-    from stratuslab.local.administration import status
+    from stratuslab.local.engine.status_and_reset import status
 
     engine = _engine(session)
     try:
@@ -138,7 +138,7 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 
 def _reset(session: Session) -> Iterator[Answer]:
-    from stratuslab.local.administration import reset
+    from stratuslab.local.engine.status_and_reset import reset
 
     engine = _engine(session)
     try:
@@ -147,24 +147,24 @@ def _reset(session: Session) -> Iterator[Answer]:
         ended = reset(engine)
     finally:
         engine.close()
-    session.talk.step(f"Ended {ended} instance{'' if ended == 1 else 's'}")
+    session.messages.step(f"Ended {ended} instance{'' if ended == 1 else 's'}")
     yield from ()
 
 
 def _confirm(session: Session, directory: Path) -> None:
     question = f"End all instances of the embedded cloud in {directory}, forget them, its users and its images (volumes stay)?"
-    if not confirmed(session.context, question, "give --yes"):
+    if not confirmed(session.environment, question, "give --yes"):
         raise StratusLabError("nothing was done, as it was not confirmed")
 
 
 def _add_entry(session: Session) -> Iterator[Answer]:
-    from stratuslab.local.marketplace import add_entry
-    from stratuslab.local.opening import open_store
+    from stratuslab.local.images.bootstrap import open_store
+    from stratuslab.local.images.marketplace_entries import add_entry
 
-    now = session.context.clock()
+    now = session.environment.clock()
     store = open_store(_directory(session), now)
     try:
-        entry = add_entry(store, now, session.context.expand(session.options.file))
+        entry = add_entry(store, now, session.environment.expand(session.options.file))
     finally:
         store.close()
     yield Line(entry.metadata.identifier)
@@ -175,10 +175,10 @@ _ACTIONS = {
     "status": _status,
     "reset": _reset,
     "add-entry": _add_entry,
-    "build-image": local_images.build_image,
-    "add-image": local_images.add_image,
-    "images": local_images.images,
-    "volumes": local_volumes.volumes,
+    "build-image": local_cloud_images.build_image,
+    "add-image": local_cloud_images.add_image,
+    "images": local_cloud_images.images,
+    "volumes": local_cloud_volumes.volumes,
 }
 
 _SERVE = """Let other programs use the embedded cloud over HTTP, until Ctrl-C. When it is ready, one line tells three URLs:

@@ -9,17 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.answers import Answer, Awaited, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared import goals
-from stratuslab.commands.shared.validate import ip_address, label, name_and_value, positive_share, whole_number
+from stratuslab.commands.shared.option_values import ip_address, label, name_and_value, positive_share, whole_number
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import MASK, masked
+from stratuslab.results import Answer, Awaited, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
 
 if TYPE_CHECKING:
-    from stratuslab.cloud.request import MachineRequest
+    from stratuslab.cloud.machine_request import MachineRequest
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000  # GB
@@ -106,7 +106,7 @@ def _run(session: Session) -> Iterator[Answer]:
         raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
-    from stratuslab.commands.shared.launch import IdsFile, launch, machine_request, machine_requests
+    from stratuslab.commands.shared.create import IdsFile, launch, machine_request, machine_requests
 
     if options.input and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
@@ -118,9 +118,9 @@ def _run(session: Session) -> Iterator[Answer]:
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
         return
-    session.talk.detail(_shown(session, request))
+    session.messages.detail(_shown(session, request))
     started: list[int] = []
-    with IdsFile(session.context, options.output) as ids:
+    with IdsFile(session.environment, options.output) as ids:
         yield LaunchBegins(options.number)
         with closing(launch(session, request, ids)) as launching:
             for launched in launching:
@@ -139,22 +139,22 @@ def _patience(session: Session) -> float:
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Answer]:
     """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
-    from stratuslab.commands.shared.explaining import explained, portraits
+    from stratuslab.commands.shared.instance_details import explained, portraits
     from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
-    from stratuslab.output.portrait import portrait_lines
+    from stratuslab.output.details_text import portrait_lines
 
     try:
         waited = wait(session, numbers, session.options.wait_for, patience)
     except KeyboardInterrupt:
-        session.talk.note(f"no longer waiting; started, and going on: {', '.join(map(str, sorted(numbers)))}")
+        session.messages.note(f"no longer waiting; started, and going on: {', '.join(map(str, sorted(numbers)))}")
         raise
-    if session.talk.level >= 2:
+    if session.messages.level >= 2:
         for row in explained(
             session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
         ):
             for portrait in portraits(session, [row]):
-                session.talk.detail("\n".join(portrait_lines(portrait, session.shape.terminal)))
+                session.messages.detail("\n".join(portrait_lines(portrait, session.shape.terminal)))
     if session.options.kill_on_failure:
         # Of a machine that could not be looked at nobody knows that it failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
@@ -164,7 +164,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
             waited.errors[outcome.item] = error.replaced(f"{error.message}; {then}")
     for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
         yield Awaited(row)
-    report(session.talk, list(waited.errors.values()), len(waited.reached), "machines")
+    report(session.messages, list(waited.errors.values()), len(waited.reached), "machines")
 
 
 def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
@@ -181,7 +181,7 @@ def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
 
 def _shown(session: Session, request: MachineRequest) -> str:
     """The template that is sent, without its secrets."""
-    from stratuslab.cloud.template import template
+    from stratuslab.cloud.template_writer import template
     from stratuslab.cloud.user_inputs import user_inputs
 
     secret = [one.name for one in user_inputs(request.template) if one.secret] if request.template else []

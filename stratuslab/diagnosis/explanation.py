@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_cause
-from stratuslab.diagnosis.message import Message, clean
-from stratuslab.opennebula.history import Action, Stay
+from stratuslab.diagnosis.server_message import Message, clean
+from stratuslab.opennebula.history import Action, HistoryRecord
 from stratuslab.opennebula.instance import Instance, Lock
 from stratuslab.opennebula.states import Lcm, Phase, State
 
 
-class Kind(Enum):
+class ExplanationKind(Enum):
     """What there is to explain."""
 
     FAILED = "failed"
@@ -37,7 +37,7 @@ class Explanation:
     ``lock`` is the lock on the instance, whatever its state.
     """
 
-    kind: Kind
+    kind: ExplanationKind
     step: str = ""
     host: str = ""
     since: int | None = None
@@ -55,18 +55,22 @@ def explain(instance: Instance, now: float) -> Explanation | None:
     """Why the instance failed, waits, is away or cannot be ended; None where there is nothing to say of one that runs or is on
     its way. ``now`` is seconds since the epoch."""
     if instance.damage:
-        return Explanation(Kind.UNREADABLE, message=instance.damage)
+        return Explanation(ExplanationKind.UNREADABLE, message=instance.damage)
     if instance.failed:
         return _failure(instance, now)
     if instance.state in _WAITING:
-        return _explanation(instance, now, Kind.WAITING, State(instance.state).name, instance.started, clean(instance.message))
+        return _explanation(
+            instance, now, ExplanationKind.WAITING, State(instance.state).name, instance.started, clean(instance.message)
+        )
     if instance.state in _GONE:
         # One that is DONE still says why it failed, when it did.
         since = instance.ended or _last_time(instance)
         message = failure_of_done(instance) or Message()
-        return _explanation(instance, now, Kind.GONE, State(instance.state).name, since, message)
+        return _explanation(instance, now, ExplanationKind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
-        return _explanation(instance, now, Kind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error))
+        return _explanation(
+            instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error)
+        )
     return _of_running(instance, now)
 
 
@@ -83,9 +87,9 @@ def _of_running(instance: Instance, now: float) -> Explanation | None:
     message = clean(instance.dated_message)
     if message.step == "SHUTDOWN":
         since = failed_at(instance, now, message) if message.date else 0
-        return _explanation(instance, now, Kind.REFUSED, message.step, since, message)
+        return _explanation(instance, now, ExplanationKind.REFUSED, message.step, since, message)
     if instance.lock is not None:
-        locked = _explanation(instance, now, Kind.LOCKED, "", instance.lock.since, Message())
+        locked = _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, Message())
         return replace(locked, cause=LOCKED)
     return None
 
@@ -99,7 +103,7 @@ def failure_of_done(instance: Instance) -> Message | None:
     message = clean(instance.dated_message)
     if instance.state != State.DONE or not message.text:
         return None
-    stay = instance.stays[-1] if instance.stays else Stay()
+    stay = instance.history[-1] if instance.history else HistoryRecord()
     if stay.had_error:
         return message
     went_on = ("RUNNING", "SHUTDOWN", "HOTPLUG", "SAVE", "MIGRATE")
@@ -114,13 +118,15 @@ def _failure(instance: Instance, now: float) -> Explanation:
     message = clean(instance.dated_message)
     since = failed_at(instance, now, message)
     step = failed_step(instance, message)
-    found = _explanation(instance, now, Kind.FAILED, step, since, message)
+    found = _explanation(instance, now, ExplanationKind.FAILED, step, since, message)
     # A disk that is busy here is its own, and not another machine's.
     is_of_epilog = step.startswith("EPILOG") and (found.cause is None or found.cause.name == "disk in use")
     return replace(found, cause=DISKS_NOT_SAVED) if is_of_epilog else found
 
 
-def _explanation(instance: Instance, now: float, kind: Kind, step: str, since: int | None, message: Message) -> Explanation:
+def _explanation(
+    instance: Instance, now: float, kind: ExplanationKind, step: str, since: int | None, message: Message
+) -> Explanation:
     return Explanation(
         kind=kind,
         step=step,
@@ -142,7 +148,7 @@ def failed_step(instance: Instance, message: Message) -> str:
     # 3.x has one state for all failures.
     if message.step not in ("", "TRANSFER"):
         return message.step
-    stay = instance.stays[-1] if instance.stays else Stay()
+    stay = instance.history[-1] if instance.history else HistoryRecord()
     # What a host reported as running had booted: it failed later, as its host says.
     booted = "RUNNING" if stay.running[0] and instance.last_poll >= stay.running[0] and message.step != "TRANSFER" else "BOOT"
     begun = (("EPILOG", stay.epilog), (booted, stay.running), ("PROLOG", stay.prolog))
@@ -158,7 +164,7 @@ def failed_at(instance: Instance, now: float, message: Message) -> int:
     makes sense as this computer's time or as UTC: not before the last time of the history, and not after now.
     """
     latest = _last_time(instance)
-    least = (instance.stays[-1].latest_begin or latest) if instance.done and instance.stays else latest
+    least = (instance.history[-1].latest_begin or latest) if instance.done and instance.history else latest
     if message.date is not None and least:
         moment = (*message.date, 0, 0, -1)
         for read in (time.mktime, calendar.timegm):
@@ -172,4 +178,4 @@ def failed_at(instance: Instance, now: float, message: Message) -> int:
 
 
 def _last_time(instance: Instance) -> int:
-    return max((stay.last for stay in instance.stays), default=0) or instance.started or 0
+    return max((stay.last for stay in instance.history), default=0) or instance.started or 0

@@ -1,7 +1,7 @@
 """The embedded cloud: a small cloud inside this package that speaks OpenNebula's XML-RPC.
 
-It is one engine over a store (SQLite) with two doors: in-process (:mod:`stratuslab.local.door`) and over loopback HTTP
-(:mod:`stratuslab.local.http`). Each instance is a process of its own, so nothing hangs on a command's life.
+It is one engine over a store (SQLite) with two doors: in-process (:mod:`stratuslab.local.api.in_process`) and over loopback HTTP
+(:mod:`stratuslab.local.api.wsgi_application`). Each instance is a process of its own, so nothing hangs on a command's life.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The process of an instance: it owns the machine, tells the engine what becomes of it, and ends with it.
 
-``python -m stratuslab.local.supervisor DIRECTORY INSTANCE`` is one; :mod:`stratuslab.local.launcher` starts it.
+``python -m stratuslab.local.supervisor DIRECTORY INSTANCE`` is one; :mod:`stratuslab.local.machines.launcher` starts it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.local.launcher import acquire, open_lock
+from stratuslab.local.machines.launcher import acquire, open_lock
 from stratuslab.opennebula.states import Lcm
 
 if TYPE_CHECKING:
-    from stratuslab.local.engine import Engine
-    from stratuslab.local.machine import Machine
+    from stratuslab.local.engine.engine import Engine
+    from stratuslab.local.machines.driver import Machine
 
 FIRST_POLL = 1.0
 POLL = 5.0
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     # reader: a third of the time to the first connection, and 5 MB for every instance.
     sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]
 
-    from stratuslab.local.engine import Engine
+    from stratuslab.local.engine.engine import Engine
 
     try:
         _supervise(Engine(directory), instance, _Place(place / "lock", lock), asked)
@@ -106,8 +106,8 @@ def _supervise(engine: Engine, instance: int, place: _Place, asked: int) -> None
 
 def _brought_up(engine: Engine, instance: int, place: _Place, asked: int, ending: contextlib.ExitStack) -> Machine | None:
     """The running machine; None when it failed, which the engine then knows, or when nobody wants it any more."""
-    from stratuslab.local.hypervisors import hypervisor
-    from stratuslab.local.machine import MachineError
+    from stratuslab.local.engine.driver_choice import hypervisor
+    from stratuslab.local.machines.driver import MachineError
 
     step = Lcm.PROLOG
     try:

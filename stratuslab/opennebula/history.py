@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 
 @dataclass(frozen=True)
-class Stay:
+class HistoryRecord:
     """One HISTORY record: a stay on a host. Times are seconds since the epoch, 0 for never or not told.
 
     ``begin`` and ``end`` (STIME, ETIME) bound all of it. The prolog makes the disks ready, ``running`` begins when the
@@ -53,12 +53,12 @@ class Stay:
         return max(self.begin, self.prolog[0], self.running[0], self.epilog[0])
 
 
-def stays(document: Element) -> tuple[Stay, ...]:
+def history_records(document: Element) -> tuple[HistoryRecord, ...]:
     """The records in the order in which they happened."""
     return tuple(_stay(element) for element in document.iterfind("HISTORY_RECORDS/HISTORY"))
 
 
-def _stay(element: Element) -> Stay:
+def _stay(element: Element) -> HistoryRecord:
     def time(tag: str) -> int:
         text = (element.findtext(tag) or "").strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
@@ -68,7 +68,7 @@ def _stay(element: Element) -> Stay:
         text = (element.findtext(tag) or "").strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
-    return Stay(
+    return HistoryRecord(
         host=(element.findtext("HOSTNAME") or "").strip(),
         begin=time("STIME"),
         end=time("ETIME"),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from stratuslab.opennebula.disk import Disk, disks
-from stratuslab.opennebula.history import Stay, stays
+from stratuslab.opennebula.history import HistoryRecord, history_records
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
@@ -254,9 +254,9 @@ class Instance:
         return _stripped(hosts[-1]) if hosts else ""
 
     @cached_property
-    def stays(self) -> tuple[Stay, ...]:
+    def history(self) -> tuple[HistoryRecord, ...]:
         """The stays on hosts, in the order in which they were; the pool's short documents have the last one, without times."""
-        return stays(self.document)
+        return history_records(self.document)
 
     @cached_property
     def disks(self) -> tuple[Disk, ...]:

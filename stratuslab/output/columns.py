@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stratuslab.answers import Answer, Awaited, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
 from stratuslab.output.redaction import masked_text
-from stratuslab.output.safety import word
+from stratuslab.output.safe_text import word
+from stratuslab.results import Answer, Awaited, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
 
 Value = None | bool | int | float | str | Sequence[str]
 
@@ -96,7 +96,7 @@ def _cause(row: InstanceRow) -> Value:
 def _reason(row: InstanceRow) -> Value:
     if row.explanation is None:
         return None
-    from stratuslab.output.reason import reason
+    from stratuslab.output.reason_text import reason
 
     return reason(row.explanation)
 

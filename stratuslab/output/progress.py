@@ -7,8 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
-from stratuslab.context import is_terminal
-from stratuslab.output.safety import one_line, width
+from stratuslab.environment import is_terminal
+from stratuslab.output.safe_text import one_line, width
 from stratuslab.output.terminal import DEFAULT_WIDTH, size
 
 

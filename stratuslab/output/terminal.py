@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple, TextIO
 
-from stratuslab.context import is_terminal
+from stratuslab.environment import is_terminal
 
 DEFAULT_WIDTH = 80
 _LEAST_WIDTH = 40

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stratuslab.errors import SSHError
-from stratuslab.ssh.target import Target
+from stratuslab.ssh.login_target import Target
 
 
 def find_ssh(environ: Mapping[str, str]) -> str | None:
@@ -23,8 +23,8 @@ def command_line(ssh: str, target: Target, command: Sequence[str] = (), options:
     """The command line that logs in to the target with ``ssh``; without a command, for an interactive session.
 
     ``command`` is passed on unchanged: ``ssh`` joins the words with blanks for the remote shell (see
-    :func:`stratuslab.ssh.target.remote_command`). ``options`` are the user's own and come first, since ssh uses the first value
-    of an option.
+    :func:`stratuslab.ssh.login_target.remote_command`). ``options`` are the user's own and come first, since ssh uses the
+    first value of an option.
     """
     return [
         ssh,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from stratuslab.errors import SSHError
 from stratuslab.ssh.known_hosts import KnownHosts
-from stratuslab.ssh.target import Target, remote_command
+from stratuslab.ssh.login_target import Target, remote_command
 
 if TYPE_CHECKING:
     from paramiko import Channel

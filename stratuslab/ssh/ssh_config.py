@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from stratuslab.ssh.login_target import Target
 from stratuslab.ssh.openssh import host_settings, quoted
-from stratuslab.ssh.target import Target
 
 # A name must not be read as a pattern, an option or several names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xmlrpc.client import loads
 
+from stratuslab.opennebula.error_codes import ErrorCode, Owner, PoolState
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.numbers import ErrorCode, Owner, PoolState
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template import parse
 from tests import servers

@@ -7,12 +7,12 @@ from xmlrpc.client import loads
 
 import pytest
 
-from stratuslab.cloud.catalogue import Entry, Kind, listing
+from stratuslab.cloud.catalogue import Resource, ResourceKind, listing
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import HttpTransport
+from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests import servers
 from tests.cloud.answers import failure, recording, success
 from tests.servers import ScriptedServer
@@ -20,9 +20,9 @@ from tests.servers import ScriptedServer
 Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")
 RECORDED = {
-    Kind.IMAGE: ("one.imagepool.info", "74-imagepool.info"),
-    Kind.NETWORK: ("one.vnpool.info", "75-vnpool.info"),
-    Kind.TEMPLATE: ("one.templatepool.info", "73-templatepool.info"),
+    ResourceKind.IMAGE: ("one.imagepool.info", "74-imagepool.info"),
+    ResourceKind.NETWORK: ("one.vnpool.info", "75-vnpool.info"),
+    ResourceKind.TEMPLATE: ("one.templatepool.info", "73-templatepool.info"),
 }
 
 
@@ -34,12 +34,12 @@ def cloud_at(server: ScriptedServer) -> Cloud:
 @pytest.mark.parametrize(
     "kind, entries",
     [
-        (Kind.IMAGE, [Entry(0, "ttylinux", "oneadmin")]),
-        (Kind.NETWORK, [Entry(1, "private", "oneadmin"), Entry(0, "public", "oneadmin")]),
-        (Kind.TEMPLATE, [Entry(0, "tiny", "oneadmin")]),
+        (ResourceKind.IMAGE, [Resource(0, "ttylinux", "oneadmin")]),
+        (ResourceKind.NETWORK, [Resource(1, "private", "oneadmin"), Resource(0, "public", "oneadmin")]),
+        (ResourceKind.TEMPLATE, [Resource(0, "tiny", "oneadmin")]),
     ],
 )
-def test_recorded_catalogues(serve: Serve, kind: Kind, entries: list[Entry]) -> None:
+def test_recorded_catalogues(serve: Serve, kind: ResourceKind, entries: list[Resource]) -> None:
     method, name = RECORDED[kind]
     server = serve(servers.document(recording(name)))
     cloud = cloud_at(server)
@@ -55,13 +55,15 @@ def test_recorded_catalogues(serve: Serve, kind: Kind, entries: list[Entry]) -> 
 def test_an_id_is_looked_up(serve: Serve) -> None:
     document = "<IMAGE><ID>17</ID><UNAME>alice</UNAME><NAME>data</NAME><PERSISTENT>1</PERSISTENT></IMAGE>"
     server = serve(servers.document(success(document)))
-    assert cloud_at(server).find(Kind.IMAGE, "17") == Entry(17, "data", "alice", persistent=True)
+    assert cloud_at(server).find(ResourceKind.IMAGE, "17") == Resource(17, "data", "alice", persistent=True)
     assert loads(server.requests[0].body) == (("alice:secret", 17), "one.image.info")
 
 
-@pytest.mark.parametrize("kind, word", [(Kind.IMAGE, "image"), (Kind.NETWORK, "network"), (Kind.TEMPLATE, "template")])
+@pytest.mark.parametrize(
+    "kind, word", [(ResourceKind.IMAGE, "image"), (ResourceKind.NETWORK, "network"), (ResourceKind.TEMPLATE, "template")]
+)
 @pytest.mark.parametrize("unknown", ["99", "9999999999"])
-def test_an_id_that_is_not_there(serve: Serve, kind: Kind, word: str, unknown: str) -> None:
+def test_an_id_that_is_not_there(serve: Serve, kind: ResourceKind, word: str, unknown: str) -> None:
     pool = servers.document(recording(RECORDED[kind][1]))
     gone = servers.document(failure(f"[{kind.call}] Error getting {word} [99].", ErrorCode.NO_EXISTS))
     server = serve(*([] if len(unknown) > 2 else [gone]), pool)
@@ -75,7 +77,7 @@ def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
     server = serve(servers.document(recording("75-vnpool.info")))
     for name in ("local", "alice/public", "PUBLIC", "9" * 11):
         with pytest.raises(NotFound) as raised:
-            cloud_at(server).find(Kind.NETWORK, name)
+            cloud_at(server).find(ResourceKind.NETWORK, name)
         assert raised.value.message == f'this cloud has no network "{name}"'
         assert raised.value.hint == "there are oneadmin/private, oneadmin/public"
 
@@ -84,9 +86,9 @@ def test_a_name_that_several_have(serve: Serve) -> None:
     image = "<IMAGE><ID>{}</ID><UNAME>{}</UNAME><NAME>tiny</NAME></IMAGE>"
     server = serve(servers.document(success(f"<IMAGE_POOL>{image.format(1, 'alice')}{image.format(2, 'bob')}</IMAGE_POOL>")))
     with pytest.raises(UsageError) as raised:
-        cloud_at(server).find(Kind.IMAGE, "tiny")
+        cloud_at(server).find(ResourceKind.IMAGE, "tiny")
     assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (give the id or USER/NAME)'
-    assert cloud_at(server).find(Kind.IMAGE, "bob/tiny").id == 2
+    assert cloud_at(server).find(ResourceKind.IMAGE, "bob/tiny").id == 2
 
 
 def test_the_marketplaces_identifier_of_an_image(serve: Serve) -> None:
@@ -95,7 +97,7 @@ def test_the_marketplaces_identifier_of_an_image(serve: Serve) -> None:
         "</IMAGE><IMAGE><ID>no number</ID></IMAGE><IMAGE/></IMAGE_POOL>"
     )
     server = serve(servers.document(success(body)))
-    assert cloud_at(server).catalogue(Kind.IMAGE) == [Entry(3, "x", "", "BN1")]
+    assert cloud_at(server).catalogue(ResourceKind.IMAGE) == [Resource(3, "x", "", "BN1")]
 
 
 def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
@@ -108,5 +110,5 @@ def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
 
 def test_long_lists_are_cut() -> None:
     assert listing([], "image") == "it shows you no image at all"
-    many = [Entry(number, f"i{number:02}", "a") for number in range(20)]
+    many = [Resource(number, f"i{number:02}", "a") for number in range(20)]
     assert listing(many, "image").endswith("a/i10, a/i11 and more")

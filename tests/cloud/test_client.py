@@ -14,11 +14,11 @@ import pytest
 from stratuslab.cloud import client as client_module
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Fault, NotAnAnswer, Refused
-from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
-from stratuslab.opennebula.numbers import Owner, PoolState
+from stratuslab.opennebula.error_codes import Owner, PoolState
 from tests import servers
 from tests.cloud import small_opennebula as mishap
 from tests.cloud.answers import failure, fault, machine, recording_of, success

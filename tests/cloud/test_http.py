@@ -12,7 +12,7 @@ import pytest
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.cloud.reply import NotAnAnswer
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from tests import servers

@@ -9,10 +9,10 @@ import pytest
 
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import AnswerLost, HttpTransport
+from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
 from stratuslab.cloud.lost_request import PAGE
-from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate
-from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.cloud import small_opennebula as mishap
 from tests.cloud.answers import failure, machine
 from tests.cloud.small_opennebula import Mishap, SmallOpenNebula

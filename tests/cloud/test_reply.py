@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from stratuslab.cloud import reply
 from stratuslab.cloud.reply import LARGEST_DOCUMENT, Fault, NotAnAnswer, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import ErrorCode, FaultCode
 from tests.cloud.answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.cloud.request import ImageDisk, MachineRequest, MachineTemplate, Network
-from stratuslab.cloud.server import Server
-from stratuslab.cloud.template import DISK_PREFIXES, template
+from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate, NetworkRequest
+from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.template_writer import DISK_PREFIXES, template
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import parse
 
-STRATUSLAB, TODAY = Server(), Server("7.4.0")
-SERVERS = (STRATUSLAB, Server("4.14.2"), Server("5.12.0"), TODAY)
+STRATUSLAB, TODAY = ServerVersion(), ServerVersion("7.4.0")
+SERVERS = (STRATUSLAB, ServerVersion("4.14.2"), ServerVersion("5.12.0"), TODAY)
 METADATA = "https://marketplace.stratuslab.eu/metadata/BN1EEkPiBx87_uLj2-sdybSI-Xb"
 PLAIN = MachineRequest(ImageDisk(METADATA), cpu=2, ram=512, swap=1024, token="t-1/1")
 FULL = replace(
@@ -31,7 +31,7 @@ FULL = replace(
     persistent_disk=ImageDisk("pdisk:pdisk.example.org:8445:5d6f7a1e"),
     readonly_disk=ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),
     bus="virtio",
-    networks=(Network("local", "oneadmin", address="10.0.0.7"), Network(id=4)),
+    networks=(NetworkRequest("local", "oneadmin", address="10.0.0.7"), NetworkRequest(id=4)),
     public_keys="ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
     context={"COLOUR": "blue", "WORDS": 'say "hello, [you]" = # \\n'},
     cloud_init="H4sIAAAA",
@@ -154,7 +154,7 @@ FULL_WITHOUT_BUS = replace(FULL, bus="")
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_ports_of_the_console(server: Server) -> None:
+def test_ports_of_the_console(server: ServerVersion) -> None:
     (console,) = vectors(template(PLAIN, server), "GRAPHICS")
     assert console.get("PORT") == ("-1" if server == STRATUSLAB else None)
     (console,) = vectors(template(replace(PLAIN, vnc_port=0), server), "GRAPHICS")
@@ -162,13 +162,13 @@ def test_ports_of_the_console(server: Server) -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_every_request_carries_its_token(server: Server) -> None:
+def test_every_request_carries_its_token(server: ServerVersion) -> None:
     for request in (PLAIN, replace(FULL, context={}), replace(PLAIN, template=MachineTemplate(3))):
         assert attribute(template(request, server), TOKEN_ATTRIBUTE) == "t-1/1"
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_is_empty_is_left_out(server: Server) -> None:
+def test_what_is_empty_is_left_out(server: ServerVersion) -> None:
     """3.2 reads "" as two quote characters."""
     text = template(PLAIN, server)
     assert '""' not in text
@@ -194,13 +194,13 @@ def test_an_image_of_a_datastore() -> None:
 
 @pytest.mark.parametrize("cpu, share, written", [(1, None, "1"), (1024, None, "1024"), (4, 0.1, "0.1"), (4, 2.5, "2.5")])
 @pytest.mark.parametrize("server", SERVERS)
-def test_cpu(server: Server, cpu: int, share: float | None, written: str) -> None:
+def test_cpu(server: ServerVersion, cpu: int, share: float | None, written: str) -> None:
     text = template(replace(PLAIN, cpu=cpu, cpu_share=share), server)
     assert (attribute(text, "CPU"), attribute(text, "VCPU"), attribute(text, "MEMORY")) == (written, str(cpu), "512")
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_context_names_are_the_same_in_any_case(server: Server) -> None:
+def test_context_names_are_the_same_in_any_case(server: ServerVersion) -> None:
     """The server writes them in capitals: two that differ in case only are one, and which of them won would be chance."""
     text = template(
         replace(PLAIN, public_keys="ours", context={"colour": "blue", "Ssh_Public_Key": "mine", "target": "x"}), server
@@ -218,7 +218,7 @@ def test_context_names_are_the_same_in_any_case(server: Server) -> None:
     st.text(max_size=30),
     st.sampled_from(SERVERS),
 )
-def test_what_users_say_arrives_or_is_refused(context: dict[str, str], name: str, server: Server) -> None:
+def test_what_users_say_arrives_or_is_refused(context: dict[str, str], name: str, server: ServerVersion) -> None:
     try:
         text = template(replace(PLAIN, name=name, context=context), server)
     except UsageError:
@@ -245,7 +245,7 @@ def test_what_users_say_arrives_or_is_refused(context: dict[str, str], name: str
     ],
 )
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_no_template_can_hold(server: Server, change: dict[str, object], what: str) -> None:
+def test_what_no_template_can_hold(server: ServerVersion, change: dict[str, object], what: str) -> None:
     with pytest.raises(UsageError) as raised:
         template(replace(PLAIN, **change), server)  # type: ignore[arg-type]
     assert what in raised.value.message
@@ -256,7 +256,7 @@ def test_what_no_template_can_hold(server: Server, change: dict[str, object], wh
 
 @pytest.mark.parametrize("value", ["pa$w0rd", "$NAME", "a$$b", "5$", "${X}", "$USER[SSH_PUBLIC_KEY]"])
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_variable_in_the_context_is_refused(server: Server, value: str) -> None:
+def test_a_variable_in_the_context_is_refused(server: ServerVersion, value: str) -> None:
     """There is no escape in any version: it would arrive as something else."""
     with pytest.raises(UsageError) as raised:
         template(replace(PLAIN, context={"db_pw": value}), server)
@@ -275,7 +275,7 @@ def test_what_a_shell_would_interpret_is_refused_where_nothing_is_escaped(value:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_where_else_variables_are_replaced(server: Server) -> None:
+def test_where_else_variables_are_replaced(server: ServerVersion) -> None:
     with pytest.raises(UsageError, match=r"PUBLIC_KEY.*comment of the public key"):
         template(replace(PLAIN, public_keys="ssh-ed25519 AAAA $me"), server)
     with pytest.raises(UsageError, match="REQUIREMENTS"):
@@ -285,7 +285,7 @@ def test_where_else_variables_are_replaced(server: Server) -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_where_they_are_not(server: Server) -> None:
+def test_where_they_are_not(server: ServerVersion) -> None:
     text = template(replace(PLAIN, name="5$ box", labels=("$a",)), server)
     assert (attribute(text, "NAME"), attribute(text, "LABELS")) == ("5$ box", "$a")
 
@@ -374,7 +374,7 @@ def test_before_4_the_template_is_merged_here() -> None:
     request = replace(
         FULL, template=BASE, cpu=0, cpu_share=None, ram=0, bus="", networks=(), labels=("a", "b"), context={"COLOUR": "blue"}
     )
-    assert parse(template(request, Server("3.8.3"))) == [
+    assert parse(template(request, ServerVersion("3.8.3"))) == [
         ("NAME", "my machine"),
         ("CPU", "0.1"),
         ("NIC", {"NETWORK_ID": "0"}),
@@ -445,7 +445,7 @@ def test_further_disks_keep_those_of_the_template() -> None:
     ],
 )
 def test_actions_by_version(version: str, stratuslab: bool, kill: tuple[str, ...], shutdown: tuple[str, ...]) -> None:
-    server = Server(version)
+    server = ServerVersion(version)
     assert server.is_stratuslab is stratuslab
     assert server.kill_actions == kill
     assert server.shutdown_actions == shutdown
@@ -469,6 +469,6 @@ def test_actions_by_version(version: str, stratuslab: bool, kill: tuple[str, ...
     ],
 )
 def test_listings_by_version(version: str, pages: bool, whole_listing: str, reasons: bool, figures: bool) -> None:
-    server = Server(version)
+    server = ServerVersion(version)
     assert (server.has_pages, server.whole_listing) == (pages, whole_listing)
     assert (server.listing_has_reasons, server.listing_has_figures) == (reasons, figures)

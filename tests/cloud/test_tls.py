@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
 from tests import servers
 from tests.cloud.answers import success

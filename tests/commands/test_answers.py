@@ -29,7 +29,7 @@ def document(ran: Ran) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fleet(alice: Shell, stage: Stage) -> Shell:
+def reconciler(alice: Shell, stage: Stage) -> Shell:
     """Three machines: one runs, one failed, one is on its way."""
     for number in "123":
         assert alice("run", "--vm-name", f"node-{number}", "--label", "batch", "--label", "night", TTYLINUX).status == 0
@@ -52,8 +52,8 @@ def test_every_column_is_in_the_manual() -> None:
     assert [column.name for column in INSTANCES.columns if f"   * - ``{column.name}``\n" not in page] == []
 
 
-def test_describe_as_json(fleet: Shell) -> None:
-    first, second, third = document(fleet("describe", "--format", "json"))["instances"]
+def test_describe_as_json(reconciler: Shell) -> None:
+    first, second, third = document(reconciler("describe", "--format", "json"))["instances"]
     assert (first["id"], first["state"], first["memory_kib"], first["cpu_percent"]) == (1, "Running", 131072, 12.4)
     assert first["addresses"] == first["host_ip"] == ["127.101.0.1"]
     assert first["labels"] == ["batch", "night"]
@@ -106,8 +106,8 @@ def test_plan_as_json(alice: Shell, stage: Stage) -> None:
         (("config", "--check", "-p", "wrong"), ExitStatus.DENIED),
     ],
 )
-def test_failures_as_json(fleet: Shell, arguments: tuple[str, ...], status: int) -> None:
-    ran = fleet(*arguments, "--format", "json")
+def test_failures_as_json(reconciler: Shell, arguments: tuple[str, ...], status: int) -> None:
+    ran = reconciler(*arguments, "--format", "json")
     assert ran.status == status
     found = document(ran)
     assert ran.err
@@ -115,28 +115,30 @@ def test_failures_as_json(fleet: Shell, arguments: tuple[str, ...], status: int)
         assert error["message"] in ran.err
 
 
-def test_each_of_several_errors_is_told(fleet: Shell) -> None:
-    found = document(fleet("kill", "99", "1", "98", "--format", "json"))
+def test_each_of_several_errors_is_told(reconciler: Shell) -> None:
+    found = document(reconciler("kill", "99", "1", "98", "--format", "json"))
     assert [error["status"] for error in found["errors"]] == [ExitStatus.NOT_FOUND, ExitStatus.NOT_FOUND]
     assert [(row["id"], row["state"]) for row in found["instances"]] == [(1, "Done")]
 
 
-def test_csv(fleet: Shell) -> None:
-    ran = fleet("describe", "--format", "csv")
+def test_csv(reconciler: Shell) -> None:
+    ran = reconciler("describe", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(ran.out)))
     assert list(rows[0]) == ["id", "state", "vcpu", "memory_kib", "cpu_percent", "host_ip", "name"]
     assert (rows[0]["cpu_percent"], rows[1]["state"], rows[2]["name"]) == ("12.4", "Prolog_Failure", "node-3")
-    assert fleet("describe", "--format", "csv", "--no-header").out.count("\n") == 3
-    assert fleet("describe", "--format", "csv", "--filter", "id>9").out == "id,state,vcpu,memory_kib,cpu_percent,host_ip,name\n"
-    assert fleet("describe", "--format", "csv", "--columns", "id,labels").out.splitlines()[1] == '1,"batch,night"'
-    assert fleet("describe", "--format", "csv", "99").out == ""
+    assert reconciler("describe", "--format", "csv", "--no-header").out.count("\n") == 3
+    assert (
+        reconciler("describe", "--format", "csv", "--filter", "id>9").out == "id,state,vcpu,memory_kib,cpu_percent,host_ip,name\n"
+    )
+    assert reconciler("describe", "--format", "csv", "--columns", "id,labels").out.splitlines()[1] == '1,"batch,night"'
+    assert reconciler("describe", "--format", "csv", "99").out == ""
 
 
-def test_ids(fleet: Shell) -> None:
-    assert fleet("describe", "--format", "ids") == Ran(0, "1\n2\n3\n", "")
-    assert sorted(fleet("run", "--format", "ids", "-n", "2", TTYLINUX).out.split()) == ["4", "5"]
-    assert fleet("kill", "--format", "ids", "4", "5") == Ran(0, "4\n5\n", "")
-    assert fleet("run", "--list-types", "--format", "ids", "--filter", "ram>1000").out == "c1.xlarge\nm1.xlarge\n"
+def test_ids(reconciler: Shell) -> None:
+    assert reconciler("describe", "--format", "ids") == Ran(0, "1\n2\n3\n", "")
+    assert sorted(reconciler("run", "--format", "ids", "-n", "2", TTYLINUX).out.split()) == ["4", "5"]
+    assert reconciler("kill", "--format", "ids", "4", "5") == Ran(0, "4\n5\n", "")
+    assert reconciler("run", "--list-types", "--format", "ids", "--filter", "ram>1000").out == "c1.xlarge\nm1.xlarge\n"
 
 
 @pytest.mark.parametrize(
@@ -163,16 +165,16 @@ def test_ids(fleet: Shell) -> None:
         (("address=127.101.0.3",), "3"),
     ],
 )
-def test_filters(fleet: Shell, tests: tuple[str, ...], ids: str) -> None:
+def test_filters(reconciler: Shell, tests: tuple[str, ...], ids: str) -> None:
     options = [word for test in tests for word in ("--filter", test)]
-    assert fleet("describe", "--format", "ids", *options).out.split() == ids.split()
+    assert reconciler("describe", "--format", "ids", *options).out.split() == ids.split()
 
 
-def test_order(fleet: Shell) -> None:
-    fleet("run", "-n", "8", "--name-prefix", "node-1", TTYLINUX)
+def test_order(reconciler: Shell) -> None:
+    reconciler("run", "-n", "8", "--name-prefix", "node-1", TTYLINUX)
 
     def names(column: str) -> list[str]:
-        return fleet("describe", f"--sort={column}", "--columns", "name", "--no-header").out.split()
+        return reconciler("describe", f"--sort={column}", "--columns", "name", "--no-header").out.split()
 
     assert names("name")[:4] == ["node-1", "node-2", "node-3", "node-11"]
     assert names("-name")[0] == "node-18"
@@ -180,10 +182,10 @@ def test_order(fleet: Shell) -> None:
     assert names("host")[:2] == ["node-1", "node-2"], "what is not known comes last"
 
 
-def test_columns(fleet: Shell) -> None:
-    ran = fleet("describe", "--columns", "id,label,failed,address", "2")
+def test_columns(reconciler: Shell) -> None:
+    ran = reconciler("describe", "--columns", "id,label,failed,address", "2")
     assert ran.out == "id  label       failed address\n2   batch,night yes    127.101.0.2\n"
-    assert fleet("describe", "--columns", "host/ip", "--no-header", "1").out == "127.101.0.1\n"
+    assert reconciler("describe", "--columns", "host/ip", "--no-header", "1").out == "127.101.0.1\n"
 
 
 @pytest.mark.parametrize(
@@ -199,8 +201,8 @@ def test_columns(fleet: Shell) -> None:
         (("--format", "jsn"), ('did you mean "json"?',)),
     ],
 )
-def test_typing_errors(fleet: Shell, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    ran = fleet("describe", *arguments)
+def test_typing_errors(reconciler: Shell, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    ran = reconciler("describe", *arguments)
     assert (ran.status, ran.out, ran.err.count("\n")) == (ExitStatus.USAGE, "", 1)
     assert all(word in ran.err for word in words), ran.err
 

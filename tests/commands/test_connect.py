@@ -13,8 +13,8 @@ import pexpect
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.local.administration import reset
-from stratuslab.local.engine import Engine
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 SCRIPT = "stratus-connect-instance"

@@ -18,7 +18,7 @@ import pexpect
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.ssh.user_keys import make_key_pair
 from tests import sshd
 from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
 

@@ -20,7 +20,7 @@ import pytest
 from stratuslab.commands.shared import reaching
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.ssh.user_keys import make_key_pair
 from tests import sshd
 from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
 from tests.servers import Answer, Conversation, ScriptedServer, document, hangs

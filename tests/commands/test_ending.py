@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from tests.harness import TTYLINUX, Ran, Shell, Stage
 from tests.served import Served
 
 
 @pytest.fixture
-def fleet(alice: Shell, stage: Stage) -> Shell:
+def reconciler(alice: Shell, stage: Stage) -> Shell:
     assert alice("run", "-n", "2", "--label", "batch", TTYLINUX).status == 0
     assert alice("run", "--vm-name", "front", TTYLINUX).status == 0
     for number in (1, 2, 3):
@@ -27,75 +27,75 @@ def states(shell: Shell) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["kill", "shutdown"])
-def test_dry_run_shows_and_does_nothing(fleet: Shell, command: str) -> None:
-    ran = fleet(command, "--dry-run", "front", "1")
+def test_dry_run_shows_and_does_nothing(reconciler: Shell, command: str) -> None:
+    ran = reconciler(command, "--dry-run", "front", "1")
     assert (ran.status, ran.err) == (0, "")
     assert [line.split()[0] for line in ran.out.splitlines()] == ["id", "3", "1"]
-    assert fleet(command, "--dry-run", "--all", "--format", "ids").out == "1\n2\n3\n"
-    assert fleet(command, "--dry-run", "99", "1").status == ExitStatus.PARTIAL
-    assert states(fleet) == ["Running"] * 3
+    assert reconciler(command, "--dry-run", "--all", "--format", "ids").out == "1\n2\n3\n"
+    assert reconciler(command, "--dry-run", "99", "1").status == ExitStatus.PARTIAL
+    assert states(reconciler) == ["Running"] * 3
 
 
 @pytest.mark.parametrize("command", ["kill", "shutdown"])
-def test_all_needs_yes_where_nobody_can_be_asked(fleet: Shell, stage: Stage, command: str) -> None:
-    ran = fleet(command, "--all")
+def test_all_needs_yes_where_nobody_can_be_asked(reconciler: Shell, stage: Stage, command: str) -> None:
+    ran = reconciler(command, "--all")
     assert ran.status == ExitStatus.USAGE
     assert "--yes" in ran.err
-    assert states(fleet) == ["Running"] * 3
-    assert fleet(command, "--all", "--yes") == Ran(0, "", "")
-    assert states(fleet) == ["Done"] * 3
+    assert states(reconciler) == ["Running"] * 3
+    assert reconciler(command, "--all", "--yes") == Ran(0, "", "")
+    assert states(reconciler) == ["Done"] * 3
     assert stage.actors.halted == ({1, 2, 3} if command == "shutdown" else set())
-    assert fleet("kill", "--all", "--yes").status == 0
-    assert fleet("kill", "--all") == Ran(0, "", ""), "nothing is left to ask about"
+    assert reconciler("kill", "--all", "--yes").status == 0
+    assert reconciler("kill", "--all") == Ran(0, "", ""), "nothing is left to ask about"
 
 
-def test_all_asks_at_a_terminal(fleet: Shell) -> None:
-    fleet.terminal = True
-    ran = fleet("kill", "--all", stdin="n\n")
+def test_all_asks_at_a_terminal(reconciler: Shell) -> None:
+    reconciler.terminal = True
+    ran = reconciler("kill", "--all", stdin="n\n")
     assert ran.status == ExitStatus.FAILED
     assert "Kill 3 of your instances (1, 2, 3)? [y/N] " in ran.err
-    assert fleet("kill", "--all", stdin="").status == ExitStatus.FAILED
-    assert fleet("kill", "--all", stdin="y\n").status == 0
-    assert states(fleet) == ["Done"] * 3
+    assert reconciler("kill", "--all", stdin="").status == ExitStatus.FAILED
+    assert reconciler("kill", "--all", stdin="y\n").status == 0
+    assert states(reconciler) == ["Done"] * 3
 
 
-def test_interactive_asks_for_each(fleet: Shell) -> None:
-    assert fleet("kill", "--interactive", "1").status == ExitStatus.USAGE
-    fleet.terminal = True
-    ran = fleet("kill", "--interactive", "1", "2", "front", stdin="y\n\nyes\n")
+def test_interactive_asks_for_each(reconciler: Shell) -> None:
+    assert reconciler("kill", "--interactive", "1").status == ExitStatus.USAGE
+    reconciler.terminal = True
+    ran = reconciler("kill", "--interactive", "1", "2", "front", stdin="y\n\nyes\n")
     assert ran.status == 0
     assert "Kill 3 (front, Running, 127.101.0.3)? [y/N] " in ran.err
-    fleet.terminal = False
-    assert states(fleet) == ["Done", "Running", "Done"]
+    reconciler.terminal = False
+    assert states(reconciler) == ["Done", "Running", "Done"]
 
 
-def test_filter_chooses_what_is_ended(fleet: Shell) -> None:
-    assert fleet("kill", "--all", "--yes", "--filter", "label=batch", "--format", "ids").out == "1\n2\n"
-    assert states(fleet) == ["Done", "Done", "Running"]
-    assert fleet("kill", "3", "--filter", "label=batch") == Ran(0, "", "")
-    assert states(fleet) == ["Done", "Done", "Running"]
+def test_filter_chooses_what_is_ended(reconciler: Shell) -> None:
+    assert reconciler("kill", "--all", "--yes", "--filter", "label=batch", "--format", "ids").out == "1\n2\n"
+    assert states(reconciler) == ["Done", "Done", "Running"]
+    assert reconciler("kill", "3", "--filter", "label=batch") == Ran(0, "", "")
+    assert states(reconciler) == ["Done", "Done", "Running"]
 
 
-def test_all_takes_no_names(fleet: Shell) -> None:
-    assert fleet("kill", "--all", "--yes", "1").status == ExitStatus.USAGE
-    assert states(fleet) == ["Running"] * 3
+def test_all_takes_no_names(reconciler: Shell) -> None:
+    assert reconciler("kill", "--all", "--yes", "1").status == ExitStatus.USAGE
+    assert states(reconciler) == ["Running"] * 3
 
 
-def test_shutdown_is_clean(fleet: Shell, stage: Stage) -> None:
-    assert fleet("shutdown", "1") == Ran(0, "", "")
-    assert states(fleet)[0] == "Done"
+def test_shutdown_is_clean(reconciler: Shell, stage: Stage) -> None:
+    assert reconciler("shutdown", "1") == Ran(0, "", "")
+    assert states(reconciler)[0] == "Done"
     assert stage.actors.halted == {1}
-    ran = fleet("shutdown", "2", "99")
+    ran = reconciler("shutdown", "2", "99")
     assert ran.status == ExitStatus.PARTIAL
     assert "99" in ran.err
-    assert fleet("shutdown").status == ExitStatus.USAGE
+    assert reconciler("shutdown").status == ExitStatus.USAGE
 
 
 class TestAGuestThatTakesItsTime:
     @pytest.fixture
-    def slow(self, fleet: Shell, stage: Stage) -> Shell:
+    def slow(self, reconciler: Shell, stage: Stage) -> Shell:
         stage.actors.halt = lambda instance: None  # type: ignore[method-assign]
-        return fleet
+        return reconciler
 
     def test_is_waited_for(self, slow: Shell, stage: Stage) -> None:
         threading.Timer(0.5, stage.halts, (1,)).start()
@@ -112,9 +112,9 @@ class TestAGuestThatTakesItsTime:
         assert states(slow)[0] == "Shutdown"
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 def test_every_server_shuts_down_and_keeps_labels(shell: Shell, stage: Stage, serve: Callable[..., Served], flavour: str) -> None:
-    served = serve(stage, users={"alice": "secret"}, flavour=FLAVOURS[flavour])
+    served = serve(stage, users={"alice": "secret"}, flavour=SERVER_PROFILES[flavour])
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
     shell.environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = served.marketplace
     assert shell("run", "--label", "mine", "--label", "mine", "--name-prefix", "n", TTYLINUX).status == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stratuslab.local.host import Capacity
+from stratuslab.local.engine.scheduler import Capacity
 from tests.harness import TTYLINUX, Ran, Shell, Stage
 
 RUN = """\

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stratuslab.cloud.server import Server
-from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.local.rules import Verb
+from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.local.engine.server_rules import Verb
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.harness import TTYLINUX, Ran, Shell, Stage
@@ -22,7 +22,7 @@ class Site:
     """A user's shell before a cloud, and the calls that its last command made."""
 
     def __init__(self, shell: Shell, stage: Stage, served: Served, version: str) -> None:
-        self.shell, self.stage, self.server = shell, stage, Server(version)
+        self.shell, self.stage, self.server = shell, stage, ServerVersion(version)
         self.proxy = FaultyProxy(served.url)
         shell.environ.update(
             STRATUSLAB_ENDPOINT=self.proxy.url,
@@ -48,16 +48,16 @@ class Site:
         return calls
 
 
-@pytest.fixture(params=sorted(FLAVOURS))
+@pytest.fixture(params=sorted(SERVER_PROFILES))
 def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Callable[..., Served]) -> Iterator[Site]:
-    flavour = FLAVOURS[request.param]
+    flavour = SERVER_PROFILES[request.param]
     site = Site(shell, stage, serve(stage, users={"alice": "secret", "bob": "secret"}, flavour=flavour), flavour.version)
     yield site
     site.proxy.close()
 
 
 @pytest.fixture
-def fleet(site: Site) -> Site:
+def reconciler(site: Site) -> Site:
     """1 uses something, 2 uses no processor, 3 lies aside, 4 failed, 5 was not polled yet, 6 waits."""
     engine = site.stage.engine
     assert site("run", "-n", "5", TTYLINUX).status == 0
@@ -77,8 +77,8 @@ def figures(ran: Ran) -> dict[int, tuple[object, object]]:
     return {row["id"]: (row["cpu_percent"], row["memory_kib"]) for row in json.loads(ran.out)["instances"]}
 
 
-def test_figures_of_what_runs(fleet: Site) -> None:
-    rows = [line.split() for line in fleet("describe").out.splitlines()[1:]]
+def test_figures_of_what_runs(reconciler: Site) -> None:
+    rows = [line.split() for line in reconciler("describe").out.splitlines()[1:]]
     assert {int(row[0]): (row[3], row[4]) for row in rows} == {
         1: ("131072", "12"),
         2: ("65536", "0"),
@@ -87,14 +87,14 @@ def test_figures_of_what_runs(fleet: Site) -> None:
         5: ("0", "0"),
         6: ("0", "0"),
     }
-    assert fleet.calls == fleet.listing(figures=True)
+    assert reconciler.calls == reconciler.listing(figures=True)
 
 
-def test_a_missing_figure_is_no_number(fleet: Site) -> None:
-    found = figures(fleet("describe", "--format", "json"))
+def test_a_missing_figure_is_no_number(reconciler: Site) -> None:
+    found = figures(reconciler("describe", "--format", "json"))
     nothing = (None, None)
     assert found == {1: (12.5, 131072), 2: (0.0, 65536), 3: nothing, 4: nothing, 5: nothing, 6: nothing} or (
-        fleet.server.is_stratuslab and found[1] == (12, 131072)  # it rounds
+        reconciler.server.is_stratuslab and found[1] == (12, 131072)  # it rounds
     )
     for test, ids in {
         "cpu%<50": "1 2",
@@ -104,10 +104,10 @@ def test_a_missing_figure_is_no_number(fleet: Site) -> None:
         "memory=": "3 4 5 6",
         "memory!=": "1 2",
     }.items():
-        assert fleet("describe", "--format", "ids", "--filter", test).out.split() == ids.split(), test
+        assert reconciler("describe", "--format", "ids", "--filter", test).out.split() == ids.split(), test
     for order, first in {"cpu%": "2 1", "-cpu%": "1 2", "memory": "2 1", "-memory": "1 2"}.items():
-        assert fleet("describe", "--format", "ids", f"--sort={order}").out.split() == [*first.split(), *"3456"], order
-    assert fleet("describe", "--columns", "memory,cpu%", "--no-header").out.split()[-2:] == ["-", "-"]
+        assert reconciler("describe", "--format", "ids", f"--sort={order}").out.split() == [*first.split(), *"3456"], order
+    assert reconciler("describe", "--columns", "memory,cpu%", "--no-header").out.split()[-2:] == ["-", "-"]
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_a_missing_figure_is_no_number(fleet: Site) -> None:
         ("--format json --columns id,state", False),
     ],
 )
-def test_figures_are_asked_for_where_they_are_shown(fleet: Site, options: str, shown: bool) -> None:
-    assert fleet("describe", *options.split()).status == 0
-    assert fleet.calls == fleet.listing(figures=shown)
+def test_figures_are_asked_for_where_they_are_shown(reconciler: Site, options: str, shown: bool) -> None:
+    assert reconciler("describe", *options.split()).status == 0
+    assert reconciler.calls == reconciler.listing(figures=shown)
 
 
 def test_where_nothing_runs_nobody_is_asked_for_figures(site: Site) -> None:
@@ -135,48 +135,48 @@ def test_where_nothing_runs_nobody_is_asked_for_figures(site: Site) -> None:
     assert site.calls == site.listing()
 
 
-def test_whole_documents_have_figures(fleet: Site) -> None:
-    assert fleet("describe", "1").out.split()[-4:-2] == ["131072", "12"]
-    assert fleet.calls == {"one.vm.info": 1}
-    assert "12 % of a CPU, 128 MiB memory, measured" in fleet("describe", "-vv").out
-    assert fleet.calls == fleet.listing(documents=6)
+def test_whole_documents_have_figures(reconciler: Site) -> None:
+    assert reconciler("describe", "1").out.split()[-4:-2] == ["131072", "12"]
+    assert reconciler.calls == {"one.vm.info": 1}
+    assert "12 % of a CPU, 128 MiB memory, measured" in reconciler("describe", "-vv").out
+    assert reconciler.calls == reconciler.listing(documents=6)
 
 
-def test_other_users_figures(fleet: Site) -> None:
-    assert fleet("describe", "--user-id", "2").out.splitlines()[1].split()[3:5] == ["131072", "12"]
-    assert fleet.calls == fleet.listing(figures=True)
+def test_other_users_figures(reconciler: Site) -> None:
+    assert reconciler("describe", "--user-id", "2").out.splitlines()[1].split()[3:5] == ["131072", "12"]
+    assert reconciler.calls == reconciler.listing(figures=True)
 
 
 @pytest.mark.parametrize("what", ["kill", "shutdown"])
-def test_figures_choose_what_is_ended(fleet: Site, what: str) -> None:
-    assert fleet(what, "--all", "--dry-run", "--format", "ids", "--filter", "cpu%<1").out == "2\n"
-    assert fleet.calls == fleet.listing(figures=True)
-    assert fleet(what, "--all", "--dry-run", "--columns", "id", "--no-header", "--filter", "state=Running").out.split() == [
+def test_figures_choose_what_is_ended(reconciler: Site, what: str) -> None:
+    assert reconciler(what, "--all", "--dry-run", "--format", "ids", "--filter", "cpu%<1").out == "2\n"
+    assert reconciler.calls == reconciler.listing(figures=True)
+    assert reconciler(what, "--all", "--dry-run", "--columns", "id", "--no-header", "--filter", "state=Running").out.split() == [
         *"125"
     ]
-    assert fleet.calls == fleet.listing()
+    assert reconciler.calls == reconciler.listing()
 
 
-def test_reasons_choose_what_is_killed(fleet: Site) -> None:
-    assert fleet("kill", "--all", "--yes", "--format", "ids", "--filter", "reason~no space left").out == "4\n"
-    assert fleet.calls["one.vmpool.monitoring"] == 0
+def test_reasons_choose_what_is_killed(reconciler: Site) -> None:
+    assert reconciler("kill", "--all", "--yes", "--format", "ids", "--filter", "reason~no space left").out == "4\n"
+    assert reconciler.calls["one.vmpool.monitoring"] == 0
 
 
-def test_reasons_of_all_that_are_not_up(fleet: Site) -> None:
+def test_reasons_of_all_that_are_not_up(reconciler: Site) -> None:
     """Of those that failed or lie aside the times are fetched, of those that wait what listings of 5.12 leave out."""
-    ran = fleet("describe", "-v")
+    ran = reconciler("describe", "-v")
     assert "no space left on device" in ran.out
     # 3.x never says why a machine waits.
-    assert "not enough memory" in ran.out.splitlines()[-1].lower() or fleet.server.is_stratuslab
+    assert "not enough memory" in ran.out.splitlines()[-1].lower() or reconciler.server.is_stratuslab
     expected = {"3": 0, "4": 0, "5": 3, "6": 2, "7": 2}
-    version = fleet.server.version.partition(".")[0] or "3"
-    assert fleet.calls == fleet.listing(figures=True, documents=expected[version])
-    found = json.loads(fleet("describe", "--format", "json").out)["instances"]
+    version = reconciler.server.version.partition(".")[0] or "3"
+    assert reconciler.calls == reconciler.listing(figures=True, documents=expected[version])
+    found = json.loads(reconciler("describe", "--format", "json").out)["instances"]
     assert [row["id"] for row in found if row["reason"]] == [3, 4, 6]
-    assert [row["id"] for row in found if row["message"]] == [4, 6] or fleet.server.is_stratuslab
+    assert [row["id"] for row in found if row["message"]] == [4, 6] or reconciler.server.is_stratuslab
 
 
 @pytest.mark.parametrize("options", [("--format", "ids"), ("--columns", "id,state"), ("--format", "csv"), ()])
-def test_reasons_are_fetched_where_they_are_shown(fleet: Site, options: tuple[str, ...]) -> None:
-    assert fleet("describe", *options).status == 0
-    assert fleet.calls["one.vm.info"] == 0
+def test_reasons_are_fetched_where_they_are_shown(reconciler: Site, options: tuple[str, ...]) -> None:
+    assert reconciler("describe", *options).status == 0
+    assert reconciler.calls["one.vm.info"] == 0

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.opennebula.numbers import Owner, PoolState
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.opennebula.error_codes import Owner, PoolState
 from tests.fakes import faulty_proxy
 from tests.fakes.faulty_proxy import Fault, FaultyProxy
 from tests.harness import TTYLINUX, Shell, Stage
@@ -22,9 +22,9 @@ STARTS = ("one.vm.allocate", "one.template.instantiate")  # 3.x starts machines 
 Behind = Callable[..., FaultyProxy]
 
 
-@pytest.fixture(params=sorted(FLAVOURS))
+@pytest.fixture(params=sorted(SERVER_PROFILES))
 def served(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Callable[..., Served]) -> Served:
-    served = serve(stage, users=USERS, flavour=FLAVOURS[request.param])
+    served = serve(stage, users=USERS, flavour=SERVER_PROFILES[request.param])
     shell.environ.update(STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace, STRATUSLAB_PASSWORD="secret")
     return served
 

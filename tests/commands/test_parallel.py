@@ -11,7 +11,7 @@ import pytest
 
 from stratuslab.commands.shared.parallel import AT_ONCE, Outcome, in_order, report
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, SeveralFailed, StratusLabError
-from stratuslab.output.talk import Talk
+from stratuslab.output.messages import Messages
 
 
 class Work:
@@ -145,7 +145,7 @@ def test_in_another_thread() -> None:
 def reported(errors: list[StratusLabError], done: int) -> tuple[StratusLabError | None, str]:
     stream = io.StringIO()
     try:
-        report(Talk(stream, "stratus-x"), errors, done, "instances")
+        report(Messages(stream, "stratus-x"), errors, done, "instances")
     except StratusLabError as error:
         return error, stream.getvalue()
     return None, stream.getvalue()

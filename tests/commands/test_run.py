@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.local.engine import Engine
-from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from tests.harness import TTYLINUX, Shell, Stage
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q user@example.org"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http import HttpTransport
-from stratuslab.commands.shared.selection import select
+from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.commands.shared.instance_argument import select
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numbers import LARGEST_ID
+from stratuslab.opennebula.error_codes import LARGEST_ID
 from tests.cloud.answers import machine
 from tests.cloud.small_opennebula import SmallOpenNebula
 

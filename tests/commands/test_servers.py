@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
 from tests.front import Front
 from tests.harness import TTYLINUX, Ran, Shell, Stage
@@ -27,9 +27,9 @@ class Site:
     stage: Stage
 
 
-@pytest.fixture(params=sorted(FLAVOURS))
+@pytest.fixture(params=sorted(SERVER_PROFILES))
 def served(request: pytest.FixtureRequest, stage: Stage, serve: Callable[..., Served]) -> Served:
-    return serve(stage, users=USERS, flavour=FLAVOURS[request.param])
+    return serve(stage, users=USERS, flavour=SERVER_PROFILES[request.param])
 
 
 @pytest.fixture(params=["session", "basic", "certificate"])
@@ -130,7 +130,7 @@ def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
 
 
 def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
-    served = serve(stage, users=USERS, flavour=FLAVOURS["stratuslab-3"])
+    served = serve(stage, users=USERS, flavour=SERVER_PROFILES["stratuslab-3"])
     shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     endpoint = served.marketplace.replace("://", "://joe:hunter2@")
     assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == 0

@@ -23,14 +23,14 @@ from stratuslab.commands.base import Session, main
 from stratuslab.commands.describe_instance import COMMAND as DESCRIBE
 from stratuslab.commands.shared.reaching import until_up
 from stratuslab.commands.shared.waiting import Waited, wait
-from stratuslab.context import Context
+from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, Unreachable
-from stratuslab.local.administration import reset
-from stratuslab.local.engine import Engine
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm
+from stratuslab.output.messages import Messages
 from stratuslab.output.progress import Progress
-from stratuslab.output.talk import Talk
 from tests.diagnosis.documents import vm
 from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
 from tests.servers import ScriptedServer, document
@@ -44,9 +44,9 @@ class Script:
 
     def __init__(self, stage: Stage) -> None:
         self.acts: list[Callable[[], object]] = []
-        self._settle = stage.engine.fleet.settle
+        self._settle = stage.engine.reconciler.settle
         self._acting = False
-        stage.engine.fleet.settle = self._next  # type: ignore[method-assign]
+        stage.engine.reconciler.settle = self._next  # type: ignore[method-assign]
 
     def _next(self) -> None:
         if self.acts and not self._acting:
@@ -323,7 +323,7 @@ def test_progress_at_a_terminal_is_gone_at_the_end(alice: Shell, stage: Stage, s
     alice("run", TTYLINUX)
     script.acts = [lambda: None, *reaches(stage, 1, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING)]
     err = Terminal()
-    context = Context(None, io.StringIO(), err, alice.environment())
+    context = Environment(None, io.StringIO(), err, alice.environment())
     assert main(DESCRIBE, ["--wait-for", "running", "1"], context) == 0
     shown = err.getvalue().split("\r")
     assert shown[1].startswith("machine 1: Prolog, ")
@@ -375,7 +375,7 @@ def test_reasons_for_scripts(alice: Shell, stage: Stage) -> None:
 def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
     alice("run", TTYLINUX)
     err = Terminal()
-    context = Context(None, io.StringIO(), err, alice.environment(), reverse_lookup=alice.names)
+    context = Environment(None, io.StringIO(), err, alice.environment(), reverse_lookup=alice.names)
     timer = threading.Timer(0.6, _thread.interrupt_main)
     timer.start()
     try:
@@ -410,7 +410,7 @@ class Moody:
 
 
 def session_at(*answers: Instance | Exception) -> Session:
-    session = Session(argparse.Namespace(), Context(None, None, None, {}), Talk(None, ""))
+    session = Session(argparse.Namespace(), Environment(None, None, None, {}), Messages(None, ""))
     session.__dict__["cloud"] = Moody(*answers)
     return session
 

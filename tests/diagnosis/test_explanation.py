@@ -7,16 +7,16 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
-from stratuslab.answers import InstanceRow, InstanceTable, Portrait
 from stratuslab.diagnosis.causes import CAUSES, known_cause
-from stratuslab.diagnosis.explanation import Kind, explain
-from stratuslab.diagnosis.steps import steps
+from stratuslab.diagnosis.explanation import ExplanationKind, explain
+from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.output.columns import INSTANCES
-from stratuslab.output.forms import form
-from stratuslab.output.shape import Shape
+from stratuslab.output.formatters import form
+from stratuslab.output.output_options import Shape
 from stratuslab.output.terminal import Terminal
+from stratuslab.results import InstanceDetails, InstanceRow, InstanceTable
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
 from tests.harness import CHECKOUT
 
@@ -37,7 +37,7 @@ def shown(instance: Instance, level: int, width: int = 80) -> str:
     table = InstanceTable([InstanceRow(**{**vars(row), "explanation": explanation})])
     written = list(answer.show(table))
     if level >= 2:
-        written += answer.show(Portrait(instance, explanation, steps(instance, NOW), NOW, whole=level >= 3))
+        written += answer.show(InstanceDetails(instance, explanation, steps(instance, NOW), NOW, whole=level >= 3))
     return "\n".join(written)
 
 
@@ -136,7 +136,7 @@ def test_waiting(state: State, waits: str, line: str) -> None:
     assert why(instance) == line
     explanation = explain(instance, NOW)
     assert explanation is not None
-    assert explanation.kind is Kind.WAITING
+    assert explanation.kind is ExplanationKind.WAITING
 
 
 @pytest.mark.parametrize(

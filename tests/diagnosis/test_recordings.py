@@ -8,18 +8,18 @@ from xml.etree.ElementTree import SubElement, fromstring, tostring
 
 import pytest
 
-from stratuslab.answers import Portrait
 from stratuslab.cloud.reply import documents
 from stratuslab.diagnosis.causes import known_cause
 from stratuslab.diagnosis.explanation import Explanation, explain
-from stratuslab.diagnosis.message import clean
-from stratuslab.diagnosis.steps import steps
+from stratuslab.diagnosis.server_message import clean
+from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.portrait import portrait_lines
-from stratuslab.output.reason import away, reason
+from stratuslab.output.details_text import portrait_lines
+from stratuslab.output.reason_text import away, reason
 from stratuslab.output.terminal import Terminal
+from stratuslab.results import InstanceDetails
 from tests.cloud.answers import RECORDINGS, recording_of
 from tests.diagnosis.documents import BEGIN, vm
 
@@ -41,7 +41,7 @@ def machine(recording: str) -> Instance:
 
 def explained(instance: Instance) -> Explanation | None:
     """The explanation a minute after the last thing that the document tells."""
-    last = instance.ended or max((stay.last for stay in instance.stays), default=0) or instance.started or 0
+    last = instance.ended or max((stay.last for stay in instance.history), default=0) or instance.started or 0
     return explain(instance, last + 60)
 
 
@@ -208,7 +208,11 @@ def test_addresses(recording: str, addresses: tuple[str, ...]) -> None:
 
 def test_the_history_says_which_action_it_was_and_whose() -> None:
     instance = machine("7.4.0/vm.info-after-resume-of-STOPPED")
-    shown = [line for line in portrait_lines(Portrait(instance, None, (), 1_900_000_000), Terminal(80, True)) if " host " in line]
+    shown = [
+        line
+        for line in portrait_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True))
+        if " host " in line
+    ]
     assert [line.partition(", until ")[2].partition(", ")[2] for line in shown] == [
         "suspend by user 2 (request 6388)",
         "nic-attach by user 2 (request 5774)",
@@ -219,7 +223,7 @@ def test_the_history_says_which_action_it_was_and_whose() -> None:
         "",
     ]
     assert shown[-1].endswith(", still there")
-    (failed,) = machine("3.2.1/vm.info-FAILED-prolog").stays
+    (failed,) = machine("3.2.1/vm.info-FAILED-prolog").history
     assert failed.had_error
 
 

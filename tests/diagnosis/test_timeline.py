@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.diagnosis.steps import Span, steps
+from stratuslab.diagnosis.timeline import Span, steps
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.moments import duration
-from stratuslab.output.safety import width
+from stratuslab.output.safe_text import width
 from stratuslab.output.terminal import Terminal
-from stratuslab.output.timeline import timeline
+from stratuslab.output.time_format import duration
+from stratuslab.output.timeline_chart import timeline
 from tests.diagnosis.documents import BEGIN, stay, vm
 
 NOW = BEGIN + 600

@@ -15,21 +15,21 @@ from typing import Any, NoReturn
 import pytest
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.accounts import Accounts
-from stratuslab.local.flavours import EMBEDDED, FLAVOURS, PLAIN_3
+from stratuslab.local.api.accounts import Accounts
+from stratuslab.local.api.http_server import Urls, open_server
+from stratuslab.local.api.methods import answer
+from stratuslab.local.api.server_profiles import EMBEDDED, PLAIN_3, SERVER_PROFILES
 from stratuslab.local.images import download
-from stratuslab.local.methods import answer
-from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.local.server import Urls, open_server
-from stratuslab.local.simulated import Simulated, SimulatedMachine
-from stratuslab.local.tiny.build import TinyImage, build
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.local.machines.simulated.simulated_driver import Simulated, SimulatedMachine
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.tiny.build_tiny import TinyImage, build
+from stratuslab.ssh.user_keys import make_key_pair
 from tests.harness import Stage, StoppedClock
 from tests.local.file_server import Serving
 from tests.local.guests import Booted, specified
 from tests.servers import Answer, ScriptedServer
 
-_FLAVOURS = {**FLAVOURS, EMBEDDED.name: EMBEDDED, PLAIN_3.name: PLAIN_3}
+_FLAVOURS = {**SERVER_PROFILES, EMBEDDED.name: EMBEDDED, PLAIN_3.name: PLAIN_3}
 
 
 class Caller:

@@ -13,8 +13,8 @@ import paramiko
 import pexpect
 import pytest
 
-from stratuslab.local.machine import DiskKind, DiskSpec, MachineSpec
-from stratuslab.local.simulated import SimulatedMachine
+from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
+from stratuslab.local.machines.simulated.simulated_driver import SimulatedMachine
 
 needs_openssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="the system has no OpenSSH client")
 

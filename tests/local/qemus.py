@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stratuslab.local.machine import DiskKind, DiskSpec, MachineSpec
+from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
 
 IMAGE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 """An image's identifier."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from stratuslab.local import lifecycle
-from stratuslab.local.host import Capacity
-from stratuslab.local.record import Record
+from stratuslab.local.engine import lifecycle
+from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.store.instance_record import Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template import Attribute, render
 from tests.harness import Stage

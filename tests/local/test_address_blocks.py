@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local import address_blocks
-from stratuslab.local.administration import reset
-from stratuslab.local.leases import address_text
-from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.engine.status_and_reset import reset
+from stratuslab.local.store import address_blocks
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.leases import address_text
 from tests.harness import CHECKOUT, Stage
 from tests.local.templates import SMALL
 
@@ -126,7 +126,7 @@ def test_where_nothing_can_be_claimed(tmp_path: Path, opened: Open, monkeypatch:
 def test_many_at_once(tmp_path: Path) -> None:
     """In processes of their own, each of which is killed when it has its block."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from stratuslab.local.address_blocks import claimed;"
+        "import os, signal, sys; from pathlib import Path; from stratuslab.local.store.address_blocks import claimed;"
         "print(claimed(Path(sys.argv[1]), 0), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}

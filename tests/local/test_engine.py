@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
-from stratuslab.local.administration import reset, status
-from stratuslab.local.engine import Engine
-from stratuslab.local.host import Capacity
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.engine.status_and_reset import reset, status
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 from tests.harness import Actors, Stage, StoppedClock, leaves

@@ -18,18 +18,18 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from stratuslab.local.flavours import FLAVOURS, PLAIN_3
-from stratuslab.local.host import Capacity
-from stratuslab.local.methods import answer
-from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.local.rules import Verb
+from stratuslab.local.api.methods import answer
+from stratuslab.local.api.server_profiles import PLAIN_3, SERVER_PROFILES
+from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.engine.server_rules import Verb
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm, State
 from tests.local.conftest import Caller
 from tests.local.recorded_machine import staged, template
 
 WIRE = Path(__file__).parents[1] / "wire"
 RECORDINGS = sorted(WIRE.glob("opennebula-*/*.response.xml"))
-FLAVOUR_OF = {flavour.version: flavour.name for flavour in FLAVOURS.values()}
+FLAVOUR_OF = {flavour.version: flavour.name for flavour in SERVER_PROFILES.values()}
 SMALL = "CPU=1\nMEMORY=64\n"
 
 # What may differ: a recording's name, the paths, and why.
@@ -109,15 +109,15 @@ class Scene:
         self.ask = call
         self.stage = call.stage
         self.version = version
-        self.flavour = FLAVOUR_OF[version]
+        self.profile = FLAVOUR_OF[version]
         self.name = name
 
     def call(self, method: str, *arguments: Any, user: str = "alice") -> Any:
-        return self.ask(method, *arguments, user=user, flavour=self.flavour)
+        return self.ask(method, *arguments, user=user, flavour=self.profile)
 
     def machine(self, text: str = SMALL, *, hold: bool = False, user: str = "alice") -> int:
         engine = self.stage.engine
-        return engine.allocate(engine.user(user), text, hold, FLAVOURS[self.flavour].rules)
+        return engine.allocate(engine.user(user), text, hold, SERVER_PROFILES[self.profile].rules)
 
     def at(self, state: str) -> int:
         """A machine that was put into this state."""
@@ -142,7 +142,7 @@ class Scene:
 
     def unauthenticated(self) -> Any:
         body = xmlrpc.client.dumps(("alice:wrong", -3, -1, -1, -1), "one.vmpool.info").encode()
-        response = b"".join(answer(self.stage.engine, lambda session: None, body, FLAVOURS[self.flavour]))
+        response = b"".join(answer(self.stage.engine, lambda session: None, body, SERVER_PROFILES[self.profile]))
         return xmlrpc.client.loads(response)[0][0]
 
     def no_lease(self) -> Any:
@@ -152,7 +152,7 @@ class Scene:
 
     def restricted(self, text: str) -> Any:
         if self.version.startswith("3"):
-            self.flavour = PLAIN_3.name
+            self.profile = PLAIN_3.name
         return self.allocated(SMALL + text)
 
 
@@ -164,7 +164,10 @@ CALLS: tuple[tuple[str, Callable[[Scene], Any]], ...] = (
     (r"system\.version.*", lambda scene: scene.call("one.system.version")),
     (r"wrong-arg-type|.*-parameters-fault", lambda scene: scene.call("one.vm.info", "x")),
     (r"vm\.info-unknown-id", lambda scene: scene.call("one.vm.info", 9999)),
-    (r"vm\.action-unknown-id", lambda scene: scene.call("one.vm.action", next(iter(FLAVOURS[scene.flavour].actions)), 9999)),
+    (
+        r"vm\.action-unknown-id",
+        lambda scene: scene.call("one.vm.action", next(iter(SERVER_PROFILES[scene.profile].actions)), 9999),
+    ),
     (r"template\.info-unknown-id", lambda scene: scene.call("one.template.info", 99)),
     (r"vm\.info-permission-denied", lambda scene: scene.call("one.vm.info", scene.machine(), user="bob")),
     (r"vm\.action-locked", lambda scene: _locked(scene)),  # noqa: PLW0108 (it is defined below)
@@ -217,7 +220,7 @@ OTHER_WORDS: dict[str, str] = {
 
 
 def _ending(scene: Scene) -> str:
-    actions = FLAVOURS[scene.flavour].actions
+    actions = SERVER_PROFILES[scene.profile].actions
     return next(name for name, verb in actions.items() if verb in (Verb.TERMINATE_HARD, Verb.DELETE))
 
 

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.load import Load
-from stratuslab.local.record import ADMINISTRATOR, QEMU
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.local.engine.host_load import Load
+from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU
 from stratuslab.opennebula.states import Lcm, State
 from tests.harness import Stage
 from tests.local.conftest import Caller
@@ -26,7 +26,7 @@ def context(call: Caller, flavour: str, value: str, user: str = "alice") -> str:
     return call.stage.engine.instance(ADMINISTRATOR, number).vectors("CONTEXT")[0].get("PW", "")
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 @pytest.mark.parametrize(
     ("sent", "arrives"),
     [
@@ -77,7 +77,7 @@ def test_what_cannot_be_read_shows_the_whole_context(call: Caller, flavour: str,
 
 
 @pytest.mark.parametrize("value", ["5$", "${X}", "$ x", "a$$b", "$A[", "$NAME,", "$A = b"])
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 def test_what_no_server_can_read(call: Caller, flavour: str, value: str) -> None:
     answer = call("one.vm.allocate", f'{SMALL}CONTEXT=[PW="{value}"]', flavour=flavour)
     assert (answer[0], answer[2]) == (False, 8192)
@@ -88,7 +88,7 @@ def test_what_no_server_can_read(call: Caller, flavour: str, value: str) -> None
     assert call("one.vmpool.info", -2, -1, -1, -2, flavour=flavour)[1] in ("<VM_POOL></VM_POOL>", "<VM_POOL/>")
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 def test_characters_beyond_16_bits(call: Caller, flavour: str) -> None:
     text = f'{SMALL}NAME="x\N{GRINNING FACE}"'
     fault = call("one.vm.allocate", text, flavour=flavour)
@@ -202,7 +202,7 @@ def test_in_which_states_an_instance_can_be_ended(call: Caller, stage: Stage, fl
                 f'[one.vm.action] Error performing action "{action}": Could not terminate VM {number}, wrong state {state}.',
             )
             assert answer[1:3] == [said, 2048]
-        stage.engine.act(ADMINISTRATOR, number, FLAVOURS["opennebula-4"].actions["delete"])
+        stage.engine.act(ADMINISTRATOR, number, SERVER_PROFILES["opennebula-4"].actions["delete"])
 
 
 def test_the_names_of_actions(call: Caller, stage: Stage) -> None:
@@ -233,7 +233,7 @@ def test_resubmit(call: Caller, stage: Stage) -> None:
     assert call("one.vm.action", "delete-recreate", 1, flavour="opennebula-4") == [True, 1, 0]
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 def test_suspend_and_resume(call: Caller, stage: Stage, flavour: str) -> None:
     stage.runs(at(stage, "PENDING"))
     assert call("one.vm.action", "suspend", 1, flavour=flavour) == [True, 1, 0]

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.simulated import Simulated
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.local.machines.simulated.simulated_driver import Simulated
+from stratuslab.ssh.user_keys import make_key_pair
 from tests.local.guests import Booted, disks, specified
 
 

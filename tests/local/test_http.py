@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.accounts import Accounts, administrator_password
-from stratuslab.local.server import Urls, open_server
+from stratuslab.local.api.accounts import Accounts, administrator_password
+from stratuslab.local.api.http_server import Urls, open_server
 from tests.harness import CHECKOUT, Stage
 from tests.local.templates import SMALL, TTYLINUX
 
@@ -185,7 +185,7 @@ class TestWire:
 
 
 def test_silent_clients_do_not_keep_a_server_from_ending(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stratuslab.local.server._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab.local.api.http_server._PATIENCE_SECONDS", 0.3)
     server = open_server(stage.engine, "127.0.0.1", 0, Accounts({"alice": "secret"}))
     begin = time.monotonic()
     with server.running() as urls:
@@ -276,7 +276,7 @@ class TestServer:
 SERVE = """
 import os, sys
 from pathlib import Path
-from stratuslab.local.server import serving
+from stratuslab.local.api.http_server import serving
 with serving(Path(sys.argv[1]), "127.0.0.1", 0, dict(), os.environ) as server:
     print(server.urls, flush=True)
     server.wait()

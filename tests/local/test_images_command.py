@@ -18,12 +18,12 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.images.adding import Checksum
-from stratuslab.local.images.space import amount
-from stratuslab.local.images.store import content, keep
-from stratuslab.local.images.writing import SparseFile
-from stratuslab.local.marketplace import Marketplace
-from stratuslab.local.opening import open_store
+from stratuslab.local.images.add_image import Checksum
+from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.images.free_space import amount
+from stratuslab.local.images.image_store import content, keep
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries
+from stratuslab.local.images.sparse_writer import SparseFile
 from stratuslab.marketplace.metadata import Metadata, read
 from tests.harness import TTYLINUX, Shell
 from tests.local.file_server import Serving, broken_off, by_range, refuses, whole
@@ -56,7 +56,7 @@ def packed(shell: Shell) -> Path:
 def entries(cloud: Path, name: str) -> list[Metadata]:
     now = datetime(2026, 11, 22, tzinfo=timezone.utc)
     with closing(open_store(cloud, now.timestamp())) as store:
-        documents = Marketplace(store, now.timestamp()).find({"identifier": name})
+        documents = MarketplaceEntries(store, now.timestamp()).find({"identifier": name})
     return [read(document.encode(), name, now) for document in documents]
 
 
@@ -151,14 +151,14 @@ class TestFiles:
             assert shell("local_cloud", "reset", "--yes").status == 0
             return kept
 
-        monkeypatch.setattr("stratuslab.local.images.store.keep", reset)
+        monkeypatch.setattr("stratuslab.local.images.image_store.keep", reset)
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
         assert "the embedded cloud was reset meanwhile (run the command again)" in ran.err
         assert entries(cloud, identifier(DISK)) == []
 
     def test_a_full_disk(self, shell: Shell, cloud: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 1000)
+        monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 1000)
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
         assert f"the disk of {cloud} is full: the image needs {amount(len(PACKED))}, 1 KB are free" in ran.err
@@ -179,7 +179,7 @@ class TestFiles:
         with (shell.home / "disk").open("wb") as file:
             file.write(b"begin")
             file.truncate(1 << 30)
-        monkeypatch.setattr("stratuslab.local.images.adding.require", lambda place, size: sys.exit(size > 1 << 20))
+        monkeypatch.setattr("stratuslab.local.images.add_image.require", lambda place, size: sys.exit(size > 1 << 20))
         with pytest.raises(SystemExit, match="False"):
             shell("local_cloud", "add-image", "~/disk")
 
@@ -291,9 +291,9 @@ class TestBuilding:
             (cache / "tiny.tar").write_bytes(DISK)
             return SimpleNamespace(path=cache / "tiny.tar", version="1-6.1", os_version="6.1", packages=("busybox <1>",))
 
-        module = ModuleType("stratuslab.local.tiny.build")
+        module = ModuleType("stratuslab.local.tiny.build_tiny")
         module.build = build  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "stratuslab.local.tiny.build", module)
+        monkeypatch.setitem(sys.modules, "stratuslab.local.tiny.build_tiny", module)
         return caches
 
     def test_is_built_and_added(self, shell: Shell, cloud: Path, builder: list[Path]) -> None:
@@ -318,7 +318,7 @@ class TestBuilding:
         def build(*_: object) -> None:
             raise StratusLabError("there is no apt-get", "see add-image")
 
-        monkeypatch.setattr(sys.modules["stratuslab.local.tiny.build"], "build", build)
+        monkeypatch.setattr(sys.modules["stratuslab.local.tiny.build_tiny"], "build", build)
         ran = shell("local_cloud", "build-image", "tiny")
         assert (ran.status, ran.out, ran.err) == (1, "", "stratus-local-cloud: there is no apt-get (see add-image)\n")
 

@@ -18,9 +18,9 @@ import trustme
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, StratusLabError, Unreachable, UsageError
 from stratuslab.local.images import ImageError, download
 from stratuslab.local.images.download import Download
-from stratuslab.local.images.listener import Listener
-from stratuslab.local.images.space import NoSpace
-from stratuslab.local.images.writing import SparseFile
+from stratuslab.local.images.free_space import NoSpace
+from stratuslab.local.images.progress_listener import Listener
+from stratuslab.local.images.sparse_writer import SparseFile
 from tests import servers
 from tests.local.file_server import TAG, Serving, broken_off, by_range, redirects, refuses, whole
 from tests.servers import Answer, ScriptedServer, head
@@ -301,7 +301,7 @@ class TestLimits:
             fetched(tmp_path, server.url)
 
     def test_a_full_disk_beforehand(self, serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 2_000_000)
+        monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 2_000_000)
         with pytest.raises(NoSpace, match=r"is full: the image needs 3.15 MB, 2 MB are free"):
             fetched(tmp_path, serving(whole(FILE)).url)
         assert partial(tmp_path) == []

@@ -23,12 +23,12 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.entry import entry
-from stratuslab.local.images.fetch import Fetching, trusted
-from stratuslab.local.images.space import NoSpace
-from stratuslab.local.images.store import content, obtain
-from stratuslab.local.marketplace import Marketplace
-from stratuslab.local.opening import open_store
+from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.images.fetch_process import Fetching, trusted
+from stratuslab.local.images.free_space import NoSpace
+from stratuslab.local.images.image_store import content, obtain
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries
+from stratuslab.local.images.new_entry import entry
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests import servers
@@ -56,7 +56,7 @@ def described(data: bytes, *locations: str) -> Metadata:
 
 def publish(directory: Path, metadata: Metadata) -> str:
     store = open_store(directory, time.time())
-    Marketplace(store, time.time()).add(entry(metadata, CREATED).document.encode())
+    MarketplaceEntries(store, time.time()).add(entry(metadata, CREATED).document.encode())
     store.close()
     return metadata.identifier
 
@@ -145,7 +145,7 @@ class TestTheContent:
 
     def test_a_full_disk(self, serving: Serving, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         name = publish(directory, described(DISK, *[serving(whole(DISK)).url] * 2))
-        monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 1000)
+        monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 1000)
         with pytest.raises(NoSpace, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
             Fetching(directory).fetch(name)
         assert images(directory) == []
@@ -237,7 +237,7 @@ class TestObtaining:
             obtain(directory, sums(DISK).identifier, os.environ)
 
     def test_this_process_stays_small(self) -> None:
-        program = "import sys; from stratuslab.local.images.store import obtain; print(*sys.modules)"
+        program = "import sys; from stratuslab.local.images.image_store import obtain; print(*sys.modules)"
         ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
         assert {"requests", "paramiko", "sqlite3", "hashlib"} & set(ran.stdout.split()) == set()
 
@@ -276,7 +276,7 @@ class TestObtaining:
                 gone.set()
 
         name = publish(directory, described(DISK, serving(never).url))
-        program = "import os, sys; from pathlib import Path; from stratuslab.local.images.store import obtain; "
+        program = "import os, sys; from pathlib import Path; from stratuslab.local.images.image_store import obtain; "
         program += "obtain(Path(sys.argv[1]), sys.argv[2], os.environ)"
         starter = subprocess.Popen([sys.executable, "-c", program, str(directory), name], cwd=CHECKOUT, start_new_session=True)
         assert asked.wait(30)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.form import form, kernel_members, virtual_size
+from stratuslab.local.images.image_format import form, kernel_members, virtual_size
 
 CLUSTER = 1 << 16
 needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="there is no qemu-img")

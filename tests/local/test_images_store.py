@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from stratuslab.errors import StratusLabError
 from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.entry import ENDORSER, entry, register
+from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.images.checksums import USUAL, Sums
+from stratuslab.local.images.free_space import NoSpace, amount, require
+from stratuslab.local.images.image_store import PARTIAL_SECONDS, Incoming, content
 from stratuslab.local.images.intake import Intake
-from stratuslab.local.images.space import NoSpace, amount, require
-from stratuslab.local.images.store import PARTIAL_SECONDS, Incoming, content
-from stratuslab.local.images.sums import USUAL, Sums
-from stratuslab.local.images.writing import SparseFile, read
-from stratuslab.local.marketplace import Marketplace, read_entry
-from stratuslab.local.opening import open_store
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries, read_entry
+from stratuslab.local.images.new_entry import ENDORSER, entry, register
+from stratuslab.local.images.sparse_writer import SparseFile, read
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata import read as read_metadata
@@ -139,7 +139,7 @@ class TestKeeping:
         program = """
 import os, sys
 from pathlib import Path
-from stratuslab.local.images.store import Incoming
+from stratuslab.local.images.image_store import Incoming
 with Incoming(Path(sys.argv[1])) as file:
     os.write(file.descriptor, b"half of it")
     print("written", flush=True)
@@ -179,7 +179,7 @@ class TestNoSpace:
         assert amount(size) == text
 
     def test_beforehand(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.images.space.free", lambda place: 512 * 10**6)
+        monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 512 * 10**6)
         with pytest.raises(NoSpace) as raised:
             require(tmp_path, 2 * 10**9)
         assert raised.value.message == f"the disk of {tmp_path} is full: the image needs 2 GB, 512 MB are free"
@@ -196,8 +196,8 @@ class TestNoSpace:
         assert everything(tmp_path) == []
 
     def test_what_the_store_needs_stays_free(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.images.writing.free", lambda place: 0)
-        monkeypatch.setattr("stratuslab.local.images.writing._CHECKED", 1000)
+        monkeypatch.setattr("stratuslab.local.images.sparse_writer.free", lambda place: 0)
+        monkeypatch.setattr("stratuslab.local.images.sparse_writer._CHECKED", 1000)
         with pytest.raises(NoSpace):
             taken(tmp_path, DISK)
         assert everything(tmp_path) == []
@@ -233,7 +233,7 @@ class TestEntries:
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
         added = register(store, clock(), made)
-        (document,) = Marketplace(store, clock()).find({"identifier": identifier(DISK)})
+        (document,) = MarketplaceEntries(store, clock()).find({"identifier": identifier(DISK)})
         metadata = read_metadata(document.encode(), identifier(DISK), datetime.fromtimestamp(clock(), timezone.utc))
         assert metadata == added
         assert (metadata.bytes, metadata.checksums, metadata.title) == (len(DISK), found.checksums, 'a <b> & "c"')
@@ -245,7 +245,7 @@ class TestEntries:
         store = open_store(tmp_path, clock())
         with pytest.raises(ImageError, match="reset meanwhile"):
             register(store, clock(), Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
-        assert Marketplace(store, clock()).find({"identifier": identifier(DISK)}) == []
+        assert MarketplaceEntries(store, clock()).find({"identifier": identifier(DISK)}) == []
 
     def test_there_is_one_of_an_image(self, tmp_path: Path, clock: StoppedClock) -> None:
         taken(tmp_path, DISK)

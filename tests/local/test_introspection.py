@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.server import Urls
+from stratuslab.local.api.http_server import Urls
 from tests.harness import Stage
 from tests.local.templates import SMALL
 

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.flavours import FLAVOURS
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.numbers import ErrorCode
 from tests.harness import Stage, StoppedClock
 from tests.local.conftest import Caller
 from tests.local.templates import SMALL
@@ -57,9 +57,9 @@ def test_older_listings_are_whole(call: Caller, stage: Stage, labelled: int, fla
     stage.polled(labelled, 12.0, 131072)
     machine = listed(call, flavour).find("VM")
     assert machine is not None
-    place = "TEMPLATE" if FLAVOURS[flavour].legacy else "USER_TEMPLATE"
+    place = "TEMPLATE" if SERVER_PROFILES[flavour].legacy else "USER_TEMPLATE"
     assert machine.findtext(f"{place}/{TOKEN_ATTRIBUTE}") == "f00d"
-    assert machine.findtext("MEMORY" if FLAVOURS[flavour].legacy else "MONITORING/MEMORY") == "131072"
+    assert machine.findtext("MEMORY" if SERVER_PROFILES[flavour].legacy else "MONITORING/MEMORY") == "131072"
     assert call("one.vmpool.infoextended", *ALL, flavour=flavour).faultCode == -506
 
 
@@ -115,7 +115,7 @@ def test_monitoring_before_5(call: Caller, stage: Stage, labelled: int) -> None:
     assert call("one.vmpool.monitoring", -2, flavour="stratuslab-3").faultCode == -506
 
 
-@pytest.mark.parametrize("flavour", sorted(FLAVOURS))
+@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
 def test_order_and_pages(call: Caller, flavour: str) -> None:
     for _ in range(6):
         assert call("one.vm.allocate", SMALL)[0]
@@ -127,7 +127,7 @@ def test_order_and_pages(call: Caller, flavour: str) -> None:
     assert ids(-1, -1) == numbers
     assert sorted(ids(2, 4)) == [2, 3, 4]
     assert sorted(ids(4, -1)) == [4, 5, 6]
-    if FLAVOURS[flavour].legacy:
+    if SERVER_PROFILES[flavour].legacy:
         assert ids(0, -5) == []
     else:
         assert (ids(0, -4), ids(4, -4), ids(8, -4)) == (numbers[:4], numbers[4:], [])

@@ -17,10 +17,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.administration import reset
-from stratuslab.local.console import console_lines
-from stratuslab.local.engine import Engine
-from stratuslab.local.record import ADMINISTRATOR
+from stratuslab.local.api.instance_console import console_lines
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from tests.harness import CHECKOUT, Actors, Shell
 from tests.local.templates import RECORDED, SMALL
 
@@ -83,7 +83,7 @@ class TestReset:
 
     @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("", 1, 1)])
     def test_at_a_terminal(self, shell: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, left: int) -> None:
-        monkeypatch.setattr("stratuslab.context.is_terminal", lambda stream: True)
+        monkeypatch.setattr("stratuslab.environment.is_terminal", lambda stream: True)
         engine = Engine(shell.home / "cloud", Actors())
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
         ran = shell("local_cloud", "reset", stdin=answer)

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from stratuslab.errors import UsageError
-from stratuslab.local.adapter import MarketplaceAdapter
-from stratuslab.local.marketplace import InvalidEntry, Marketplace, add_entry, answer, read_entry
-from stratuslab.local.opening import open_store
-from stratuslab.local.store import Store
+from stratuslab.local.api.marketplace_adapter import MarketplaceAdapter
+from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.images.marketplace_entries import InvalidEntry, MarketplaceEntries, add_entry, answer, read_entry
+from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.harness import Stage, StoppedClock
 from tests.local.conftest import Caller
@@ -93,7 +93,7 @@ class TestReading:
         assert identifiers(store, "/metadata", identifier="' OR 1=1 --") == []
 
     def test_the_newest_of_an_endorser_counts(self, store: Store, entry: bytes, clock: StoppedClock) -> None:
-        marketplace = Marketplace(store, clock())
+        marketplace = MarketplaceEntries(store, clock())
         marketplace.add(entry)
         marketplace.add(entry.replace(b"2026-11-22T10", b"2026-11-22T11").replace(b"mine", b"newer"))
         marketplace.add(entry.replace(b"alice@", b"bob@"))
@@ -102,7 +102,7 @@ class TestReading:
         assert b"mine" in answer(store, clock(), f"/metadata/{ADDED}/alice@example.org/2026-11-22T10:00:00Z", {})[1]
 
     def test_expired_and_deprecated_entries(self, store: Store, entry: bytes, clock: StoppedClock) -> None:
-        marketplace = Marketplace(store, clock())
+        marketplace = MarketplaceEntries(store, clock())
         marketplace.add(entry.replace(b"2027-", b"2020-"))
         assert identifiers(store, f"/metadata/{ADDED}") == []
         assert identifiers(store, f"/metadata/{ADDED}", status="expired") == [ADDED]
@@ -115,7 +115,7 @@ class TestReading:
 
 class TestAdding:
     def test_an_image_to_start(self, store: Store, entry: bytes, call: Caller, clock: StoppedClock) -> None:
-        added = Marketplace(store, clock()).add(entry)
+        added = MarketplaceEntries(store, clock()).add(entry)
         assert (added.key[0], added.title, added.metadata.bytes) == (ADDED, "mine & yours", 5242880)
         template = f'{SMALL}DISK=[SOURCE="http://127.0.0.1:1/marketplace/metadata/{ADDED}"]'
         assert call("one.vm.allocate", template)[0]
@@ -124,8 +124,8 @@ class TestAdding:
         assert document.findtext("TEMPLATE/DISK/SIZE") == "5"
 
     def test_a_second_time_replaces(self, store: Store, entry: bytes) -> None:
-        Marketplace(store, 0).add(entry)
-        Marketplace(store, 0).add(entry.replace(b"mine", b"again"))
+        MarketplaceEntries(store, 0).add(entry)
+        MarketplaceEntries(store, 0).add(entry.replace(b"mine", b"again"))
         assert store.query("SELECT title FROM entries WHERE identifier = ?", (ADDED,)) == [("again & yours",)]
 
     @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class TestAdding:
     def test_what_is_no_entry(self, store: Store, entry: bytes, old: bytes, new: bytes, reason: str) -> None:
         before = store.query("SELECT count(*) FROM entries")
         with pytest.raises(UsageError, match=reason):
-            Marketplace(store, 0).add(entry.replace(old, new))
+            MarketplaceEntries(store, 0).add(entry.replace(old, new))
         assert store.query("SELECT count(*) FROM entries") == before
 
     def test_from_a_file(self, store: Store, entry: bytes, tmp_path: Path) -> None:

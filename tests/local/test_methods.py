@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.server import Urls
-from stratuslab.opennebula.numbers import ErrorCode
+from stratuslab.local.api.http_server import Urls
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.harness import Stage, StoppedClock
 from tests.local.conftest import Caller
 from tests.local.templates import SMALL

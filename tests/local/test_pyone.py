@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stratuslab.local.server import Urls
+from stratuslab.local.api.http_server import Urls
 from tests.harness import Stage
 from tests.local.templates import RECORDED, TTYLINUX
 

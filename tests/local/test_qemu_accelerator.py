@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.machine import MachineError
-from stratuslab.local.qemu import accelerator
-from stratuslab.local.qemu.hypervisor import Qemu, described, find
+from stratuslab.local.machines.driver import MachineError
+from stratuslab.local.machines.qemu import accelerator
+from stratuslab.local.machines.qemu.qemu_driver import Qemu, described, find
 from tests.local.qemus import FakeQemu, specified
 
 

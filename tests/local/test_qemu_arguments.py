@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stratuslab.local.qemu.accelerator import KVM, TCG
-from stratuslab.local.qemu.arguments import QCOW2, RAW, Drive, Hardware, Kernel, Layer, command
+from stratuslab.local.machines.qemu.accelerator import KVM, TCG
+from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, Layer, command
 
 DRIVES = (
     Drive("image", Path("image.qcow2"), QCOW2, base=Layer(Path("/store/images/x/image"), RAW)),

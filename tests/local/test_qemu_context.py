@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.qemu.context import meta_data, quoted, shell_assignments, user_data, vendor_data
-from stratuslab.local.qemu.context_medium import context_medium
+from stratuslab.local.machines.qemu.context_files import meta_data, quoted, shell_assignments, user_data, vendor_data
+from stratuslab.local.machines.qemu.context_medium import context_medium
 from tests.local.qemus import specified
 
 MAC = "02:00:7f:65:00:07"

@@ -20,16 +20,16 @@ from typing import Any
 import pytest
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.images.form import virtual_size
-from stratuslab.local.machine import DiskKind, DiskSpec, MachineError
-from stratuslab.local.qemu import console, disks, emulator, machine, power_button, processes
-from stratuslab.local.qemu.accelerator import KVM, TCG, Accelerator
-from stratuslab.local.qemu.hypervisor import PROGRAM
-from stratuslab.local.qemu.machine import QemuMachine
-from stratuslab.local.qemu.overlay import make_overlay
+from stratuslab.local.images.image_format import virtual_size
+from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError
+from stratuslab.local.machines.qemu import child_lifetime, console_log, machine_disks, power_button, qemu_machine, qemu_process
+from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.machines.qemu.overlay import make_overlay
+from stratuslab.local.machines.qemu.qemu_driver import PROGRAM
+from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 from tests.local.qemus import IMAGE, FakeQemu, bootable, eventually, lives, put_image, specified
 
-CHECKOUT = Path(machine.__file__).parents[3]
+CHECKOUT = Path(qemu_machine.__file__).parents[3]
 REAL = shutil.which(PROGRAM)
 real = [pytest.mark.qemu, pytest.mark.skipif(REAL is None, reason=f"there is no {PROGRAM} on this computer")]
 
@@ -295,7 +295,7 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path
 def test_a_machine_that_does_not_come_up_with_kvm(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: str, why: str
 ):
-    monkeypatch.setattr(machine, "TRIAL_SECONDS", 1000.0)
+    monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 1000.0)
     fake = FakeQemu(tmp_path / "bin", kvm=kvm)
     made = cloud.machine(fake.program, fake.environ, KVM)
     made.prepare()
@@ -316,7 +316,7 @@ def test_a_machine_that_does_not_come_up_with_kvm(
 
 
 def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 0.0)
     fake = FakeQemu(tmp_path / "bin", kvm="abort")
     made = cloud.started(fake, KVM)
     assert ends(made)
@@ -378,8 +378,8 @@ def test_files_are_the_owners_alone(cloud: Cloud, tmp_path: Path):
 _SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from stratuslab.local.qemu.accelerator import Accelerator
-from stratuslab.local.qemu.machine import QemuMachine
+from stratuslab.local.machines.qemu.accelerator import Accelerator
+from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 from tests.local.qemus import specified
 made = QemuMachine(specified(Path(sys.argv[1]), addresses=()), Path(sys.argv[2]), {"PATH": ""},
                    choose=lambda: Accelerator("tcg"), port=0)
@@ -417,7 +417,7 @@ def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Cloud, tmp_path: Pa
 
 @pytest.mark.parametrize("obeys", [True, False])
 def test_the_cord_of_a_machine_behind_a_script(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool):
-    monkeypatch.setattr(emulator, "END_SECONDS", 0.2)
+    monkeypatch.setattr(qemu_process, "END_SECONDS", 0.2)
     fake = FakeQemu(tmp_path / "bin", disobeys=[] if obeys else ["quit"])
     made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ)
     made.prepare()
@@ -450,8 +450,8 @@ def test_it_ends_with_its_supervisor(cloud: Cloud, tmp_path: Path):
 
 
 def test_the_log_of_the_console_is_bounded(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(console, "MOST_BYTES", 4000)
-    monkeypatch.setattr(console, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(console_log, "MOST_BYTES", 4000)
+    monkeypatch.setattr(console_log, "KEPT_BYTES", 1000)
     made = cloud.started(FakeQemu(tmp_path / "bin"))
     with cloud.file("console.log").open("a") as log:
         for number in range(1000):
@@ -466,14 +466,14 @@ def test_the_log_of_the_console_is_bounded(cloud: Cloud, tmp_path: Path, monkeyp
 
 
 def test_a_line_of_ours_begins_a_line(tmp_path: Path):
-    log = console.Console(tmp_path / "console.log")
+    log = console_log.Console(tmp_path / "console.log")
     log.path.write_bytes(b"login: ")
     log.log("the machine is off")
     assert [line[-18:] for line in log.path.read_text().splitlines()] == ["login: ", "the machine is off"]
 
 
 def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
-    log = console.Console(tmp_path / "nowhere" / "console.log")
+    log = console_log.Console(tmp_path / "nowhere" / "console.log")
     log.log("x")
     log.shorten()
     assert log.size() == 0
@@ -485,11 +485,11 @@ def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
 @pytest.mark.skipif(shutil.which("ps") is None, reason="the computer has no ps")
 def test_what_a_process_uses():
     sum(range(10**6))
-    for ask in (processes.used, processes._from_ps):
+    for ask in (child_lifetime.used, child_lifetime._from_ps):
         seconds, memory = ask(os.getpid())
         assert 0 <= seconds < 36000
         assert 10_000 < memory < 10_000_000
-    assert processes.used(2**22 + 1) == (0.0, 0)
+    assert child_lifetime.used(2**22 + 1) == (0.0, 0)
 
 
 # Disks
@@ -564,7 +564,7 @@ def test_an_image_that_cannot_be_had(cloud: Cloud, tmp_path: Path, monkeypatch: 
     def refuse(*_: object, **__: object) -> Path:
         raise StratusLabError("image IMAGE: SHA-1 is 1, the Marketplace says 2", "a hint")
 
-    monkeypatch.setattr(disks, "obtain", refuse)
+    monkeypatch.setattr(machine_disks, "obtain", refuse)
     with pytest.raises(MachineError, match=r"^image IMAGE: SHA-1 is 1, the Marketplace says 2$"):
         prepared(cloud, FakeQemu(tmp_path / "bin"))
 

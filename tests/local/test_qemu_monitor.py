@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.local.qemu import monitor as module
-from stratuslab.local.qemu.monitor import LONGEST_LINE, Monitor, MonitorError
+from stratuslab.local.machines.qemu import qmp_client as module
+from stratuslab.local.machines.qemu.qmp_client import LONGEST_LINE, Monitor, MonitorError
 
 GREETING: dict[str, Any] = {"QMP": {"version": {}, "capabilities": []}}
 

@@ -16,9 +16,9 @@ import pexpect
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.local.administration import reset
-from stratuslab.local.engine import Engine
-from stratuslab.local.tiny.build import TinyImage
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
+from stratuslab.local.tiny.build_tiny import TinyImage
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.harness import CHECKOUT, Ran, Shell
 from tests.local.file_server import whole

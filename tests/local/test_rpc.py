@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.flavours import FLAVOURS
-from stratuslab.local.methods import answer
-from stratuslab.local.rpc import RpcFault, read_call
+from stratuslab.local.api.methods import answer
+from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.local.api.xmlrpc_wire import RpcFault, read_call
 from tests.harness import Stage
 from tests.local.conftest import Caller
 from tests.local.templates import RECORDED
@@ -30,7 +30,7 @@ def respond(stage: Stage, name: str) -> bytes:
         return engine.user(user) if PASSWORDS.get(user) == password else None
 
     body = (RECORDINGS / f"{name}.request.xml").read_bytes()
-    return b"".join(answer(engine, authenticate, body, FLAVOURS["opennebula-7"]))
+    return b"".join(answer(engine, authenticate, body, SERVER_PROFILES["opennebula-7"]))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.guest import file_tree, sftp_server
+from stratuslab.local.machines.simulated import file_tree, sftp_server
 from tests.local.guests import Booted, eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("sftp") is None, reason="the system has no OpenSSH client")

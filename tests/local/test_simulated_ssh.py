@@ -15,13 +15,12 @@ import pexpect
 import pytest
 from paramiko.common import DEFAULT_WINDOW_SIZE
 
-from stratuslab.local import simulated
-from stratuslab.local.guest import ssh_server
-from stratuslab.local.guest.ssh_server import authorized
-from stratuslab.local.hypervisors import hypervisor
-from stratuslab.local.machine import MachineError
-from stratuslab.opennebula.numbers import SSH_PORT
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.local.engine.driver_choice import hypervisor
+from stratuslab.local.machines.driver import MachineError
+from stratuslab.local.machines.simulated import simulated_driver, ssh_server
+from stratuslab.local.machines.simulated.ssh_server import authorized
+from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.ssh.user_keys import make_key_pair
 from tests.local.guests import Booted, eventually, needs_openssh
 
 
@@ -482,7 +481,7 @@ def test_the_power_button(booted: Booted) -> None:
 
 
 def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated, "REBOOT_SECONDS", 0.05)
+    monkeypatch.setattr(simulated_driver, "REBOOT_SECONDS", 0.05)
     client = booted.client()
     transport = client.get_transport()
     assert transport is not None
@@ -501,7 +500,7 @@ def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytes
 
 
 def test_a_reboot_that_fails_is_the_end(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated, "REBOOT_SECONDS", 0.0)
+    monkeypatch.setattr(simulated_driver, "REBOOT_SECONDS", 0.0)
     (booted.directory / "ssh_host_ed25519_key").write_text("broken")
     client = booted.client()
     client.exec_command("reboot")

@@ -16,10 +16,10 @@ import pytest
 
 from stratuslab.errors import ExitStatus, StratusLabError, UsageError
 from stratuslab.local import state_directory
-from stratuslab.local.engine import Engine
-from stratuslab.local.host import Capacity
-from stratuslab.local.opening import open_store
-from stratuslab.local.store import DATABASE, Store
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.store.database import DATABASE, Store
 from stratuslab.opennebula.states import State
 from tests.harness import CHECKOUT, Actors
 from tests.local.templates import SMALL
@@ -29,9 +29,9 @@ NIC = SMALL + "NIC=[NETWORK_ID=0]\n"
 PRELUDE = """
 import sys
 from pathlib import Path
-from stratuslab.local.engine import Engine
-from stratuslab.local.record import ADMINISTRATOR
-from stratuslab.local.rules import Verb
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.engine.server_rules import Verb
 
 class NoMachines:
     def spawn(self, instance): pass
@@ -202,7 +202,7 @@ class TestTrouble:
         assert number == engine.store.query("SELECT count(*) FROM instances")[0][0], "half an instance was kept"
 
     def test_a_busy_store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.store._BUSY_SECONDS", 0.05)
+        monkeypatch.setattr("stratuslab.local.store.database._BUSY_SECONDS", 0.05)
         first, second = open_store(tmp_path, 0), open_store(tmp_path, 0)
         with first.transaction(), pytest.raises(StratusLabError, match="is busy"), second.transaction():
             pass
@@ -245,7 +245,7 @@ def test_opening_and_listing_are_cheap(tmp_path: Path) -> None:
 
 def test_what_importing_the_door_does_not_import() -> None:
     program = (
-        "import sys, stratuslab.local.door\n"
+        "import sys, stratuslab.local.api.in_process\n"
         "heavy = {'requests', 'paramiko', 'tabulate', 'cryptography', 'urllib.request', 'concurrent.futures'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
@@ -263,7 +263,7 @@ def test_what_importing_the_door_does_not_import() -> None:
 CHANGE_A_SETTING = """
 import sys
 from pathlib import Path
-from stratuslab.local.opening import open_store
+from stratuslab.local.images.bootstrap import open_store
 store = open_store(Path(sys.argv[1]), 0)
 with store.transaction():
     store.set_setting("from", sys.argv[2])

@@ -16,13 +16,14 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from stratuslab.local import launcher, supervisor
-from stratuslab.local.engine import Engine
-from stratuslab.local.launcher import Supervisors
-from stratuslab.local.record import ADMINISTRATOR, QEMU, Record
-from stratuslab.local.rules import Verb
+from stratuslab.local import supervisor
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.server_rules import Verb
+from stratuslab.local.machines import launcher
+from stratuslab.local.machines.launcher import Supervisors
+from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.ssh.user_keys import make_key_pair
 from tests.harness import Actors
 from tests.local.qemus import FakeQemu, bootable, lives, put_image
 from tests.local.templates import TTYLINUX
@@ -136,7 +137,7 @@ def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Cloud, verb: Verb) 
     cloud.engine.act(ADMINISTRATOR, instance, verb)
     assert cloud.record(instance).state == (State.SUSPENDED if verb is Verb.SUSPEND else State.STOPPED)
     eventually(lambda: stands_still(process))
-    cloud.engine.fleet.settle()
+    cloud.engine.reconciler.settle()
     assert cloud.supervisors.alive(instance), "what stands still is not lost"
     cloud.engine.act(ADMINISTRATOR, instance, Verb.RESUME)
     assert cloud.record(instance).state_name == "RUNNING"
@@ -214,7 +215,7 @@ def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Cloud) -> 
     eventually(lambda: not cloud.supervisors.alive(instance))
     assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.UNKNOWN
     with cloud.engine.store.transaction():
-        cloud.engine.fleet.start_again(cloud.record(instance))
+        cloud.engine.reconciler.start_again(cloud.record(instance))
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
     assert cloud.process(instance) != first
     assert (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes() == key
@@ -330,7 +331,7 @@ def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirect
     program.write_text(
         f"import sys; sys.path[:] = {[str(CHECKOUT), *filter(None, sys.path)]!r}\n"
         "from pathlib import Path\n"
-        "from stratuslab.local.launcher import Supervisors\n"
+        "from stratuslab.local.machines.launcher import Supervisors\n"
         f"Supervisors(Path({str(cloud.directory)!r}), {{}}).spawn({instance})\n"
     )
     line = f'cd / && exec "{sys.executable}" "{program}" {redirection}'
@@ -392,6 +393,6 @@ def test_a_store_that_was_removed_ends_its_machines(cloud: Cloud) -> None:
 
 
 def test_looking_after_instances_loads_little() -> None:
-    program = "import sys, stratuslab.local.supervisor, stratuslab.local.hypervisors; print(*sys.modules)"
+    program = "import sys, stratuslab.local.supervisor, stratuslab.local.engine.driver_choice; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=True)
     assert not {"paramiko", "cryptography", "sqlite3", "subprocess", "asyncio"} & set(ran.stdout.split())

@@ -17,7 +17,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from stratuslab.local.tiny.build import TinyImage
+from stratuslab.local.tiny.build_tiny import TinyImage
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
 

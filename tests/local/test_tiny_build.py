@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.tiny.build import TinyImage, build
+from stratuslab.local.tiny.build_tiny import TinyImage, build
 from stratuslab.local.tiny.initrd import guest_paths
 from tests.local.test_tiny_cpio import read
 from tests.local.test_tiny_modules import module, program

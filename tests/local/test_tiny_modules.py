@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.local.tiny.elf import needed_libraries, sections
-from stratuslab.local.tiny.modules import Modules, module_name
+from stratuslab.local.tiny.kernel_modules import Modules, module_name
 
 
 def elf(parts: dict[str, bytes]) -> bytes:

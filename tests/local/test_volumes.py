@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.store import DATABASE, VERSION
-from stratuslab.local.volumes import volume_of
+from stratuslab.local.store.database import DATABASE, VERSION
+from stratuslab.local.store.volumes import volume_of
 from stratuslab.opennebula.states import Lcm
 from tests.harness import Shell, Stage, leaves
 from tests.local.conftest import Caller
@@ -22,7 +22,7 @@ UUID = "8a2f4b50-1f6e-4c9e-9d5a-0a1b2c3d4e5f"
 @pytest.fixture
 def shell(tmp_path: Path, stage: Stage) -> Shell:
     """Somebody at the staged cloud."""
-    return Shell(tmp_path, clock=stage.engine.fleet._clock)
+    return Shell(tmp_path, clock=stage.engine.reconciler._clock)
 
 
 def created(shell: Shell, *arguments: str) -> str:
@@ -126,7 +126,7 @@ class TestDelete:
     @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("", 1, 1)])
     def test_at_a_terminal(self, shell: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, left: int) -> None:
         uuid = created(shell, "1", "--name", "mine")
-        monkeypatch.setattr("stratuslab.context.is_terminal", lambda stream: True)
+        monkeypatch.setattr("stratuslab.environment.is_terminal", lambda stream: True)
         ran = shell("local_cloud", "volumes", "delete", uuid, stdin=answer)
         assert ran.status == status
         assert f"Delete the volume {uuid} (mine) with all data? [y/N] " in ran.err

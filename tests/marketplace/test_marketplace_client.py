@@ -24,7 +24,7 @@ from stratuslab.errors import (
     Unreachable,
     UsageError,
 )
-from stratuslab.marketplace.client import Marketplace, normalise_endpoint
+from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
 
 TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 OTHER = "MMZu9WvwKIro-rtBQfDk4PsKO7_"

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from stratuslab.output.bar import Bar
 from stratuslab.output.progress import Progress
+from stratuslab.output.progress_bar import Bar
 from tests.harness import StoppedClock, Terminal
 
 

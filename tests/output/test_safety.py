@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.output.safety import one_line, width, word
-from stratuslab.output.talk import Talk
+from stratuslab.output.messages import Messages
+from stratuslab.output.safe_text import one_line, width, word
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_width(text: str, columns: int) -> None:
 
 def said(level: int) -> list[str]:
     stream = io.StringIO()
-    talk = Talk(stream, "stratus-x", level)
+    talk = Messages(stream, "stratus-x", level)
     talk.error("an error\nof two lines")
     talk.note("a note")
     talk.step("a step")
@@ -110,6 +110,6 @@ def test_talk_never_fails(tmp_path: Path) -> None:
     os.close(reader)
     broken = os.fdopen(writer, "w")
     for stream in (None, closed, broken):
-        Talk(stream, "stratus-x", 3).error("nobody hears this")
+        Messages(stream, "stratus-x", 3).error("nobody hears this")
     with contextlib.suppress(BrokenPipeError):
         broken.close()

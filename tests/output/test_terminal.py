@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from stratuslab.output.screen import Screen
+from stratuslab.output.redraw import Screen
 from stratuslab.output.terminal import Terminal
 
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.answers import Answer, InstanceRow, InstanceTable, LaunchBegins, Launched, LaunchEnds, Line, TypeList
-from stratuslab.diagnosis.explanation import Explanation, Kind
+from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
-from stratuslab.output.safety import width
-from stratuslab.output.shape import Shape
-from stratuslab.output.text import banner
-from stratuslab.output.text import lines as laid_out
+from stratuslab.output.output_options import Shape
+from stratuslab.output.safe_text import width
+from stratuslab.output.text_formatter import banner
+from stratuslab.output.text_formatter import lines as laid_out
+from stratuslab.results import Answer, InstanceRow, InstanceTable, LaunchBegins, Launched, LaunchEnds, Line, TypeList
 
 READ = Instance(Element("VM"))  # the row was read from a document, whatever was in it
 ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165", instance=READ)
@@ -142,7 +142,7 @@ def test_several_addresses() -> None:
 
 
 def test_notes_stand_below_their_row_when_asked_for() -> None:
-    noted = replace(SECOND, explanation=Explanation(Kind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
+    noted = replace(SECOND, explanation=Explanation(ExplanationKind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
     assert text(InstanceTable([noted, ROW])).count("\n") == 3
     assert text(InstanceTable([noted, ROW]), notes=True) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"

@@ -16,10 +16,10 @@ import pytest
 
 import stratuslab
 from stratuslab.errors import SSHError
-from stratuslab.ssh.keys import make_key_pair
 from stratuslab.ssh.known_hosts import KnownHosts
+from stratuslab.ssh.login_target import Target
 from stratuslab.ssh.paramiko_session import session
-from stratuslab.ssh.target import Target
+from stratuslab.ssh.user_keys import make_key_pair
 
 ROOT = str(Path(stratuslab.__file__).parent.parent)
 
@@ -258,7 +258,7 @@ INTERACTIVE = """
 import sys
 from pathlib import Path
 from stratuslab.ssh.paramiko_session import session
-from stratuslab.ssh.target import Target
+from stratuslab.ssh.login_target import Target
 port, home = int(sys.argv[1]), Path(sys.argv[2])
 target = Target("127.0.0.1", port, "7.cloud", home / "known_hosts", key=home / ".ssh/id_ed25519")
 sys.exit(session(target, (), sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer, terminal="vt220"))

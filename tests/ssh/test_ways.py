@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import SSHError, Unreachable, UsageError
 from stratuslab.ssh.host_key import check_shown_key
-from stratuslab.ssh.jump import banner_through, detour
-from stratuslab.ssh.keys import make_key_pair
+from stratuslab.ssh.jump_hosts import banner_through, detour
+from stratuslab.ssh.login_target import Jump, Target, jumps
 from stratuslab.ssh.ssh_config import host_block
-from stratuslab.ssh.target import Jump, Target, jumps
+from stratuslab.ssh.user_keys import make_key_pair
 from tests import sshd
 
 SSH = shutil.which("ssh") or ""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.parallel import in_order
+from stratuslab.opennebula.error_codes import Owner
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import Owner
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -21,10 +21,10 @@ def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bo
     documents where more is to be told than a listing says. Those that are not ``shown`` are only filtered."""
     uses = session.shape.uses if shown else session.shape.filters_by
     found = sorted(cloud.instances(owner), key=lambda instance: instance.id)
-    if shown and session.talk.level >= 2:
+    if shown and session.messages.level >= 2:
         wanted = found
-    elif uses(*_REASONS) or (shown and session.talk.level >= 1 and session.shape.form == "table"):
-        now = session.context.clock()
+    elif uses(*_REASONS) or (shown and session.messages.level >= 1 and session.shape.form == "table"):
+        now = session.environment.clock()
         wanted = [one for one in found if _is_short_of_reasons(one, now, cloud.server.listing_has_reasons)]
     else:
         wanted = []
@@ -40,11 +40,11 @@ def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bo
 def _is_short_of_reasons(instance: Instance, now: float, listing_has_reasons: bool) -> bool:
     """Whether the document of a listing lacks what explains the instance: times of one that failed or went away, and on some
     servers the reason as well."""
-    if any(stay.last for stay in instance.stays):
+    if any(stay.last for stay in instance.history):
         return False
-    from stratuslab.diagnosis.explanation import Kind, explain
+    from stratuslab.diagnosis.explanation import ExplanationKind, explain
 
     explanation = explain(instance, now)
     if explanation is None:
         return False
-    return explanation.kind is not Kind.WAITING or not (explanation.message or listing_has_reasons)
+    return explanation.kind is not ExplanationKind.WAITING or not (explanation.message or listing_has_reasons)

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.errors import UsageError
+from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.ssh.banner import Point
-from stratuslab.ssh.target import checked_host
+from stratuslab.ssh.login_target import checked_host
 
 _TIMEOUT = 10.0
 _YES = ("1", "yes", "true", "on")

@@ -10,7 +10,7 @@ from stratuslab.commands.base import Session
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
 from stratuslab.opennebula.instance import Instance
-from stratuslab.ssh import keys
+from stratuslab.ssh import user_keys
 from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.private_key import PrivateKey, examine, public_blob
 
@@ -36,7 +36,7 @@ class LoginKey:
             return self.given.path
         # What is set names the key; otherwise one is looked for that the instance was given.
         named = self._session.settings.find("user_public_key_file")
-        for public in [self._session.context.expand(named.value)] if named else self._usual():
+        for public in [self._session.environment.expand(named.value)] if named else self._usual():
             blob = public_blob(public)
             if not named and blob not in wanted:
                 continue
@@ -51,8 +51,8 @@ class LoginKey:
         return None
 
     def _given(self, text: str) -> PrivateKey:
-        named = self._session.context.expand(text)
-        private = keys.private_half(named)
+        named = self._session.environment.expand(text)
+        private = user_keys.private_half(named)
         blob = public_blob(named)
         if named != private and not private.exists() and blob in self._agents():
             return PrivateKey(named, blob)
@@ -62,13 +62,13 @@ class LoginKey:
         return key
 
     def _usual(self) -> Iterator[Path]:
-        home = self._session.context.home
+        home = self._session.environment.home
         if home is not None:
-            yield from (home / ".ssh" / name for name in keys.USUAL_NAMES)
+            yield from (home / ".ssh" / name for name in user_keys.USUAL_NAMES)
             yield home / ".stratuslab" / "id_ed25519.pub"
 
     def _usable(self, public: Path, blob: bytes) -> Path | None:
-        private = keys.private_half(public)
+        private = user_keys.private_half(public)
         if not private.exists() and blob and blob in self._agents():
             return public
         try:
@@ -86,11 +86,11 @@ class LoginKey:
 
     def _agents(self) -> list[bytes]:
         if self._agent is None:
-            self._agent = agent_keys(self._session.context.environ)
+            self._agent = agent_keys(self._session.environment.environ)
         return self._agent
 
     def _note(self, text: str) -> None:
-        self._session.talk.note(text)
+        self._session.messages.note(text)
 
 
 def _locked_text(key: PrivateKey) -> str:
@@ -99,11 +99,11 @@ def _locked_text(key: PrivateKey) -> str:
 
 def can_ask(session: Session) -> bool:
     """Whether a passphrase can be asked for, at the terminal or by the program that the user has for it."""
-    if session.context.environ.get("SSH_ASKPASS") and session.context.environ.get("DISPLAY"):
+    if session.environment.environ.get("SSH_ASKPASS") and session.environment.environ.get("DISPLAY"):
         return True
-    if session.context.interactive:
+    if session.environment.interactive:
         return True
-    if not session.context.owns_process:
+    if not session.environment.owns_process:
         return False
     try:
         # ssh asks at the terminal that the process belongs to, whatever its input is.

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Generic, TypeVar
 
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError
-from stratuslab.output.talk import Talk
+from stratuslab.output.messages import Messages
 
 AT_ONCE = 6
 """Calls in flight: OpenNebula's daemon takes 15 connections for all its users together."""
@@ -102,7 +102,7 @@ def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
         handled[signal.Signals(sent)](sent, None)
 
 
-def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) -> None:
+def report(messages: Messages, errors: Sequence[StratusLabError], done: int, what: str) -> None:
     """Raise the error that sums up what failed of several things; nothing happens where nothing failed.
 
     A single failure of a single thing is raised as it is. Otherwise each is said, and the status is 5 (part of several
@@ -113,9 +113,9 @@ def report(talk: Talk, errors: Sequence[StratusLabError], done: int, what: str) 
     if len(errors) == 1 and not done:
         raise errors[0]
     for error in errors[:_MOST_TOLD]:
-        talk.error(str(error))
+        messages.error(str(error))
     if len(errors) > _MOST_TOLD:
-        talk.error(f"and {len(errors) - _MOST_TOLD} more like these")
+        messages.error(f"and {len(errors) - _MOST_TOLD} more like these")
     message = f"{len(errors)} of {len(errors) + done} {what} failed"
     statuses = {error.status for error in errors}
     all_the_same = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED

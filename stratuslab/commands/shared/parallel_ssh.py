@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from stratuslab.commands.base import Session
 from stratuslab.errors import ExitStatus, StratusLabError
-from stratuslab.ssh.target import Target
+from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
     import subprocess
@@ -96,8 +96,8 @@ class ParallelSSH:
         self._over = False
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        self._out = _Sink(session.context.stdout)
-        self._err = _Sink(session.context.stderr)
+        self._out = _Sink(session.environment.stdout)
+        self._err = _Sink(session.environment.stderr)
 
     def run(self, numbers: Sequence[int]) -> list[Ended]:
         """Run it on all of them; what became of each, in their order. On Ctrl-C all are ended, and nothing new is begun."""
@@ -205,16 +205,16 @@ def summed_up(session: Session, ended: Sequence[Ended], errors: Sequence[Stratus
     common, or 1. ``errors`` are those of words that name no instance.
     """
     for error in errors:
-        session.talk.error(str(error))
+        session.messages.error(str(error))
     failed = [one for one in ended if one.error is not None or one.status]
     for one in failed:
-        session.talk.error(_said(one))
+        session.messages.error(_said(one))
     total = len(ended) + len(errors)
     count = len(failed) + len(errors)
     if not count:
-        session.talk.note(f"done on {total} instances")
+        session.messages.note(f"done on {total} instances")
         return ExitStatus.DONE
-    session.talk.error(f"failed on {count} of {total} instances")
+    session.messages.error(f"failed on {count} of {total} instances")
     if count < total:
         return ExitStatus.PARTIAL
     statuses = {one.status for one in failed} | {int(error.status) for error in errors}

@@ -11,7 +11,7 @@ from stratuslab.errors import InstanceFailed, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.progress import Progress
-from stratuslab.output.reason import away, reason
+from stratuslab.output.reason_text import away, reason
 from stratuslab.ssh.banner import Point, read_banner, wait_for_ssh
 
 _POLL = 1.0
@@ -36,7 +36,7 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
             progress.clear()
             raise TimedOut(_still(session, instance), "wait longer with --timeout, or see stratus-describe-instance -v")
         if not told:
-            session.talk.note(f"instance {number} is {instance.state_label}, waiting for it")
+            session.messages.note(f"instance {number} is {instance.state_label}, waiting for it")
             told = True
         progress.show(f"Instance {number} is {instance.state_label} ({now - began:.0f} s)")
         time.sleep(max(0.0, min(_POLL, deadline - now)))
@@ -48,12 +48,12 @@ def _looked_at_again(session: Session, instance: Instance) -> Instance:
     try:
         return session.cloud.instance(instance.id)
     except Unreachable as error:
-        session.talk.step(f"{error.message}; asking again")
+        session.messages.step(f"{error.message}; asking again")
         return instance
 
 
 def _still(session: Session, instance: Instance) -> str:
-    explanation = explain(instance, session.context.clock())
+    explanation = explain(instance, session.environment.clock())
     why = f": it {reason(explanation)}" if explanation else ""
     return f"instance {instance.id} is still {instance.state_label}{why}"
 
@@ -61,7 +61,7 @@ def _still(session: Session, instance: Instance) -> str:
 def refuse_if_away(session: Session, instance: Instance) -> None:
     """Raise InstanceFailed, which says why, for an instance that does not run and will not by waiting."""
     if instance.phase == Phase.AWAY:
-        explanation = explain(instance, session.context.clock())
+        explanation = explain(instance, session.environment.clock())
         why = reason(explanation) if explanation else away(instance)
         raise InstanceFailed(f"instance {instance.id} cannot be connected to, it is {instance.state_label}: it {why}")
 

@@ -11,15 +11,15 @@ from stratuslab.commands.shared.login_address import translated_point
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.reaching import refuse_if_away, until_ssh, until_up
 from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
+from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numbers import SSH_PORT
 from stratuslab.output.progress import Progress
-from stratuslab.ssh import jump, openssh
+from stratuslab.ssh import jump_hosts, openssh
 from stratuslab.ssh.banner import Point, read_banner
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
-from stratuslab.ssh.target import Target, checked_host, checked_user, jumps
-from stratuslab.ssh.where import listening_points
+from stratuslab.ssh.listening_points import listening_points
+from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
 
 PATIENCE = 120.0
 """Seconds that an instance is waited for, where --timeout says nothing else."""
@@ -39,7 +39,7 @@ class SSHLogin:
         self._session = session
         self._options = session.options
         self._ssh_options = ssh_options
-        home = session.context.home
+        home = session.environment.home
         if home is None:
             raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
         self._known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
@@ -51,7 +51,7 @@ class SSHLogin:
             checked_user(self._options.login)
         self.asks = alone and can_ask(session)
         # With -v other lines come meanwhile, and would stand behind it.
-        self._progress = Progress(session.context.stderr, session.context.environ, alone and session.talk.level == 0)
+        self._progress = Progress(session.environment.stderr, session.environment.environ, alone and session.messages.level == 0)
         self._keys = LoginKey(session, self.asks)
         found = session.settings.find("timeout")
         patience = session.settings.timeout if found and found.origin != "default" else PATIENCE
@@ -59,14 +59,14 @@ class SSHLogin:
 
     def _client(self) -> str | None:
         wanted = self._options.ssh_client
-        found = None if wanted == "paramiko" else openssh.find_ssh(self._session.context.environ)
+        found = None if wanted == "paramiko" else openssh.find_ssh(self._session.environment.environ)
         if wanted == "openssh" and found is None:
             raise UsageError("ssh is not installed (--ssh-client)", "install OpenSSH's client, or use paramiko")
         if found is None:
             if self._ssh_options:
                 raise UsageError("--ssh-option requires OpenSSH; paramiko takes no such options", "install OpenSSH's client")
             if wanted is None:
-                self._session.talk.step("ssh is not installed: using paramiko")
+                self._session.messages.step("ssh is not installed: using paramiko")
         return found
 
     def target(self, number: int) -> Target:
@@ -82,7 +82,7 @@ class SSHLogin:
                 host, port = points[0]
             else:
                 host, port = until_ssh(self._session, instance, points, self._deadline, progress, reader)
-                self._session.talk.step(f"Instance {instance.id} answers at {host} port {port}")
+                self._session.messages.step(f"Instance {instance.id} answers at {host} port {port}")
         target = self._described(instance, host, port)
         self._known_hosts.prepare()
         if self._options.forget_host_key:
@@ -104,12 +104,12 @@ class SSHLogin:
                 with self._progress as progress:
                     host, port = until_ssh(self._session, instance, points, time.monotonic() + _FIRST_LOOK, progress, reader)
             except StratusLabError as error:
-                self._session.talk.step(f"{error}; taking the first address")
+                self._session.messages.step(f"{error}; taking the first address")
         return self._described(instance, host, port)
 
     def _described(self, instance: Instance, host: str, port: int) -> Target:
         key = self._keys.for_instance(instance)
-        self._session.talk.step(f"Private key: {key or 'as ssh chooses'}")
+        self._session.messages.step(f"Private key: {key or 'as ssh chooses'}")
         return Target(
             host,
             port,
@@ -149,13 +149,13 @@ class SSHLogin:
             return (None, False) if through else (read_banner, True)
         by_command = False
         if not through:
-            through, by_command = jump.detour(self.ssh, point[0], self._ssh_options)
+            through, by_command = jump_hosts.detour(self.ssh, point[0], self._ssh_options)
         if by_command:
             return None, False
         if not through:
             return read_banner, True
         try:
-            return jump.banner_through(self.ssh, through, _without_jump(self._ssh_options)), False
+            return jump_hosts.banner_through(self.ssh, through, _without_jump(self._ssh_options)), False
         except UsageError:
             # ssh's own configuration may say it in a form that only ssh understands.
             return None, False

@@ -16,11 +16,11 @@ from stratuslab.diagnosis.explanation import explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, Phase
-from stratuslab.output.moments import duration
 from stratuslab.output.progress import Progress
-from stratuslab.output.reason import away, reason
+from stratuslab.output.reason_text import away, reason
+from stratuslab.output.time_format import duration
 from stratuslab.ssh.banner import Point, wait_for_ssh
-from stratuslab.ssh.where import listening_points
+from stratuslab.ssh.listening_points import listening_points
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
@@ -71,8 +71,8 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
     waited = Waited()
     waiting = list(numbers)
     if waiting:
-        session.talk.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
-    with Progress(session.context.stderr, session.context.environ, session.talk.level >= 0) as progress:
+        session.messages.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
+    with Progress(session.environment.stderr, session.environment.environ, session.messages.level >= 0) as progress:
         pause = _FIRST_PAUSE
         while waiting:
             now = time.monotonic()
@@ -155,7 +155,7 @@ def _came_back(instance: Instance, before: Instance | None) -> bool:
 
 
 def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
-    explanation = explain(instance, session.context.clock())
+    explanation = explain(instance, session.environment.clock())
     if explanation:
         return InstanceFailed(f"machine {instance.id} {reason(explanation)}")
     if instance.phase == Phase.UP:
@@ -187,7 +187,7 @@ def _no_ssh(instance: Instance, points: list[Point], deadline: float) -> Stratus
 
 
 def _too_late(session: Session, instance: Instance, seconds: int, missing: str) -> TimedOut:
-    explanation = explain(instance, session.context.clock())
+    explanation = explain(instance, session.environment.clock())
     why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
     said = f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}"
     if instance.phase == Phase.UP and is_local(session.settings.endpoint.value):

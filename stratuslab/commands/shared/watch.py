@@ -6,12 +6,12 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from stratuslab.answers import Answer, InstanceRow, Watched
 from stratuslab.commands.base import Session
-from stratuslab.context import is_terminal
+from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.results import Answer, InstanceRow, Watched
 
 PAUSE = 2.0
 """Seconds between two looks where --watch says nothing else."""
@@ -40,7 +40,7 @@ def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterat
     if session.shape.form != "table":
         raise UsageError(f"--watch shows tables, and no {session.shape.form}")
     last: list[tuple[object, ...]] | None = None
-    live = is_terminal(session.context.stdout)
+    live = is_terminal(session.environment.stdout)
     while True:
         rows = session.shape.wanted(look())
         seen = [_seen(row) for row in rows]

@@ -19,11 +19,11 @@ from urllib.parse import urldefrag
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.files import is_at, open_locked, private_directory
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.listener import SILENT, Listener
-from stratuslab.local.images.space import amount, keeping, require
-from stratuslab.local.images.store import images
-from stratuslab.local.images.writing import SparseFile
-from stratuslab.marketplace.packing import MAGIC_SIZE, packing
+from stratuslab.local.images.free_space import amount, keeping, require
+from stratuslab.local.images.image_store import images
+from stratuslab.local.images.progress_listener import SILENT, Listener
+from stratuslab.local.images.sparse_writer import SparseFile
+from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.urls import split_login
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Download:
 
     @property
     def packing(self) -> str:
-        """How the file is compressed, as :func:`stratuslab.marketplace.packing.packing` has it."""
+        """How the file is compressed, as :func:`stratuslab.marketplace.compression.packing` has it."""
         return packing(os.pread(self.descriptor, MAGIC_SIZE, 0))
 
     def discard(self) -> None:
@@ -164,11 +164,11 @@ class Download:
         """The answer of the server, or of the one that it redirects to."""
         import requests
 
-        from stratuslab.marketplace import asking
+        from stratuslab.marketplace import http_get
 
         try:
-            return asking.get(requests.Session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
-        except asking.NotFollowed as error:
+            return http_get.get(requests.Session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
+        except http_get.NotFollowed as error:
             raise Unreachable(str(error), "give the address of the file itself") from None
         except requests.RequestException as error:
             raise self._failure(error) from error
@@ -182,7 +182,7 @@ class Download:
 
         from requests import exceptions
 
-        from stratuslab.marketplace.failure import causes, explained, is_late
+        from stratuslab.marketplace.http_failure import causes, explained, is_late
 
         if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
             return _no_address()

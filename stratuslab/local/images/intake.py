@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
+from stratuslab.local.images.checksums import USUAL
 from stratuslab.local.images.download import Download
-from stratuslab.local.images.form import Form, form
-from stratuslab.local.images.listener import SILENT, Listener
-from stratuslab.local.images.space import keeping
-from stratuslab.local.images.store import Incoming, keep
-from stratuslab.local.images.sums import USUAL
-from stratuslab.local.images.writing import Read, read
-from stratuslab.marketplace.packing import Readable
+from stratuslab.local.images.free_space import keeping
+from stratuslab.local.images.image_format import Form, form
+from stratuslab.local.images.image_store import Incoming, keep
+from stratuslab.local.images.progress_listener import SILENT, Listener
+from stratuslab.local.images.sparse_writer import Read, read
+from stratuslab.marketplace.compression import Readable
 
 Check = Callable[[Read, Path], str]
 """Looks at what was read, and at the file with the content: the identifier to keep it under. Raises what is wrong with it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stratuslab.local.tiny import cpio
 from stratuslab.local.tiny.elf import needed_libraries
-from stratuslab.local.tiny.modules import Modules
+from stratuslab.local.tiny.kernel_modules import Modules
 
 GUEST = Path(__file__).with_name("guest")
 """Files of our own, laid out as in the guest."""

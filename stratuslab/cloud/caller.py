@@ -1,0 +1,122 @@
+"""Making calls: marshalled, sent, read, sent again where that is safe, traced without secrets, and errors that name the cloud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+from xml.etree.ElementTree import Element
+from xmlrpc.client import dumps
+
+from stratuslab.cloud import reply
+from stratuslab.cloud.endpoint import Credentials
+from stratuslab.cloud.http_transport import ConnectionDropped
+from stratuslab.errors import AuthenticationError
+from stratuslab.opennebula.template import check_characters
+
+ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
+"""Caller that start a machine each time they are made, so that they are never sent again blindly."""
+
+_BACK_OFF = (0.2, 1.0)  # seconds before a request whose connection dropped is sent again
+_Read = TypeVar("_Read")
+
+
+class Transport(Protocol):
+    """Carries one request to a server; see :class:`stratuslab.cloud.http_transport.HttpTransport`."""
+
+    def post(self, body: bytes) -> Iterator[bytes]: ...
+
+
+class Caller:
+    """Caller to one cloud as one user. Every method may raise Fault, Refused or another error of the cloud's answer, and
+    Unreachable."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        cloud: str,
+        trace: Callable[[str], None] | None,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._cloud = cloud
+        self._trace = trace
+        self._sleep = sleep
+
+    def text(self, method: str, *arguments: object) -> str:
+        """The value that the call answers, as text."""
+        return self._named(lambda: reply.value(self._post(method, arguments)))
+
+    def number(self, method: str, *arguments: object) -> int:
+        """The id that the call answers; raises NotAnAnswer where it is none."""
+        text = self.text(method, *arguments)
+        try:
+            return int(text)
+        except ValueError:
+            raise reply.NotAnAnswer(f"{self._cloud} answers no number where an id is due") from None
+
+    def documents(self, tag: str, method: str, *arguments: object) -> Iterator[Element]:
+        """The documents that the call answers, one at a time."""
+        found = reply.documents(self._post(method, arguments), tag)
+        while (document := self._named(lambda: next(found, None))) is not None:
+            yield document
+
+    def document(self, tag: str, method: str, *arguments: object) -> Element:
+        """The one document that the call answers; raises NotAnAnswer where there is none or more."""
+        found = list(self.documents(tag, method, *arguments))
+        if len(found) != 1:
+            raise reply.NotAnAnswer(f"{self._cloud} answers {len(found)} {tag} documents where one is due")
+        return found[0]
+
+    def _named(self, read: Callable[[], _Read]) -> _Read:
+        """Read, and say in an error that does not tell by itself which cloud and which user it was."""
+        try:
+            return read()
+        except reply.NotAnAnswer as error:
+            raise reply.NotAnAnswer(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
+        except reply.Fault as error:
+            words = error.message or "no reason given"
+            raise reply.Fault(f"{self._cloud} does not understand the call: {words} (fault {error.code})", error.code) from None
+        except AuthenticationError as error:
+            raise AuthenticationError(f"{self._credentials} at {self._cloud}: {error.message}", error.hint) from None
+
+    def _post(self, method: str, arguments: tuple[object, ...]) -> Iterator[bytes]:
+        """Send the call and hand on the answer as it arrives.
+
+        What only reads, or does the same when it is done twice, is sent again when the connection drops before the answer.
+        """
+        body = self._body(method, arguments)
+        for pause in (*(() if method in ONCE_ONLY else _BACK_OFF), None):
+            begin, size = time.perf_counter(), 0
+            self._say(f"> {method}({', '.join(['***', *map(_shown, arguments)])})")
+            try:
+                for chunk in self._transport.post(body):
+                    size += len(chunk)
+                    yield chunk
+                self._say(f"< {method}: {size} bytes in {time.perf_counter() - begin:.3f} s")
+                return
+            except ConnectionDropped as dropped:
+                if size or pause is None:
+                    raise
+                self._say(f"! {method}: {dropped.message}; once more in {pause:g} s")
+            self._sleep(pause)
+
+    def _body(self, method: str, arguments: tuple[object, ...]) -> bytes:
+        """The request's XML. Raises UsageError for text that XML-RPC or the server cannot take."""
+        check_characters(self._credentials.session, "the user name or password")
+        for argument in arguments:
+            if isinstance(argument, str):
+                check_characters(argument, f"the text for {method}")
+        text = dumps((self._credentials.session, *arguments), method)  # type: ignore[arg-type]
+        return text.replace("\r", "&#13;").encode()  # a bare carriage return would arrive as a line feed
+
+    def _say(self, line: str) -> None:
+        if self._trace is not None:
+            self._trace(line)
+
+
+def _shown(argument: object) -> str:
+    text = str(argument)
+    return f"<{len(text)} characters>" if len(text) > 60 or "\n" in text else text

@@ -1,0 +1,77 @@
+"""What differs between the versions of the server, as data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerVersion:
+    """One server's version as it says it (``7.4.0``), empty for those before 3.8, which cannot say."""
+
+    version: str = ""
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """The version for comparison. Text that nobody knows counts as today's: such a server is newer than this table."""
+        if not self.version:
+            return (3,)
+        digits = re.match(r"\D*(\d+(?:\.\d+)*)", self.version)
+        return tuple(int(part) for part in digits[1].split(".")) if digits else (99,)
+
+    @property
+    def is_stratuslab(self) -> bool:
+        """Whether templates take StratusLab's form (its clouds are OpenNebula 3.2 with drivers of their own)."""
+        return self.number < (4,)
+
+    @property
+    def can_overlay(self) -> bool:
+        """Whether ``one.template.instantiate`` takes attributes to lay over the template."""
+        return self.number >= (4,)
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether a listing's start and end are an offset and a negative size; before 4.6 they are a range of ids."""
+        return self.number >= (4, 6)
+
+    @property
+    def whole_listing(self) -> str:
+        """The call that lists whole documents, with all that a machine was requested with; empty where there is none."""
+        return next(call for since, call in _WHOLE_LISTING if self.number >= since)
+
+    @property
+    def listing_has_reasons(self) -> bool:
+        """Whether the documents of ``one.vmpool.info`` say why an instance failed or waits (ERROR and SCHED_MESSAGE)."""
+        return self.number >= (6, 4) or self.number < _SHORT_LISTING
+
+    @property
+    def listing_has_figures(self) -> bool:
+        """Whether the documents of ``one.vmpool.info`` have what an instance uses; from 5.12 on they have nothing of a machine
+        that runs, or what was measured before its state changed, and ``one.vmpool.monitoring`` has it."""
+        return self.number < (5, 12)
+
+    @property
+    def kill_actions(self) -> tuple[str, ...]:
+        """The names of "pull the cord", the one that this server has first, others for a server that disagrees."""
+        return _in_order(self.number, _KILL)
+
+    @property
+    def shutdown_actions(self) -> tuple[str, ...]:
+        """The names of "stop cleanly and release", in the same order."""
+        return _in_order(self.number, _SHUTDOWN)
+
+
+# The version from which on a name is the usual one; newest first. 5.0 renamed most actions, 6.0 dropped the old names.
+_KILL = (((5,), "terminate-hard"), ((4,), "delete"), ((0,), "finalize"))
+_SHUTDOWN = (((5,), "terminate"), ((0,), "shutdown"))
+
+
+# The version from which on a call lists whole documents, newest first.
+_SHORT_LISTING = (5, 7, 80)
+_WHOLE_LISTING = (((5, 8, 1), "one.vmpool.infoextended"), (_SHORT_LISTING, ""), ((0,), "one.vmpool.info"))
+
+
+def _in_order(number: tuple[int, ...], names: tuple[tuple[tuple[int, ...], str], ...]) -> tuple[str, ...]:
+    usual = next(name for since, name in names if number >= since)
+    return (usual, *(name for _, name in names if name != usual))

@@ -1,0 +1,167 @@
+"""The template that asks a server for a machine, in the form of its version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from stratuslab.cloud.guest_context import guest_context, laid_over, literal, stratuslab_context
+from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
+from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
+from stratuslab.opennebula.template import Attribute, check_characters, render
+
+DISK_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
+"""The first two letters of a disk's target, by the bus that it is attached to."""
+
+_CONTEXT_TARGET = "hdd"  # StratusLab's images look for the contextualisation there, whatever the bus
+
+
+def template(request: MachineRequest, server: ServerVersion) -> str:
+    """The template text for ``one.vm.allocate``, or, with a template of a server that ``can_overlay``, what
+    ``one.template.instantiate`` lays over it.
+
+    Raises UsageError for values that a template cannot hold.
+    """
+    if request.template is not None and server.can_overlay:
+        check_characters(request.name, "NAME")  # an argument of the call
+        return render(_laid_over(request, request.template))
+    if request.template is not None:
+        return render(_merged(request, request.template))
+    return render(_stratuslab(request) if server.is_stratuslab else _opennebula(request))
+
+
+def _size(request: MachineRequest) -> Iterator[Attribute]:
+    share = request.cpu if request.cpu_share is None else request.cpu_share
+    yield "CPU", f"{share:g}" if share else ""
+    yield "VCPU", str(request.cpu or "")
+    yield "MEMORY", str(request.ram or "")
+
+
+def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
+    """The form of StratusLab's clouds (OpenNebula 3.2), in the order that its client wrote it."""
+    prefix = DISK_PREFIXES[request.bus or "ide"]
+    yield from _size(request)
+    yield "RANK", "- RUNNING_VMS"
+    yield "REQUIREMENTS", literal("REQUIREMENTS", request.requirements)
+    yield "NAME", request.name
+    yield "DISK", {**_origin(request.root), "TARGET": prefix + "a", "SAVE": "no", "READONLY": "no"}
+    yield from _stratuslab_disks(request, prefix, {prefix + "a", _CONTEXT_TARGET})
+    yield from (network.nic() for network in request.networks)
+    # The guest's network did not start on these clouds without a VNC console, hence always one, on a port of their choice.
+    yield _stratuslab_console(request)
+    yield "CONTEXT", {**stratuslab_context(request), "TARGET": _CONTEXT_TARGET}
+    yield "INBOUND_PORTS", ",".join(request.inbound_ports)
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
+    yield TOKEN_ATTRIBUTE, request.token
+
+
+def _stratuslab_disks(request: MachineRequest, prefix: str, taken: Set[str]) -> Iterator[Attribute]:
+    """The further disks, at targets that are not taken. Of these the first is for swap space, whether there is any or not."""
+    free = (prefix + letter for letter in "bcdefghijkl" if prefix + letter not in taken)
+    swap = next(free)
+    if request.swap:
+        yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), "TARGET": swap, "READONLY": "no"}
+    if request.volatile_disk:
+        size = str(request.volatile_disk * 1024)
+        empty = {"TYPE": "fs", "FORMAT": "ext3", "SIZE": size}
+        yield "DISK", {**empty, "TARGET": next(free), "READONLY": "no", "SAVE": "no"}
+    if request.persistent_disk:
+        yield "DISK", {**_persistent(request.persistent_disk), "TARGET": next(free)}
+    if request.readonly_disk:
+        # READONLY=yes kept StratusLab's libvirt from deploying the machine at all.
+        yield "DISK", {**_origin(request.readonly_disk), "TARGET": next(free), "READONLY": "no", "SAVE": "no"}
+
+
+def _stratuslab_console(request: MachineRequest) -> Attribute:
+    return "GRAPHICS", {"TYPE": "vnc", "PORT": str(request.vnc_port), "LISTEN": request.vnc_listen, "KEYMAP": "en-us"}
+
+
+def _merged(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
+    """A machine template with the request laid over it by us, in the form of OpenNebula before 4.0, where the server takes
+    nothing but a name: one.template.instantiate ignores all else silently."""
+    given = [(name, value) for name, value in _laid_over_before_4(request, base) if value]
+    replaced = {"NAME", *(name for name, _ in given)}
+    yield "NAME", request.name
+    yield from ((name, value) for name, value in base.attributes if name not in replaced)
+    yield from given
+
+
+def _laid_over_before_4(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
+    disks = base.vectors("DISK")
+    named = (disk.get("TARGET") or disk.get("DEV_PREFIX", "") for disk in disks)
+    prefix = DISK_PREFIXES[request.bus] if request.bus else next(filter(None, named), DISK_PREFIXES["ide"])[:2]
+    target = base.context.get("TARGET") or _CONTEXT_TARGET
+    yield from _size(request)
+    yield "REQUIREMENTS", literal("REQUIREMENTS", request.requirements)
+    further = list(_stratuslab_disks(request, prefix, {prefix + "a", target, *(disk.get("TARGET", "") for disk in disks)}))
+    if further:
+        yield from (("DISK", disk) for disk in disks)
+        yield from further
+    if request.vnc_port >= 0 or request.vnc_listen:
+        yield _stratuslab_console(request)
+    yield from (network.nic() for network in request.networks)
+    yield "CONTEXT", {**base.context, **stratuslab_context(request), "TARGET": target}
+    yield from request.inputs.items()
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
+    yield TOKEN_ATTRIBUTE, request.token
+
+
+def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
+    """The form of OpenNebula 4.0 and later: the server gives each disk its target, and chooses ports itself."""
+    yield "NAME", request.name
+    yield from _size(request)
+    yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
+    yield "DISK", {**_origin(request.root), **_bus(request)}
+    yield from _further_disks(request)
+    yield from (network.nic() for network in request.networks)
+    yield _console(request)
+    yield "CONTEXT", guest_context(request)
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
+    yield TOKEN_ATTRIBUTE, request.token
+
+
+def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
+    """What the user asked for on top of a machine template. The name is an argument of the call."""
+    yield from _size(request)
+    yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
+    further = list(_further_disks(request))
+    if further or request.bus:
+        yield from (("DISK", {**disk, **_bus(request)}) for disk in base.vectors("DISK"))
+        yield from further
+    if request.vnc_port >= 0 or request.vnc_listen:
+        yield _console(request)
+    yield from (network.nic() for network in request.networks)
+    yield "CONTEXT", laid_over(base.context, guest_context(request))
+    yield from request.inputs.items()
+    yield LABELS_ATTRIBUTE, ",".join(request.labels)
+    yield TOKEN_ATTRIBUTE, request.token
+
+
+def _origin(disk: ImageDisk) -> dict[str, str]:
+    if disk.image_id is not None:
+        return {"IMAGE_ID": str(disk.image_id)}
+    return {"SOURCE": disk.source, "DRIVER": disk.format}
+
+
+def _persistent(disk: ImageDisk) -> dict[str, str]:
+    return _origin(disk) if disk.image_id is not None else {"SOURCE": disk.source, "TYPE": "block"}
+
+
+def _console(request: MachineRequest) -> Attribute:
+    port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
+    return "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
+
+
+def _bus(request: MachineRequest) -> dict[str, str]:
+    return {"DEV_PREFIX": DISK_PREFIXES[request.bus]} if request.bus else {}
+
+
+def _further_disks(request: MachineRequest) -> Iterator[Attribute]:
+    if request.swap:
+        yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), **_bus(request)}
+    if request.volatile_disk:
+        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(request.volatile_disk * 1024), **_bus(request)}
+    if request.persistent_disk:
+        yield "DISK", {**_persistent(request.persistent_disk), **_bus(request)}
+    if request.readonly_disk:
+        yield "DISK", {**_origin(request.readonly_disk), "READONLY": "YES", **_bus(request)}

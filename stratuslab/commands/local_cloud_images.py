@@ -1,0 +1,144 @@
+"""stratus-local-cloud add-image and build-image: images with content, for machines that are not simulated."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from stratuslab.commands.base import Parser, Session
+from stratuslab.local.images.progress_listener import Listener
+from stratuslab.output.progress import Progress
+from stratuslab.output.progress_bar import Bar
+from stratuslab.output.safe_text import one_line
+from stratuslab.results import Answer, Line
+
+if TYPE_CHECKING:
+    from stratuslab.local.images.add_image import Adding, Checksum, Facts
+
+_ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
+identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. A download that was broken off is continued
+by the same command."""
+_IMAGES = """List the images that machines can be made of. A machine of an image whose content is here, or elsewhere in the
+network, is real where QEMU is on this computer; one without content is simulated."""
+_BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
+identifier. What was built is built again only when there are newer packages."""
+
+
+def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
+    """The actions ``add-image``, ``build-image`` and ``images``; the parsers that were made."""
+    add = actions.add_parser("add-image", help="add a disk image to it", description=_ADD_IMAGE)
+    add.add_argument("source", metavar="FILE|URL", help="the image: a file, or an http:// or https:// URL")
+    add.add_argument("--title", metavar="TEXT", default="", help="what to call it (default: as its file)")
+    add.add_argument(
+        "--checksum",
+        metavar="[ALGORITHM:]HEX",
+        default="",
+        help="MD5, SHA-1, SHA-256 or SHA-512 of the file as it is or of its uncompressed content; anything else is refused",
+    )
+    build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
+    build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build; there is one, tiny")
+    listing = actions.add_parser("images", help="list the images", description=_IMAGES)
+    return [add, build, listing]
+
+
+def add_image(session: Session) -> Iterator[Answer]:
+    """Add an image, and answer with its identifier."""
+    from stratuslab.local.images.add_image import Checksum, Facts
+    from stratuslab.local.images.image_format import lacks_boot_loader
+    from stratuslab.local.images.image_store import content
+
+    options = session.options
+    checksum = Checksum.of(options.checksum) if options.checksum else None
+    with _bar(session) as bar, _adding(session, checksum, Facts(title=one_line(options.title)), bar) as adding:
+        entry = adding.of(options.source, session.environment.expand(options.source))
+        kept = content(adding.store.directory, entry.identifier)
+    if kept is not None and lacks_boot_loader(kept):
+        session.messages.note("there is no boot loader on it: it can be a further disk, but a machine of it will not boot")
+    yield Line(entry.identifier)
+
+
+def images(session: Session) -> Iterator[Answer]:
+    """List the images."""
+    from tabulate import tabulate
+
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.bootstrap import open_store
+    from stratuslab.local.images.free_space import amount
+    from stratuslab.local.images.image_listing import listed
+
+    with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
+        rows = [[image.identifier, amount(image.bytes), image.content.value, one_line(image.title)] for image in listed(store)]
+    table: str = tabulate(rows, ["identifier", "size", "content", "title"], tablefmt="plain", disable_numparse=True)
+    yield from (Line(line.rstrip()) for line in table.splitlines())
+
+
+def build_image(session: Session) -> Iterator[Answer]:
+    """Build the image, add it, and answer with its identifier."""
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.add_image import Facts
+    from stratuslab.local.tiny.build_tiny import build
+
+    environ = session.environment.environ
+    with _bar(session) as bar:
+        image = build(state_directory(environ) / "cache" / "tiny", environ, _report(session, bar))
+        facts = Facts(
+            title="tiny",
+            description=f"Small Linux out of Debian's packages: {', '.join(image.packages)}",
+            os="linux",
+            os_version=image.os_version,
+            os_arch="x86_64",
+            version=image.version,
+        )
+        with _adding(session, None, facts, bar) as adding:
+            entry = adding.of_file(image.path)
+    yield Line(entry.identifier)
+
+
+@contextmanager
+def _bar(session: Session) -> Iterator[Bar]:
+    context = session.environment
+    with Progress(context.stderr, context.environ, wanted=session.messages.level >= 0) as progress:
+        yield Bar(progress)
+
+
+@contextmanager
+def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: Bar) -> Iterator[Adding]:
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.add_image import Adding
+    from stratuslab.local.images.bootstrap import open_store
+
+    now = session.environment.clock()
+    with closing(open_store(state_directory(session.environment.environ), now)) as store:
+        yield Adding(store, now, checksum, facts, session.settings.ca_bundle or True, _Told(session, bar))
+
+
+def _report(session: Session, bar: Bar) -> Callable[[str, float | None], None]:
+    """Tells what is built, and how far that is."""
+    last = ""
+
+    def report(what: str, part: float | None) -> None:
+        nonlocal last
+        if what != last:
+            last = what
+            bar.clear()
+            session.messages.step(what[:1].upper() + what[1:])
+        bar.part(what[:1].upper() + what[1:], part)
+
+    return report
+
+
+class _Told(Listener):
+    """Tells the user."""
+
+    def __init__(self, session: Session, bar: Bar) -> None:
+        self._messages = session.messages
+        self._bar = bar
+
+    def step(self, text: str) -> None:
+        self._bar.clear()
+        self._messages.step(text)
+
+    def moved(self, what: str, done: int, total: int | None) -> None:
+        self._bar.bytes(what, done, total)

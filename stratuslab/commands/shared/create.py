@@ -1,0 +1,282 @@
+"""Starting machines: the request that the options describe, and sending it as often as asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TextIO
+
+from stratuslab.cloud.catalogue import ResourceKind, listing
+from stratuslab.cloud.endpoint import is_local
+from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkRequest
+from stratuslab.cloud.reply import Refused
+from stratuslab.commands.base import Session
+from stratuslab.commands.shared import image_argument
+from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.template_inputs import input_values
+from stratuslab.contextualization import cloud_init, from_file, from_option
+from stratuslab.environment import Environment
+from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
+from stratuslab.instance_types import InstanceType
+from stratuslab.opennebula.instance import Nic
+from stratuslab.results import InstanceRow, Launched
+from stratuslab.ssh import user_keys
+
+_TEMPLATE = "template:"
+_NETWORK_OWNER = "oneadmin"  # owns the networks public, local and private on a StratusLab cloud
+
+
+def machine_request(session: Session, size: InstanceType) -> MachineRequest:
+    """The machine that the options describe; asks the Marketplace for the image at most once."""
+    options = session.options
+    requirements = _requirements(session)
+    public_keys = _public_keys(session)
+    context = _context(session)
+    if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
+        authorized, user_data = cloud_init(options.cloud_init or "", user_keys.read_public_keys, session.environment.expand)
+        context |= _cloud_init_keys(authorized or public_keys)
+    else:
+        user_data = ""
+    persistent = image_argument.persistent_disk(session, options.persistent_disk) if options.persistent_disk else None
+    readonly = image_argument.data_disk(session, options.readonly_disk) if options.readonly_disk else None
+    base, boot = None, image_argument.BootImage(ImageDisk())
+    inputs: dict[str, str] = {}
+    if options.image.startswith(_TEMPLATE):
+        base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
+        size = _asked_size(session, size)
+        inputs = input_values(session, base, [*(("CPU", "VCPU") if size.cpu else ()), *(("MEMORY",) if size.ram else ())])
+    else:
+        boot = image_argument.find(session, options.image)
+    return MachineRequest(
+        root=boot.disk,
+        template=base,
+        cpu=size.cpu,
+        ram=size.ram,
+        swap=size.swap,
+        cpu_share=options.vm_cpu_amount,
+        name=options.vm_name,
+        volatile_disk=options.volatile_disk,
+        persistent_disk=persistent,
+        readonly_disk=readonly,
+        bus=options.vm_disks_bus or boot.bus,
+        networks=_networks(session, of_template=base is not None),
+        public_keys=public_keys,
+        context=context,
+        cloud_init=user_data,
+        vnc_port=options.vnc_port,
+        vnc_listen=options.vnc_listen,
+        requirements=requirements,
+        inbound_ports=boot.inbound_ports,
+        labels=tuple(dict.fromkeys(options.label)),
+        inputs=inputs,
+    )
+
+
+def _requirements(session: Session) -> str:
+    """What the host must be: as asked, and with the hypervisor that machines of the embedded cloud are to have."""
+    settings = session.settings
+    asked: str = session.options.vm_requirements
+    if not is_local(settings.endpoint.value):
+        if session.options.hypervisor:
+            raise UsageError("--hypervisor is for the embedded cloud (--endpoint local)", "elsewhere: --vm-requirements")
+        return asked
+    wanted = f'HYPERVISOR = "{settings.hypervisor}"' if settings.hypervisor else ""
+    return f"({asked}) & {wanted}" if asked and wanted else asked or wanted
+
+
+def _asked_size(session: Session, size: InstanceType) -> InstanceType:
+    """What is laid over a machine template: its own size stays where neither the type nor the figure was asked for."""
+    options = session.options
+    if options.instance_type:
+        return size
+    return replace(size, cpu=options.cpu or 0, ram=options.ram or 0, swap=options.swap or 0)
+
+
+def _networks(session: Session, of_template: bool) -> tuple[NetworkRequest, ...]:
+    """The networks that were asked for; without any, those of the machine template, or the public one."""
+    options = session.options
+    chosen = "local" if options.local_ip else "private" if options.private_ip else ""
+    found = [NetworkRequest(chosen, _NETWORK_OWNER)] if chosen else []
+    found += [NetworkRequest(text, id=session.cloud.find(ResourceKind.NETWORK, text).id) for text in options.network]
+    if not found and not (of_template and not options.address):
+        found = [NetworkRequest("public", _NETWORK_OWNER)]
+    if found and options.address:
+        found[0] = replace(found[0], address=options.address)
+    return tuple(found)
+
+
+def _public_keys(session: Session) -> str:
+    """The text of the public keys that may log in; a pair is made where the user has none at all."""
+    named = session.settings.find("user_public_key_file")
+    if named:
+        session.messages.step(f"Public key: {named.value} ({named.origin})")
+        return user_keys.read_public_keys(session.environment.expand(named.value))
+    home = session.environment.home
+    if home is None:
+        raise UsageError("there is no home directory to look for a public key in", "name one with --key FILE")
+    own = home / ".stratuslab"
+    path = user_keys.public_key_file(home) or user_keys.made_key(own)
+    if path is None and session.options.dry_run:
+        session.messages.note(f"there is no public key in ~/.ssh: a key pair would be made in {own}")
+        return ""
+    if path is None:
+        path = user_keys.make_key_pair(own)
+        session.messages.note(f"there is no public key in ~/.ssh: made the key pair {path.with_suffix('')}")
+    session.messages.step(f"Public key: {path} (default)")
+    return user_keys.read_public_keys(path)
+
+
+def _context(session: Session) -> dict[str, str]:
+    options = session.options
+    pairs = from_file(session.environment.expand(options.context_file)) if options.context_file else {}
+    return pairs | from_option(options.context)
+
+
+def _cloud_init_keys(authorized: str) -> dict[str, str]:
+    from base64 import b64encode
+
+    encoded = b64encode((authorized.strip() + "\n").encode()).decode("ascii")
+    return {"CONTEXT_METHOD": "cloud-init", "CLOUD_INIT_AUTHORIZED_KEYS": encoded}
+
+
+def machine_requests(session: Session, request: MachineRequest) -> list[MachineRequest]:
+    """A request for each of the ``--number`` machines: with a token and, where a prefix was given, a name of its own."""
+    prefix = session.options.name_prefix
+    return [
+        replace(request, token=f"{request.token}/{place}", name=f"{prefix}{place}" if prefix else request.name)
+        for place in range(1, session.options.number + 1)
+    ]
+
+
+def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[Launched, None, None]:
+    """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
+
+    After a failure no further machine is begun, those that were started are still told, and then the failure is raised. Where
+    the caller ends early, as the answer cannot be written, the others that were started are named on stderr.
+    """
+    requests = machine_requests(session, request)
+    errors: list[StratusLabError] = []
+    started: list[int] = []
+    told: list[int] = []
+    outcomes = in_order(lambda one: _start(session, one, ids, started), requests, stop_at_failure=True)
+    try:
+        for place, outcome in enumerate(outcomes, 1):
+            if outcome.value is None:
+                assert outcome.error is not None
+                errors.append(outcome.error)
+                continue
+            yield replace(outcome.value, place=place)
+            told.append(outcome.value.id)
+    except GeneratorExit:
+        outcomes.close()  # which waits for what is under way
+        session.messages.error(f"started: {', '.join(str(number) for number in started if number not in told)}")
+        raise
+    not_begun = len(requests) - len(told) - len(errors)
+    if not_begun:
+        session.messages.note(f"{not_begun} more were not begun")
+    report(session.messages, errors, len(told), "machines")
+
+
+def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> Launched:
+    try:
+        number = session.cloud.allocate(request)
+    except (Refused, NotFound, PermissionDenied) as error:
+        raise _advised(session, request, error) from None
+    started.append(number)
+    ids.add(number)
+    asked = request.networks[0].name if request.networks else ""
+    try:
+        instance = session.cloud.instance(number)
+    except StratusLabError as error:
+        session.messages.note(f"machine {number} was started, its address is not known: {error}")
+        return Launched(0, asked, "", InstanceRow(number))
+    nic = instance.nics[0] if instance.nics else Nic()
+    network = (nic.network if asked.isdigit() else asked) or nic.network
+    return Launched(0, network, nic.address, InstanceRow.of(instance))
+
+
+def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
+    """The refusal with what to do about it, where the cloud's words show what it is about."""
+    from stratuslab.diagnosis.causes import known_cause
+
+    words = error.message.lower()
+    if "error parsing" in words:
+        return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
+    if "lease" in words and session.options.address:
+        return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
+    if (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
+        return error.replaced(hint=cause.advice)
+    if "network" in words:
+        return _about_network(session, request, error)
+    if "disk type" in words:
+        return error.replaced(
+            hint=f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
+            "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
+        )
+    if re.search(r"image with id: \d+ does not exist|does not own an image", words):
+        return NotFound(error.message, "see the disks of the machine template" if request.template else "see one:NAME")
+    return error
+
+
+def _about_network(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
+    """The refusal over a network: one that is not there (3.2 does not say which), or what else is wrong with one that is."""
+    try:
+        known = session.cloud.catalogue(ResourceKind.NETWORK)
+    except StratusLabError:
+        return error.replaced(hint="see --network")
+    hint = f"see --network; {listing(known, 'network')}"
+    names = {(entry.name, entry.owner) for entry in known}
+    for network in request.networks:
+        if network.id is None and (network.name, network.owner) not in names:
+            return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', hint)
+    if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
+        return NotFound(error.message, hint)
+    return error.replaced(hint=hint)
+
+
+class IdsFile(AbstractContextManager["IdsFile"]):
+    """The file of ``--output``: an id on each line, written as soon as its machine is started; threads may share it.
+
+    What the file held before is kept until there is a first id, so that a start that fails loses nothing.
+    """
+
+    def __init__(self, environment: Environment, name: str | None) -> None:
+        self._path: Path | None = environment.expand(name) if name else None
+        self._file: TextIO | None = None
+        self._begun = False
+        self._lock = Lock()
+
+    def __enter__(self) -> IdsFile:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("a", encoding="ascii")
+            except OSError as error:
+                raise UsageError(f'the file "{self._path}" (--output) cannot be written: {error.strerror}') from None
+        return self
+
+    def add(self, number: int) -> None:
+        """Write an id. Raises StratusLabError naming it where that fails (a full disk)."""
+        if self._file is None:
+            return
+        try:
+            with self._lock:
+                if not self._begun and self._file.seekable():
+                    self._file.truncate(0)
+                self._begun = True
+                self._file.write(f"{number}\n")
+                self._file.flush()
+                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe has no disk to reach
+                    os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StratusLabError(f'machine {number} runs, but "{self._path}" cannot be written: {error.strerror}') from None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()

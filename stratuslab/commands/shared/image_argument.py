@@ -1,0 +1,163 @@
+"""What the image argument of stratus-run-instance names, found out with one question to the Marketplace at most."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from stratuslab.cloud.catalogue import Resource, ResourceKind
+from stratuslab.cloud.machine_request import ImageDisk
+from stratuslab.commands.base import Session
+from stratuslab.errors import NotFound, Unreachable, UsageError
+from stratuslab.known_settings import LOCAL_MARKETPLACE
+from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.settings import DEFAULT_MARKETPLACE, Setting
+from stratuslab.urls import shown, split_login
+
+if TYPE_CHECKING:
+    from stratuslab.marketplace.metadata import Metadata
+
+PDISK_PORT = 8445
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FORMS = "an image is a Marketplace identifier of 27 characters, one:NAME, template:NAME, the UUID of a disk, or a URL"
+
+
+@dataclass(frozen=True)
+class BootImage:
+    """What a machine boots from, and what the image's metadata says about it (``bus`` is empty where it says nothing)."""
+
+    disk: ImageDisk
+    bus: str = ""
+    inbound_ports: tuple[str, ...] = ()
+
+
+def find(session: Session, text: str) -> BootImage:
+    """The image that the text names: a Marketplace identifier, ``one:ID``, ``one:NAME`` or ``one:USER/NAME`` in a datastore
+    of the cloud, the UUID of a persistent disk, or a source as it is (a URL, ``pdisk:...``). Raises NotFound."""
+    if is_identifier(text):
+        return _from_marketplace(session, text)
+    if _UUID.fullmatch(text):
+        return BootImage(ImageDisk(persistent_source(session, text)))
+    return BootImage(disk(session, text))
+
+
+def disk(session: Session, text: str) -> ImageDisk:
+    """A disk of an image that is not looked up in the Marketplace; the text is as for :func:`find`, but no UUID."""
+    if is_identifier(text):
+        own = _own_image(session, text)
+        return ImageDisk(_metadata_url(session, text), own.id if own else None)
+    if text.startswith("one:"):
+        return ImageDisk(image_id=session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:")).id)
+    if re.match(r"[a-z][a-z0-9+.-]*:", text):
+        return ImageDisk(text)
+    raise NotFound(f'"{text}" is not an image', _FORMS)
+
+
+def data_disk(session: Session, text: str) -> ImageDisk:
+    """The image of ``--readonly-disk``: as for :func:`disk`; on OpenNebula also ``ID``, ``NAME`` and ``USER/NAME``."""
+    plain = not is_identifier(text) and not re.match(r"[a-z][a-z0-9+.-]*:", text)
+    return disk(session, f"one:{text}" if plain and not session.cloud.server.is_stratuslab else text)
+
+
+def _from_marketplace(session: Session, identifier: str) -> BootImage:
+    """The cloud's own image of that identifier where there is one: OpenNebula boots no other. The Marketplace is asked what
+    it says about it, but not StratusLab's old one, which nobody chose and which may be gone."""
+    own = _own_image(session, identifier)
+    booted = ImageDisk(_metadata_url(session, identifier), own.id if own else None)
+    if session.options.no_check_image_url:
+        session.messages.note("the image is not looked up in the Marketplace")
+        return BootImage(booted)
+    if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+        session.messages.note(f"image {identifier} is the cloud's own image {own} ({own.id}); not looked up in the Marketplace")
+        return BootImage(booted)
+    try:
+        metadata = _metadata(session, identifier)
+    except (Unreachable, NotFound) as error:
+        if own:
+            session.messages.note(f"image {identifier} is the cloud's own image {own} ({own.id}); {error.message}")
+            return BootImage(booted)
+        if session.cloud.server.is_stratuslab or session.settings.marketplace_endpoint.value == LOCAL_MARKETPLACE:
+            raise
+        raise NotFound(f'this cloud has no image with the identifier "{identifier}"; {error.message}', error.hint) from None
+    session.messages.detail(
+        f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}"
+    )
+    for doubt in _doubts(metadata, datetime.fromtimestamp(session.environment.clock(), timezone.utc)):
+        session.messages.note(f"image {identifier}: {doubt}")
+    # Of an image in a datastore the cloud itself knows the bus.
+    bus = metadata.disks_bus if own is None else ""
+    return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
+
+
+def _own_image(session: Session, identifier: str) -> Resource | None:
+    """The cloud's image with the Marketplace's identifier. StratusLab's clouds fetch it themselves, by its metadata's URL."""
+    if session.cloud.server.is_stratuslab:
+        return None
+    images = session.cloud.catalogue(ResourceKind.IMAGE)
+    return next((image for image in images if identifier in (image.identifier, image.name)), None)
+
+
+def _metadata(session: Session, identifier: str) -> Metadata:
+    try:
+        return session.marketplace.find(identifier)
+    except Unreachable as error:
+        if session.settings.marketplace_endpoint.origin == "default":
+            raise error.replaced(
+                hint="StratusLab's own Marketplace may be gone: name another with --marketplace-endpoint, or the image as "
+                "one:NAME or a URL, or do not look it up with --no-check-image-url"
+            ) from None
+        raise
+
+
+def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
+    """Reasons why the cloud may refuse the image. Whether it does is its own policy, so none of them stops us."""
+    if metadata.deprecated is not None:
+        yield f"its endorser has deprecated it: {metadata.deprecated or 'no reason given'}"
+    if metadata.expired(now):
+        yield f"its metadata expired on {metadata.valid:%Y-%m-%d}"
+
+
+def _metadata_url(session: Session, identifier: str) -> str:
+    """The address of the image's entry, without the user and password that the Marketplace's endpoint may hold."""
+    from stratuslab.marketplace.marketplace_client import Marketplace
+
+    return Marketplace(session.settings.marketplace_endpoint.value, timeout=1).url(identifier)
+
+
+def persistent_disk(session: Session, text: str) -> ImageDisk:
+    """The disk of ``--persistent-disk``: a persistent image of OpenNebula by ``ID``, ``NAME`` or ``USER/NAME``, or a volume of
+    StratusLab's persistent disk service by its UUID. Raises NotFound, or UsageError for an image that is not persistent."""
+    if session.cloud.server.is_stratuslab or _UUID.fullmatch(text):
+        return ImageDisk(persistent_source(session, text))
+    image = session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:"))
+    if not image.persistent:
+        raise UsageError(
+            f"image {image} ({image.id}) is not persistent: what is written to it would be lost",
+            f"attach it with --readonly-disk {image.id}, or have it made persistent (oneimage persistent {image.id})",
+        )
+    return ImageDisk(image_id=image.id)
+
+
+def persistent_source(session: Session, uuid: str) -> str:
+    """The disk source for a volume: ``pdisk:HOST:PORT:UUID``, or ``pdisk:https://HOST/PATH/UUID`` where the pdisk endpoint is a
+    URL with a path (StratusLab since 14.06). Raises NotFound for text that is not a UUID."""
+    from urllib.parse import urlsplit
+
+    if not _UUID.fullmatch(uuid):
+        raise NotFound(f'"{uuid}" is not a persistent disk', "a persistent disk is named by its UUID, in lower case")
+    named = session.settings.get("pdisk_endpoint") or session.settings.endpoint.value
+    try:
+        parts = urlsplit(split_login(named if "://" in named else f"https://{named}")[0])
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise UsageError(f'"{shown(named)}" is not an address of a persistent disk service', "see --pdisk-endpoint")
+    path = parts.path.rstrip("/")
+    if path and session.settings.get("pdisk_endpoint"):
+        return f"pdisk:{parts.scheme}://{parts.netloc}{path}/{uuid}"
+    host = f"[{host}]" if ":" in host else host
+    return f"pdisk:{host}:{session.settings.get('pdisk_port') or PDISK_PORT}:{uuid}"

@@ -1,0 +1,53 @@
+"""Which instances a user means: ids as they are, names looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
+
+"""Ids are signed 32 bits on the wire."""
+
+
+def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[list[int], list[StratusLabError]]:
+    """The ids that the words name, in their order, each once; and an error for each word that names none.
+
+    Names are looked up among the owner's instances (see Owner) that are not done, by one listing at most. The errors are
+    NotFound for a name or number that no instance has, UsageError for a name that several have.
+    """
+    named: dict[str, list[int]] = {word: [] for word in words if not _is_id(word)}
+    if named:
+        for instance in cloud.instances(owner):
+            if instance.name in named:
+                named[instance.name].append(instance.id)
+    ids: list[int] = []
+    errors: list[StratusLabError] = []
+    for word in dict.fromkeys(words):
+        try:
+            ids.append(_id(word) if _is_id(word) else _only(word, named[word]))
+        except StratusLabError as error:
+            errors.append(error)
+    return list(dict.fromkeys(ids)), errors
+
+
+def _is_id(word: str) -> bool:
+    return word.isascii() and word.isdigit()
+
+
+def _id(word: str) -> int:
+    if len(word) > 10 or int(word) > LARGEST_ID:
+        raise NotFound(f"there is no instance {word[:40]}: ids end at {LARGEST_ID}")
+    return int(word)
+
+
+def _only(name: str, ids: list[int]) -> int:
+    if not ids:
+        raise NotFound(f'no instance is called "{name}"', "stratus-describe-instance lists yours")
+    if len(ids) > 1:
+        raise UsageError(f'several instances are called "{name}": {", ".join(map(str, sorted(ids)))}', "give an id")
+    return ids[0]

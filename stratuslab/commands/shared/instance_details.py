@@ -1,0 +1,53 @@
+"""Why instances are as they are: what describe adds with -v, and with -vv all that is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from stratuslab.commands.base import Session
+from stratuslab.errors import StratusLabError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.results import InstanceDetails, InstanceRow
+
+CONSOLE_LINES = 10
+"""How many of the console's last lines are shown of an instance that failed."""
+
+
+def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
+    """The rows with their explanations, with -v and where another form or other columns than the guide's are asked for."""
+    if session.messages.level < 1 and session.shape.plain:
+        return list(rows)
+    from stratuslab.diagnosis.explanation import explain
+
+    now = session.environment.clock()
+    return [replace(row, explanation=explain(row.instance, now)) if row.instance else row for row in rows]
+
+
+def portraits(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
+    """All that is known of the instance of each row, at -vv in a table's form."""
+    if session.messages.level < 2 or session.shape.form != "table":
+        return
+    from stratuslab.diagnosis.timeline import steps
+
+    now = session.environment.clock()
+    for row in rows:
+        if row.instance is not None:
+            yield InstanceDetails(
+                instance=row.instance,
+                explanation=row.explanation,
+                steps=steps(row.instance, now),
+                now=now,
+                console=_console(session, row.instance) if row.instance.failed else (),
+                whole=session.messages.level >= 3,
+            )
+
+
+def _console(session: Session, instance: Instance) -> Sequence[str]:
+    """The last lines of the console; none where it cannot be read."""
+    from stratuslab.connections import console
+
+    try:
+        return console(session.settings, session.environment, instance.id)[-CONSOLE_LINES:]
+    except StratusLabError:
+        return ()

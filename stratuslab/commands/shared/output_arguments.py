@@ -1,0 +1,123 @@
+"""The options that say in which shape a command answers."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+from stratuslab.environment import Environment
+from stratuslab.errors import UsageError
+from stratuslab.output.columns import Column, Kind
+from stratuslab.output.output_options import FORMS, Filter, Shape
+from stratuslab.output.terminal import Terminal
+from stratuslab.suggestion import hint, meant
+
+_CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
+
+
+def add_shape_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that answers with rows."""
+    group = parser.add_argument_group("answer")
+    group.add_argument("--format", choices=FORMS, default=FORMS[0], help="form of the answer (default table)")
+    group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
+    group.add_argument("--sort", metavar="COL", help="order by this column; descending with --sort=-COL")
+    group.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="TEST",
+        help="only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
+    )
+    group.add_argument("--no-header", action="store_true", help="no line with the columns' titles")
+    group.add_argument("--wide", action="store_true", help="do not cut long lines at a terminal's edge")
+
+
+def shape(options: argparse.Namespace, kind: Kind, environment: Environment) -> Shape:
+    """The shape that the options ask for. Raises UsageError, which lists the columns there are."""
+    order: str = options.sort or ""
+    terminal = Terminal.of(environment.stdout, environment.environ)
+    return Shape(
+        kind,
+        form=options.format,
+        columns=_columns(kind, options.columns, "--columns"),
+        sort=_column(kind, order.removeprefix("-"), "--sort") if order else None,
+        descending=order.startswith("-"),
+        filters=[_filter(kind, text) for text in options.filter],
+        header=not options.no_header,
+        width=None if options.wide else terminal.edge,
+        terminal=terminal,
+    )
+
+
+def _columns(kind: Kind, text: str | None, option: str) -> Sequence[Column]:
+    if text is None:
+        return ()
+    return [_column(kind, name.strip(), option) for name in text.split(",")]
+
+
+def _column(kind: Kind, name: str, option: str) -> Column:
+    found = kind.find(name)
+    if found is None:
+        names = [column.name for column in kind.columns]
+        there = f"there are {', '.join(names)}"
+        titles = [column.title for column in kind.columns if column.title]
+        raise UsageError(f'{option}: there is no column "{name}"', hint(meant(name, [*names, *titles]), there))
+    return found
+
+
+def _filter(kind: Kind, text: str) -> Filter:
+    parts = _CONDITION.fullmatch(text)
+    if parts is None:
+        raise UsageError(
+            f'--filter: "{text}" is no test',
+            "a test is COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N, in quotes for the shell",
+        )
+    column, operator, operand = _column(kind, parts[1].strip(), "--filter"), parts[2], parts[3].strip()
+    if operator == "~":
+        try:
+            re.compile(operand)
+        except re.error as error:
+            raise UsageError(f'--filter: "{operand}" is no regular expression: {error}') from None
+    elif column.numeric and (operand or operator in "<>"):
+        try:
+            float(operand)
+        except ValueError:
+            raise UsageError(f'--filter: the column "{column.name}" holds numbers, and "{operand}" is none') from None
+    elif column.yes_or_no:
+        operand = _yes_or_no(column, operand)
+    elif column.time and operand:
+        operand = _time(column, operand)
+    elif column.name == "state" and operand and operator in ("=", "!="):
+        _check_state(operand)
+    return Filter(column, operator, operand)
+
+
+def _yes_or_no(column: Column, text: str) -> str:
+    word = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(text.lower())
+    if word is None:
+        raise UsageError(f'--filter: the column "{column.name}" holds yes or no, and "{text}" is neither')
+    return word
+
+
+def _time(column: Column, text: str) -> str:
+    """The time as the column has it (RFC 3339, UTC); one without an offset is taken for UTC as well."""
+    from datetime import datetime, timezone
+
+    try:
+        time = datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text))
+        time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f'--filter: the column "{column.name}" holds times, and "{text}" is none',
+            "such as 2026-11-22 or 2026-11-22T10:30:00Z",
+        ) from None
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _check_state(text: str) -> None:
+    from stratuslab.opennebula.states import Lcm, State
+
+    known = {state.name.title() for state in (*State, *Lcm)}
+    if text.title() not in known and not re.fullmatch(r"(State|Lcm_State)_-?\d+", text, re.IGNORECASE):
+        raise UsageError(f'--filter: there is no state "{text}"', hint(meant(text.title(), known), "such as Running"))

@@ -1,0 +1,190 @@
+"""Ending instances, whichever way: which ones are meant, asking first, and what is told of each."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.instance_argument import select
+from stratuslab.commands.shared.instance_details import explained
+from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.output.columns import INSTANCES
+from stratuslab.results import Answer, Ended, InstanceRow, InstanceTable
+from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way to end instances: the verb, how its success is told, and the call. ``patience`` is how long they may take to be gone,
+    in seconds; 0 where they are gone at once."""
+
+    prog: str
+    summary: str
+    verb: str
+    told: str
+    act: Callable[[Cloud, int], None]
+    patience: float
+    examples: str
+
+    @property
+    def command(self) -> Command:
+        return Command(
+            self.prog,
+            self.summary,
+            self._add_arguments,
+            self._run,
+            usage="%(prog)s [options] ID or NAME ...",
+            epilog=self.examples,
+            rows=lambda options: INSTANCES,
+            filters_choose=True,
+        )
+
+    def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"instances to {self.verb}")
+        group = parser.add_argument_group("instances")
+        group.add_argument("-i", "--input", metavar="FILE", help='file with an id or name on each line; "-" is standard input')
+        group.add_argument("--all", action="store_true", help="all of yours, or of them those that pass --filter")
+        group.add_argument("--yes", action="store_true", help="do not ask (needed for --all where no terminal is)")
+        group.add_argument("--interactive", action="store_true", help="ask before each one")
+        group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and do nothing")
+        if self.patience:
+            group.add_argument(
+                "--no-wait",
+                action="store_true",
+                help=f"do not wait until they are gone; --timeout says how long (default {self.patience:g})",
+            )
+        add_cloud_options(parser)
+
+    def _run(self, session: Session) -> Iterator[Answer]:
+        options = session.options
+        seconds = self._seconds(session)
+        words = [*options.instances, *_listed(session)]
+        if options.all and words:
+            raise UsageError("--all takes no ids, names or file beside it")
+        if not (options.all or words):
+            raise UsageError("which instances? Please give their ids, or a file of ids with --input", f"see {self.prog} --help")
+        numbers, errors = ([], []) if options.all else select(session.cloud, words)
+        if options.all or options.dry_run or options.interactive or session.shape.filters:
+            rows = _rows(session, numbers, errors)
+            if options.dry_run:
+                yield InstanceTable(rows)
+                report(session.messages, errors, len(rows), "instances")
+                return
+            numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
+            if options.all and rows and not (options.yes or options.interactive):
+                self._confirm(session, numbers)
+        yield from self._waited(session, numbers, errors, seconds) if seconds else self._end(session, numbers, errors)
+
+    def _seconds(self, session: Session) -> float:
+        """How long to wait for the end of the instances; 0 for not at all."""
+        if not self.patience or session.options.no_wait:
+            return 0.0
+        from stratuslab.commands.shared.waiting import patience
+
+        return patience(session, self.patience)
+
+    def _wanted(self, session: Session, row: InstanceRow) -> bool:
+        where = f", {', '.join(row.places)}" if row.places else ""
+        return confirmed(
+            session.environment, f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?", "leave --interactive out"
+        )
+
+    def _confirm(self, session: Session, numbers: Sequence[int]) -> None:
+        question = f"{self.verb.title()} {len(numbers)} of your instances ({', '.join(map(str, numbers))})?"
+        if not confirmed(session.environment, question, "give --yes"):
+            raise StratusLabError("nothing was done, as it was not confirmed")
+
+    def _end(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Answer]:
+        ended = []
+        for outcome in in_order(lambda number: self._ended(session, number), numbers):
+            if outcome.value is None:
+                errors += [outcome.error] if outcome.error else []
+                continue
+            ended.append(outcome.item)
+            session.messages.step(f"{self.told} instance {outcome.item}")
+            yield Ended(outcome.value)
+        if not self.patience:
+            _forget_host_keys(session, ended)
+        report(session.messages, errors, len(ended), "instances")
+
+    def _waited(
+        self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
+    ) -> Iterator[Answer]:
+        """As :meth:`_end`, but told of each when it is gone."""
+        from stratuslab.commands.shared.waiting import wait
+
+        asked = []
+        for outcome in in_order(lambda number: self.act(session.cloud, number), numbers):
+            if outcome.error:
+                errors.append(outcome.error)
+            else:
+                asked.append(outcome.item)
+                session.messages.step(f"{self.told} instance {outcome.item}")
+        waited = wait(session, asked, "Done", seconds)
+        for number in waited.reached:
+            yield Ended(InstanceRow.of(waited.latest[number]))
+        _forget_host_keys(session, waited.reached)
+        report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
+
+    def _ended(self, session: Session, number: int) -> InstanceRow:
+        self.act(session.cloud, number)
+        if session.shape.plain or session.shape.form == "ids":
+            return InstanceRow(number)  # nothing more is shown
+        try:
+            return InstanceRow.of(session.cloud.instance(number))
+        except StratusLabError:
+            return InstanceRow(number)
+
+
+def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> list[InstanceRow]:
+    """What is known of the instances that are meant (all of the user's with ``--all``), as far as they pass ``--filter``."""
+    if session.options.all:
+        found = listed(session, session.cloud, shown=session.options.dry_run)
+    else:
+        outcomes = list(in_order(session.cloud.instance, numbers))
+        errors += [outcome.error for outcome in outcomes if outcome.error]
+        found = [outcome.value for outcome in outcomes if outcome.value]
+    return session.shape.wanted(explained(session, [InstanceRow.of(instance) for instance in found]))
+
+
+def _forget_host_keys(session: Session, numbers: list[int]) -> None:
+    """Killed instances never come back, so their SSH host keys need not be remembered."""
+    if session.environment.home is None:
+        return
+    known_hosts = KnownHosts(session.environment.home / ".stratuslab" / "known_hosts")
+    try:
+        known_hosts.forget(*(host_key_alias(session.cloud.address, number) for number in numbers))
+    except StratusLabError as error:
+        session.messages.step(str(error))
+
+
+def _listed(session: Session) -> list[str]:
+    """The ids and names in the file of ``--input``; ``#`` begins a comment, blank lines are passed over."""
+    name = session.options.input
+    if not name:
+        return []
+    try:
+        if name == "-":
+            lines = session.environment.stdin.readlines() if session.environment.stdin else []
+        else:
+            lines = session.environment.expand(name).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise UsageError(f'the file "{name}" (--input) cannot be read: {reason}') from None
+    words: list[str] = []
+    for line in lines:
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may hold a #
+        ids = text.split()
+        # A name may hold blanks; several ids on a line are several ids.
+        words += ids if all(word.isdigit() for word in ids) else [text]
+    return words

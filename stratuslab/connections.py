@@ -1,0 +1,120 @@
+"""The one place that opens a cloud and a Marketplace from the settings: remote ones, or those embedded in this package."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.endpoint import Credentials, is_local, resolve
+from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.environment import Environment
+from stratuslab.errors import AuthenticationError, UsageError
+from stratuslab.known_settings import LOCAL_MARKETPLACE
+from stratuslab.output.messages import Messages
+from stratuslab.settings import Settings
+from stratuslab.urls import shown
+
+if TYPE_CHECKING:
+    from stratuslab.marketplace.marketplace_client import Marketplace
+
+
+def open_cloud(settings: Settings, environment: Environment, messages: Messages) -> Cloud:
+    """The cloud that the settings name. Nothing is sent yet.
+
+    Raises UsageError for an endpoint or a file that cannot be used, AuthenticationError where credentials are missing.
+    """
+    endpoint = settings.endpoint
+    messages.step(f"Cloud: {shown(endpoint.value)} ({endpoint.origin})")
+    timeout = settings.timeout
+    if is_local(endpoint.value):
+        if endpoint.origin == "default":
+            messages.note("no cloud is configured, using the embedded one on this computer (--endpoint local)")
+        from stratuslab.local import state_directory
+        from stratuslab.local.api.in_process import LocalTransport
+
+        directory = state_directory(environment.environ)
+        return Cloud(
+            LocalTransport(directory, environment.environ),
+            Credentials("oneadmin"),
+            "the embedded cloud",
+            address=f"local:{directory}",
+            trace=messages.wire,
+        )
+    found = settings.credentials()
+    resolved = resolve(endpoint.value, found)
+    credentials = _with_password(found, resolved.url, environment)
+    messages.step(f"Credentials: {credentials}")
+    messages.step(f"Calls go to {resolved.url}")
+    transport_http = HttpTransport(
+        resolved, credentials, timeout, environment.environ, ca_bundle=settings.ca_bundle, trace=messages.wire
+    )
+    return Cloud(transport_http, credentials, resolved.url, trace=messages.wire)
+
+
+def console(settings: Settings, environment: Environment, number: int) -> list[str]:
+    """What an instance of the embedded cloud wrote on its console, as lines.
+
+    Raises UsageError for any other cloud, NotFound where there is no such instance, StratusLabError where nothing is left.
+    """
+    if not is_local(settings.endpoint.value):
+        raise UsageError(
+            "only the embedded cloud (--endpoint local) lets consoles be read",
+            f"at {shown(settings.endpoint.value)} that is for its administrator, or a VNC viewer",
+        )
+    from stratuslab.local import state_directory
+    from stratuslab.local.api.instance_console import console_lines
+
+    return console_lines(state_directory(environment.environ), number)
+
+
+def _with_password(credentials: Credentials, endpoint: str, environment: Environment) -> Credentials:
+    if credentials.certificate or credentials.password:
+        return credentials
+    if not credentials.username:
+        raise AuthenticationError(
+            f"there is no user name and no certificate for {endpoint}",
+            "see --username, --password-file and --pem-cert, or the configuration's keys username and password",
+        )
+    if not environment.interactive:
+        raise AuthenticationError(
+            f"there is no password for {credentials} at {endpoint}", "see --password-file or the configuration's key password"
+        )
+    from dataclasses import replace
+    from getpass import getpass
+
+    prompt = f"'{credentials.username}' at '{endpoint}' password: "
+    with contextlib.suppress(EOFError):
+        password = getpass(prompt, environment.stderr)
+        if password:
+            return replace(credentials, password=password)
+    raise AuthenticationError(f"there is no password for {credentials} at {endpoint}")
+
+
+def _marketplace_timeout(settings: Settings) -> float:
+    """Seconds: as somebody set, else less than for a cloud, since only images are looked up there."""
+    found = settings.find("timeout")
+    return settings.timeout if found and found.origin != "default" else 10.0
+
+
+def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
+    """The Marketplace that the settings name. Nothing is sent yet; raises UsageError for an endpoint that is none."""
+    import requests
+
+    from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
+
+    endpoint = settings.marketplace_endpoint
+    messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")
+    session = requests.Session()
+    if endpoint.value == LOCAL_MARKETPLACE:
+        from stratuslab.local import state_directory
+        from stratuslab.local.api.marketplace_adapter import MarketplaceAdapter
+
+        session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
+    return Marketplace(
+        normalise_endpoint(endpoint.value),
+        timeout=_marketplace_timeout(settings),
+        verify=settings.ca_bundle or True,
+        session=session,
+        trace=messages.wire,
+    )

@@ -1,0 +1,111 @@
+"""The steps of an instance's life with their times, for a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
+from stratuslab.diagnosis.server_message import Message, clean
+from stratuslab.opennebula.history import HistoryRecord
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, State
+
+
+@dataclass(frozen=True)
+class Span:
+    """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or what came after them (``unknown``, ``poweroff``...).
+
+    ``begin`` and ``end`` are seconds since the epoch; ``end`` is None while the step lasts. ``failed`` marks the step at which
+    the instance failed, ``pause`` is the state in which it was put aside after its record, empty for none.
+    """
+
+    step: str
+    begin: int
+    end: int | None
+    host: str = ""
+    failed: bool = False
+    pause: str = ""
+
+
+def steps(instance: Instance, now: float) -> tuple[Span, ...]:
+    """The steps in order; those without a time are left out, so that a pool's short document has hardly any.
+
+    OpenNebula notes when the hypervisor was asked to boot, not when the system was up: ``running`` includes the boot, unless
+    the instance is still in it or failed in it.
+    """
+    if not instance.started:
+        return ()
+    stays = [stay for stay in instance.history if stay.last]
+    spans = [Span("pending", instance.started, _placed(stays) or instance.ended or None)]
+    for stay in stays:
+        steps_there = list(_of_stay(stay, instance, is_last=stay is stays[-1]))
+        if steps_there:
+            spans += [*steps_there[:-1], replace(steps_there[-1], pause=stay.pause)]
+    failure = failure_of_done(instance)
+    if instance.failed or failure:
+        spans = _with_failure(spans, instance, now, failure)
+    return tuple(_with_rest(_with_pauses(spans), instance))
+
+
+def _placed(stays: list[HistoryRecord]) -> int:
+    return (stays[0].begin or stays[0].prolog[0] or stays[0].running[0] or stays[0].last) if stays else 0
+
+
+def _of_stay(stay: HistoryRecord, instance: Instance, is_last: bool) -> Iterator[Span]:
+    prolog, running, epilog = stay.prolog, stay.running, stay.epilog
+    last = stay.end or (0 if is_last else stay.last)
+    if any(prolog):  # 3.2 notes only the end of a prolog that failed at once
+        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, stay.host)
+    if running[0]:
+        boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
+        step = "boot" if boots else "running"
+        yield Span(step, running[0], running[1] or epilog[0] or last or None, stay.host)
+    if epilog[0]:
+        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host)
+
+
+def _name(instance: Instance) -> str:
+    try:
+        return Lcm(instance.lcm_state or 0).name
+    except ValueError:
+        return ""
+
+
+def _with_failure(spans: list[Span], instance: Instance, now: float, failure: Message | None) -> list[Span]:
+    """The spans with the last one marked as failed, under the name of the step that failed; ``failure`` is what one that is DONE
+    had failed of."""
+    message = failure or clean(instance.dated_message)
+    last = spans[-1]
+    if failure:
+        # It was closed by the kill, and not when it failed.
+        step, end = message.step.lower(), min(max(failed_at(instance, now, message), last.begin), last.end or int(now))
+    else:
+        step = failed_step(instance, message).split("_")[0].lower()
+        end = last.end if last.end else max(failed_at(instance, now, message), last.begin)
+    # What failed while it booted is noted as running; any other step keeps the name of its times.
+    name = step if (step, last.step) in (("boot", "running"), ("cloning", "pending")) else last.step
+    return [*spans[:-1], Span(name, last.begin, end, last.host, failed=True)]
+
+
+def _with_pauses(spans: list[Span]) -> list[Span]:
+    """The spans with the times between them in which the instance was suspended, powered off, ..."""
+    found: list[Span] = []
+    for span in spans:
+        before = found[-1] if found else None
+        if before is not None and before.end is not None and before.pause and span.begin > before.end:
+            found.append(Span(before.pause, before.end, span.begin))
+        found.append(span)
+    return found
+
+
+def _with_rest(spans: list[Span], instance: Instance) -> list[Span]:
+    """The spans with the state behind them in which the instance rests now."""
+    last = spans[-1]
+    if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
+        seen = max(instance.last_poll, last.begin)
+        if instance.last_poll and not last.end:
+            return [*spans[:-1], Span(last.step, last.begin, seen, last.host), Span("unknown", seen, None, last.host)]
+    if instance.state in (State.STOPPED, State.SUSPENDED, State.POWEROFF, State.UNDEPLOYED) and last.end:
+        return [*spans, Span(State(instance.state).name.lower(), last.end, None)]
+    return spans

@@ -1,0 +1,235 @@
+"""The embedded cloud's HTTP server, on the standard library's WSGI server.
+
+It has 15 connections open at once at most, as OpenNebula's daemon, and lets as many wait: the bound is on its threads, and
+what is counted is what its end waits for. Each is closed after its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
+
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import why
+from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
+from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
+from stratuslab.local.api.wsgi_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.machines.driver import Machines
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.version import __version__
+
+_CONNECTIONS = 15
+_SILENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 3.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where a server answers: OpenNebula's door, StratusLab's door, the Marketplace."""
+
+    rpc: str
+    proxy: str
+    marketplace: str
+
+    @property
+    def endpoint(self) -> str:
+        """StratusLab's door as its clients are configured: they put ``pswd`` before the last element themselves."""
+        return self.proxy.replace("/pswd/", "/")
+
+    def __str__(self) -> str:
+        return f"{self.rpc} {self.endpoint} {self.marketplace}"
+
+
+class _Handler(ServerHandler):
+    http_version = "1.1"
+    server_software = f"stratuslab/{__version__}"
+
+    def cleanup_headers(self) -> None:
+        super().cleanup_headers()
+        # An application must not set this header, so that wsgiref has it from here.
+        self.headers["Connection"] = "close"  # type: ignore[attr-defined]
+
+
+class _RequestHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _SILENCE_SECONDS
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def handle(self) -> None:
+        """One request, as the base class does it, with our handler."""
+        self.raw_requestline = self.rfile.readline(65537)
+        if len(self.raw_requestline) > 65536:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(414)
+            return
+        if self.parse_request():
+            self.path = _origin_form(self.path)
+            handler = _Handler(
+                self.rfile,
+                self.wfile,  # type: ignore[arg-type]
+                self.get_stderr(),
+                self.get_environ(),
+                multithread=True,
+            )
+            handler.request_handler = self  # type: ignore[attr-defined]
+            server: Any = self.server
+            handler.run(server.get_app())
+
+    def address_string(self) -> str:
+        # The base class may ask the name service, which takes its time.
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing is printed for each request."""
+
+
+def _origin_form(target: str) -> str:
+    """A request's target as path and query: clients that were told of a proxy send a whole URL, as HTTP/1.1 has it."""
+    if not target.lower().startswith(("http://", "https://")):
+        return target
+    _, _, path = target.partition("//")[2].partition("/")
+    return f"/{path}"
+
+
+class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
+    """A bound server; :func:`open_server` makes it and :meth:`running` lets it answer."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = _CONNECTIONS
+
+    def __init__(self, host: str, port: int, application: Application) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self._stopping = False
+        super().__init__((host, port), _RequestHandler)
+        self.set_app(application)
+
+    def server_bind(self) -> None:
+        # The base class asks the name service for the host's full name.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    @property
+    def urls(self) -> Urls:
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        base = f"http://{host}:{self.server_port}"
+        return Urls(base + RPC_PATH, base + PROXY_PATH, base + MARKETPLACE_PATH)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        while not self._free.acquire(timeout=_POLL_SECONDS):
+            if self._stopping:
+                self.shutdown_request(request)
+                return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away or stayed silent is no error of ours, and there is nobody to tell."""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Urls]:
+        """Answer, in a thread, while the block runs. At its end requests that are under way are finished, within a time."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, daemon=True)
+        thread.start()
+        try:
+            yield self.urls
+        finally:
+            self._stopping = True
+            self.shutdown()
+            thread.join()
+            self.server_close()
+            for _ in range(_CONNECTIONS):
+                self._free.acquire(timeout=_PATIENCE_SECONDS / _CONNECTIONS)
+
+
+def open_server(
+    engine: Engine, host: str, port: int, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE
+) -> CloudServer:
+    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError where it cannot be."""
+    try:
+        return CloudServer(host, port, Application(engine, accounts, profile))
+    except (OSError, OverflowError) as error:
+        raise _explained(host, port, error) from error
+
+
+def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusLabError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return StratusLabError(f"port {port} of {host} is in use", "choose another one with --port; 0 takes a free one")
+    if number == errno.EACCES:
+        return StratusLabError(f"port {port} of {host} may not be used by you", "choose one from 1024 up with --port")
+    if isinstance(error, OverflowError):
+        return UsageError(f"{port} is no port", "it is a number from 0 to 65535")
+    return UsageError(f"a server cannot listen at {host}: {why(error)}", "--host is an address of this computer")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A cloud that is being served. ``administrator`` is the file with the administrator's password, where that is the way in."""
+
+    urls: Urls
+    administrator: Path | None
+    _stop: threading.Event
+
+    def wait(self) -> None:
+        """Wait for SIGINT or SIGTERM."""
+        self._stop.wait()
+
+
+@contextlib.contextmanager
+def serving(
+    directory: Path,
+    host: str,
+    port: int,
+    users: Mapping[str, str],
+    environ: Mapping[str, str],
+    profile: ServerProfile = DEFAULT_PROFILE,
+    machines: Machines | None = None,
+) -> Iterator[Serving]:
+    """Serve the cloud in a directory while the block runs; for the main thread, as SIGINT and SIGTERM end the wait in it.
+
+    ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
+    one_auth file. Raises StratusLabError or UsageError.
+    """
+    named = Accounts(users)
+    engine = Engine(directory, machines, environ=environ)
+    accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with open_server(engine, host, port, accounts, profile).running() as urls:
+            engine.reconciler.settle()
+            yield Serving(urls, None if users else directory / AUTH_FILE, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        engine.close()

@@ -1,0 +1,88 @@
+"""What xmlrpc-c, the library in OpenNebula's daemon, serves itself: which methods there are, and several calls at once.
+
+None of them asks who calls; the calls within ``system.multicall`` do.
+"""
+
+from __future__ import annotations
+
+import xmlrpc.client
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, value
+from stratuslab.opennebula.error_codes import FaultCode
+
+_MULTICALL = "system.multicall"
+_LISTED = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)
+_SIGNATURES = {
+    "one.system.version": "",
+    "one.vm.allocate": "string boolean",
+    "one.vm.action": "string int",
+    "one.vm.info": "int",
+    "one.vm.monitoring": "int",
+    "one.vm.rename": "int string",
+    "one.vm.update": "int string int",
+    "one.vm.chmod": "int int int int int int int int int int",
+    "one.vm.lock": "int int",
+    "one.user.login": "string string int",
+    "one.vmpool.info": "int int int int",
+    "one.vmpool.infoextended": "int int int int",
+    "one.vmpool.infoset": "string boolean",
+    "one.vmpool.monitoring": "int int",
+    "one.template.instantiate": "int string boolean string",
+    "one.imagepool.info": "int int int",
+    "one.vnpool.info": "int int int",
+    "one.templatepool.info": "int int int",
+}
+"""The types of the parameters behind the session; other pools take none, and other objects their number."""
+
+Answer = Callable[[bytes], Iterable[bytes]]
+
+
+def is_own(name: str) -> bool:
+    """Whether the library answers the method itself."""
+    return name in _LISTED
+
+
+def answer(name: str, parameters: Parameters, methods: Collection[str], call: Answer) -> Iterator[bytes]:
+    """The answer to one of the library's own methods; ``methods`` are the server's, ``call`` answers a call. Raises RpcFault."""
+    if name == _MULTICALL:
+        return _several(parameters.array(0), call)
+    if name == "system.listMethods":
+        return value([*sorted(methods), *_LISTED])
+    asked = parameters.text(0)
+    if asked not in methods and not is_own(asked):
+        raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{asked}' not defined")
+    if name == "system.methodHelp":
+        return value("No help is available for this method.")
+    if is_own(asked):
+        return value("undef")
+    usual = "" if asked.partition(".")[2].partition(".")[0].endswith("pool") else "int"
+    return value([["array", "string", *_SIGNATURES.get(asked, usual).split()]])
+
+
+def _several(calls: list[Any], call: Answer) -> Iterator[bytes]:
+    """One answer for each call, in order: its value, alone in an array, or its fault as a struct."""
+    bodies = [_body(each) for each in calls]
+    return array(_answered(b"".join(call(body))) for body in bodies)
+
+
+def _answered(response: bytes) -> bytes:
+    if b"<fault>" in response[:256]:
+        return _between(response, b"<fault>", b"</fault>")
+    return b"<value><array><data>%s</data></array></value>\r\n" % _between(response, b"<param>", b"</param>")
+
+
+def _body(wanted: Any) -> bytes:
+    if not (isinstance(wanted, dict) and isinstance(wanted.get("methodName"), str) and isinstance(wanted.get("params"), list)):
+        raise RpcFault(FaultCode.TYPE, "A call within system.multicall has a methodName and params")
+    if wanted["methodName"] == _MULTICALL:
+        raise RpcFault(FaultCode.REQUEST_REFUSED, "Recursive system.multicall strictly forbidden")
+    try:
+        return xmlrpc.client.dumps(tuple(wanted["params"]), wanted["methodName"]).encode("utf-8", "replace")
+    except (TypeError, OverflowError) as error:
+        raise RpcFault(FaultCode.TYPE, f"A parameter within system.multicall cannot be passed on: {error}") from None
+
+
+def _between(text: bytes, begin: bytes, end: bytes) -> bytes:
+    return text[text.index(begin) + len(begin) : text.rindex(end)].strip()

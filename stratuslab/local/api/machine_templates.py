@@ -1,0 +1,57 @@
+"""The embedded cloud's machine templates: a few ready-made ones, as sites offer them, and how a request is laid over one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stratuslab.errors import UsageError
+from stratuslab.local.api_error import BadTemplate, no_such
+from stratuslab.local.engine.template_reader import Template
+from stratuslab.opennebula.template import Attribute, parse, render
+
+
+@dataclass(frozen=True)
+class ReadyTemplate:
+    """A machine template; ``text`` is in OpenNebula's template grammar."""
+
+    id: int
+    name: str
+    text: str
+
+    @property
+    def attributes(self) -> list[Attribute]:
+        return list(parse(self.text))
+
+
+_DISK = 'DISK = [ IMAGE = "ttylinux", IMAGE_UNAME = "oneadmin" ]'
+_NIC = 'NIC = [ NETWORK = "public", NETWORK_UNAME = "oneadmin" ]'
+_CONTEXT = 'CONTEXT = [ NETWORK = "YES" ]'
+
+ALL = (
+    ReadyTemplate(0, "tiny", f"CPU = 0.1\nVCPU = 1\nMEMORY = 128\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+    ReadyTemplate(1, "large", f"CPU = 2\nVCPU = 4\nMEMORY = 2048\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+)
+
+
+def find(number: int) -> ReadyTemplate:
+    """The template of that number; raises Refusal."""
+    for template in ALL:
+        if template.id == number:
+            return template
+    raise no_such("virtual machine template", number)
+
+
+def instantiated(template: ReadyTemplate, name: str, over: str) -> str:
+    """The text of a request: the template with attributes laid over it. Those that are given replace all of the same name.
+
+    Raises Refusal where what is laid over is no template text.
+    """
+    laid = Template(over).attributes
+    if name:
+        laid = [*((key, value) for key, value in laid if key != "NAME"), ("NAME", name)]
+    given = {key for key, _ in laid}
+    kept = [(key, value) for key, value in template.attributes if key not in given]
+    try:
+        return render([*kept, *laid, ("TEMPLATE_ID", str(template.id))])
+    except UsageError as error:
+        raise BadTemplate(f"Parse error: {error.message}") from None

@@ -1,0 +1,269 @@
+"""The XML-RPC methods of the embedded cloud: each reads its parameters, asks the engine and writes a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from stratuslab.local import releases
+from stratuslab.local.api import introspection, machine_templates, pool_documents, refusal_words, vm_documents, xmlrpc_wire
+from stratuslab.local.api.server_profiles import ServerProfile
+from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
+from stratuslab.local.api_error import APIError, Unsupported
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.store.instance_record import Record, User
+from stratuslab.opennebula.error_codes import ErrorCode, FaultCode, PoolState
+
+
+@dataclass(frozen=True)
+class MethodCall:
+    """One call: by whom, of which server's kind, with what. Parameter 0 is the session and was dealt with."""
+
+    engine: Engine
+    user: User
+    profile: ServerProfile
+    parameters: Parameters
+
+
+Answer = Iterator[bytes]
+Authenticate = Callable[[str], "User | None"]
+
+
+def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: ServerProfile) -> Answer:
+    """The answer to a call, in pieces. ``authenticate`` gives the user for a session string, None where it knows none.
+
+    Raises StratusLabError where the store cannot be used.
+    """
+    try:
+        name, parameters = xmlrpc_wire.read_call(body)
+        if introspection.is_own(name):
+            methods = [method for method in _METHODS if profile.number >= _SINCE.get(method, ())]
+            return introspection.answer(name, parameters, methods, lambda call: answer(engine, authenticate, call, profile))
+        method = _METHODS.get(name)
+        if method is None or profile.number < _SINCE.get(name, ()):
+            raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
+        session = parameters.text(0)
+        try:
+            user = authenticate(session)
+            if user is None:
+                raise APIError(ErrorCode.AUTHENTICATION, "User couldn't be authenticated, aborting call.")
+            return method(MethodCall(engine, user, profile, parameters))
+        except APIError as refusal:
+            return xmlrpc_wire.failure(refusal, name, profile)
+    except RpcFault as fault:
+        return xmlrpc_wire.fault(fault)
+
+
+def _version(call: MethodCall) -> Answer:
+    return xmlrpc_wire.document([call.profile.version])
+
+
+def _allocate(call: MethodCall) -> Answer:
+    return _allocated(call, call.parameters.text(1), call.parameters.flag(2, False))
+
+
+def _instantiate(call: MethodCall) -> Answer:
+    base, name = machine_templates.find(call.parameters.integer(1)), call.parameters.text(2)
+    hold, over = False, ""
+    if call.profile.number >= (4,):
+        hold, over = call.parameters.flag(3, False), call.parameters.text(4, "")
+        if call.parameters.flag(5, False):
+            raise APIError(ErrorCode.ACTION, "This cloud makes no persistent copies of a template's images.")
+    return _allocated(call, machine_templates.instantiated(base, name, over), hold)
+
+
+def _allocated(call: MethodCall, template: str, hold: bool) -> Answer:
+    try:
+        return xmlrpc_wire.number(call.engine.allocate(call.user, template, hold, call.profile.rules))
+    except APIError as refusal:
+        raise refusal_words.allocation(refusal, call.profile, call.user) from None
+
+
+def _info(call: MethodCall) -> Answer:
+    record = call.engine.instance(call.user, call.parameters.integer(1))
+    return xmlrpc_wire.document([vm_documents.instance(record, call.profile)])
+
+
+def _action(call: MethodCall) -> Answer:
+    name, number = call.parameters.text(1), call.parameters.integer(2)
+    verb = call.profile.actions.get(call.profile.aliases.get(name, name))
+    try:
+        if name in call.profile.administrators_only:
+            call.engine.require_administrator(call.user, number)
+        if verb is None:
+            call.engine.instance(call.user, number, "MANAGE")
+            raise Unsupported(name)
+        call.engine.act(call.user, number, verb)
+    except APIError as refusal:
+        raise refusal_words.action(refusal, call.profile, name, number) from None
+    return xmlrpc_wire.number(number)
+
+
+def _rename(call: MethodCall) -> Answer:
+    number, name = call.parameters.integer(1), call.parameters.text(2)
+    call.engine.rename(call.user, number, name)
+    return xmlrpc_wire.number(number)
+
+
+def _update(call: MethodCall) -> Answer:
+    number, template, merge = call.parameters.integer(1), call.parameters.text(2), call.parameters.integer(3, 0)
+    call.engine.update(call.user, number, template, merge=merge == 1)
+    return xmlrpc_wire.number(number)
+
+
+def _pool(call: MethodCall) -> Answer:
+    return _instances(call, vm_documents.pooled_instance)
+
+
+def _extended_pool(call: MethodCall) -> Answer:
+    return _instances(call, vm_documents.extended_instance)
+
+
+def _instances(call: MethodCall, write: Callable[..., str]) -> Answer:
+    owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
+    if call.profile.number >= _SEARCHES and call.parameters.text(5, ""):
+        raise APIError(ErrorCode.INTERNAL, "Full text search is not supported by the SQL backend")
+    records = call.engine.pool(
+        call.user,
+        owner,
+        start,
+        end,
+        state,
+        legacy_states=call.profile.legacy,
+        newest_first=call.profile.newest_first,
+        pages=call.profile.pages,
+    )
+    return xmlrpc_wire.document(chain(["<VM_POOL>"], (write(record, call.profile) for record in records), ["</VM_POOL>"]))
+
+
+def _set(call: MethodCall) -> Answer:
+    try:
+        numbers = [int(text) for text in call.parameters.text(1).split(",") if text.strip()]
+    except ValueError:
+        raise APIError(ErrorCode.API, "Incorrect list of ids") from None
+    write = vm_documents.extended_instance if call.parameters.flag(2, False) else vm_documents.pooled_instance
+    found = (write(record, call.profile) for record in call.engine.named(call.user, numbers))
+    return xmlrpc_wire.document(chain(["<VM_POOL>"], found, ["</VM_POOL>"]))
+
+
+def _pool_monitoring(call: MethodCall) -> Answer:
+    """Of each instance what was reported last: one report is kept, so that it is also all of them."""
+    owner, seconds = call.parameters.integer(1), call.parameters.integer(2, -1)
+    records = call.engine.pool(call.user, owner, -1, -1, PoolState.ANY, newest_first=False)
+    return _reports(call, records, seconds if call.profile.number >= (5, 12) else -1)
+
+
+def _monitoring(call: MethodCall) -> Answer:
+    return _reports(call, [call.engine.instance(call.user, call.parameters.integer(1))])
+
+
+def _reports(call: MethodCall, records: Iterable[Record], seconds: int = -1) -> Answer:
+    since = call.engine.now - seconds if seconds > 0 else 0
+    reports = (vm_documents.monitoring(record, call.profile) for record in records if record.polled > since)
+    return xmlrpc_wire.document(chain(["<MONITORING_DATA>"], reports, ["</MONITORING_DATA>"]))
+
+
+def _chmod(call: MethodCall) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.permit(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
+    return xmlrpc_wire.number(number)
+
+
+def _lock(call: MethodCall) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.lock(call.user, number, call.parameters.integer(2))
+    return xmlrpc_wire.number(number)
+
+
+def _unlock(call: MethodCall) -> Answer:
+    number = call.parameters.integer(1)
+    call.engine.unlock(call.user, number)
+    return xmlrpc_wire.number(number)
+
+
+def _login(call: MethodCall) -> Answer:
+    name, token, seconds = call.parameters.text(1), call.parameters.text(2), call.parameters.integer(3)
+    user = call.user
+    if name != user.name:
+        if not user.is_administrator:
+            raise APIError(ErrorCode.AUTHORIZATION, f"User [{user.id}] : Not authorized to perform MANAGE USER [{name}].")
+        user = call.engine.user(name)
+    return xmlrpc_wire.document([call.engine.login(user, token, seconds)])
+
+
+def _of_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document([releases.document_of(write(call.engine), call.profile.number)])
+
+
+def _of_number(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document(
+        [releases.document_of(write(call.engine, call.parameters.integer(1)), call.profile.number)]
+    )
+
+
+def _network(call: MethodCall) -> Answer:
+    return xmlrpc_wire.document([pool_documents.network(call.engine, call.parameters.integer(1), legacy=call.profile.legacy)])
+
+
+def _seen_by_user(write: Callable[[Engine, User], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document([write(call.engine, call.user)])
+
+
+def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document([write(call.engine, call.user, call.parameters.integer(1))])
+
+
+_SEARCHES = (5, 8)
+_SINCE = {
+    "one.system.version": (4,),
+    "one.vm.monitoring": (4,),
+    "one.vm.rename": (4,),
+    "one.vm.update": (4,),
+    "one.vm.lock": (5, 4),
+    "one.vm.unlock": (5, 4),
+    "one.user.login": (4, 6),
+    "one.vmpool.monitoring": (4,),
+    "one.vmpool.infoextended": (5, 8, 1),
+    "one.vmpool.infoset": (5, 12, 0, 1),
+    "one.cluster.info": (3, 4),
+    "one.clusterpool.info": (3, 4),
+    "one.datastore.info": (3, 4),
+    "one.datastorepool.info": (3, 4),
+}
+"""The releases from which on there are methods that were not always there."""
+
+_METHODS: dict[str, Callable[[MethodCall], Answer]] = {
+    "one.system.version": _version,
+    "one.vm.allocate": _allocate,
+    "one.vm.info": _info,
+    "one.vm.action": _action,
+    "one.vm.rename": _rename,
+    "one.vm.update": _update,
+    "one.vm.chmod": _chmod,
+    "one.vm.lock": _lock,
+    "one.vm.unlock": _unlock,
+    "one.user.login": _login,
+    "one.vmpool.info": _pool,
+    "one.vmpool.infoextended": _extended_pool,
+    "one.vmpool.infoset": _set,
+    "one.vmpool.monitoring": _pool_monitoring,
+    "one.vm.monitoring": _monitoring,
+    "one.imagepool.info": _of_pool(pool_documents.images),
+    "one.image.info": _of_number(pool_documents.image),
+    "one.vnpool.info": _of_pool(pool_documents.networks),
+    "one.vn.info": _network,
+    "one.templatepool.info": _of_pool(pool_documents.templates),
+    "one.template.info": _of_number(pool_documents.template),
+    "one.template.instantiate": _instantiate,
+    "one.hostpool.info": _of_pool(pool_documents.hosts),
+    "one.host.info": _of_number(pool_documents.host),
+    "one.datastorepool.info": _of_pool(pool_documents.datastores),
+    "one.datastore.info": _of_number(pool_documents.datastore),
+    "one.clusterpool.info": _of_pool(pool_documents.clusters),
+    "one.cluster.info": _of_number(pool_documents.cluster),
+    "one.userpool.info": _seen_by_user(pool_documents.users),
+    "one.user.info": _number_seen_by_user(pool_documents.user),
+    "one.grouppool.info": _seen_by_user(pool_documents.groups),
+    "one.group.info": _number_seen_by_user(pool_documents.group),
+}

@@ -1,0 +1,65 @@
+"""What the families of servers say when they refuse: the engine's refusals, which have 7.4's words, in those of another."""
+
+from __future__ import annotations
+
+from stratuslab.local.api.server_profiles import ServerProfile
+from stratuslab.local.api_error import (
+    APIError,
+    BadCapacity,
+    BadVariable,
+    NoSuchImage,
+    NoSuchNetwork,
+    Restricted,
+    Unsupported,
+    WrongState,
+)
+from stratuslab.local.store.instance_record import User
+from stratuslab.opennebula.error_codes import ErrorCode
+
+_ALLOCATING = "Error allocating a new virtual machine."
+
+
+def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIError:
+    """The refusal of one.vm.allocate and one.template.instantiate."""
+    if refusal.code not in (ErrorCode.INTERNAL, ErrorCode.AUTHORIZATION):
+        return refusal
+    number = profile.number
+    if number < (4,):
+        return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {_of_3(refusal)}".strip())
+    if isinstance(refusal, BadCapacity) and number < (7,) and not user.is_administrator:
+        # An ordinary user's quotas are looked at first, and they need the numbers.
+        text = f"user [{user.id}] {refusal.text.rstrip('.')}"
+        return APIError(ErrorCode.AUTHORIZATION, text if number < (5,) else f"User [{user.id}] : {text}.")
+    if number < (5,) and refusal.code == ErrorCode.INTERNAL:
+        return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {refusal.text}")
+    return refusal
+
+
+def _of_3(refusal: APIError) -> str:
+    if isinstance(refusal, BadVariable):
+        return ""
+    if isinstance(refusal, NoSuchImage):
+        return "Could not get disk image for VM."
+    if isinstance(refusal, NoSuchNetwork):
+        return "Could not get virtual network for VM."
+    if isinstance(refusal, Restricted):
+        return f"VM Template includes a restricted attribute {refusal.attribute}."
+    return refusal.text
+
+
+def action(refusal: APIError, profile: ServerProfile, name: str, instance: int) -> APIError:
+    """The refusal of the named action of one.vm.action."""
+    number = profile.number
+    if isinstance(refusal, Unsupported):
+        if number < (4,):
+            return APIError(ErrorCode.INTERNAL, "Internal error. Action result not defined")
+        what = "Virtual machine action" if number < (5,) else "Action"
+        return APIError(ErrorCode.ACTION, f'{what} "{name}" is not supported')
+    if refusal.code != ErrorCode.ACTION:
+        return refusal
+    if number < (4,):
+        return APIError(ErrorCode.ACTION, "Wrong state to perform action" if isinstance(refusal, WrongState) else refusal.text)
+    if number < (5,):
+        name = profile.aliases.get(name, name)
+        return APIError(ErrorCode.ACTION, f'Error performing action "{name}" on virtual machine [{instance}]. {refusal.text}')
+    return APIError(ErrorCode.ACTION, f'Error performing action "{name}": {refusal.text}')

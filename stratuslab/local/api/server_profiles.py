@@ -1,0 +1,196 @@
+"""What differs between the families of servers that the embedded cloud can stand in for, in one table.
+
+Facts are those of the servers' own sources and recordings; the templates of all dialects are taken by each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from stratuslab.local.engine.server_rules import LENIENT, Rules, Verb
+from stratuslab.opennebula.states import Lcm, State, has_failed
+
+_COMMON = {
+    "reboot": Verb.REBOOT,
+    "hold": Verb.HOLD,
+    "release": Verb.RELEASE,
+    "resume": Verb.RESUME,
+    "suspend": Verb.SUSPEND,
+    "stop": Verb.STOP,
+}
+_OF_3 = {
+    **_COMMON,
+    "shutdown": Verb.SHUTDOWN_RUNNING,
+    "cancel": Verb.CANCEL,
+    "finalize": Verb.DELETE,
+    "resume": Verb.RESUME_SAVED,
+    "restart": Verb.RESTART,
+    "resubmit": Verb.RECREATE,
+}
+_SINCE_4 = {
+    **_COMMON,
+    "poweroff": Verb.POWEROFF,
+    "poweroff-hard": Verb.POWEROFF_HARD,
+    "reboot-hard": Verb.REBOOT_HARD,
+    "undeploy": Verb.UNDEPLOY,
+    "undeploy-hard": Verb.UNDEPLOY,
+}
+_OF_4 = {
+    **_SINCE_4,
+    "shutdown": Verb.SHUTDOWN,
+    "shutdown-hard": Verb.SHUTDOWN_HARD,
+    "delete": Verb.DELETE,
+    "delete-recreate": Verb.RECREATE,
+}
+_SINCE_5 = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
+
+
+@dataclass(frozen=True)
+class ServerProfile:
+    """A family of servers.
+
+    ``version`` is the release; one.system.version answers it where that call exists. ``failure_length`` counts the elements of a
+    failed answer. ``actions`` are the names that one.vm.action takes, ``aliases`` older names of some, ``administrators_only``
+    those that nobody else may even ask for. ``rules`` is what the engine goes by.
+
+    ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below TEMPLATE/ERROR, attributes that the
+    server does not know below TEMPLATE, STATE 7 for what failed, and names such as ``[VirtualMachineInfo]`` before a message.
+    ``listed`` names what the documents of one.vmpool.info keep of USER_TEMPLATE; None where they are whole. Listings come oldest
+    first up to 4.14, and 3.2 has ranges of ids in place of pages.
+    """
+
+    name: str
+    version: str
+    failure_length: int
+    actions: Mapping[str, Verb]
+    legacy: bool = False
+    listed: tuple[str, ...] | None = None
+    method_names: bool = True
+    newest_first: bool = True
+    pages: bool = True
+    administrators_only: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """The release for comparison."""
+        return tuple(map(int, self.version.split(".")))
+
+    def shown_state(self, state: int, lcm_state: int) -> tuple[int, int]:
+        """STATE and LCM_STATE as documents of this family have them."""
+        if self.legacy and has_failed(state, lcm_state):
+            return State.FAILED, Lcm.LCM_INIT
+        if self.legacy and lcm_state == Lcm.CLEANUP_DELETE:
+            return state, 15  # 3.x: DELETE
+        return state, lcm_state
+
+    def tag(self, method: str) -> str:
+        """What stands in brackets before the message of a failed answer to the method."""
+        return method if self.method_names else _TAGS.get(method, method)
+
+
+# What versions before 5.0 put before a message.
+_TAGS = {
+    "one.vm.allocate": "VirtualMachineAllocate",
+    "one.vm.info": "VirtualMachineInfo",
+    "one.vm.action": "VirtualMachineAction",
+    "one.vmpool.info": "VirtualMachinePoolInfo",
+    "one.imagepool.info": "ImagePoolInfo",
+    "one.image.info": "ImageInfo",
+    "one.vnpool.info": "VirtualNetworkPoolInfo",
+    "one.vn.info": "VirtualNetworkInfo",
+    "one.user.info": "UserInfo",
+    "one.hostpool.info": "HostPoolInfo",
+    "one.host.info": "HostInfo",
+    "one.template.info": "TemplateInfo",
+    "one.template.instantiate": "VirtualMachineTemplateInstantiate",
+    "one.templatepool.info": "TemplatePoolInfo",
+    "one.userpool.info": "UserPoolInfo",
+    "one.grouppool.info": "GroupPoolInfo",
+    "one.group.info": "GroupInfo",
+    "one.clusterpool.info": "ClusterPoolInfo",
+    "one.cluster.info": "ClusterInfo",
+    "one.datastorepool.info": "DatastorePoolInfo",
+    "one.datastore.info": "DatastoreInfo",
+    "one.vmpool.monitoring": "VirtualMachinePoolMonitoring",
+    "one.vm.monitoring": "VirtualMachineMonitoring",
+    "one.vm.update": "VirtualMachineUpdateTemplate",
+    "one.vm.rename": "VirtualMachineRename",
+    "one.vm.chmod": "VirtualMachineChmod",
+    "one.user.login": "UserLogin",
+}
+
+# What the short documents of a listing keep of USER_TEMPLATE, in this order: no token of ours is among it.
+_FOR_SCHEDULER = (
+    *("SCHED_RANK", "SCHED_DS_RANK", "SCHED_REQUIREMENTS", "SCHED_DS_REQUIREMENTS"),
+    *("USER_PRIORITY", "PUBLIC_CLOUD", "SCHED_ACTION"),
+)
+_LISTED_SINCE_5_8 = ("LABELS", *_FOR_SCHEDULER)
+_LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
+
+# Actions that 6.0 does not do any more, but still knows the rights to.
+_ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
+
+_3_2 = Rules(
+    name_characters="", escapes=False, first_line=1, context_filled=False, empty_swap=True, sources=True, restricted=frozenset()
+)
+_STRATUSLAB = ServerProfile(
+    "stratuslab-3", "3.2.1", 3, _OF_3, legacy=True, method_names=False, newest_first=False, pages=False, rules=_3_2
+)
+
+SERVER_PROFILES = {
+    profile.name: profile
+    for profile in (
+        ServerProfile(
+            "opennebula-7",
+            "7.4.0",
+            5,
+            _SINCE_5,
+            listed=_LISTED_SINCE_6,
+            administrators_only=_ADMINISTRATORS_ONLY,
+            rules=Rules(name_characters=f"{Rules.name_characters}\t\n\v\f\r"),
+        ),
+        ServerProfile("opennebula-6", "6.8.0", 5, _SINCE_5, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
+        ServerProfile(
+            "opennebula-5",
+            "5.12.0.4",
+            5,
+            _SINCE_5,
+            listed=_LISTED_SINCE_5_8,
+            aliases={"shutdown": "terminate", "shutdown-hard": "terminate-hard", "delete": "terminate-hard"},
+        ),
+        ServerProfile(
+            "opennebula-4",
+            "4.14.2",
+            3,
+            _OF_4,
+            method_names=False,
+            newest_first=False,
+            aliases={
+                "cancel": "shutdown-hard",
+                "finalize": "delete",
+                "resubmit": "delete-recreate",
+                "reset": "reboot-hard",
+            },
+            rules=Rules(escapes=False, first_line=1),
+        ),
+        _STRATUSLAB,
+    )
+}
+DEFAULT_PROFILE = SERVER_PROFILES["opennebula-7"]
+PLAIN_3 = replace(
+    _STRATUSLAB,
+    name="opennebula-3",
+    rules=replace(_3_2, sources=False, restricted=frozenset(["RANK", "DISK/SOURCE", "NIC/MAC"])),
+)
+"""OpenNebula 3.2 as it is without StratusLab: not served, as it refuses ordinary users what our client sends to 3.2."""
+EMBEDDED = replace(
+    DEFAULT_PROFILE,
+    name="local",
+    actions={**DEFAULT_PROFILE.actions, "terminate-hard": Verb.DELETE},
+    rules=LENIENT,
+)
+"""How the endpoint ``local`` behaves: as 7.4, but images of any Marketplace and volumes can be had by their SOURCE, a
+name may have any character, and an instance can be killed in every state, as the download of its image may take its time."""

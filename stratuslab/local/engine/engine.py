@@ -1,0 +1,405 @@
+"""The embedded cloud's engine: what users ask for, and what supervisors report, done to the instances in the store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from stratuslab.errors import NotFound, UsageError
+from stratuslab.local.api_error import APIError, no_such, not_authorized
+from stratuslab.local.engine import lifecycle
+from stratuslab.local.engine.allocation import NAME_LENGTH, allocate
+from stratuslab.local.engine.driver_choice import Hypervisors
+from stratuslab.local.engine.lifecycle import Step
+from stratuslab.local.engine.machine_description import machine_spec
+from stratuslab.local.engine.reconciler import Reconciler
+from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.engine.server_rules import LENIENT, Rules, Verb
+from stratuslab.local.engine.template_reader import Template
+from stratuslab.local.images.bootstrap import NEXT_INSTANCE, open_store
+from stratuslab.local.machines.driver import Machines, MachineSpec
+from stratuslab.local.machines.launcher import Supervisors
+from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
+from stratuslab.local.store.leases import Leases
+from stratuslab.opennebula.error_codes import LARGEST_ID, ErrorCode, Owner, PoolState
+from stratuslab.opennebula.states import Lcm, State
+
+_FIRST_USER = 2
+_GROUP = -4
+_NEVER_IN_NAMES = "&|:\\\";/'#{}$<>\t\n\v\f\r"
+
+
+class Engine:
+    """The cloud in a directory. ``machines`` are its supervisors, ``environ`` what they start from and where hypervisors are
+    looked for; ``clock`` gives seconds since the epoch.
+
+    Raises StratusLabError or UsageError where the store cannot be used; calls raise Refusal for what a user may not have.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        machines: Machines | None = None,
+        clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.hypervisors = Hypervisors(environ)
+        self.store = open_store(directory, clock())
+        self.leases = Leases(self.store)
+        self.reconciler = Reconciler(self.store, machines or Supervisors(directory, environ), clock)
+
+    def close(self) -> None:
+        self.store.close()
+
+    @property
+    def now(self) -> int:
+        return self.reconciler.now
+
+    def configure(
+        self, *, first_instance: int | None = None, capacity: Capacity | None = None, ranges: Mapping[str, str] | None = None
+    ) -> None:
+        """Change the store's settings. Raises UsageError.
+
+        ``first_instance`` is the number of the next instance (none that was given before), ``capacity`` what the host
+        carries, ``ranges`` the addresses that networks lease: ``{"public": "127.101.0.1-127.101.0.254"}``.
+        """
+        with self.store.transaction():
+            if first_instance is not None:
+                number = int(self.store.setting(NEXT_INSTANCE) or 1)
+                if not number <= first_instance < LARGEST_ID:
+                    raise UsageError(f"the next instance cannot have the number {first_instance}", f"{number} is the lowest")
+                self.store.set_setting(NEXT_INSTANCE, str(first_instance))
+            if capacity is not None:
+                capacity.write(self.store)
+            for name, span in (ranges or {}).items():
+                self.leases.set_range(name, span)
+
+    # What users ask for
+
+    def user(self, name: str) -> User:
+        """The user of that name, made known when it is new."""
+        if name == ADMINISTRATOR.name:
+            return ADMINISTRATOR
+        with self.store.transaction():
+            rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
+            if not rows:
+                self.store.query("INSERT INTO users (id, name) SELECT max(max(id) + 1, ?), ? FROM users", (_FIRST_USER, name))
+                rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
+        return User(rows[0][0], name)
+
+    def allocate(self, user: User, template: str, hold: bool = False, rules: Rules = LENIENT) -> int:
+        """Make an instance of a template (text or XML); its number. It is started as soon as it fits."""
+        wanted = Template(template)
+        with self.store.transaction():
+            number = int(self.store.setting(NEXT_INSTANCE) or 1)
+            self.store.set_setting(NEXT_INSTANCE, str(number + 1))
+            self.store.add(allocate(self.store, self.hypervisors, user, wanted, number, hold, self.now, rules))
+        self.reconciler.settle()
+        return number
+
+    def instance(self, user: User, number: int, right: str = "USE") -> Record:
+        """One instance, also one that is DONE; the user has this right to it."""
+        self.reconciler.settle()
+        return self._authorized(user, number, right)
+
+    def named(self, user: User, numbers: list[int]) -> list[Record]:
+        """Those of the numbered instances that there are and that the user may see."""
+        self.reconciler.settle()
+        found = (self.store.instance(number) for number in numbers)
+        return [record for record in found if record is not None and _may(user, record)]
+
+    def pool(
+        self,
+        user: User,
+        owner: int,
+        start: int,
+        end: int,
+        state: int,
+        *,
+        legacy_states: bool = False,
+        newest_first: bool = True,
+        pages: bool = True,
+    ) -> Iterator[Record]:
+        """The instances of an owner (a filter number or an id) in a state (a number or a :class:`PoolState`).
+
+        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page (where there are ``pages``), else the
+        first and the last id. ``legacy_states`` counts what failed as STATE 7.
+        """
+        if owner < _GROUP:
+            raise APIError(ErrorCode.API, "Incorrect filter_flag")
+        if state < PoolState.ANY or state > State.CLONING_FAILURE:
+            raise APIError(ErrorCode.API, "Incorrect filter_flag, state")
+        self.reconciler.settle()
+        conditions = [_state_condition(state, legacy_states)]
+        arguments: list[int] = []
+        if owner >= 0:
+            conditions.append("uid = ?")
+            arguments.append(owner)
+        if owner == Owner.MINE:
+            conditions.append("uid = ?")
+            arguments.append(user.id)
+        elif owner == Owner.MINE_AND_GROUP or not user.is_administrator:
+            conditions.append("(uid = ? OR substr(permissions, 7, 1) = '1' OR (uid <> 0 AND substr(permissions, 4, 1) = '1'))")
+            arguments.append(user.id)
+        offset, limit = 0, -1
+        if start >= 0 and end < -1 and pages:
+            offset, limit = start, -end
+        elif start >= 0:
+            conditions.append("id BETWEEN ? AND ?")
+            arguments += [start, end if end != -1 else LARGEST_ID]
+        return self.store.instances(" AND ".join(conditions), arguments, offset=offset, limit=limit, newest_first=newest_first)
+
+    def act(self, user: User, number: int, verb: Verb) -> None:
+        """Do what an action asks. What asks the guest first returns at once; what pulls the cord has done so."""
+        self.reconciler.settle()
+
+        def begin() -> tuple[Record, Step]:
+            with self.store.transaction():
+                record = self._authorized(user, number, "MANAGE")
+                step = lifecycle.begin(record, verb, user, self.now)
+                if step is Step.START_AGAIN:
+                    self._require_room(record)
+                else:
+                    self.reconciler.save(record)
+                return record, step
+
+        def discard() -> None:
+            self._authorized(user, number, "MANAGE")
+            self.reconciler.discard(number)
+
+        record, step = self.store.making_room(begin, discard) if verb in (Verb.TERMINATE_HARD, Verb.DELETE) else begin()
+        if step is Step.HALT:
+            self.reconciler.halt(number)
+        elif step is Step.REBOOT:
+            self.reconciler.reboot(number)
+        elif step is Step.PAUSE:
+            self.reconciler.pause(number)
+        elif step is Step.GO_ON:
+            self.reconciler.go_on(number)
+        elif step is not Step.NOTHING:
+            self.reconciler.kill(number)
+            self.store.making_room(lambda: self._pulled(record, step))
+        self.reconciler.tidy(number)
+        self.reconciler.settle()
+
+    def _pulled(self, before: Record, step: Step) -> None:
+        """The cord was pulled: note it, or start again."""
+        with self.store.transaction():
+            after = self.store.instance(before.id)
+            if after is not None and step is Step.START_AGAIN:
+                self.reconciler.start_again(after)
+            elif after is not None and after.lcm_state == before.lcm_state:
+                self.reconciler.bereave(after)
+
+    def _require_room(self, record: Record) -> None:
+        obstacle = self.reconciler.obstacle(record)
+        if obstacle:
+            raise APIError(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {obstacle}")
+
+    def lock(self, user: User, number: int, level: int) -> None:
+        """Keep changes away from an instance until it is unlocked: 1 to 3 for what needs the right to USE, MANAGE, ADMIN it and
+        what goes beyond, 4 for all. Raises Refusal."""
+        if not 1 <= level <= 4:
+            raise APIError(ErrorCode.ACTION, "Wrong lock level")
+
+        def change(record: Record) -> None:
+            record.lock = {"level": 1 if level == 4 else level, "owner": user.id, "time": self.now}
+
+        self.alter(user, number, "MANAGE", change)
+
+    def unlock(self, user: User, number: int) -> None:
+        """Let changes be made again. Who locked the instance may, and the administrator."""
+        with self.store.transaction():
+            record = self._authorized(user, number, "USE")
+            if record.lock and not user.is_administrator and record.lock["owner"] != user.id:
+                raise not_authorized(user.id, "MANAGE", number)
+            record.lock = {}
+            self.store.save(record)
+
+    def permit(self, user: User, number: int, bits: list[int]) -> None:
+        """Change the nine permissions; -1 leaves one as it is. Raises Refusal."""
+
+        def change(record: Record) -> None:
+            before = record.permissions or _PERMISSIONS
+            record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
+
+        if any(bit not in (-1, 0, 1) for bit in bits):
+            raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
+        self.alter(user, number, "MANAGE", change)
+
+    def alter(self, user: User, number: int, right: str, change: Callable[[Record], None]) -> None:
+        """Change an instance's record, with this right to it. Raises Refusal."""
+        with self.store.transaction():
+            record = self._authorized(user, number, right)
+            change(record)
+            self.store.save(record)
+
+    # Tokens: passwords for a time
+
+    def login(self, user: User, token: str, seconds: int) -> str:
+        """A token that lets the user in until its time is over (-1: never), made where none is given. 0 seconds takes back the
+        given one, or all of the user's."""
+        with self.store.transaction():
+            self.store.query("DELETE FROM tokens WHERE expires BETWEEN 0 AND ?", (self.now,))
+            if seconds == 0:
+                self.store.query("DELETE FROM tokens WHERE user = ? AND ? IN ('', digest)", (user.id, token and _digest(token)))
+                return ""
+            import secrets
+
+            token = token or secrets.token_hex(32)
+            expires = -1 if seconds < 0 else self.now + seconds
+            self.store.query("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (_digest(token), user.id, expires))
+        return token
+
+    def let_in(self, session: str) -> User | None:
+        """The user of a session string ``NAME:TOKEN``; None where the token is not valid, or another's."""
+        name, _, token = session.partition(":")
+        rows = self.store.query(
+            "SELECT users.id FROM tokens JOIN users ON users.id = tokens.user "
+            "WHERE users.name = ? AND digest = ? AND (expires < 0 OR expires > ?)",
+            (name, _digest(token), self.now),
+        )
+        return User(rows[0][0], name) if rows else None
+
+    def require_administrator(self, user: User, number: int) -> None:
+        """Refuse what only the administrator may do to an instance."""
+        self._authorized(user, number, "ADMIN")
+        if not user.is_administrator:
+            raise not_authorized(user.id, "ADMIN", number)
+
+    def rename(self, user: User, number: int, name: str) -> None:
+        """Give an instance another name."""
+        if not name:
+            raise APIError(ErrorCode.ACTION, "Invalid NAME, it cannot be empty")
+        if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
+            raise APIError(ErrorCode.ACTION, f"Invalid NAME, max length is {NAME_LENGTH} chars.")
+        for character in name:
+            if character in _NEVER_IN_NAMES:
+                raise APIError(ErrorCode.ACTION, f"Invalid NAME, char '{character}' is not allowed")
+
+        def change(record: Record) -> None:
+            record.name = name
+
+        self._edit(user, number, change)
+
+    def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
+        """Replace what an instance's template has besides what the server knows, or merge something into it."""
+        # The server's own words come back from whoever edits what it showed.
+        given = [pair for pair in Template(template).attributes if pair[0] not in ("ERROR", "SCHED_MESSAGE")]
+
+        def change(record: Record) -> None:
+            names = {name for name, _ in given}
+            kept = [pair for pair in record.user_attributes if merge and pair[0] not in names]
+            record.user_attributes = sorted([*kept, *given], key=lambda pair: pair[0])
+
+        self._edit(user, number, change)
+
+    def _edit(self, user: User, number: int, change: Callable[[Record], None]) -> None:
+        with self.store.transaction():
+            record = self._authorized(user, number, "MANAGE")
+            change(record)
+            self.store.save(record)
+
+    def _authorized(self, user: User, number: int, right: str) -> Record:
+        record = self.store.instance(number)
+        if record is None:
+            raise no_such("virtual machine", number)
+        if not _may(user, record, right) or (_is_locked(record, right) and not user.is_administrator):
+            raise not_authorized(user.id, right, number)
+        return record
+
+    # What supervisors report
+
+    def machine(self, instance: int) -> MachineSpec:
+        """The machine that the instance is to be. Raises NotFound."""
+        record = self.store.instance(instance)
+        if record is None:
+            raise NotFound(f"the embedded cloud has no instance {instance}")
+        return machine_spec(record, self.reconciler.directory(instance))
+
+    def machine_reached(self, instance: int, step: Lcm) -> bool:
+        """The machine is at PROLOG, BOOT or RUNNING. False: the instance is not wanted any more, and nothing was changed."""
+        with self.store.transaction():
+            record = self.store.instance(instance)
+            wanted = record is not None and lifecycle.reached(record, step, self.now)
+            if record is not None and wanted:
+                self.reconciler.save(record)
+            return wanted
+
+    def machine_listens(self, instance: int, address: str, port: int) -> None:
+        """The guest's SSH server answers at this address and port."""
+
+        def change(record: Record) -> None:
+            record.ssh_address, record.ssh_port = address, port
+
+        self._change(instance, change)
+
+    def machine_failed(self, instance: int, step: Lcm, message: str) -> None:
+        """The machine could not be prepared (PROLOG) or booted (BOOT)."""
+        text = lifecycle.transfer_failure(message) if step == Lcm.PROLOG else f"DEPLOY: {message}"
+        self._change(instance, lambda record: lifecycle.failed(record, step, text, self.now))
+
+    def machine_used(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
+        """A poll: percent of one CPU, and KiB of memory in use."""
+
+        def change(record: Record) -> None:
+            if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+                record.cpu_percent, record.memory_kib, record.polled = cpu_percent, memory_kib, self.now
+
+        self._change(instance, change)
+
+    def machine_ended(self, instance: int) -> None:
+        """The guest has ended, by itself or as it was asked to. Nothing of it listens any more."""
+        self._change(instance, lambda record: lifecycle.bereaved(record, self.now))
+        self.reconciler.tidy(instance)
+        self.reconciler.settle()
+
+    def _change(self, instance: int, change: Callable[[Record], None]) -> None:
+        with self.store.transaction():
+            record = self.store.instance(instance)
+            if record is not None:
+                change(record)
+                self.reconciler.save(record)
+
+
+# The place of each right in the nine digits of the permissions.
+_RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}
+_PERMISSIONS = "110000000"
+# The lowest level of a lock that still allows what needs the right: a lock for USE (1) or MANAGE (2) keeps all changes away.
+_ALLOWED_FROM = {"MANAGE": 3, "ADMIN": 4}
+
+
+def _may(user: User, record: Record, right: str = "USE") -> bool:
+    digits = record.permissions or _PERMISSIONS
+    place = _RIGHTS[right]
+    if user.is_administrator:
+        return True
+    if user.id == record.uid:
+        return digits[place] == "1"
+    # All ordinary users are in one group.
+    return digits[place + 6] == "1" or (record.uid != ADMINISTRATOR.id and digits[place + 3] == "1")
+
+
+def _is_locked(record: Record, right: str) -> bool:
+    return bool(record.lock) and record.lock["level"] < _ALLOWED_FROM.get(right, 0)
+
+
+def _state_condition(state: int, legacy_states: bool) -> str:
+    failed = f"(state = {State.ACTIVE:d} AND lcm_state IN ({Lcm.PROLOG_FAILURE:d}, {Lcm.BOOT_FAILURE:d}))"
+    if state == PoolState.ANY:
+        return "1"
+    if state == PoolState.NOT_DONE:
+        return f"state <> {State.DONE:d}"
+    if legacy_states and state == State.FAILED:
+        return failed
+    if legacy_states and state == State.ACTIVE:
+        return f"state = {State.ACTIVE:d} AND NOT {failed}"
+    return f"state = {state:d}"
+
+
+def _digest(token: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,103 @@
+"""The room that this computer has left for real machines: memory, and space on the disk of the store.
+
+Simulated machines take next to nothing, and are counted against the host's capacity only. What real ones were promised and do
+not use yet is not free either.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.files import free_bytes
+from stratuslab.local.engine.host_load import Load
+from stratuslab.local.images.free_space import SPARE_MIB
+from stratuslab.local.store.database import Store
+from stratuslab.local.store.volumes import Volumes, volume_file
+
+MACHINE_MIB = 160
+"""What QEMU and the supervisor take besides the machine's own RAM, measured with QEMU 7.2 without KVM."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Room:
+    """MiB of memory and disk that real machines may still be given."""
+
+    memory_mib: int
+    disk_mib: int
+    volumes: Mapping[int, int]
+    """What the volumes of each instance may still take of the disk."""
+
+    @classmethod
+    def left(cls, store: Store, placed: Iterable[Load]) -> Room:
+        """What is left on this computer beside the real machines that are placed."""
+        memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
+        volumes = _unwritten(store)
+        for load in placed:
+            memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
+            disk -= max(load.room_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
+        return cls(memory, disk, volumes)
+
+    def obstacle(self, load: Load) -> str:
+        """Why an instance that is not placed yet does not fit; empty where it does."""
+        return self.memory_obstacle(load) or self._disk_obstacle(load)
+
+    def memory_obstacle(self, load: Load) -> str:
+        """Why the memory of a machine that is off cannot be had; empty where it can."""
+        need = load.memory_mib + MACHINE_MIB
+        return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free" if need > self.memory_mib else ""
+
+    def _disk_obstacle(self, load: Load) -> str:
+        need = load.room_mib + self.volumes.get(load.id, 0) + SPARE_MIB
+        if need > self.disk_mib:
+            return f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
+        return ""
+
+
+def _free_memory_mib() -> int:
+    """Memory that can be had without swapping, of the whole computer and of the container that we are in."""
+    free = _meminfo("MemAvailable:")
+    try:
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        # Of what counts as used, files that were read make room at once.
+        cached = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):
+        return free
+    return min(free, (limit - used + int(cached[1] if cached else 0)) >> 20)
+
+
+def _meminfo(name: str) -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) >> 10
+    except (OSError, ValueError, StopIteration):
+        return _installed_mib()
+
+
+def _installed_mib() -> int:
+    """Where the system does not tell what is free, all that is installed counts."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def _taken_mib(directory: Path) -> int:
+    """What the files of an instance take of the disk, holes not counted."""
+    try:
+        return sum(entry.stat().st_blocks * 512 for entry in directory.iterdir()) >> 20
+    except OSError:
+        return 0
+
+
+def _unwritten(store: Store) -> dict[int, int]:
+    unwritten: dict[int, int] = {}
+    for volume in Volumes(store).all():
+        if volume.instance is not None:
+            with suppress(OSError):
+                taken = volume_file(store.directory, volume.uuid).stat().st_blocks * 512 >> 20
+                unwritten[volume.instance] = unwritten.get(volume.instance, 0) + max(volume.size_mib - taken, 0)
+    return unwritten

@@ -1,0 +1,51 @@
+"""What instances take of the host, or would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stratuslab.local.store.database import Store
+from stratuslab.local.store.instance_record import QEMU
+from stratuslab.opennebula.states import Lcm, State
+
+HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF, State.SUSPENDED)
+_OFF = (Lcm.UNKNOWN, Lcm.PROLOG_FAILURE, Lcm.BOOT_FAILURE)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an instance takes, or may take; the fields as in its record, ``memory_kib`` is what it was seen to use."""
+
+    id: int
+    state: int
+    lcm_state: int
+    cpu: float
+    memory_mib: int
+    waiting: str
+    hypervisor: str
+    room_mib: int
+    memory_kib: int
+
+    @classmethod
+    def read(cls, store: Store) -> list[Load]:
+        """Those of all instances that run or wait, oldest first."""
+        states = (State.PENDING, *HOLDS_CAPACITY)
+        rows = store.query(
+            "SELECT id, state, lcm_state, cpu, memory_mib, waiting, hypervisor, room_mib, memory_kib FROM instances "
+            "WHERE state IN (?, ?, ?, ?) ORDER BY id",
+            states,
+        )
+        return [cls(*row) for row in rows]
+
+    @property
+    def is_real(self) -> bool:
+        return self.hypervisor == QEMU
+
+    @property
+    def is_placed(self) -> bool:
+        return self.state in HOLDS_CAPACITY
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a machine may be running, which has its memory."""
+        return self.state == State.SUSPENDED or (self.state == State.ACTIVE and self.lcm_state not in _OFF)

@@ -1,0 +1,317 @@
+"""The life of an instance as changes to its record: each function is one arrow of the state diagram, and does nothing else.
+
+PENDING -> PROLOG -> BOOT -> RUNNING -> UNKNOWN      (the guest halted itself, or its process was killed)
+              |        |        |-> SHUTDOWN -> DONE
+              |        |        `-> SHUTDOWN_POWEROFF -> POWEROFF -> BOOT_POWEROFF -> RUNNING
+              |        `-> BOOT_FAILURE
+              `-> PROLOG_FAILURE
+RUNNING -> SAVE_SUSPEND -> SUSPENDED -> BOOT_SUSPENDED -> RUNNING
+RUNNING -> SAVE_STOP -> STOPPED -> PENDING
+any -> CLEANUP_DELETE -> DONE                        any -> CLEANUP_RESUBMIT -> PENDING
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from stratuslab.local.api_error import WrongState
+from stratuslab.local.engine.server_rules import Verb
+from stratuslab.local.store.instance_record import SIMULATED, Record, User
+from stratuslab.opennebula.states import Lcm, State
+
+HALTING = (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF)
+SAVING = (Lcm.SAVE_SUSPEND, Lcm.SAVE_STOP)
+STARTING_AGAIN = (Lcm.BOOT_UNKNOWN, Lcm.BOOT_POWEROFF)
+CLEANING = (Lcm.CLEANUP_DELETE, Lcm.CLEANUP_RESUBMIT)
+WATCHED = frozenset({Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, *CLEANING, *HALTING, *STARTING_AGAIN})
+"""The LCM_STATEs in which the instance has a supervisor; when that is dead, the instance is :func:`bereaved`."""
+
+_LOST_PROCESS = "the machine's process ended unexpectedly"
+# OpenNebula's numbers for HISTORY/ACTION.
+_ACTION_NUMBERS = {
+    Verb.TERMINATE: 28,
+    Verb.TERMINATE_HARD: 29,
+    Verb.SHUTDOWN_RUNNING: 3,
+    Verb.SHUTDOWN: 3,
+    Verb.SHUTDOWN_HARD: 4,
+    Verb.CANCEL: 4,
+    Verb.DELETE: 13,
+    Verb.RECREATE: 14,
+    Verb.SUSPEND: 10,
+    Verb.STOP: 9,
+    Verb.POWEROFF: 19,
+    Verb.POWEROFF_HARD: 20,
+    Verb.REBOOT: 15,
+    Verb.REBOOT_HARD: 16,
+}
+_TIMES = ("stime", "etime", "pstime", "petime", "rstime", "retime", "estime", "eetime")
+
+
+class Step(Enum):
+    """What is left to do with the instance's supervisor once the record is saved."""
+
+    NOTHING = "nothing"
+    HALT = "halt"
+    REBOOT = "reboot"
+    KILL = "kill"
+    START_AGAIN = "start again"
+    PAUSE = "pause"
+    GO_ON = "go on"
+
+
+def placed(record: Record, now: int) -> None:
+    """A host was found: the prolog begins."""
+    record.enter(Lcm.PROLOG)
+    record.waiting = ""
+    record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "pstime": now, "action": 0, "uid": -1, "gid": -1})
+
+
+def reached(record: Record, step: Lcm, now: int) -> bool:
+    """The supervisor is at PROLOG, BOOT or RUNNING; whether the instance is still wanted there."""
+    if record.state == State.PENDING and step == Lcm.PROLOG:
+        # Its spawner was killed before it could say so.
+        placed(record, now)
+        return True
+    if record.state != State.ACTIVE:
+        return False
+    if record.lcm_state in STARTING_AGAIN:
+        if step == Lcm.RUNNING:
+            record.enter(Lcm.RUNNING)
+        return True
+    if step == record.lcm_state:
+        return True
+    if (record.lcm_state, step) == (Lcm.PROLOG, Lcm.BOOT):
+        _stamp(record, now, "petime", "rstime")
+    elif (record.lcm_state, step) != (Lcm.BOOT, Lcm.RUNNING):
+        return False
+    record.enter(step)
+    return True
+
+
+def failed(record: Record, step: Lcm, message: str, now: int) -> None:
+    """The prolog or the boot went wrong."""
+    if record.state != State.ACTIVE:
+        return
+    if record.lcm_state == Lcm.PROLOG and step == Lcm.PROLOG:
+        record.enter(Lcm.PROLOG_FAILURE)
+    elif record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
+        _stamp(record, now, "retime")
+        record.enter(Lcm.BOOT_FAILURE)
+    elif record.lcm_state in STARTING_AGAIN:
+        bereaved(record, now)
+    else:
+        return
+    record.message, record.message_time = message, now
+
+
+def bereaved(record: Record, now: int) -> None:
+    """The guest has ended, or its supervisor was found dead: on to what that means in the record's state."""
+    if record.state != State.ACTIVE:
+        return
+    if record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
+        failed(record, Lcm(record.lcm_state), _LOST_PROCESS, now)
+    elif record.lcm_state in (Lcm.SHUTDOWN_POWEROFF, Lcm.BOOT_POWEROFF):
+        _stamp(record, now, "retime", "etime")
+        record.rest(State.POWEROFF)
+    elif record.lcm_state in (Lcm.SHUTDOWN, Lcm.CLEANUP_DELETE):
+        done(record, now)
+    elif record.lcm_state == Lcm.CLEANUP_RESUBMIT:
+        _recreated(record, now)
+    elif record.lcm_state in (Lcm.RUNNING, Lcm.BOOT_UNKNOWN):
+        record.enter(Lcm.UNKNOWN)
+    record.cpu_percent = 0.0
+
+
+def _recreated(record: Record, now: int) -> None:
+    """Nothing is left of the machine, and it waits to be made again."""
+    _close_history(record, now)
+    record.message, record.message_time = "", 0
+    record.ssh_address, record.ssh_port = "", 0
+    record.memory_kib = record.polled = 0
+    record.rest(State.PENDING)
+
+
+def done(record: Record, now: int) -> None:
+    """The instance's end."""
+    record.etime = now
+    _close_history(record, now)
+    record.rest(State.DONE)
+    record.cpu_percent = 0.0
+
+
+def _close_history(record: Record, now: int) -> None:
+    if record.history:
+        last = record.history[-1]
+        if last["rstime"] and not last["retime"]:
+            last["retime"] = now
+        if not last["etime"]:
+            last.update(etime=now, estime=now, eetime=now)
+
+
+def start_again(record: Record, now: int) -> bool:
+    """Boot a machine that was on before: after POWEROFF, UNKNOWN, or for a reboot; whether the state allows it."""
+    running = record.state == State.ACTIVE and record.lcm_state in (Lcm.RUNNING, Lcm.UNKNOWN)
+    if record.state != State.POWEROFF and not running:
+        return False
+    record.enter(Lcm.BOOT_POWEROFF if record.state == State.POWEROFF else Lcm.BOOT_UNKNOWN)
+    if record.lcm_state == Lcm.BOOT_POWEROFF:
+        record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "rstime": now, "action": 0, "uid": -1, "gid": -1})
+    return True
+
+
+def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
+    """Begin what a user asked for; the step that must follow. Raises Refusal where the state does not allow it."""
+    allowed, beginning = _BEGINNINGS[verb]
+    if record.state_name not in allowed:
+        raise _wrong_state(record, verb)
+    step = beginning(record, now)
+    if verb in _ACTION_NUMBERS and record.history and step is not Step.NOTHING:
+        record.history[-1].update(action=_ACTION_NUMBERS[verb], uid=user.id, gid=user.group[0])
+    return step
+
+
+def _end(record: Record, now: int) -> Step:
+    """Ask the guest to shut down where it runs."""
+    if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+        _stamp(record, now, "estime")
+        record.enter(Lcm.SHUTDOWN)
+        return Step.HALT
+    return _end_hard(record, now)
+
+
+def _end_hard(record: Record, now: int) -> Step:
+    if record.state == State.DONE:
+        return Step.NOTHING
+    if record.state != State.ACTIVE and not record.is_paused:
+        done(record, now)
+        return Step.NOTHING
+    record.enter(Lcm.CLEANUP_DELETE)
+    return Step.KILL
+
+
+def _recreate(record: Record, now: int) -> Step:
+    if record.state in (State.PENDING, State.DONE):
+        return Step.NOTHING
+    record.enter(Lcm.CLEANUP_RESUBMIT)
+    return Step.KILL
+
+
+def _poweroff(record: Record, now: int) -> Step:
+    unknown = record.lcm_state == Lcm.UNKNOWN
+    record.enter(Lcm.SHUTDOWN_POWEROFF)
+    return Step.KILL if unknown else Step.HALT
+
+
+def _poweroff_hard(record: Record, now: int) -> Step:
+    record.enter(Lcm.SHUTDOWN_POWEROFF)
+    return Step.KILL
+
+
+def _reboot(record: Record, now: int) -> Step:
+    return Step.REBOOT
+
+
+def _start_again(record: Record, now: int) -> Step:
+    if record.state == State.SUSPENDED:
+        record.enter(Lcm.BOOT_SUSPENDED)
+        record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "rstime": now, "action": 0, "uid": -1, "gid": -1})
+        return Step.GO_ON
+    if record.state == State.STOPPED:
+        record.rest(State.PENDING)
+        return Step.NOTHING
+    return Step.START_AGAIN
+
+
+def _hold(record: Record, now: int) -> Step:
+    record.rest(State.HOLD)
+    return Step.NOTHING
+
+
+def _release(record: Record, now: int) -> Step:
+    record.rest(State.PENDING)
+    return Step.NOTHING
+
+
+def _suspend(record: Record, now: int) -> Step:
+    record.enter(Lcm.SAVE_SUSPEND)
+    return Step.PAUSE
+
+
+def _stop(record: Record, now: int) -> Step:
+    if record.hypervisor != SIMULATED:
+        # The memory of a real machine would have to be written to the disk, so that it can be given up.
+        raise _wrong_state(record, Verb.STOP)
+    if record.state == State.SUSPENDED:
+        record.rest(State.STOPPED)
+        return Step.NOTHING
+    record.enter(Lcm.SAVE_STOP)
+    return Step.PAUSE
+
+
+def _undeploy(record: Record, now: int) -> Step:
+    raise _wrong_state(record, Verb.UNDEPLOY)
+
+
+def paused(record: Record, now: int) -> None:
+    """The machine stands still with all that it has."""
+    if record.state == State.ACTIVE and record.lcm_state in SAVING:
+        _stamp(record, now, "retime", "etime")
+        record.rest(State.SUSPENDED if record.lcm_state == Lcm.SAVE_SUSPEND else State.STOPPED)
+        record.cpu_percent = 0.0
+
+
+def went_on(record: Record) -> None:
+    """The machine that stood still runs on."""
+    record.enter(Lcm.RUNNING)
+
+
+def was_stopped(record: Record) -> bool:
+    """Whether a waiting instance ran before, and stands still since then."""
+    return bool(record.history) and record.history[-1]["action"] == _ACTION_NUMBERS[Verb.STOP]
+
+
+_FAILED = {lcm.name for lcm in Lcm if lcm.name.endswith("_FAILURE")}
+_RAN = {"RUNNING", "UNKNOWN"}
+_ENDS = _RAN | _FAILED | {"INIT", "PENDING", "HOLD", "CLONING"} | {"SUSPENDED", "POWEROFF", "STOPPED", "UNDEPLOYED", "DONE"}
+_ALL = {state.name for state in (*State, *Lcm)}
+
+# The states in which each may begin, and what it does.
+_BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
+    Verb.TERMINATE: (_ENDS, _end),
+    Verb.TERMINATE_HARD: (_ENDS | {"SHUTDOWN"}, _end_hard),
+    Verb.SHUTDOWN: (_RAN | {"POWEROFF", "SUSPENDED"}, _end),
+    Verb.SHUTDOWN_HARD: (_RAN | {"POWEROFF", "SUSPENDED"}, _end_hard),
+    Verb.SHUTDOWN_RUNNING: ({"RUNNING"}, _end),
+    Verb.CANCEL: ({"RUNNING"}, _end_hard),
+    Verb.DELETE: (_ALL, _end_hard),
+    Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate),
+    Verb.POWEROFF: (_RAN, _poweroff),
+    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _poweroff_hard),
+    Verb.REBOOT: ({"RUNNING"}, _reboot),
+    Verb.REBOOT_HARD: ({"RUNNING"}, _start_again),
+    Verb.HOLD: ({"PENDING"}, _hold),
+    Verb.RELEASE: ({"HOLD"}, _release),
+    Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNKNOWN"}, _start_again),
+    Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again),
+    Verb.RESTART: ({"UNKNOWN"}, _start_again),
+    Verb.SUSPEND: ({"RUNNING"}, _suspend),
+    Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop),
+    Verb.UNDEPLOY: ({"RUNNING"}, _undeploy),
+}
+
+
+def transfer_failure(message: str) -> str:
+    """The words that OpenNebula puts before the reason why a prolog failed."""
+    return f"Error executing image transfer script: {message}"
+
+
+def _wrong_state(record: Record, verb: Verb) -> WrongState:
+    if verb in (Verb.TERMINATE, Verb.TERMINATE_HARD):
+        return WrongState(f"Could not terminate VM {record.id}, wrong state {record.state_name}.")
+    return WrongState(f"This action is not available for state {record.state_name}")
+
+
+def _stamp(record: Record, now: int, *times: str) -> None:
+    if record.history:
+        record.history[-1].update(dict.fromkeys(times, now))

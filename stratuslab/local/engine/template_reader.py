@@ -1,0 +1,74 @@
+"""The template of a request, read: text or XML, as clients of all versions send it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from xml.parsers import expat
+
+from stratuslab.local.api_error import BadTemplate
+from stratuslab.opennebula.template import Attribute, TemplateSyntaxError, parse
+
+_ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+
+
+class Template:
+    """What was asked for: names in upper case, each with a text or with a vector of texts. Raises Refusal."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self.attributes = _parse_xml(text) if text.lstrip().startswith("<") else list(parse(text))
+        except TemplateSyntaxError as error:
+            raise BadTemplate(f"Parse error: {error}") from None
+        for name, value in self.attributes:
+            for word in (name, *([] if isinstance(value, str) else value)):
+                # Names become elements of documents that everybody must be able to read.
+                if not _ELEMENT_NAME.match(word):
+                    raise BadTemplate(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
+
+    def text(self, name: str) -> str:
+        """A simple value, empty where there is none."""
+        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
+
+    def vectors(self, name: str) -> list[dict[str, str]]:
+        """The vectors of a name that may repeat."""
+        return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
+
+    def vector(self, name: str) -> dict[str, str] | None:
+        """The one vector of a name, None where there is none."""
+        return next(iter(self.vectors(name)), None)
+
+
+def _parse_xml(text: str) -> list[Attribute]:
+    """Below the root, an element with children is a vector; deeper ones mean nothing. Document types are refused."""
+    found: list[Attribute] = []
+    path: list[str] = []
+    pieces: list[str] = []
+    vector: dict[str, str] = {}
+
+    def start(name: str, _: Mapping[str, str]) -> None:
+        path.append(name)
+        pieces.clear()
+        if len(path) == 2:
+            vector.clear()
+
+    def end(name: str) -> None:
+        value = "".join(pieces).strip()
+        if len(path) == 3:
+            vector[name.upper()] = value
+        elif len(path) == 2:
+            found.append((name.upper(), dict(vector) if vector else value))
+        path.pop()
+        pieces.clear()
+
+    def refuse(*_: object) -> None:
+        raise BadTemplate("Parse error: a template has no document type")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, pieces.append
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(text.encode("utf-8", "replace"), True)
+    except expat.ExpatError as error:
+        raise BadTemplate(f"Parse error: {error}") from None
+    return found

@@ -1,0 +1,78 @@
+"""The images that the embedded cloud begins with, as entries of its Marketplace.
+
+The first one's identifier is that of StratusLab's ttylinux image, which existed; behind the others there never was an image,
+and their SHA-1 is that of their name. Instances of all of them are simulated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries
+from stratuslab.local.images.new_entry import entry, kept_here
+from stratuslab.local.store.database import Store
+from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
+from stratuslab.marketplace.metadata import Metadata
+
+_ENDORSED = datetime(2012, 4, 24, 12, tzinfo=timezone.utc)
+
+
+def publish_own_entries(store: Store, now: float) -> None:
+    """Fill a new store with the cloud's own images; part of a transaction."""
+    marketplace = MarketplaceEntries(store, now)
+    for image in _own_images():
+        marketplace.keep(entry(image, _ENDORSED))
+
+
+def _own_images() -> list[Metadata]:
+    return [
+        _image(
+            "BN1EEkPiBx87_uLj2-sdybSI-Xb",
+            "ttylinux",
+            "ttylinux",
+            "9.7",
+            "i486",
+            64,
+            "Small Linux for tests. On the embedded cloud the machine is simulated.",
+        ),
+        *(
+            _image(
+                _simulated_identifier(title),
+                title,
+                system,
+                version,
+                "x86_64",
+                mib,
+                f"Simulated machine that presents itself as {system} {version}; there is no disk image behind this entry.",
+            )
+            for title, system, version, mib in (
+                ("debian-base-simulated", "debian", "12", 2048),
+                ("ubuntu-base-simulated", "ubuntu", "24.04", 3072),
+                ("alpine-base-simulated", "alpine", "3.20", 256),
+            )
+        ),
+    ]
+
+
+def _simulated_identifier(title: str) -> str:
+    import hashlib
+
+    return identifier_from_sha1(hashlib.sha1(title.encode(), usedforsecurity=False).hexdigest())
+
+
+def _image(identifier: str, title: str, system: str, version: str, arch: str, mib: int, description: str) -> Metadata:
+    return Metadata(
+        identifier=identifier,
+        bytes=mib << 20,
+        checksums={"SHA-1": sha1_from_identifier(identifier)},
+        title=title,
+        description=description,
+        os=system,
+        version="1.0",
+        os_version=version,
+        os_arch=arch,
+        locations=(kept_here(identifier),),
+        disks_bus="ide",
+        email="images@stratuslab.eu",
+        subject="CN=Simulated entry of the embedded cloud,unsigned",
+    )

@@ -1,0 +1,145 @@
+"""The disks of a real machine, made in its instance's directory (PROLOG).
+
+Each comes to its name when it is whole, and is kept from then on: a machine that is started again finds what it has written,
+and one that was killed in the middle has the rest made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from stratuslab.files import replace, replacing
+from stratuslab.local.images import ImageError, about
+from stratuslab.local.images.image_format import form, virtual_size
+from stratuslab.local.images.image_store import obtain
+from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError, MachineSpec
+from stratuslab.local.machines.qemu import context_files
+from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, Layer
+from stratuslab.local.machines.qemu.context_medium import context_medium
+from stratuslab.local.machines.qemu.kernel_image import unpacked
+from stratuslab.local.machines.qemu.overlay import make_overlay
+from stratuslab.local.store.leases import address_number, mac_address
+
+_STATE_BYTES = 65536
+
+_LEAST_MIB = 96
+"""RAM that a kernel needs whose root is in memory: with 80 MiB the tiny image starts over and over."""
+
+# ext4 as Linux has it since 2.6.28: what a newer mke2fs adds, older guests cannot mount. Lazily, so that holes remain.
+_EXT4 = (
+    *("-t", "ext4", "-L", DiskKind.VOLATILE.value, "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"),
+    "-O",
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,uninit_bg,"
+    "dir_nlink,extra_isize",
+)
+_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class MachineDisks:
+    """The disks of one machine; ``environ`` is what images and other programs are found by."""
+
+    def __init__(self, spec: MachineSpec, environ: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._environ = environ
+        self._kernel: Kernel | None = None
+
+    def prepare(self) -> Hardware:
+        """Make what is not there yet; the machine with all of its disks. Raises MachineError, OSError, StratusLabError."""
+        spec = self._spec
+        drives = list(self._drives())
+        mac = mac_address((address_number(spec.addresses[0]) if spec.addresses else None) or spec.id)
+        drives.append(self._context(mac, [drive.serial for drive in drives]))
+        if self._kernel:
+            drives.append(self._made("state", RAW, partial(_empty, size=_STATE_BYTES)))
+        return Hardware(spec.id, spec.vcpu, spec.memory_mib, mac, tuple(drives), self._kernel)
+
+    def _drives(self) -> Iterator[Drive]:
+        names: Counter[str] = Counter()
+        for place, disk in enumerate(self._spec.disks):
+            kind = "readonly" if disk.kind is DiskKind.IMAGE and disk.read_only else disk.kind.value
+            names[kind] += 1
+            serial = kind if names[kind] == 1 else f"{kind}{names[kind]}"
+            if disk.kind is DiskKind.IMAGE:
+                yield self._image(serial, disk, boots=place == 0)
+            elif disk.kind is DiskKind.VOLUME:
+                yield self._volume(serial, disk)
+            else:
+                make = self._volatile if disk.kind is DiskKind.VOLATILE else _empty
+                yield self._made(serial, RAW, partial(make, size=disk.size_mib << 20))
+
+    def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
+        content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url)
+        try:
+            kind = form(content)
+            if kind == "kernel" and boots:
+                self._require_memory()
+                self._kernel = unpacked(content)
+        except ImageError as error:
+            raise about(f"image {disk.image}", error) from error
+        if kind == "kernel" or disk.read_only:
+            return Drive(serial, content, RAW if kind == "kernel" else kind, read_only=True)
+        base, size = Layer(content, kind), max(virtual_size(content), disk.size_mib << 20)
+        overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
+        return Drive(serial, overlay.file, QCOW2, base=base)
+
+    def _require_memory(self) -> None:
+        if self._spec.memory_mib < _LEAST_MIB:
+            asked = self._spec.memory_mib
+            raise MachineError(f"a machine of this image does not boot with {asked} MiB of RAM: it needs {_LEAST_MIB}")
+
+    def _volume(self, serial: str, disk: DiskSpec) -> Drive:
+        if disk.file is None or not disk.file.is_file():
+            raise MachineError(f"the persistent disk {disk.file.name if disk.file else serial} is not there any more")
+        return Drive(serial, disk.file, RAW, disk.read_only)
+
+    def _volatile(self, path: Path, size: int) -> None:
+        """With a file system where mke2fs can be had, else empty: then the guest makes it."""
+        _empty(path, size)
+        mke2fs = shutil.which("mke2fs", path=os.pathsep.join((self._environ.get("PATH", os.defpath), _SYSTEM_PATH)))
+        if mke2fs:
+            silent = subprocess.DEVNULL
+            made = subprocess.run([mke2fs, "-q", "-F", *_EXT4, path], stdin=silent, stdout=silent, stderr=silent, check=False)
+            if made.returncode:
+                _empty(path, size)
+
+    def _context(self, mac: str, serials: list[str]) -> Drive:
+        spec = self._spec
+        cloud_init = {
+            "meta-data": context_files.meta_data(spec, self._instance_id()).encode("utf-8"),
+            "user-data": context_files.user_data(spec.context),
+            "vendor-data": context_files.vendor_data(spec, serials).encode("utf-8"),
+        }
+        assignments = context_files.shell_assignments(spec, mac).encode("utf-8", "replace")
+
+        def write(path: Path) -> None:
+            path.write_bytes(context_medium({"context.sh": assignments, **cloud_init}, cloud_init))
+
+        drive = self._made("context", RAW, write)
+        return Drive(drive.serial, drive.file, RAW, read_only=True)
+
+    def _instance_id(self) -> str:
+        """What tells cloud-init that this is another machine than any before, or the same again."""
+        path = self._spec.directory / "instance-id"
+        if not path.exists():
+            replace(path, str(uuid4()).encode())
+        return path.read_text("ascii")
+
+    def _made(self, serial: str, form: str, make: Callable[[Path], object]) -> Drive:
+        file = Path(f"{serial}.{form}")
+        path = self._spec.directory / file
+        if not path.exists():
+            with replacing(path) as new:
+                make(new)
+        return Drive(serial, file, form)
+
+
+def _empty(path: Path, size: int) -> None:
+    os.truncate(path, 0)
+    os.truncate(path, size)

@@ -1,0 +1,257 @@
+"""A real machine: QEMU with its disks, its SSH forward and its console, from PROLOG to its end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stratuslab.errors import StratusLabError
+from stratuslab.files import why
+from stratuslab.local.machines.driver import MachineError, MachineSpec
+from stratuslab.local.machines.qemu import accelerator
+from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
+from stratuslab.local.machines.qemu.console_log import Console
+from stratuslab.local.machines.qemu.machine_disks import MachineDisks
+from stratuslab.local.machines.qemu.power_button import PowerButton
+from stratuslab.local.machines.qemu.qemu_process import Emulator
+from stratuslab.local.machines.qemu.qmp_client import MonitorError
+from stratuslab.opennebula.error_codes import SSH_PORT
+
+TRIAL_SECONDS = 30.0
+"""A machine that fails with KVM by then is started again without: inside other virtual machines KVM may look well and not be."""
+
+REBOOT_SECONDS = 1.0
+"""Less than any guest takes from one reboot to the next."""
+
+_ATTEMPTS = 20
+
+
+class QemuMachine:
+    """One real machine, see :class:`stratuslab.local.machines.driver.Machine`.
+
+    ``program`` is QEMU; ``environ`` is what it and other programs are found by. All methods but :meth:`halt` and :meth:`reboot`
+    are called by the thread that lives as long as the process, because QEMU is to end with it.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        program: Path,
+        environ: Mapping[str, str],
+        *,
+        choose: Callable[[], Accelerator] = accelerator.choose,
+        port: int = SSH_PORT,
+    ) -> None:
+        self._spec = spec
+        self._program = program
+        self._environ = environ
+        self._choose = choose
+        self._wanted = (spec.addresses[0] if spec.addresses else "127.0.0.1", port)
+        self._console = Console(spec.directory / "console.log")
+        self._hardware: Hardware | None = None
+        self._accelerator = Accelerator(TCG)
+        self._sandbox = True
+        self._forward: tuple[str, int] | None = None
+        self._news = threading.Event()
+        self._stopped = threading.Event()
+        self._told: set[str] = set()
+        self._over = threading.Event()
+        self._button = PowerButton(lambda: self._qemu, self._console.log, self._over)
+        self._trial_ends = 0.0
+        self._polled = (time.monotonic(), 0.0)
+        self._rebooted = -REBOOT_SECONDS
+        self._qemu: Emulator | None = None
+
+    # PROLOG
+
+    def prepare(self) -> None:
+        try:
+            self._hardware = MachineDisks(self._spec, self._environ).prepare()
+        except StratusLabError as error:
+            raise MachineError(error.message) from error
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            raise MachineError(f"the machine's disks cannot be made: {what}{why(error)}") from error
+
+    # BOOT
+
+    def boot(self) -> tuple[str, int]:
+        self._accelerator = self._choose()
+        spec = self._spec
+        self._console.log(f"QEMU starts machine {spec.id}: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
+        try:
+            self._start()
+        except MachineError as error:
+            if self._accelerator.name != KVM:
+                raise
+            self._start_without_kvm(str(error))
+        if self._forward is None:
+            raise MachineError("no port can be had for the SSH server")
+        return self._forward
+
+    def _start(self) -> None:
+        """Start QEMU and its forward. Raises MachineError."""
+        self._polled = (time.monotonic(), 0.0)
+        self._stopped.clear()
+        self._qemu = self._emulator()
+        try:
+            self._qemu.start()
+        except MachineError as error:
+            # Built without seccomp, or in a container that does not let it.
+            if not (self._sandbox and any(word in str(error) for word in ("sandbox", "seccomp"))):
+                raise
+            self._sandbox = False
+            self._qemu = self._emulator()
+            self._qemu.start()
+        self._trial_ends = time.monotonic() + TRIAL_SECONDS
+        try:
+            self._forward = self._forwarded(self._qemu)
+        except (MonitorError, MachineError) as error:
+            self._qemu.kill()
+            raise MachineError(self._qemu.complaint() or str(error)) from error
+
+    def _emulator(self) -> Emulator:
+        if self._hardware is None:
+            raise MachineError("the machine's disks are not made")
+        hardware, kind, sandbox, log = self._hardware, self._accelerator.name, self._sandbox, self._console.path.name
+        return Emulator(
+            lambda monitor: command(self._program, hardware, kind, monitor, log, sandbox),
+            self._spec.directory,
+            self._spec.directory / "qemu.log",
+            self._take_event,
+            self._news,
+            self._spec.hold,
+        )
+
+    def _forwarded(self, qemu: Emulator) -> tuple[str, int]:
+        """Have an address and port of this computer lead to the guest's SSH server: QEMU tries, so none is between."""
+        refused = ""
+        for address, port in self._places():
+            refused = qemu.ask("human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"})
+            if not refused:
+                return address, port
+        raise MachineError(f"no port can be had for the SSH server: {' '.join(str(refused).split())}")
+
+    def _places(self) -> Iterator[tuple[str, int]]:
+        if self._forward:
+            # Started again: it is known by this place already.
+            yield self._forward
+            return
+        yield self._wanted
+        for _ in range(_ATTEMPTS):
+            yield "127.0.0.1", _free_port()
+
+    def _start_without_kvm(self, what: str) -> None:
+        """Raises MachineError: then it was not for KVM."""
+        self._console.log(f"the machine does not come up with KVM ({what}): it is started again without")
+        self._accelerator = Accelerator(TCG, what)
+        self._start()
+
+    # RUNNING
+
+    def wait(self, seconds: float) -> bool:
+        if self._over.is_set() or self._qemu is None:
+            return True
+        if self._news.wait(seconds):
+            self._news.clear()
+        self._console.shorten()
+        self._qemu.shorten_log()
+        failure = self._failure_of_kvm(self._qemu)
+        if failure:
+            self._qemu.kill()
+            try:
+                self._start_without_kvm(failure)
+            except MachineError as error:
+                self._console.log(f"the machine cannot be started again: {error}")
+        elif self._stopped.is_set() and not self._qemu.ended.is_set():
+            self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): it is ended")
+            self._qemu.kill()
+        if self._qemu.ended.is_set():
+            self._console.log(_ending(self._qemu))
+            self._over.set()
+        return self._over.is_set()
+
+    def _failure_of_kvm(self, qemu: Emulator) -> str:
+        """What has gone wrong with QEMU itself while KVM is on trial; not that somebody switched it off or killed it."""
+        if self._accelerator.name != KVM or time.monotonic() > self._trial_ends:
+            return ""
+        if qemu.ended.is_set():
+            return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _ending(qemu)
+        return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
+
+    def _status(self, qemu: Emulator) -> str:
+        try:
+            return str(qemu.ask("query-status")["status"])[:40]
+        except (MonitorError, LookupError, TypeError):
+            return "no state known"
+
+    def usage(self) -> tuple[float, int]:
+        seconds, memory = self._qemu.used() if self._qemu is not None else (0.0, 0)
+        then, before = self._polled
+        now = time.monotonic()
+        self._polled = (now, seconds)
+        return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
+
+    def halt(self) -> None:
+        self._button.halt()
+
+    def reboot(self) -> None:
+        self._button.reboot()
+
+    def kill(self) -> None:
+        if self._qemu is not None:
+            self._qemu.kill()
+        self._over.set()
+
+    def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """An event of QEMU's, in a thread of the monitor."""
+        if name == "STOP":
+            if not self._button.keeps:
+                # Nobody else here stops a machine: QEMU could not go on with it.
+                self._stopped.set()
+                self._news.set()
+        elif name == "RESET":
+            self._tell_reboot(data.get("guest") is True)
+        elif name == "SHUTDOWN" and data.get("guest") is True:
+            self._button.guest_switched_off()
+            self._console.log("the guest switches itself off")
+        elif name == "GUEST_PANICKED":
+            self._console.log("the guest's kernel has panicked")
+        elif name == "BLOCK_IO_ERROR":
+            self._tell_once(data)
+
+    def _tell_reboot(self, by_guest: bool) -> None:
+        """A guest that reboots tries the ways to do so one after the other, as firmware does after QEMU's own reset, and each is
+        an event."""
+        now = time.monotonic()
+        if by_guest and now - self._rebooted > REBOOT_SECONDS:
+            self._console.log("the guest reboots")
+        self._rebooted = now
+
+    def _tell_once(self, data: Mapping[str, Any]) -> None:
+        device, operation = (str(data.get(key, ""))[:40] for key in ("node-name", "operation"))
+        reason = "no space is left on this computer's disk" if data.get("nospace") is True else str(data.get("reason", ""))[:200]
+        if device not in self._told and len(self._told) < 100:
+            self._told.add(device)
+            self._console.log(f"the disk {device} had an I/O error ({operation}): {reason}; further ones are not told")
+
+
+def _ending(qemu: Emulator) -> str:
+    if qemu.status < 0:
+        return f"QEMU was killed by signal {-qemu.status}"
+    if qemu.status > 0:
+        return f"QEMU ended with status {qemu.status}: {qemu.complaint()}"
+    return "the machine is off"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

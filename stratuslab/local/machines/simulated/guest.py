@@ -1,0 +1,47 @@
+"""What a simulated guest is: its name, its hardware, its files, its power switch.
+
+It is made from the instance's description alone. Nothing of this computer (names, users, kernel, files) is in it.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import time
+from collections.abc import Callable
+
+from stratuslab.local.machines.driver import MachineSpec
+from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
+
+SYSTEM_KIB = 8 * 1024  # what the kernel and the SSH server of so small a system take of the memory
+
+
+class Guest:
+    """One guest, shared by all its sessions. ``power`` halts it, or with True starts it again; it returns at once."""
+
+    def __init__(self, spec: MachineSpec, power: Callable[[bool], None]) -> None:
+        self.host_name, self.addresses, self.vcpu = spec.host_name, spec.addresses, spec.vcpu
+        self.memory_kib, self.swap_kib = spec.memory_mib * 1024, spec.swap_mib * 1024
+        self.power = power
+        self.sessions: set[object] = set()
+        self.booted = time.monotonic()
+        # Devices, where they are mounted, and their sizes in KiB.
+        self.disks = [("/dev/vda", "/", CAPACITY // 1024)]
+        if spec.volatile_mib:
+            self.disks.append(("/dev/vdc" if spec.swap_mib else "/dev/vdb", "/mnt", spec.volatile_mib * 1024))
+        self.files = FileTree()
+        for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
+            self.files.add(path, stat.S_IFDIR | mode)
+        # The image's name comes from outside, and shells read os-release.
+        image = re.sub(r"[^A-Za-z0-9._:/ -]", "_", spec.image)
+        self._put("/etc/hostname", f"{self.host_name}\n")
+        self._put("/etc/os-release", f'NAME="StratusLab simulated machine"\nID=simulated\nIMAGE_ID="{image}"\n')
+        self._put("/root/.ssh/authorized_keys", spec.authorized_keys.rstrip("\n") + "\n", 0o600)
+
+    @property
+    def used_kib(self) -> int:
+        """The memory that the system and the files hold; they are never more than there is."""
+        return min(SYSTEM_KIB + self.files.used // 1024, self.memory_kib)
+
+    def _put(self, path: str, text: str, mode: int = 0o644) -> None:
+        self.files.write(self.files.file(path, create=True, mode=mode), text.encode(errors="surrogateescape"))

@@ -1,0 +1,169 @@
+"""The streams of a session in a simulated guest: those of a command, and those of a person's terminal."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+import paramiko
+
+PIECE = 32 * 1024  # bytes that are received at once
+MAX_LINE = 64 * 1024  # bytes of a line; a longer one is read in parts
+MAX_AHEAD = 16 * 1024  # keys that are kept while a command runs; what is typed beyond them waits on the way
+# As ECMA-48 has them. The keys that send these (arrows and the like) mean nothing here.
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\[O])", re.DOTALL)
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,30}|O)?\Z")
+
+
+class HungUp(Exception):
+    """The other side of the connection has gone."""
+
+
+class Interrupted(Exception):
+    """The person pressed Ctrl-C."""
+
+
+class Input:
+    """A standard input: pieces of bytes, or lines. An empty piece ends it, and may be followed by more for the next reader."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._held = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._held or next(self._pieces, b""):
+            self._held = b""
+            yield piece
+
+    def line(self) -> bytes:
+        """The next line, empty at the end."""
+        line = b""
+        for piece in self:
+            line += piece
+            if b"\n" in piece or len(line) > MAX_LINE:
+                end = line.find(b"\n") + 1 or MAX_LINE
+                line, self._held = line[:end], line[end:]
+                break
+        return line
+
+
+class Streams:
+    """The three streams of a session, whose ``work`` gives its exit status."""
+
+    def __init__(self, channel: paramiko.Channel, window: tuple[int, int] = (80, 24)) -> None:
+        self.channel, self.window = channel, window
+        self.work: Callable[[Streams], int] | None = None
+        self.started = False
+        self.input = Input(iter(lambda: self._receive(None) or b"", b""))
+
+    def write(self, data: bytes) -> None:
+        """Standard output; blocks while the other side does not read. Raises HungUp."""
+        self._send(self.channel.sendall, data)
+
+    def write_error(self, data: bytes) -> None:
+        """Standard error. Raises HungUp."""
+        self._send(self.channel.sendall_stderr, data)
+
+    def read_line(self, prompt: str) -> bytes:
+        """The next command of a shell, empty at the end; a prompt is for persons only. Raises HungUp, Interrupted."""
+        return self.input.line()
+
+    def pause(self, seconds: float) -> None:
+        """Let this much time pass; 0 only looks. Raises HungUp, Interrupted."""
+        if seconds > 0:
+            # Set when the channel is closed.
+            self.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
+        if self.channel.closed:
+            raise HungUp
+
+    def _send(self, send: Callable[[bytes], None], data: bytes) -> None:
+        Streams.pause(self, 0)
+        self.channel.settimeout(None)
+        try:
+            send(data)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise HungUp from error
+
+    def _receive(self, seconds: float | None) -> bytes | None:
+        """What came in; empty at the end, None when nothing came within the time."""
+        if seconds == 0 and not (self.channel.recv_ready() or self.channel.closed or self.channel.eof_received):
+            return None
+        self.channel.settimeout(seconds)
+        try:
+            return self.channel.recv(PIECE)
+        except TimeoutError:
+            return None
+
+
+class TerminalStreams(Streams):
+    """A person's terminal. Echo and editing are a Linux terminal's own: backspace, Ctrl-U, Ctrl-C, Ctrl-D."""
+
+    def __init__(self, channel: paramiko.Channel, window: tuple[int, int]) -> None:
+        super().__init__(channel, window)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._ahead: deque[str] = deque()
+        self._unfinished = ""
+        self._ended = False
+        self.input = Input(iter(lambda: b"" if self._ended else self.read_line(""), None))
+
+    def write(self, data: bytes) -> None:
+        super().write(data.replace(b"\n", b"\r\n"))
+
+    write_error = write
+
+    def pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            left = max(end - time.monotonic(), 0)
+            if self._ended or len(self._ahead) > MAX_AHEAD:
+                super().pause(left)
+            else:
+                self._hear(left)
+            if "\x03" in self._ahead:
+                # As a terminal does, it throws away what was typed before.
+                self._ahead.clear()
+                self._interrupt()
+            if left <= 0:
+                return
+
+    def read_line(self, prompt: str) -> bytes:
+        """The next line; empty when the person pressed Ctrl-D in place of one, or has gone."""
+        self.write(prompt.encode())
+        line = ""
+        while True:
+            while self._ahead:
+                key = self._ahead.popleft()
+                if key in "\r\n" or (key == "\x04" and not line):
+                    self.write(b"\n")
+                    return b"" if key == "\x04" else f"{line}\n".encode()
+                if key == "\x03":
+                    self._interrupt()
+                if key in "\x7f\b\x15":
+                    kept = "" if key == "\x15" else line[:-1]
+                    self.write(b"\b \b" * (len(line) - len(kept)))
+                    line = kept
+                elif key.isprintable() and len(line) < MAX_LINE // 4:
+                    line += key
+                    self.write(key.encode())
+            if self._ended:
+                return b""
+            self._hear(None)
+
+    def _hear(self, seconds: float | None) -> None:
+        data = self._receive(seconds)
+        if data:
+            text = _SEQUENCE.sub("", self._unfinished + self._decoder.decode(data))
+            unfinished = _UNFINISHED.search(text)
+            self._unfinished = unfinished[0] if unfinished else ""
+            self._ahead += text[: len(text) - len(self._unfinished)]
+        elif data is not None:
+            self._ended = True
+            super().pause(0)
+
+    def _interrupt(self) -> None:
+        self.write(b"^C\n")
+        raise Interrupted

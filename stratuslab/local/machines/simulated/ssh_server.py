@@ -1,0 +1,256 @@
+"""The SSH server of a simulated guest, over paramiko: root with a public key, and nobody else.
+
+One thread for each connection (paramiko's), one for each session; both are bounded, in number and, before the login, in time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import paramiko
+from paramiko import common
+from paramiko.auth_handler import AuthHandler
+
+from stratuslab.key_format import public_keys
+from stratuslab.local.machines.simulated.guest import Guest
+from stratuslab.local.machines.simulated.session_streams import HungUp, Interrupted, Streams, TerminalStreams
+from stratuslab.local.machines.simulated.sftp_server import SftpServer
+from stratuslab.local.machines.simulated.shell import Shell
+
+MAX_CONNECTIONS = 100
+MAX_LOGGING_IN = 30
+MAX_SESSIONS = 10  # open sessions of one connection; OpenSSH's own number
+LOGIN_SECONDS = 30.0  # the time from connecting to being logged in
+FAREWELL_SECONDS = 1.0  # how long a client that is sent away may take to close its side
+_ACCEPTED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+_WEAK = {
+    "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"],
+    "macs": ["hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"],
+    "kex": ["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"],
+    "keys": ["ssh-rsa", "ssh-dss"],
+    "pubkeys": ["ssh-rsa", "ssh-dss"],
+}
+"""What a client is not offered, though a version of paramiko may have it."""
+
+
+def authorized(text: str) -> frozenset[bytes]:
+    """The public keys that may log in, as they go over the wire. Certificate authorities are not a user's keys."""
+    return frozenset(key.blob for key in public_keys(text) if key.type in _ACCEPTED and "cert-authority" not in key.options)
+
+
+class _Sessions(paramiko.ServerInterface):
+    """What one connection may do. Paramiko calls this from the connection's thread."""
+
+    def __init__(self, guest: Guest, keys: frozenset[bytes]) -> None:
+        self.transport: paramiko.Transport
+        self._guest, self._keys = guest, keys
+        self._sessions: dict[int, Streams] = {}
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return common.AUTH_SUCCESSFUL if username == "root" and key.asbytes() in self._keys else common.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        self._take_opened()
+        self._sessions = {number: session for number, session in self._sessions.items() if not session.channel.closed}
+        if kind != "session":
+            return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        return common.OPEN_SUCCEEDED if len(self._sessions) < MAX_SESSIONS else common.OPEN_FAILED_RESOURCE_SHORTAGE
+
+    def check_channel_pty_request(
+        self, channel: paramiko.Channel, term: bytes, width: int, height: int, pixelwidth: int, pixelheight: int, modes: bytes
+    ) -> bool:
+        if self._streams(channel).work is not None:
+            return False
+        self._sessions[channel.chanid] = TerminalStreams(channel, (width, height))
+        return True
+
+    def check_channel_window_change_request(
+        self, channel: paramiko.Channel, width: int, height: int, pixelwidth: int, pixelheight: int
+    ) -> bool:
+        self._streams(channel).window = (width, height)
+        return True
+
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
+        return self._ask(channel, self._shell)
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        return self._ask(channel, partial(self._shell, command=command))
+
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        return name == "sftp" and self._ask(channel, self._sftp)
+
+    def requested(self, channel: paramiko.Channel, kind: str) -> None:
+        """A request of the channel has its reply: now, and not before, a session may write and end."""
+        streams = self._streams(channel)
+        if kind == "eow@openssh.com":
+            # OpenSSH's PROTOCOL, 2.1: nobody reads the output any more, as behind ``ssh HOST cat FILE | head``.
+            channel.close()
+        elif streams.work is not None and not streams.started:
+            streams.started = True
+            threading.Thread(target=self._serve, args=(streams, streams.work), daemon=True).start()
+
+    def farewell(self) -> None:
+        """A new line on every terminal, so that what the client says of the end is not behind the prompt."""
+        for streams in list(self._sessions.values()):
+            if isinstance(streams, TerminalStreams) and streams.started and streams.channel.send_ready():
+                with contextlib.suppress(HungUp):
+                    streams.write(b"\n")
+
+    def _ask(self, channel: paramiko.Channel, work: Callable[[Streams], int]) -> bool:
+        streams = self._streams(channel)
+        streams.work, free = streams.work or work, streams.work is None
+        return free
+
+    def _take_opened(self) -> None:
+        # Paramiko holds channels weakly once they are taken from its queue, and its queue for good while they are not.
+        while (opened := self.transport.accept(0)) is not None:
+            self._sessions.setdefault(opened.chanid, Streams(opened))
+
+    def _streams(self, channel: paramiko.Channel) -> Streams:
+        self._take_opened()
+        return self._sessions.setdefault(channel.chanid, Streams(channel))
+
+    def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
+        self._guest.sessions.add(streams)
+        with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException):
+            streams.channel.send_exit_status(work(streams))
+        self._guest.sessions.discard(streams)
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            streams.channel.close()
+
+    def _shell(self, streams: Streams, command: bytes | None = None) -> int:
+        shell = Shell(self._guest, streams)
+        while True:
+            try:
+                text = streams.read_line("# ") if command is None else command
+                shell.run(text)
+            except Interrupted:
+                shell.status, text = 130, b"^C"
+            if shell.left or command is not None or not text:
+                return shell.status
+
+    def _sftp(self, streams: Streams) -> int:
+        # What a client sends can make paramiko raise almost anything.
+        with contextlib.suppress(Exception):
+            SftpServer(streams.channel, self, self._guest.files).start_subsystem("sftp", self.transport, streams.channel)
+        return 0
+
+
+class _AuthHandler(AuthHandler):
+    def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> paramiko.PKey:
+        # Paramiko ends the connection over a key that it cannot read, such as one on a FIDO token; SSH has the client try
+        # its next key (RFC 4252, section 7). This one is nobody's.
+        try:
+            return super()._generate_key_from_request(algorithm, keyblob) or paramiko.PKey()  # type: ignore[misc]
+        except Exception:
+            return paramiko.PKey()
+
+
+def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    kind = paramiko.Message(message.get_remainder()).get_text()
+    channel._handle_request(message)  # type: ignore[attr-defined]
+    server = channel.get_transport().server_object
+    if isinstance(server, _Sessions):
+        server.requested(channel, kind)
+
+
+class _Connection(paramiko.Transport):
+    """Paramiko's transport, with the things that it has no hook for."""
+
+    # A session that started before its request was answered could close the channel first, and the client would see none.
+    _channel_handler_table = {  # noqa: RUF012
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        common.MSG_CHANNEL_REQUEST: _handle_request,
+    }
+
+    def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, sessions: _Sessions) -> None:
+        super().__init__(accepted, disabled_algorithms=_WEAK)
+        # Paramiko's log is about single packets; what goes wrong in it is a client's affair and no one's here.
+        logging.getLogger(__name__).disabled = True
+        self.set_log_channel(__name__)
+        # OpenSSH's client says that it reads no more only where this name begins like its own.
+        self.local_version = "SSH-2.0-OpenSSH_StratusLab_simulated"
+        self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
+        self.daemon = True
+        self.login_until = time.monotonic() + LOGIN_SECONDS
+        self.sessions = sessions
+        self.add_server_key(host_key)
+        sessions.transport = self
+        self.start_server(threading.Event(), sessions)
+
+    def _parse_newkeys(self, message: paramiko.Message) -> None:
+        fresh = self.auth_handler is None
+        super()._parse_newkeys(message)  # type: ignore[misc]
+        self.auth_handler = _AuthHandler(self) if fresh else self.auth_handler
+
+
+class SshServer:
+    """Serves a listening socket, which stays its owner's, until it is stopped."""
+
+    def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
+        self._listener = listener
+        self._guest, self._host_key, self._keys = guest, host_key, keys
+        self._connections: list[_Connection] = []
+        self._wake, self._woken = socket.socketpair()
+        self._listener.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Drop every connection, as a machine does that goes down: no channel is closed, no status sent."""
+        self._wake.close()
+        self._thread.join()
+        self._woken.close()
+        # In a thread, as a client that reads nothing can make it wait.
+        farewell = threading.Thread(target=self._farewell, daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_SECONDS)
+        for connection in self._connections:
+            # Only our side is closed at first: closing both while something is unread would be a reset, not an end.
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_WR)
+        end = time.monotonic() + FAREWELL_SECONDS
+        for connection in self._connections:
+            connection.join(max(0.0, end - time.monotonic()))
+            connection.close()
+
+    def _farewell(self) -> None:
+        for connection in self._connections:
+            connection.sessions.farewell()
+
+    def _serve(self) -> None:
+        while True:
+            self._connections = [connection for connection in self._connections if connection.is_alive()]
+            logging_in = [connection for connection in self._connections if not connection.is_authenticated()]
+            readable, _, _ = select.select([self._listener, self._woken], [], [], 1.0 if logging_in else None)
+            if self._woken in readable:
+                return
+            for number, connection in enumerate(reversed(logging_in), 1):
+                # Of a crowd the oldest go first, so silent clients keep nobody out for long.
+                late = number >= MAX_LOGGING_IN or time.monotonic() > connection.login_until
+                if late and not connection.is_authenticated():
+                    connection.close()
+            if readable:
+                self._accept()
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._listener.accept()
+            if len(self._connections) < MAX_CONNECTIONS:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._connections.append(_Connection(accepted, self._host_key, _Sessions(self._guest, self._keys)))
+            else:
+                accepted.close()
+        except (OSError, RuntimeError, paramiko.SSHException):
+            # Gone again, or no descriptor or thread is left: the next one may fare better.
+            time.sleep(0.01)

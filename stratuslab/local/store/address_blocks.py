@@ -1,0 +1,103 @@
+"""Which loopback addresses an embedded cloud may lease: a block that no other cloud of this computer has.
+
+A block is three ranges of 254 addresses, one for each network: the first is 127.101.0.x, 127.102.0.x and 127.103.0.x. Each
+cloud claims one by a file in a directory that all users of the computer share and in which only its owner can remove a file.
+The file names the cloud's directory, so the claim outlives processes, and ends with the cloud.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import chain
+from pathlib import Path
+
+from stratuslab.files import locked
+from stratuslab.local.store.database import DATABASE
+
+SHARED = Path("/var/tmp/stratuslab-addresses")
+"""Where claims are, unless $STRATUSLAB_LOCAL_ADDRESSES says otherwise. It survives a restart of the computer, as stores do."""
+
+SIZE = 254
+_NETWORKS = 3
+_BLOCKS = (254 - 101) // _NETWORKS * 256
+
+
+def first_address(block: int, network: int) -> int:
+    """The first address, as a number, of a block's range for the network of that place."""
+    row, column = divmod(block, 256)
+    return (127 << 24) + ((101 + _NETWORKS * row + network) << 16) + (column << 8) + 1
+
+
+def block_of(first: int, size: int, network: int) -> int | None:
+    """The block that has exactly this range for the network; None for a range that somebody chose."""
+    block = ((first >> 16 & 255) - 101 - network) // _NETWORKS * 256 + (first >> 8 & 255)
+    same = 0 <= block < _BLOCKS and size == SIZE and first_address(block, network) == first
+    return block if same else None
+
+
+def claimed(cloud: Path, preferred: int) -> int:
+    """The block of the cloud in a directory, claimed now where it has none: the preferred one where that is free."""
+    path = os.fsencode(os.path.realpath(cloud))
+    try:
+        shared = _shared_directory()
+        return preferred if _owner(shared / _name(preferred)) == path else _claim(shared, path, preferred)
+    except OSError:
+        # Where clouds cannot agree, each takes a block that hardly another one takes too.
+        from zlib import crc32
+
+        return 1 + crc32(b"%d %s" % (os.geteuid(), path)) % (_BLOCKS - 1)
+
+
+def _claim(shared: Path, path: bytes, preferred: int) -> int:
+    # Other users only add claims. What they cannot do to ours, our own processes do one after the other.
+    with locked(shared / f"{os.geteuid()}"):
+        names = {entry.name for entry in os.scandir(shared)}
+        owners = {name: owner for name in names if (owner := _owner(shared / name)) is not None}
+        for block in chain([preferred], range(_BLOCKS)):
+            if owners.get(_name(block)) == path:
+                return block
+        for block in chain([preferred], range(_BLOCKS)):
+            claim = shared / _name(block)
+            if claim.name in owners and not _is_cloud(owners[claim.name]):
+                claim.unlink()
+            elif claim.name in names:
+                continue
+            try:
+                descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue  # another user was faster
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(path)
+            return block
+    raise OSError("every block is taken")
+
+
+def _name(block: int) -> str:
+    return ".".join(str(first_address(block, 0) >> shift & 255) for shift in (24, 16, 8))
+
+
+def _owner(claim: Path) -> bytes | None:
+    """The directory of the cloud that a claim of this user names; None where there is none of this user."""
+    try:
+        descriptor = os.open(claim, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(65536) if os.fstat(descriptor).st_uid == os.geteuid() else None
+
+
+def _is_cloud(directory: bytes) -> bool:
+    # Empty where the one who claimed was killed in the middle.
+    return bool(directory) and Path(os.fsdecode(directory), DATABASE).exists()
+
+
+def _shared_directory() -> Path:
+    given = os.environ.get("STRATUSLAB_LOCAL_ADDRESSES")
+    shared = Path(given) if given else SHARED
+    try:
+        shared.mkdir(mode=0o1777, parents=bool(given))
+        shared.chmod(0o1777)
+    except FileExistsError:
+        if shared.is_symlink() and not given:
+            raise
+    return shared

@@ -1,0 +1,284 @@
+"""The embedded cloud's memory: one SQLite file that commands, servers and supervisors share.
+
+Each change is one transaction, so a process that is killed anywhere leaves either all of it or nothing. Write-ahead logging
+lets readers go on while one process writes. The file is closed to other users, and so are the files that SQLite makes beside
+it, which take their mode from it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import is_disk_full, why
+from stratuslab.local.store import disk_reserve
+from stratuslab.local.store.instance_record import Record
+
+T = TypeVar("T")
+
+DATABASE = "cloud.sqlite"
+_BUSY_SECONDS = 20.0
+_SCHEMA = (
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER NOT NULL, size INTEGER NOT NULL,
+       next INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE leases (network INTEGER NOT NULL, address INTEGER NOT NULL, instance INTEGER NOT NULL,
+       PRIMARY KEY (network, address)) WITHOUT ROWID""",
+    "CREATE INDEX leases_of_instance ON leases (instance)",
+    """CREATE TABLE instances (
+       id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, lcm_state INTEGER NOT NULL,
+       cpu REAL NOT NULL, memory_mib INTEGER NOT NULL, image TEXT NOT NULL, obstacle TEXT NOT NULL,
+       attributes TEXT NOT NULL, user_attributes TEXT NOT NULL, history TEXT NOT NULL,
+       stime INTEGER NOT NULL, etime INTEGER NOT NULL, message TEXT NOT NULL, message_time INTEGER NOT NULL,
+       waiting TEXT NOT NULL, ssh_address TEXT NOT NULL, ssh_port INTEGER NOT NULL,
+       cpu_percent REAL NOT NULL, memory_kib INTEGER NOT NULL, polled INTEGER NOT NULL)""",
+    "CREATE INDEX instances_by_state ON instances (state)",
+    "CREATE INDEX instances_by_owner ON instances (uid)",
+    """CREATE TABLE entries (id INTEGER PRIMARY KEY, identifier TEXT NOT NULL, email TEXT NOT NULL, created TEXT NOT NULL,
+       title TEXT NOT NULL, bytes INTEGER NOT NULL, registered INTEGER NOT NULL, document TEXT NOT NULL,
+       UNIQUE (identifier, email, created))""",
+)
+_CHANGES = (
+    _SCHEMA,
+    (
+        "ALTER TABLE instances ADD COLUMN hypervisor TEXT NOT NULL DEFAULT 'simulated'",
+        "ALTER TABLE instances ADD COLUMN room_mib INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE volumes (uuid TEXT PRIMARY KEY, name TEXT NOT NULL, size_mib INTEGER NOT NULL, created INTEGER NOT NULL,
+           instance INTEGER)""",
+    ),
+    ("ALTER TABLE instances ADD COLUMN listed TEXT NOT NULL DEFAULT '{}'",),
+    (
+        "ALTER TABLE instances ADD COLUMN lock TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE instances ADD COLUMN permissions TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE tokens (digest TEXT PRIMARY KEY, user INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID""",
+    ),
+)
+"""What makes a store of each version out of the one before; the first out of an empty file."""
+VERSION = len(_CHANGES)
+_NAMES = [field.name for field in fields(Record) if field.name != "owner"]
+_JSON = ("attributes", "user_attributes", "history", "listed", "lock")
+_COLUMNS = ", ".join(_NAMES)
+_SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
+_BATCH = 200
+
+
+class DiskFull(StratusLabError):
+    """There is no room for what the store should keep."""
+
+
+class Store:
+    """The open store of a directory. Threads may share it; each transaction has it alone.
+
+    Raises DiskFull, StratusLabError where the file is damaged or of a newer version, or stays locked; UsageError
+    where the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / DATABASE
+        self._lock = threading.RLock()
+        _make_private(directory, self.path)
+        disk_reserve.keep(directory)
+        try:
+            self._connect()
+        except DiskFull:
+            # Even to read, SQLite needs a file beside the database, which is there as long as a machine runs.
+            disk_reserve.give_up(directory)
+            self._connect()
+
+    def _connect(self) -> None:
+        with self._errors():
+            self._connection = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        version = self._version()
+        if version > VERSION:
+            raise StratusLabError(
+                f"{self.path} was written by a newer version of this program",
+                "use that version, or set STRATUSLAB_LOCAL_DIR to another directory",
+            )
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version < VERSION:
+            self._log_ahead()
+            with self.transaction():
+                for statement in chain.from_iterable(_CHANGES[self._version() :]):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _log_ahead(self) -> None:
+        # SQLite does not wait for others when it changes this mode, so that several first commands at once need patience.
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes inside are made together or, when the block raises, not at all. Others wait meanwhile: be short."""
+        with self._lock, self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def query(self, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives; a change belongs into a transaction."""
+        with self._lock, self._errors():
+            return self._connection.execute(statement, arguments).fetchall()
+
+    def making_room(self, change: Callable[[], T], stop: Callable[[], object] = lambda: None) -> T:
+        """What ``change`` gives, a change that makes room: on a full disk it has the reserve. ``stop`` ends those who write to
+        the disk meanwhile, as far as they are to end anyway."""
+        try:
+            return change()
+        except DiskFull:
+            stop()
+            disk_reserve.give_up(self.directory)
+            return change()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _explained(self.path, error) from error
+
+    # Settings
+
+    def setting(self, name: str) -> str | None:
+        rows = self.query("SELECT value FROM settings WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, name: str, value: str) -> None:
+        self.query("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # Instances
+
+    def add(self, record: Record) -> None:
+        """Keep a new instance; part of a transaction."""
+        values = _values(record)
+        self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
+
+    def save(self, record: Record) -> None:
+        """Keep what changed of an instance; part of the transaction in which it was read."""
+        values = _values(record)
+        changes = ", ".join(f"{name} = ?" for name in values)
+        self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*values.values(), record.id])
+
+    def instance(self, number: int) -> Record | None:
+        rows = self.query(f"{_SELECT} WHERE id = ?", (number,)) if abs(number) < 2**63 else []
+        return _record(rows[0]) if rows else None
+
+    def instances(
+        self,
+        condition: str = "1",
+        arguments: Sequence[Any] = (),
+        *,
+        offset: int = 0,
+        limit: int = -1,
+        newest_first: bool = True,
+    ) -> Iterator[Record]:
+        """The instances that meet an SQL condition by their ids, read in pieces so that many cost the memory of few."""
+        order, beyond = ("DESC", "id < ?") if newest_first else ("ASC", "id > ?")
+        last = 2**62 if newest_first else -1
+        while limit:
+            size = _BATCH if limit < 0 else min(_BATCH, limit)
+            rows = self.query(
+                f"{_SELECT} WHERE ({condition}) AND {beyond} ORDER BY id {order} LIMIT ? OFFSET ?",
+                [*arguments, last, size, offset],
+            )
+            yield from map(_record, rows)
+            if len(rows) < size:
+                return
+            last, offset, limit = rows[-1][0], 0, limit - size if limit > 0 else limit
+
+
+def _values(record: Record) -> Mapping[str, Any]:
+    values = dict(vars(record))
+    del values["owner"]
+    for name in _JSON:
+        values[name] = json.dumps(values[name], ensure_ascii=False, separators=(",", ":"))
+    return values
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    *plain, owner = row
+    values: dict[str, Any] = dict(zip(_NAMES, plain, strict=True))
+    for name in _JSON:
+        values[name] = json.loads(values[name])
+    return Record(owner=owner or "", **values)
+
+
+def _make_private(directory: Path, path: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The directory itself may be the user's own, and open to others.
+        (directory / "instances").mkdir(mode=0o700, exist_ok=True)
+        # One that is there is not opened: to close it would give up the locks that SQLite has for other connections of ours.
+        if not path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        elif path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        elif not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if is_disk_full(error):
+            raise _full(path) from error
+        raise UsageError(
+            f"the embedded cloud cannot keep its state in {directory}: {why(error)}",
+            "set STRATUSLAB_LOCAL_DIR to a directory of your own",
+        ) from error
+
+
+def _full(path: Path) -> DiskFull:
+    return DiskFull(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+
+
+def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
+    text = str(error)
+    if "full" in text or ("locked" not in text and disk_reserve.is_full(path.parent)):
+        return _full(path)
+    if "locked" in text:
+        return StratusLabError(f"the embedded cloud's store {path} is busy", "try again")
+    if "not a database" in text or "malformed" in text:
+        return StratusLabError(
+            f"the embedded cloud's store {path} is damaged: {text}",
+            "move it away, or set STRATUSLAB_LOCAL_DIR to another directory",
+        )
+    return StratusLabError(f"the embedded cloud's store {path} cannot be used: {text}")

@@ -1,0 +1,164 @@
+"""The networks of the embedded cloud and the addresses that they lease.
+
+Each network is a range of IPv4 addresses, by default of the loopback network, so that an instance has an address of its own
+on this computer, which no machine of another embedded cloud of it has. The next free one after the last given is taken, as
+OpenNebula does, so an address rests before it is used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from stratuslab.errors import UsageError
+from stratuslab.local.api_error import APIError, BadTemplate, NoSuchNetwork
+from stratuslab.local.store import address_blocks
+from stratuslab.local.store.database import Store
+from stratuslab.local.store.instance_record import User
+
+_NETWORKS = ("public", "local", "private")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A range of addresses: ``size`` addresses from ``first`` (as a number); ``next`` is the place to look at first."""
+
+    id: int
+    name: str
+    first: int
+    size: int
+    next: int
+
+    @property
+    def bridge(self) -> str:
+        return f"vbr{self.id}"
+
+
+def address_text(number: int) -> str:
+    """The dotted form of an IPv4 address."""
+    return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+
+
+def address_number(text: str) -> int | None:
+    """The number of an IPv4 address in dotted form; None for anything else."""
+    parts = text.strip().split(".")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 4 and int(part) < 256 for part in parts):
+        return None
+    return sum(int(part) << shift for part, shift in zip(parts, (24, 16, 8, 0), strict=True))
+
+
+def mac_address(number: int) -> str:
+    """The hardware address that OpenNebula derives from an IPv4 address."""
+    return "02:00:" + ":".join(f"{number >> shift & 255:02x}" for shift in (24, 16, 8, 0))
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """First address and size of ``FIRST-LAST``. Raises UsageError."""
+    first, _, last = text.partition("-")
+    start, end = address_number(first), address_number(last or first)
+    if start is None or end is None or not start <= end < start + 65536:
+        raise UsageError(f'"{text}" is no range of addresses', "it is written FIRST-LAST, such as 127.101.0.1-127.101.0.254")
+    return start, end - start + 1
+
+
+class Leases:
+    """Networks and leases in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def found(self) -> None:
+        """Make the networks of a new store; part of a transaction."""
+        for number, name in enumerate(_NETWORKS):
+            span = (address_blocks.first_address(0, number), address_blocks.SIZE)
+            self._store.query("INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *span))
+
+    def set_range(self, name: str, span: str) -> None:
+        """Let the network lease other addresses from now on; those that are out stay out. Part of a transaction."""
+        self._store.query("UPDATE networks SET first = ?, size = ?, next = 0 WHERE name = ?", (*parse_range(span), name))
+
+    def networks(self) -> list[Network]:
+        rows = self._store.query("SELECT id, name, first, size, next FROM networks ORDER BY id DESC")
+        return [Network(*row) for row in rows]
+
+    def leased(self, network: Network) -> list[tuple[int, int]]:
+        """The addresses that are out, as numbers, each with the instance that has it."""
+        rows = self._store.query("SELECT address, instance FROM leases WHERE network = ? ORDER BY address", (network.id,))
+        return [(row[0], row[1]) for row in rows]
+
+    def wanted(self, nic: dict[str, str], user: User) -> Network | None:
+        """The network that a NIC of a template names; None where it names none. Part of a transaction. Raises Refusal."""
+        self._keep_to_own_block()
+        networks = self.networks()
+        number = nic.get("NETWORK_ID", "")
+        if number:
+            found = next((network for network in networks if str(network.id) == number.strip()), None)
+            if found is None:
+                raise NoSuchNetwork(f"Virtual network with ID: {number} does not exist")
+            return found
+        name = nic.get("NETWORK", "")
+        if not name:
+            return None
+        owner = self._owner(nic, user)
+        found = next((network for network in networks if network.name == name), None)
+        if found is None or owner != 0:
+            raise NoSuchNetwork(
+                f"User {owner} does not own a network with name: {name} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC."
+            )
+        return found
+
+    def _keep_to_own_block(self) -> None:
+        """Lease from the block of addresses that is this cloud's alone, from now on; ranges that somebody chose stay."""
+        spans = {network.id: address_blocks.block_of(network.first, network.size, network.id) for network in self.networks()}
+        blocks = [block for block in spans.values() if block is not None]
+        own = address_blocks.claimed(self._store.directory, blocks[-1]) if blocks else None
+        for number, block in spans.items():
+            if own is not None and block not in (None, own):
+                first = address_blocks.first_address(own, number)
+                self._store.query("UPDATE networks SET first = ?, next = 0 WHERE id = ?", (first, number))
+
+    def _owner(self, nic: dict[str, str], user: User) -> int:
+        return owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
+
+    def take(self, network: Network, instance: int, asked: str = "") -> int:
+        """Lease an address of the network, the asked one where one is asked; part of a transaction. Raises Refusal."""
+        taken = {address for address, _ in self.leased(network)}
+        candidates: Iterable[int]
+        if asked:
+            number = address_number(asked)
+            candidates = [] if number is None else [number - network.first]
+        else:
+            candidates = ((network.next + step) % network.size for step in range(network.size))
+        for place in candidates:
+            if 0 <= place < network.size and network.first + place not in taken:
+                break
+        else:
+            raise NoSuchNetwork(f"Cannot get IP/MAC lease from virtual network {network.id}.")
+        self._store.query("INSERT INTO leases VALUES (?, ?, ?)", (network.id, network.first + place, instance))
+        if not asked:
+            self._store.query("UPDATE networks SET next = ? WHERE id = ?", ((place + 1) % network.size, network.id))
+        return network.first + place
+
+    def release(self, instance: int) -> None:
+        """Take back all that an instance had; part of a transaction."""
+        self._store.query("DELETE FROM leases WHERE instance = ?", (instance,))
+
+
+def owner_named(store: Store, number: str, name: str, user: User) -> int:
+    """The id of the owner that a NIC or DISK names by number or name, else the user's own. Raises Refusal."""
+    if number:
+        try:
+            return int(number)
+        except ValueError:
+            raise _no_user(number) from None
+    if not name:
+        return user.id
+    rows: list[tuple[Any, ...]] = store.query("SELECT id FROM users WHERE name = ?", (name,))
+    if not rows:
+        raise _no_user(name)
+    return int(rows[0][0])
+
+
+def _no_user(name: str) -> APIError:
+    return BadTemplate(f"User {name} does not exist")

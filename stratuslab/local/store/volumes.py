@@ -1,0 +1,134 @@
+"""Volumes: disks that outlive the instances they are attached to, one writer at a time.
+
+A volume is a row in the store and a raw file, ``volumes/UUID`` in the store's directory, with holes where nothing was written.
+Templates name it as StratusLab's do, ``SOURCE="pdisk:HOST:PORT:UUID"``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.files import why
+from stratuslab.local.api_error import APIError
+from stratuslab.local.store.database import Store
+from stratuslab.opennebula.error_codes import ErrorCode
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_SOURCE = re.compile(rf"pdisk:(?:.*[:/])?({_UUID})\Z")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """``created`` is seconds since the epoch; ``instance`` is the one that it is attached to, None where it is free."""
+
+    uuid: str
+    name: str
+    size_mib: int
+    created: int
+    instance: int | None
+
+
+def volume_of(disk: Mapping[str, str]) -> str:
+    """The UUID of the volume that a DISK is, empty for any other disk."""
+    match = _SOURCE.match(disk.get("SOURCE", "").strip())
+    return match[1] if match else ""
+
+
+def volume_file(directory: Path, uuid: str) -> Path:
+    """Where the content of a volume is, below the store's directory."""
+    return directory / "volumes" / uuid
+
+
+class Volumes:
+    """The volumes of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[Volume]:
+        """Every volume, oldest first."""
+        rows = self._store.query("SELECT uuid, name, size_mib, created, instance FROM volumes ORDER BY created, rowid")
+        return [Volume(*row) for row in rows]
+
+    def find(self, uuid: str) -> Volume | None:
+        return next((volume for volume in self.all() if volume.uuid == uuid), None)
+
+    def create(self, size_mib: int, name: str, now: int) -> Volume:
+        """A new, empty volume. Raises StratusLabError where its file cannot be made."""
+        from uuid import uuid4
+
+        volume = Volume(str(uuid4()), name, size_mib, now, None)
+        with self._store.transaction():
+            # Files are made inside such a block only, so that one without a row was left by a process that was killed.
+            self._remove_unlisted()
+            values = (volume.uuid, name, size_mib, now)
+            self._store.query("INSERT INTO volumes (uuid, name, size_mib, created) VALUES (?, ?, ?, ?)", values)
+            _make(volume_file(self._store.directory, volume.uuid), size_mib)
+        return volume
+
+    def _remove_unlisted(self) -> None:
+        listed = {volume.uuid for volume in self.all()}
+        for path in (self._store.directory / "volumes").glob("*"):
+            if path.name not in listed:
+                path.unlink(missing_ok=True)
+
+    def deletable(self, uuid: str) -> Volume:
+        """The volume of that UUID, which is free. Raises NotFound, and UsageError while it is attached."""
+        volume = self.find(uuid)
+        if volume is None:
+            raise NotFound(f"the embedded cloud has no volume {uuid}", "see: stratus-local-cloud volumes")
+        if volume.instance is not None:
+            raise UsageError(
+                f"volume {uuid} is attached to instance {volume.instance}", "kill the instance first, which lets go of it"
+            )
+        return volume
+
+    def delete(self, uuid: str) -> None:
+        """Remove a volume and all that is on it. Raises as :meth:`deletable`."""
+        self._store.making_room(lambda: self._forget(uuid))
+        volume_file(self._store.directory, uuid).unlink(missing_ok=True)
+
+    def _forget(self, uuid: str) -> None:
+        with self._store.transaction():
+            self.deletable(uuid)
+            self._store.query("DELETE FROM volumes WHERE uuid = ?", (uuid,))
+
+    def attach(self, uuid: str, instance: int, disk: int) -> Volume | None:
+        """Give a volume to an instance, as the disk of that number; part of a transaction.
+
+        None where there is no such volume. Raises Refusal where another instance has it.
+        """
+        volume = self.find(uuid)
+        if volume is None:
+            return None
+        if volume.instance is not None:
+            raise APIError(
+                ErrorCode.ACTION, f"DISK {disk}: Cannot acquire volume {uuid}: it is already in use by VM {volume.instance}"
+            )
+        self._store.query("UPDATE volumes SET instance = ? WHERE uuid = ?", (instance, uuid))
+        return volume
+
+    def release(self, instance: int) -> None:
+        """Take the volumes back that an instance had; part of a transaction."""
+        self._store.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (instance,))
+
+
+def _make(path: Path, size_mib: int) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, size_mib << 20)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        too_large = error.errno in (errno.EFBIG, errno.EINVAL)
+        reason = "the file system takes no file so large" if too_large else why(error)
+        raise StratusLabError(f"a volume of {size_mib} MiB cannot be made in {path.parent}: {reason}") from error

@@ -1,0 +1,222 @@
+"""The Marketplace's REST interface: ``GET <endpoint>/metadata/<identifier>`` answers with what is known of one image."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from stratuslab.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+    StratusLabError,
+    Unreachable,
+    UsageError,
+)
+from stratuslab.known_settings import LOCAL_MARKETPLACE
+from stratuslab.marketplace import http_get
+from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+from stratuslab.urls import shown, split_login
+
+if TYPE_CHECKING:
+    import requests
+
+_HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
+_CONNECT_TIMEOUT = 10.0
+_HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
+_CHOOSE = "--marketplace-endpoint chooses another"
+
+
+def normalise_endpoint(text: str) -> str:
+    """The Marketplace's base URL, as the user meant it: ``https://`` before a bare host, no slash at the end.
+
+    ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for what is no address.
+    """
+    endpoint = text.strip().rstrip("/")
+    if endpoint in ("local", LOCAL_MARKETPLACE):
+        return LOCAL_MARKETPLACE
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    try:
+        parts = urlsplit(endpoint)
+        host = parts.netloc.rpartition("@")[2]
+        # Reading the port is what checks it.
+        name = host[: -len(f":{parts.port}")] if parts.port is not None else host
+    except ValueError:
+        raise _no_address(text) from None
+    if parts.scheme not in ("http", "https") or not _HOST.match(name) or parts.port == 0:
+        raise _no_address(text)
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f<>\"\\]", endpoint):
+        raise _no_address(text)
+    return endpoint
+
+
+def _no_address(text: str) -> UsageError:
+    return UsageError(f"{shown(text)[:200]!r} is no address of a Marketplace", "give a host name or an http:// or https:// URL")
+
+
+class Marketplace:
+    """A Marketplace at an endpoint (a base URL or a bare host).
+
+    ``timeout`` bounds a whole request in seconds: name service, connection, all of the answer. ``verify`` is as in requests:
+    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates; ``cert`` a client
+    certificate. Without a ``session`` one is made when it is needed. ``trace`` is told each request and answer in one line.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        timeout: float,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        session: requests.Session | None = None,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
+        """The base URL, without the user and password that it may have been given with: this one may be shown."""
+        self._timeout = timeout
+        self._verify = verify
+        self._cert = cert
+        self._session = session
+        self._trace = trace or (lambda line: None)
+
+    def url(self, identifier: str) -> str:
+        """The address of an image's metadata. It holds no user and password, as it becomes a part of templates."""
+        return f"{self.endpoint}/metadata/{quote(identifier, safe='')}"
+
+    def find(self, identifier: str) -> Metadata:
+        """The entry about the image, by one request.
+
+        Raises NotFound when the Marketplace has none, Unreachable when no Marketplace answers in time, AuthenticationError
+        or PermissionDenied when it wants to know who asks, StratusLabError when what it has is no metadata of this image.
+        """
+        if not is_identifier(identifier):
+            raise UsageError(f"{identifier[:60]!r} is no image identifier", "it has 27 letters, digits, - or _")
+        document = self._fetched(identifier)
+        try:
+            return read(document, identifier, datetime.now(timezone.utc))
+        except StratusLabError as error:
+            raise StratusLabError(
+                f"the Marketplace {self.endpoint} has no usable metadata of {identifier}: {error.message}", error.hint
+            ) from error
+
+    def _fetched(self, identifier: str) -> bytes:
+        """The document, or Unreachable when the time is over.
+
+        The time-outs of a socket bound each step, not their sum, and the name service not at all. So the request runs in a
+        thread that is left alone when it is late; it ends by its own time-outs, or with the process.
+        """
+        if self.endpoint == LOCAL_MARKETPLACE:
+            return self._get(identifier)
+        from concurrent.futures import Future
+        from concurrent.futures import TimeoutError as Late
+
+        future: Future[bytes] = Future()
+
+        def ask() -> None:
+            try:
+                future.set_result(self._get(identifier))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=ask, name="marketplace", daemon=True).start()
+        try:
+            return future.result(self._timeout)
+        except Late:
+            raise self._late(self._timeout) from None
+
+    def _late(self, seconds: float) -> Unreachable:
+        return self._unreachable(f"no answer within {seconds:g} s", f"try again later, or {_CHOOSE}")
+
+    def _unreachable(self, why: str, hint: str = _CHOOSE) -> Unreachable:
+        return Unreachable(f"the Marketplace {self.endpoint} cannot be used: {why}", hint)
+
+    def _get(self, identifier: str) -> bytes:
+        """Ask, following redirects; never from https to http, and never away from HTTP."""
+        import requests
+
+        deadline = time.monotonic() + self._timeout
+        if self._session is None:
+            self._session = requests.Session()
+        try:
+            with http_get.get(
+                self._session,
+                self.url(identifier),
+                _HEADERS,
+                timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
+                login=self._login,
+                verify=self._verify,
+                cert=self._cert,
+                trace=self._trace,
+            ) as response:
+                self._check(response, identifier)
+                return self._body(response, deadline)
+        except http_get.NotFollowed as error:
+            raise self._unreachable(str(error)) from None
+        except requests.RequestException as error:
+            raise self._translated(error) from error
+        except OSError as error:
+            # requests says so when a file of certificates is not there.
+            raise ConfigurationError(f"the Marketplace {self.endpoint} cannot be asked: {error}") from error
+
+    def _translated(self, error: requests.RequestException) -> StratusLabError:
+        from requests import exceptions
+
+        from stratuslab.marketplace.http_failure import explained, is_late
+
+        if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
+            return UsageError(f"{self.endpoint} is no address of a Marketplace", _CHOOSE)
+        if isinstance(error, exceptions.ConnectTimeout):
+            return self._late(min(self._timeout, _CONNECT_TIMEOUT))
+        if is_late(error):
+            return self._late(self._timeout)
+        return self._unreachable(*explained(error, _CHOOSE))
+
+    def _check(self, response: requests.Response, identifier: str) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        if status in (404, 410):
+            raise NotFound(
+                f"no image {identifier} in the Marketplace {self.endpoint}",
+                "check the identifier; a Marketplace does not list images that have expired or are deprecated",
+            )
+        if status == 401:
+            raise AuthenticationError(
+                f"the Marketplace {self.endpoint} wants a user name and password, or knows them not", _CHOOSE
+            )
+        if status == 403:
+            raise PermissionDenied(f"the Marketplace {self.endpoint} does not let you read {identifier}", _CHOOSE)
+        raise self._unreachable(
+            f"it answered {status} {response.reason or ''}".rstrip(),
+            "try again later" if status >= 500 else _CHOOSE,
+        )
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")
+        length = response.headers.get("Content-Length", "")[:20]
+        announced = int(length) if length.isdecimal() else None
+        if announced is not None and announced > MAXIMUM_SIZE:
+            raise too_large
+        body = bytearray()
+        for chunk in response.iter_content(1 << 14):
+            body += chunk
+            if len(body) > MAXIMUM_SIZE:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise self._late(self._timeout)
+        if announced is not None and len(body) < announced:
+            # urllib3 notices this itself since its version 2.
+            raise self._unreachable("its answer breaks off in the middle", "try again")
+        self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
+        if is_web_page(bytes(body)):
+            raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")
+        return bytes(body)

@@ -1,0 +1,131 @@
+"""Everything worth knowing of an instance, as a block of lines (-vv)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stratuslab.opennebula.disk import Disk
+from stratuslab.opennebula.history import HistoryRecord, action_name
+from stratuslab.opennebula.instance import Instance, Nic
+from stratuslab.opennebula.states import Phase
+from stratuslab.output.reason_text import reason
+from stratuslab.output.redaction import MASK, masked_text, masked_value, secret_inputs
+from stratuslab.output.safe_text import one_line, word
+from stratuslab.output.terminal import Terminal
+from stratuslab.output.time_format import duration, moment
+from stratuslab.output.timeline_chart import timeline
+from stratuslab.results import InstanceDetails
+
+_INDENT = 2
+_LABEL = 10
+
+
+def portrait_lines(portrait: InstanceDetails, terminal: Terminal) -> Iterator[str]:
+    """The block: a title, labelled lines, the timeline, what the console said last, and at -vvv the whole document."""
+    instance = portrait.instance
+    yield ""
+    yield f"{instance.id} {word(instance.name)}: {instance.state_label}"
+    if portrait.explanation is not None:
+        yield from _wrapped("why", reason(portrait.explanation), terminal)
+    for label, text in _facts(instance, portrait.now):
+        yield _labelled(label, text)
+    if portrait.steps:
+        yield _labelled("timeline", f"since {moment(portrait.steps[0].begin)[:10]}, in the time of this computer")
+        inner = Terminal(terminal.width - 2 * _INDENT, terminal.unicode)
+        yield from (" " * 2 * _INDENT + line for line in timeline(portrait.steps, portrait.now, inner))
+    if portrait.console:
+        yield _labelled("console", "its last lines")
+        yield from (" " * 2 * _INDENT + one_line(masked_text(line)) for line in portrait.console)
+    if portrait.whole:
+        from stratuslab.output.vm_document_text import document_lines
+
+        yield _labelled("document", "as the cloud sent it, secrets masked")
+        yield from (" " * 2 * _INDENT + line for line in document_lines(instance.document))
+
+
+def _labelled(label: str, text: str) -> str:
+    """A label and its text, on one line however long it is, so that keys and URLs can be copied."""
+    return f"{'':{_INDENT}}{label:<{_LABEL}} {word(text)}"
+
+
+def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:
+    """A label and a sentence, which goes on below itself where it is long."""
+    from textwrap import wrap
+
+    first, *others = wrap(text, terminal.width - _INDENT - _LABEL - 1) or ["-"]
+    yield _labelled(label, first)
+    yield from (_labelled("", line) for line in others)
+
+
+def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
+    number = "" if instance.owner_id is None else f", user {instance.owner_id}"
+    group = f", group {instance.group}" if instance.group else ""
+    yield "owner", f"{word(instance.owner)}{number}{group}"
+    yield "asked", _asked(instance)
+    yield "used", _used(instance, now)
+    for place, disk in enumerate(instance.disks):
+        yield f"disk {disk.number or place}", _disk(disk)
+    for nic in instance.nics:
+        yield "address", _nic(nic, instance.hostname)
+    for address in instance.guest_addresses:
+        yield "address", f"{address}, as its guest reports"
+    secret = secret_inputs(instance.document)
+    for name, value in instance.context.items():
+        if value:
+            yield "context", f"{name} = {MASK if name in secret else masked_value(name, value)}"
+    if instance.labels:
+        yield "labels", ", ".join(instance.labels)
+    if instance.lock is not None:
+        by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
+        since = f" since {moment(instance.lock.since)}" if instance.lock.since else ""
+        yield "lock", f'{instance.lock.level}{by}{since}; "onevm unlock {instance.id}" unlocks it'
+    for stay in instance.history:
+        yield "host", _stay(stay, now)
+
+
+def _asked(instance: Instance) -> str:
+    cpus = "-" if instance.vcpu is None else f"{instance.vcpu} CPU{'s' if instance.vcpu != 1 else ''}"
+    share = f" (share {instance.cpu_share})" if instance.cpu_share else ""
+    memory = f", {instance.memory_asked} MiB memory" if instance.memory_asked else ""
+    return f"{cpus}{share}{memory}"
+
+
+def _used(instance: Instance, now: float) -> str:
+    if instance.phase is Phase.AWAY:
+        return "nothing (not running)"
+    if not instance.last_poll or instance.memory_kib is None or instance.cpu_percent is None:
+        return "not measured yet"
+    ago = duration(int(now) - instance.last_poll)
+    return f"{instance.cpu_percent:.0f} % of a CPU, {instance.memory_kib // 1024} MiB memory, measured {ago} ago"
+
+
+def _disk(disk: Disk) -> str:
+    size = "" if disk.size_mib is None else f"{disk.size_mib} MiB"
+    target = f"as {disk.target}" if disk.target else ""
+    return ", ".join(part for part in (disk.kind, masked_text(disk.source), size, target) if part)
+
+
+def _nic(nic: Nic, host: str) -> str:
+    kind = {"alias": "alias", "pci": "PCI device"}.get(nic.kind, "")
+    addresses = [nic.ip, *nic.ip6] if nic.ip or nic.ip6 else ["no address"]
+    network = f"network {nic.network}" if nic.network else ""
+    outside = f"outside {nic.external_ip}" if nic.external_ip else ""
+    ports = f"its ports are {nic.external_port_range} of {host or 'its host'}" if nic.external_port_range else ""
+    return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
+
+
+def _stay(stay: HistoryRecord, now: float) -> str:
+    if not stay.begin:
+        return f"{word(stay.host)}{_action(stay)}"
+    until = stay.end or int(now)
+    ended = f"until {moment(stay.end)}" if stay.end else "still there"
+    return f"{word(stay.host)} from {moment(stay.begin)}, {duration(until - stay.begin)}, {ended}{_action(stay)}"
+
+
+def _action(stay: HistoryRecord) -> str:
+    """The action that the record is about, and by whom: what opened one that lasts, what closed one that is over."""
+    if not stay.action:
+        return ", closed by an error" if stay.had_error else ""
+    by = "" if stay.user_id is None else f" by user {stay.user_id}"
+    request = "" if stay.request_id is None else f" (request {stay.request_id})"
+    return f", {action_name(stay.action)}{by}{request}"

@@ -1,0 +1,142 @@
+"""Why an instance is not up, as a sentence."""
+
+from __future__ import annotations
+
+from stratuslab.diagnosis.explanation import Explanation, ExplanationKind, going
+from stratuslab.opennebula.instance import Instance
+from stratuslab.output.redaction import masked_text
+from stratuslab.output.safe_text import one_line
+from stratuslab.output.time_format import duration
+
+# What happens at a step, by the first word of its name.
+_FAILED_WHILE = {
+    "PROLOG": "while preparing its disks",
+    "BOOT": "while the hypervisor was starting it",
+    "EPILOG": "while saving or removing its disks",
+    "CLONING": "while cloning its disks",
+    "SAVE": "while saving its memory",
+    "MIGRATE": "while moving to another host",
+    "SHUTDOWN": "while shutting down",
+    "HOTPLUG": "while a device was attached or detached",
+    "RUNNING": "while it ran, as its host reported",
+}
+_WAITS = {
+    "PENDING": "waits for a host",
+    "CLONING": "waits until its disks are cloned",
+}
+_AWAY = {
+    "POWEROFF": "powered off",
+    "SUSPENDED": "suspended",
+    "STOPPED": "stopped",
+    "UNDEPLOYED": "undeployed",
+}
+# What a machine that leaves its host will be, by the end of its LCM_STATE's name; others end.
+_GOING = (
+    ("SUSPEND", "is being suspended"),
+    ("SUSPENDED", "is suspended"),
+    ("STOP", "is being stopped"),
+    ("STOPPED", "is stopped"),
+    ("UNDEPLOY", "is being undeployed"),
+    ("UNDEPLOYED", "is undeployed"),
+    ("HOTPLUG_PROLOG_POWEROFF", "is powered off"),
+    ("HOTPLUG_EPILOG_POWEROFF", "is powered off"),
+    ("SHUTDOWN_POWEROFF", "is being powered off"),
+    ("POWEROFF", "is powered off"),
+    ("RESTORE", "is powered off, its disks are being restored"),
+)
+_KILL = "kill it to release its resources"
+
+
+def reason(explanation: Explanation) -> str:
+    """The explanation in plain words on one line, safe for a terminal and without secrets."""
+    story = {
+        ExplanationKind.FAILED: _failed,
+        ExplanationKind.WAITING: _waits,
+        ExplanationKind.GONE: _gone,
+        ExplanationKind.REFUSED: _refused,
+        ExplanationKind.LOCKED: _locked,
+        ExplanationKind.UNREADABLE: _unreadable,
+    }[explanation.kind]
+    return one_line(masked_text(story(explanation)))
+
+
+def away(instance: Instance) -> str:
+    """What happens to an instance that neither runs nor will by waiting, and that there is no explanation for."""
+    name = going(instance)
+    return next((words for end, words in _GOING if name.endswith(end)), "is being shut down")
+
+
+def _failed(explanation: Explanation) -> str:
+    while_ = _FAILED_WHILE.get(explanation.step.split("_")[0])
+    step = f" {while_} ({explanation.step.lower()})" if while_ else ""
+    return f"failed{_where(explanation)}{_when(explanation)}{step}: {_because(explanation, 'the cloud gives no reason')}" + (
+        "" if explanation.cause else f". Kill it and try again; {_ASK}"
+    )
+
+
+_ASK = "if it happens again, show this to the cloud's administrator"
+
+
+def _waits(explanation: Explanation) -> str:
+    if explanation.step == "HOLD":
+        return f"{_state('on hold', explanation)}: it waits until somebody releases it (onevm release); or {_KILL}"
+    what = f"{_WAITS[explanation.step]}{_since(explanation)}"
+    because = _because(explanation, "")
+    return f"{what}: {because}" if because else what
+
+
+def _gone(explanation: Explanation) -> str:
+    ago = _when(explanation)
+    if explanation.step == "DONE":
+        failure = f". It had failed: {_because(explanation, '')}" if explanation.message else ""
+        return f"ended{ago}, its resources are released{failure}"
+    if explanation.step == "UNKNOWN":
+        seen = f" (last seen{ago})" if ago else ""
+        host = f"host {explanation.host}" if explanation.host else "its host"
+        if explanation.message:
+            return f"is no longer seen by {host}{seen}: {_because(explanation, '')}"
+        return f"is no longer seen by {host}{seen}; it has probably shut down. Kill it to release its resources"
+    return (
+        f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: "
+        f'resume it with "onevm resume", or {_KILL}'
+    )
+
+
+def _refused(explanation: Explanation) -> str:
+    return f"runs; the cloud could not shut it down{_when(explanation)}: {_because(explanation, '')}"
+
+
+def _locked(explanation: Explanation) -> str:
+    lock = explanation.lock
+    by = "" if lock is None or lock.owner_id is None else f" by user {lock.owner_id}"
+    assert explanation.cause is not None
+    return f"{_state(f'locked{by}', explanation)}: {explanation.cause.advice}"
+
+
+def _unreadable(explanation: Explanation) -> str:
+    return f"cannot be shown: the cloud's description of it is not well-formed ({explanation.message})"
+
+
+def _where(explanation: Explanation) -> str:
+    return f" on {explanation.host}" if explanation.host else ""
+
+
+def _when(explanation: Explanation) -> str:
+    return f" {duration(explanation.ago)} ago" if explanation.ago is not None else ""
+
+
+def _state(words: str, explanation: Explanation) -> str:
+    return f"is {words}" if explanation.ago is None else f"has been {words}{_since(explanation)}"
+
+
+def _since(explanation: Explanation) -> str:
+    return f" for {duration(explanation.ago)}" if explanation.ago is not None else ""
+
+
+def _because(explanation: Explanation, otherwise: str) -> str:
+    """The server's words, and behind them what they mean and what to do, where that is known."""
+    said = f'"{explanation.message}"' if explanation.message else otherwise
+    if explanation.cause is None:
+        return said
+    advice = explanation.cause.advice
+    return f"{said}; likely cause: {explanation.cause.means}. {advice[0].upper()}{advice[1:]}"

@@ -1,0 +1,82 @@
+"""Answers as text, in the layout of the StratusLab user guide, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stratuslab.output.output_options import Shape
+from stratuslab.output.safe_text import harmless, one_line, width, word
+from stratuslab.output.table_layout import table
+from stratuslab.results import (
+    Answer,
+    Checked,
+    InstanceDetails,
+    InstanceTable,
+    LaunchBegins,
+    Launched,
+    LaunchEnds,
+    Line,
+    Plan,
+    SettingTable,
+    TypeList,
+)
+
+
+def lines(answer: Answer, shape: Shape) -> Iterator[str]:
+    """The lines of an answer. ``quiet`` is the form for scripts, ``notes`` adds a line below instances that failed or wait."""
+    quiet = shape.quiet
+    match answer:
+        case Line(text):
+            yield text
+        case TypeList(types, selected):
+            yield _type_line(" ", "Type", "CPU", "RAM", "SWAP")
+            for kind in types:
+                mark = "*" if kind.name == selected else " "
+                yield _type_line(mark, kind.name, f"{kind.cpu} CPU", f"{kind.ram} MB", f"{kind.swap} MB")
+        case Launched() if quiet:
+            yield f"{answer.id}, {answer.address}"
+        case Launched(place, network, address):
+            yield f" :: Machine {place} (vm ID: {answer.id})"
+            yield f"     {one_line(network).title()} ip: {word(address)}"
+        case LaunchBegins(count) if not quiet:
+            yield from banner("Starting machine(s)")
+            yield f" :: Starting {count} machine{'s' if count > 1 else ''}"
+        case LaunchEnds() if not quiet:
+            yield " :: Done!"
+        case Plan(templates=templates):
+            yield from plan(templates)
+        case Checked():
+            yield checked(answer)
+        case SettingTable(settings):
+            yield from table(settings, shape)
+        case InstanceTable(rows):
+            yield from table(rows, shape)
+        case InstanceDetails():
+            from stratuslab.output.details_text import portrait_lines
+
+            yield from portrait_lines(answer, shape.terminal)
+
+
+def checked(answer: Checked) -> str:
+    """That the cloud lets the user in."""
+    version = f" (OpenNebula {one_line(answer.version)})" if answer.version else ""
+    return f'Cloud: {answer.cloud}{version}. It answers, and lets "{one_line(answer.user)}" in.'
+
+
+def plan(templates: Sequence[str]) -> Iterator[str]:
+    """The templates that would be sent, with a blank line between them."""
+    for place, template in enumerate(templates):
+        if place:
+            yield ""
+        yield from map(harmless, template.splitlines())
+
+
+def banner(title: str) -> list[str]:
+    """The guide's box of colons around a title."""
+    bar = " " + ":" * (len(title) + 6)
+    return [bar, f" :: {title} ::", bar]
+
+
+def _type_line(mark: str, name: str, cpu: str, ram: str, swap: str) -> str:
+    shown = one_line(name)
+    return f"{mark} {shown}{' ' * (10 - width(shown))} {cpu:>10} {ram:>10} {swap:>10}"
