@@ -93,8 +93,11 @@ def _laid_over_before_4(request: MachineRequest, base: MachineTemplate) -> Itera
     target = base.context.get("TARGET") or _CONTEXT_TARGET
     yield from _size(request)
     yield "REQUIREMENTS", literal("REQUIREMENTS", request.requirements)
+    if request.bus:
+        letters = iter(letter for letter in "abcdefghijkl" if prefix + letter != target)
+        disks = [{**disk, "TARGET": prefix + next(letters)} for disk in disks]
     further = list(_stratuslab_disks(request, prefix, {prefix + "a", target, *(disk.get("TARGET", "") for disk in disks)}))
-    if further:
+    if further or request.bus:
         yield from (("DISK", disk) for disk in disks)
         yield from further
     if request.vnc_port >= 0 or request.vnc_listen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -69,6 +70,18 @@ def test_a_shutdown_that_the_driver_refuses_says_so(at: At) -> None:
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert "machine 1 is Running again: the cloud could not shut it down" in ran.err
     assert "stratus-kill-instance 1 ends it" in ran.err
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_shutdown_that_the_driver_refuses_before_the_first_look(at: At, old: bool) -> None:
+    """As 3.2.1 was seen to do; the message of an earlier try is there, too, while the machine is being shut down."""
+    date = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(time.time() - 3600 * old))
+    refused = f"<ERROR>{date} : Error shutting down VM: guest does not answer</ERROR>"
+    cloud = SmallOpenNebula(machines={1: machine(1, user_template=refused)})
+    cloud.vm_action = lambda action, number: success(number)  # type: ignore[method-assign]
+    ran = at(cloud)("shutdown", "1", "--timeout", "2")
+    assert "runs; the cloud could not shut it down" in ran.err
+    assert ran.status == (ExitStatus.TIMED_OUT if old else ExitStatus.INSTANCE_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +185,16 @@ def test_all_addresses_are_shown(at: At) -> None:
     assert one["addresses"] == ["10.0.0.1", "192.0.2.1", "2001:db8::1", "10.0.0.2", "10.0.0.3", "198.51.100.7"]
     assert one["address"] == "10.0.0.1"
     assert one["networks"] == ["public"]
+
+
+def test_an_address_that_is_taken_before_opennebula_4(at: At) -> None:
+    image = "<IMAGE><ID>0</ID><NAME>tty</NAME><UNAME>alice</UNAME></IMAGE>"
+    network = "<VNET><ID>0</ID><NAME>public</NAME><UNAME>oneadmin</UNAME></VNET>"
+    cloud = SmallOpenNebula(version="", things={"image": {0: image}, "vn": {0: network}})
+    refused = recording_of("3.2.1/vm.allocate-unknown-network-name")
+    cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
+    shell = at(cloud)
+    ran = shell("run", "-q", "one:0", "--network", "public", "--address", "10.0.0.9")
+    assert (ran.status, "(the address 10.0.0.9 is taken, or not in that network)" in ran.err) == (1, True), ran.err
+    ran = shell("run", "-q", "one:0", "--network", "public")
+    assert (ran.status, "(perhaps it has no free address; see --network" in ran.err) == (1, True), ran.err

@@ -271,7 +271,7 @@ def test_the_servers_words_hold_no_context(shell: Shell, cloud: Callable[..., Sm
     ran = at(shell, small)("run", "-vvv", "one:0")
     assert ran.status == ExitStatus.FAILED
     assert "w0rd" not in ran.out + ran.err
-    assert "for a variable" in ran.err
+    assert "as a variable" in ran.err
     assert "--network" not in ran.err
 
 
@@ -292,6 +292,16 @@ def test_a_template_before_4_is_merged_and_allocated(shell: Shell, cloud: Callab
     assert [disk.get("TYPE", "image") for disk in vectors(small, "DISK")] == ["image", "swap"]
     (context,) = vectors(small, "CONTEXT")
     assert (context["FOO"], context["PUBLIC_KEY"][:12]) == ("bar", "ssh-ed25519 ")
+
+
+def test_the_bus_of_a_template_before_4(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+    """3.2.1 takes a disk's bus from its target."""
+    small = cloud("")
+    (document,) = documents([recording_of("3.2.1/template.info-tt")], "VMTEMPLATE")
+    small.things["template"] = {0: tostring(document, "unicode")}
+    ran = at(shell, small)("run", "--volatile-disk", "1", "--vm-disks-bus", "virtio", "template:tt")
+    assert ran.status == 0, ran.err
+    assert [disk["TARGET"] for disk in vectors(small, "DISK")] == ["vda", "vdc"]  # vdb is for swap space
 
 
 @pytest.mark.parametrize("version", ["", "7.4.0"])

@@ -202,6 +202,9 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
     return Launched(0, network, nic.address, InstanceRow.of(instance))
 
 
+_NO_NETWORK_3 = "could not get virtual network"  # 3.x: of a network that is not there, and of one without a free address
+
+
 def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
     """The refusal with what to do about it, where the cloud's words show what it is about."""
     from stratuslab.diagnosis.causes import known_cause
@@ -209,7 +212,7 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
     words = error.message.lower()
     if "error parsing" in words:
         return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
-    if "lease" in words and session.options.address:
+    if session.options.address and ("lease" in words or _NO_NETWORK_3 in words):
         return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
     if (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
         return error.replaced(hint=cause.advice)
@@ -238,7 +241,7 @@ def _about_network(session: Session, request: MachineRequest, error: StratusLabE
             return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', hint)
     if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
         return NotFound(error.message, hint)
-    return error.replaced(hint=hint)
+    return error.replaced(hint=f"perhaps it has no free address; {hint}" if _NO_NETWORK_3 in error.message.lower() else hint)
 
 
 class IdsFile(AbstractContextManager["IdsFile"]):

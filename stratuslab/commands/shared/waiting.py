@@ -12,7 +12,7 @@ from stratuslab.commands.base import Session
 from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
 from stratuslab.commands.shared.login_address import translated_point
 from stratuslab.commands.shared.parallel import Outcome, in_order
-from stratuslab.diagnosis.explanation import explain
+from stratuslab.diagnosis.explanation import Kind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, Phase
@@ -24,14 +24,16 @@ from stratuslab.ssh.listening_points import listening_points
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
+_REFUSED_AT_ONCE = 5.0  # seconds from the request to the first look, and between the clocks
 _SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --timeout
 
 
 @dataclass
 class Waited:
     """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
-    ``points`` where SSH was tried."""
+    ``points`` where SSH was tried; ``begun`` when the waiting began, in seconds since the epoch."""
 
+    begun: float
     latest: dict[int, Instance] = field(default_factory=dict)
     errors: dict[int, StratusLabError] = field(default_factory=dict)
     points: dict[int, list[Point]] = field(default_factory=dict)
@@ -68,7 +70,7 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
     """
     begin = time.monotonic()
     deadline = begin + seconds
-    waited = Waited()
+    waited = Waited(session.context.clock())
     waiting = list(numbers)
     if waiting:
         session.messages.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
@@ -116,7 +118,7 @@ class _Look:
 def _look(session: Session, waited: Waited, number: int, goal: str, deadline: float) -> _Look:
     instance = session.cloud.instance(number)
     before = waited.latest.get(number)
-    if _is_hopeless(instance, goal, before):
+    if _is_hopeless(instance, goal, before) or (goal == "Done" and before and _was_refused(session, instance, waited.begun)):
         return _Look(instance, _hopeless(session, instance))
     if goal == SSH and instance.phase == Phase.UP:
         return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline))
@@ -152,6 +154,14 @@ def _is_hopeless(instance: Instance, goal: str, before: Instance | None) -> bool
 def _came_back(instance: Instance, before: Instance | None) -> bool:
     """Whether it was being shut down and runs again: its driver could not do it."""
     return before is not None and before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
+
+
+def _was_refused(session: Session, instance: Instance, begun: float) -> bool:
+    """Whether its driver refused to shut it down, so fast that no look saw it try. An earlier refusal may be in the document."""
+    explanation = explain(instance, session.context.clock())
+    if explanation is None or explanation.kind is not Kind.REFUSED:
+        return False
+    return (explanation.since or 0) >= begun - _REFUSED_AT_ONCE
 
 
 def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
