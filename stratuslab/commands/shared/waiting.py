@@ -12,7 +12,7 @@ from stratuslab.commands.base import Session
 from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
 from stratuslab.commands.shared.login_address import translated_point
 from stratuslab.commands.shared.parallel import Outcome, in_order
-from stratuslab.diagnosis.explanation import Kind, explain
+from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, Phase
@@ -70,7 +70,7 @@ def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) ->
     """
     begin = time.monotonic()
     deadline = begin + seconds
-    waited = Waited(session.context.clock())
+    waited = Waited(session.environment.clock())
     waiting = list(numbers)
     if waiting:
         session.messages.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
@@ -158,8 +158,8 @@ def _came_back(instance: Instance, before: Instance | None) -> bool:
 
 def _was_refused(session: Session, instance: Instance, begun: float) -> bool:
     """Whether its driver refused to shut it down, so fast that no look saw it try. An earlier refusal may be in the document."""
-    explanation = explain(instance, session.context.clock())
-    if explanation is None or explanation.kind is not Kind.REFUSED:
+    explanation = explain(instance, session.environment.clock())
+    if explanation is None or explanation.kind is not ExplanationKind.REFUSED:
         return False
     return (explanation.since or 0) >= begun - _REFUSED_AT_ONCE
 
