@@ -110,7 +110,7 @@ class TestDisks:
         volume = self.volume(stage)
         template = f"""{SMALL}DISK=[SOURCE="{kept}"] DISK=[TYPE=swap, SIZE=256] DISK=[TYPE=fs, SIZE=1024, FORMAT=raw]
             DISK=[SOURCE="pdisk:localhost:8445:{volume}", TYPE=block]
-            DISK=[SOURCE="{kept}", READONLY=YES] DISK=[TYPE=swap, SIZE=0]"""
+            DISK=[SOURCE="{kept}", READONLY=YES]"""
         number = started(call, template)
         spec = stage.engine.machine(number)
         assert [(disk.kind, disk.size_mib, disk.read_only) for disk in spec.disks] == [
@@ -122,7 +122,7 @@ class TestDisks:
         ]
         assert spec.disks[3].file == stage.engine.store.directory / "volumes" / volume
         found = [value for path, value in leaves(shown(call, number).document) if path.endswith("DISK/TARGET")]
-        assert found == ["vda", "vdb", "vdc", "vdd", "vde", "vdf"]
+        assert found == ["vda", "vdb", "vdc", "vdd", "vde"]
 
     def volume(self, stage: Stage) -> str:
         return Volumes(stage.engine.store).create(64, "", stage.engine.now).uuid
