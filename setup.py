@@ -60,7 +60,7 @@ TEST = [
     "trustme>=1.1",
 ]
 DOCS = ["sphinx>=7.2"]
-TYPES = ["mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
+TYPES = ["lxml-stubs", "mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
 DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "codespell[toml]>=2.3", "pre-commit>=3.5", "ruff>=0.9", "tox>=4.12"]
 
 setup(
@@ -106,6 +106,7 @@ setup(
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).
     install_requires=[
+        "lxml>=4.9",
         "paramiko>=3.5.1",
         "pycdlib>=1.14",
         "requests>=2.28",

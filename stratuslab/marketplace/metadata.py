@@ -12,15 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier, sha1_from_identifier
 
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
 MAXIMUM_SIZE = 4 << 20
 """Bytes of a document that are read at most; one entry has a few thousand."""
-
-_MAXIMUM_DEPTH = 50
 
 _NAMES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -106,7 +107,7 @@ def is_web_page(document: bytes) -> bool:
     return _WEB_PAGE.search(document, 0, 1024) is not None
 
 
-def _descriptions(document: bytes) -> list[ElementTree.Element]:
+def _descriptions(document: bytes) -> list[_Element]:
     root = parsed(document)
     if root.tag == f"{_RDF}RDF":
         return root.findall(f"{_RDF}Description")
@@ -115,42 +116,28 @@ def _descriptions(document: bytes) -> list[ElementTree.Element]:
     raise StratusLabError(f"this is no image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
 
 
-class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree; refuses a document type before what it declares is read, and what is nested too deeply."""
+def parsed(document: bytes) -> _Element:
+    """The root of a document. Raises StratusLabError for anything but well-formed XML, and for a document type."""
+    from lxml import etree
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = 0
-
-    def doctype(self, *declaration: object) -> None:
-        raise StratusLabError("the metadata declares a document type, which is not accepted")
-
-    def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
-        self._depth += 1
-        if self._depth > _MAXIMUM_DEPTH:
-            raise StratusLabError("the metadata is nested too deeply")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> ElementTree.Element:
-        self._depth -= 1
-        return super().end(tag)
-
-
-def parsed(document: bytes) -> ElementTree.Element:
-    """The root of a document. Raises StratusLabError for what is no well-formed XML, or has what is not accepted."""
     if len(document) > MAXIMUM_SIZE:
         raise StratusLabError(f"the metadata document is larger than {MAXIMUM_SIZE >> 20} MiB")
     if is_web_page(document):
-        raise StratusLabError("this is no image metadata but a web page")
-    parser = ElementTree.XMLParser(target=_Builder())
+        raise StratusLabError("not image metadata, but a web page")
+    # libxml2 itself limits the depth to 256 elements as long as huge_tree is off.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
     try:
-        parser.feed(document)
-        return parser.close()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise StratusLabError(f"the metadata is no well-formed XML: {_word(str(error), 150)}") from error
+        root = etree.fromstring(document, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise StratusLabError(f"the metadata is not well-formed XML: {_word(str(error), 150)}") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise StratusLabError("the metadata declares a document type, which is not accepted")
+    return root
 
 
-def single(root: ElementTree.Element) -> Metadata:
+def single(root: _Element) -> Metadata:
     """The entry of a document that is to hold one alone. Raises StratusLabError."""
     found = root.findall(f"{_RDF}Description") if root.tag == f"{_RDF}RDF" else []
     if len(found) != 1:
@@ -158,7 +145,7 @@ def single(root: ElementTree.Element) -> Metadata:
     return _entry(found[0])
 
 
-def _entry(description: ElementTree.Element) -> Metadata:
+def _entry(description: _Element) -> Metadata:
     identifier = _text(description, f"{DCTERMS}identifier")
     if not identifier:
         raise StratusLabError("the metadata names no image identifier")
@@ -191,7 +178,7 @@ def _entry(description: ElementTree.Element) -> Metadata:
     )
 
 
-def _checksums(description: ElementTree.Element, identifier: str) -> dict[str, str]:
+def _checksums(description: _Element, identifier: str) -> dict[str, str]:
     """The checksums by algorithm. SHA-1 and identifier are the same number; a document where they differ is refused.
 
     A document without a SHA-1 is taken: the identifier says it.
@@ -213,12 +200,12 @@ def _checksums(description: ElementTree.Element, identifier: str) -> dict[str, s
     return found
 
 
-def _text(element: ElementTree.Element | None, path: str) -> str:
+def _text(element: _Element | None, path: str) -> str:
     found = None if element is None else element.find(path)
     return "" if found is None else (found.text or "").strip()
 
 
-def _texts(element: ElementTree.Element, path: str) -> tuple[str, ...]:
+def _texts(element: _Element, path: str) -> tuple[str, ...]:
     texts = ((found.text or "").strip() for found in element.iterfind(path))
     return tuple(dict.fromkeys(text for text in texts if text))
 
@@ -239,18 +226,18 @@ def _date(text: str) -> datetime | None:
 
 def written(metadata: Metadata) -> str:
     """The document of an entry, without an XML declaration."""
-    for prefix, namespace in _NAMES.items():
-        ElementTree.register_namespace(prefix, namespace)
-    root = ElementTree.Element(f"{_RDF}RDF")
-    description = ElementTree.SubElement(root, f"{_RDF}Description", {f"{_RDF}about": f"#{metadata.identifier}"})
+    from lxml import etree
 
-    def add(parent: ElementTree.Element, name: str, text: str = "") -> ElementTree.Element:
-        element = ElementTree.SubElement(parent, name)
+    root = etree.Element(f"{_RDF}RDF", nsmap=_NAMES)
+    description = etree.SubElement(root, f"{_RDF}Description", {f"{_RDF}about": f"#{metadata.identifier}"})
+
+    def add(parent: _Element, name: str, text: str = "") -> _Element:
+        element = etree.SubElement(parent, name)
         element.text = _UNWRITABLE.sub("?", text)
         return element
 
-    def resource(parent: ElementTree.Element, name: str) -> ElementTree.Element:
-        return ElementTree.SubElement(parent, name, {f"{_RDF}parseType": "Resource"})
+    def resource(parent: _Element, name: str) -> _Element:
+        return etree.SubElement(parent, name, {f"{_RDF}parseType": "Resource"})
 
     add(description, f"{DCTERMS}identifier", metadata.identifier)
     add(description, f"{_SLREQ}bytes", "" if metadata.bytes is None else str(metadata.bytes))
@@ -284,8 +271,8 @@ def written(metadata: Metadata) -> str:
     add(description, f"{DCTERMS}valid", date_text(metadata.valid))
     if metadata.deprecated is not None:
         add(description, f"{_SLTERMS}deprecated", metadata.deprecated)
-    ElementTree.indent(root, "")
-    return ElementTree.tostring(root, encoding="unicode")
+    etree.indent(root, "")
+    return etree.tostring(root, encoding="unicode")
 
 
 def date_text(date: datetime | None) -> str:

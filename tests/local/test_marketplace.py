@@ -131,7 +131,7 @@ class TestAdding:
     @pytest.mark.parametrize(
         ("old", "new", "reason"),
         [
-            (b"</rdf:RDF>", b"", "no well-formed XML"),
+            (b"</rdf:RDF>", b"", "not well-formed XML"),
             (b'encoding="UTF-8"?>', b'encoding="UTF-8"?><!DOCTYPE x [<!ENTITY a "b">]>', "document type"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40, "another image's SHA-1"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"zz", "SHA-1"),

@@ -452,10 +452,10 @@ def test_import_is_light() -> None:
     import subprocess
     import sys
 
-    heavy = "{'requests', 'concurrent.futures', 'ssl', 'hashlib', 'lzma'} & sys.modules.keys()"
+    heavy = "{'requests', 'lxml', 'concurrent.futures', 'ssl', 'hashlib', 'lzma'} & sys.modules.keys()"
     import stratuslab
 
     root = Path(stratuslab.__file__).parent.parent
-    code = f"import sys; from stratuslab.marketplace import client, identifier, metadata; print({heavy})"
+    code = f"import sys; from stratuslab.marketplace import marketplace_client, identifier, metadata; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout == "set()\n"

@@ -185,10 +185,10 @@ def test_sha1_and_identifier_agree_as_numbers(digits: str) -> None:
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        (b"", "no well-formed XML"),
-        (b"garbage", "no well-formed XML"),
-        (b"\xff\xfe\x00<", "no well-formed XML"),
-        (rdf(COMPLETE).encode()[:900], "no well-formed XML"),
+        (b"", "not well-formed XML"),
+        (b"garbage", "not well-formed XML"),
+        (b"\xff\xfe\x00<", "not well-formed XML"),
+        (rdf(COMPLETE).encode()[:900], "not well-formed XML"),
         (b"<!DOCTYPE html><html><body>Welcome</body></html>", "web page"),
         (b"\n<HTML ><p>Sign in", "web page"),
         (b"<error>nothing</error>", "the document is <error>"),
@@ -206,8 +206,8 @@ def test_sha1_and_identifier_agree_as_numbers(digits: str) -> None:
         (entry().replace(f"#{TTYLINUX}", f"#{OTHER}").encode(), "says that it is about"),
         (b'<!DOCTYPE a [<!ENTITY x "y">]>' + entry(more="<dcterms:title>&x;</dcterms:title>").encode(), "document type"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd">' + entry().encode(), "document type"),
-        (b"<a>" * 60 + b"</a>" * 60, "nested too deeply"),
-        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "no well-formed XML"),
+        (b"<a>" * 300 + b"</a>" * 300, "Excessive depth"),
+        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "not well-formed XML"),
         (b" " * (MAXIMUM_SIZE + 1), "larger than 4 MiB"),
     ],
 )

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import why
@@ -24,7 +23,6 @@ LARGEST_ENTRY = 1 << 20
 """Bytes of an entry that are taken at most."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
-_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>\s*")
 
 
 class InvalidEntry(UsageError):
@@ -50,6 +48,8 @@ class MarketplaceEntry(NamedTuple):
 def read_entry(document: bytes) -> MarketplaceEntry:
     """The entry in an RDF/XML document. Raises InvalidEntry for what :mod:`stratuslab.marketplace.metadata` refuses, and for an
     entry without a SHA-1, a size, an endorser or a date."""
+    from lxml import etree
+
     if len(document) > LARGEST_ENTRY:
         raise InvalidEntry(f"the entry is larger than {LARGEST_ENTRY >> 10} KiB")
     try:
@@ -66,7 +66,7 @@ def read_entry(document: bytes) -> MarketplaceEntry:
         raise InvalidEntry(f"the entry has no date for {name}: it is written 2012-10-05T09:14:38Z")
     if metadata.bytes is None:
         raise InvalidEntry("the entry has no size in slreq:bytes")
-    return MarketplaceEntry(metadata, _DECLARATION.sub("", ElementTree.tostring(root, encoding="unicode"), count=1))
+    return MarketplaceEntry(metadata, etree.tostring(root, encoding="unicode"))
 
 
 class MarketplaceEntries:
