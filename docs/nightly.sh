@@ -10,7 +10,7 @@ trap 'stratus-kill-instance -q --all --yes --filter "label=$label"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-ids=$(stratus-run-instance -q --format ids -n 5 --label "$label" --wait-for ssh --timeout 300 "$image")
+ids=$(stratus-run-instance -q --format ids -n 5 --label "$label" --wait-for ssh --wait-timeout 300 "$image")
 
 for id in $ids; do
     stratus-connect-instance -q "$id" -- 'echo "$(hostname) is up"'

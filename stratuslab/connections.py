@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stratuslab.marketplace.marketplace_client import Marketplace
 
 
+_MARKETPLACE_TIMEOUT = 10.0  # only images are looked up there
+
+
 def open_cloud(settings: Settings, environment: Environment, messages: Messages) -> Cloud:
     """The cloud that the settings name. Nothing is sent yet.
 
@@ -91,12 +94,6 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
     raise AuthenticationError(f"there is no password for {credentials} at {endpoint}")
 
 
-def _marketplace_timeout(settings: Settings) -> float:
-    """Seconds: as somebody set, else less than for a cloud, since only images are looked up there."""
-    found = settings.find("timeout")
-    return settings.timeout if found and found.origin != "default" else 10.0
-
-
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet; raises UsageError for an endpoint that is none."""
     import requests
@@ -113,7 +110,7 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
         session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
     return Marketplace(
         normalise_endpoint(endpoint.value),
-        timeout=_marketplace_timeout(settings),
+        timeout=settings.timeout_or(_MARKETPLACE_TIMEOUT),
         verify=settings.ca_bundle or True,
         session=session,
         trace=messages.wire,

@@ -26,6 +26,7 @@ KNOWN = (
     Known("pem_key", "The certificate's private key.", "~/.globus/userkey.pem"),
     Known("ca_bundle", "Certificates (PEM) to trust, in place of the system's.", "/etc/ssl/certs/site.pem"),
     Known("timeout", "Seconds that a server may be silent.", "30"),
+    Known("wait_timeout", "Seconds to wait for instances; without it 600, to connect or shut down 120.", "600"),
     Known("marketplace_endpoint", "The Marketplace, where images are looked up.", "https://marketplace.example.org"),
     Known("pdisk_endpoint", "The service that keeps persistent disks; without it the cloud's host.", "pdisk.example.org"),
     Known("pdisk_port", "Its port.", "8445"),

@@ -21,6 +21,7 @@ from stratuslab.suggestion import hint, meant
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
 _MAIN_SECTION = "default"
+_DAY = 86400.0
 _TYPES_SECTION = "instance_types"
 
 DEFAULTS: Mapping[str, str] = {
@@ -118,14 +119,26 @@ class Settings:
     @property
     def timeout(self) -> float:
         """The longest silence of a server, in seconds."""
+        return self._seconds("timeout", 1e-3, _DAY)
+
+    def timeout_or(self, usual: float) -> float:
+        """The same as somebody set it, else ``usual``: of a service that answers sooner than a cloud."""
         found = self.find("timeout")
+        return self.timeout if found and found.origin != "default" else usual
+
+    def wait_timeout(self, usual: float) -> float:
+        """How long to wait for instances, in seconds: as somebody set it, else ``usual``."""
+        return self._seconds("wait_timeout", 0, 1000 * _DAY) if self.find("wait_timeout") else usual
+
+    def _seconds(self, key: str, least: float, most: float) -> float:
+        found = self.find(key)
         assert found is not None
         try:
             seconds = float(found.value)
         except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= 86400:
-            raise UsageError(f'the timeout "{found.value}" ({found.origin}) is no number of seconds')
+            seconds = -1.0
+        if not least <= seconds <= most:
+            raise UsageError(f'invalid {key.replace("_", " ")} "{found.value}" ({found.origin}): expected seconds')
         return seconds
 
     @property

@@ -11,7 +11,6 @@ from xmlrpc.client import loads
 
 import pytest
 
-from stratuslab import connections
 from stratuslab.connections import open_cloud
 from stratuslab.environment import Environment
 from stratuslab.errors import AuthenticationError, StratusLabError
@@ -106,4 +105,4 @@ def test_a_password_is_asked_for_at_a_terminal(server: ScriptedServer, tmp_path:
 @pytest.mark.parametrize(("options", "seconds"), [({}, 10), ({"timeout": "45"}, 45), ({"timeout": "2"}, 2)])
 def test_the_marketplace_may_be_silent_as_long_as_is_said(tmp_path: Path, options: dict[str, str], seconds: float) -> None:
     settings = load(Environment(None, None, None, {"HOME": str(tmp_path)}), options)
-    assert connections._marketplace_timeout(settings) == seconds
+    assert settings.timeout_or(10) == seconds

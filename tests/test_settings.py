@@ -301,13 +301,22 @@ def test_the_marketplace(configured: Load) -> None:
 def test_time_outs_that_are_none(configured: Load, value: str) -> None:
     with pytest.raises(UsageError) as raised:
         configured(None, {"STRATUSLAB_TIMEOUT": value}).timeout  # noqa: B018
-    assert str(raised.value) == f'the timeout "{value}" (STRATUSLAB_TIMEOUT) is no number of seconds'
+    assert str(raised.value) == f'invalid timeout "{value}" (STRATUSLAB_TIMEOUT): expected seconds'
 
 
 def test_time_outs(configured: Load) -> None:
     assert configured().timeout == 30.0
     assert configured(timeout="0.5").timeout == 0.5
     assert configured("[default]\ntimeout = 7\n").timeout == 7.0
+
+
+def test_how_long_to_wait_is_a_setting_of_its_own(configured: Load) -> None:
+    assert configured("[default]\ntimeout = 7\n", {"STRATUSLAB_TIMEOUT": "3"}).wait_timeout(120) == 120
+    assert configured("[default]\nwait_timeout = 7\n").wait_timeout(120) == 7
+    assert configured(None, {"STRATUSLAB_WAIT_TIMEOUT": "0"}).wait_timeout(120) == 0
+    with pytest.raises(UsageError) as raised:
+        configured(wait_timeout="soon").wait_timeout(120)
+    assert str(raised.value) == 'invalid wait timeout "soon" (--wait-timeout): expected seconds'
 
 
 def test_the_authorities_that_are_trusted(configured: Load, home: Path) -> None:

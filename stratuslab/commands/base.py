@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 class Session:
     """One run of a command: what was asked, the world around it, and, opened when first used, the cloud.
 
-    ``status`` is what the command returns when it raises nothing.
+    ``status`` is what the command returns when it raises nothing; ``waits`` says that it waits for instances.
     """
 
     options: argparse.Namespace
@@ -88,13 +88,18 @@ class Session:
     messages: Messages
     status: int = ExitStatus.DONE
     shape: Shape = field(default_factory=Shape)
+    waits: bool = False
 
     @cached_property
     def settings(self) -> Settings:
         """The settings, from the options, the environment and the configuration file."""
         from stratuslab.settings import load
 
-        return load(self.environment, vars(self.options))
+        given = vars(self.options)
+        if self.waits and given.get("timeout") and not given.get("wait_timeout"):
+            # Before there was --wait-timeout, --timeout said how long to wait.
+            given = {**given, "timeout": None, "wait_timeout": given["timeout"]}
+        return load(self.environment, given)
 
     @cached_property
     def cloud(self) -> Cloud:
@@ -133,6 +138,7 @@ class Command:
     rows: Callable[[argparse.Namespace], Kind] | None = None  # what the answer's rows are about; None where it has none
     filters_choose: bool = False  # --filter chooses what is acted upon, and not what is shown of it
     takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
+    waits: Callable[[argparse.Namespace], bool] = lambda options: False  # whether it waits for instances
 
     def parser(self) -> Parser:
         """The command's parser, with the options that all commands have."""
@@ -164,6 +170,11 @@ def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] =
     group.add_argument(
         "-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud"
     )
+
+
+def add_wait_timeout(group: argparse._ArgumentGroup, usual: float) -> None:
+    """The option of every command that waits for instances."""
+    group.add_argument("--wait-timeout", metavar="S", help=f"seconds to wait (default {usual:g})")
 
 
 def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
@@ -243,7 +254,7 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
             _flush(environment)
             return ExitStatus.DONE
         messages.level = options.verbose - options.quiet
-        session = Session(options, environment, messages)
+        session = Session(options, environment, messages, waits=command.waits(options))
         shown = Shape()
         if command.rows is not None:
             session.shape = shown = shape(options, command.rows(options), environment)

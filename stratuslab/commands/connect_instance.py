@@ -6,11 +6,11 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
-from stratuslab.commands.shared.ssh_login import SSHLogin
+from stratuslab.commands.shared.ssh_login import PATIENCE, SSHLogin
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
@@ -66,6 +66,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--pat-enable", action="store_true", help="ask StratusLab's port translation")
     where.add_argument("--pat-service-host", metavar="HOST", help="who knows the ports (default: the endpoint's host)")
     where.add_argument("--pat-gateway-host", metavar="HOST", help="whose ports they are (default: the endpoint's host)")
+    add_wait_timeout(parser.add_argument_group("waiting"), PATIENCE)
     what = parser.add_argument_group("what is done")
     what.add_argument("--parallel", type=_at_once, metavar="N", help=f"run it on N instances at once (default {_AT_ONCE})")
     shown = what.add_mutually_exclusive_group()
@@ -193,6 +194,7 @@ COMMAND = Command(
     _run,
     usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",
     takes_command=True,
+    waits=lambda options: True,
     epilog="""examples:
   stratus-connect-instance 165                log in as root
   stratus-connect-instance 165 -- uname -a    run a command there

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared import goals, watch
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained, portraits
@@ -47,8 +47,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait-for",
         type=goals.any_state,
         metavar="STATE",
-        help='wait until they are in this state, or answer by "ssh"; --timeout says how long (default 600)',
+        help='wait until they are in this state, or answer by "ssh"',
     )
+    add_wait_timeout(waits, goals.PATIENCE)
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
     add_cloud_options(parser)
@@ -108,7 +109,7 @@ def _awaited(session: Session) -> Iterator[Answer]:
     """The instances once all are where they are waited for, or will not get there."""
     from stratuslab.commands.shared import waiting
 
-    patience = waiting.patience(session)
+    patience = session.settings.wait_timeout(goals.PATIENCE)
     if session.options.instances:
         numbers, errors = select(session.cloud, session.options.instances, _owner(session))
     else:
@@ -200,4 +201,5 @@ COMMAND = Command(
                                                       ids, for a script
 """,
     rows=lambda options: INSTANCES,
+    waits=lambda options: bool(options.wait_for),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared import goals
 from stratuslab.commands.shared.option_values import ip_address, label, name_and_value, positive_share, whole_number
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
@@ -86,8 +86,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait-for",
         type=goals.running_or_ssh,
         metavar="STATE",
-        help='wait until the machines are "running", or answer by "ssh"; --timeout says how long (default 600)',
+        help='wait until the machines are "running", or answer by "ssh"',
     )
+    add_wait_timeout(waits, goals.PATIENCE)
     waits.add_argument(
         "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
     )
@@ -112,8 +113,7 @@ def _run(session: Session) -> Iterator[Answer]:
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
-    patience = _patience(session) if options.wait_for else 0.0
-
+    patience = session.settings.wait_timeout(goals.PATIENCE) if options.wait_for else 0.0
     request = machine_request(session, _size(session))
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
@@ -129,12 +129,6 @@ def _run(session: Session) -> Iterator[Answer]:
     yield LaunchEnds()
     if options.wait_for:
         yield from _wait(session, started, patience)
-
-
-def _patience(session: Session) -> float:
-    from stratuslab.commands.shared.waiting import patience
-
-    return patience(session)
 
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Answer]:
@@ -219,4 +213,5 @@ COMMAND = Command(
   stratus-run-instance --format ids IMAGE             only ids, for a script
 """,
     rows=lambda options: TYPES if options.list_types else INSTANCES,
+    waits=lambda options: bool(options.wait_for),
 )

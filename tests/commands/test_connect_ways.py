@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,6 +249,22 @@ def test_waited_in_vain_for_the_cloud(alice: Shell) -> None:
     first, second = ran.err.splitlines()
     assert first.endswith("waiting for it")
     assert "is still Prolog" in second
+
+
+def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, server: Callable[..., ScriptedServer]) -> None:
+    """The setting ``timeout`` is about each answer of the cloud; the machine takes longer than that."""
+    assert alice("run", TTYLINUX).status == 0
+    there = server(lambda talk: talk.send(b"SSH-2.0-Strange\r\n"))
+    alice.environ["STRATUSLAB_TIMEOUT"] = "0.5"
+    arguments = ["--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
+    threading.Timer(1.0, stage.runs, [1]).start()
+    assert alice.script(SCRIPT, *arguments).status == ExitStatus.SSH, "it was connected to"
+    assert alice("kill", "1").status == 0
+    assert alice("run", TTYLINUX).status == 0
+    for option in ("--wait-timeout", "--timeout"):
+        assert alice("connect", option, "0.3", "2").status == ExitStatus.TIMED_OUT
+    alice.environ["STRATUSLAB_WAIT_TIMEOUT"] = "0.3"
+    assert alice("connect", "2").status == ExitStatus.TIMED_OUT
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ ON_THE_WAY = ("Pending", "Prolog", "Boot", "Running")
 """States that an instance passes by itself: who waits for one is content with those behind it."""
 
 PATIENCE = 600.0
-"""Seconds to wait where --timeout says nothing else."""
+"""Seconds to wait where --wait-timeout says nothing else."""
 
 
 def running_or_ssh(text: str) -> str:

@@ -29,7 +29,7 @@ def translated_point(session: Session, instance: Instance, port: int = SSH_PORT)
 
     gateway = checked_host(settings.get("pat_gateway_host") or _endpoint_host(session, "--pat-gateway-host"))
     service = settings.get("pat_service_host") or _endpoint_host(session, "--pat-service-host")
-    found = translated_port(service, instance.id, port, min(settings.timeout, _TIMEOUT))
+    found = translated_port(service, instance.id, port, settings.timeout_or(_TIMEOUT))
     return (gateway, found) if found else None
 
 

@@ -34,7 +34,7 @@ def until_up(session: Session, number: int, deadline: float, progress: Progress)
         now = time.monotonic()
         if now > deadline:
             progress.clear()
-            raise TimedOut(_still(session, instance), "wait longer with --timeout, or see stratus-describe-instance -v")
+            raise TimedOut(_still(session, instance), "wait longer with --wait-timeout, or see stratus-describe-instance -v")
         if not told:
             session.messages.note(f"instance {number} is {instance.state_label}, waiting for it")
             told = True

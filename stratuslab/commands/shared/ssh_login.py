@@ -22,7 +22,7 @@ from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
 
 PATIENCE = 120.0
-"""Seconds that an instance is waited for, where --timeout says nothing else."""
+"""Seconds that an instance is waited for, where --wait-timeout says nothing else."""
 
 _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
@@ -53,9 +53,7 @@ class SSHLogin:
         # With -v other lines come meanwhile, and would stand behind it.
         self._progress = Progress(session.environment.stderr, session.environment.environ, alone and session.messages.level == 0)
         self._keys = LoginKey(session, self.asks)
-        found = session.settings.find("timeout")
-        patience = session.settings.timeout if found and found.origin != "default" else PATIENCE
-        self._deadline = time.monotonic() + patience
+        self._deadline = time.monotonic() + session.settings.wait_timeout(PATIENCE)
 
     def _client(self) -> str | None:
         wanted = self._options.ssh_client

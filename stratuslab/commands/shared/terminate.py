@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained
@@ -47,6 +47,7 @@ class Ending:
             epilog=self.examples,
             rows=lambda options: INSTANCES,
             filters_choose=True,
+            waits=self._waits,
         )
 
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -61,13 +62,14 @@ class Ending:
             group.add_argument(
                 "--no-wait",
                 action="store_true",
-                help=f"do not wait until they are gone; --timeout says how long (default {self.patience:g})",
+                help="do not wait until they are gone",
             )
+            add_wait_timeout(group, self.patience)
         add_cloud_options(parser)
 
     def _run(self, session: Session) -> Iterator[Answer]:
         options = session.options
-        seconds = self._seconds(session)
+        seconds = session.settings.wait_timeout(self.patience) if self._waits(options) else None
         words = [*options.instances, *_listed(session)]
         if options.all and words:
             raise UsageError("--all takes no ids, names or file beside it")
@@ -83,15 +85,10 @@ class Ending:
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
                 self._confirm(session, numbers)
-        yield from self._waited(session, numbers, errors, seconds) if seconds else self._end(session, numbers, errors)
+        yield from self._end(session, numbers, errors) if seconds is None else self._waited(session, numbers, errors, seconds)
 
-    def _seconds(self, session: Session) -> float:
-        """How long to wait for the end of the instances; 0 for not at all."""
-        if not self.patience or session.options.no_wait:
-            return 0.0
-        from stratuslab.commands.shared.waiting import patience
-
-        return patience(session, self.patience)
+    def _waits(self, options: argparse.Namespace) -> bool:
+        return bool(self.patience) and not options.no_wait
 
     def _wanted(self, session: Session, row: InstanceRow) -> bool:
         where = f", {', '.join(row.places)}" if row.places else ""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.goals import ON_THE_WAY, PATIENCE, SSH
+from stratuslab.commands.shared.goals import ON_THE_WAY, SSH
 from stratuslab.commands.shared.login_address import translated_point
 from stratuslab.commands.shared.parallel import Outcome, in_order
 from stratuslab.diagnosis.explanation import ExplanationKind, explain
-from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable, UsageError
+from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, Phase
 from stratuslab.output.progress import Progress
@@ -25,7 +25,6 @@ from stratuslab.ssh.listening_points import listening_points
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
 _REFUSED_AT_ONCE = 5.0  # seconds from the request to the first look, and between the clocks
-_SILENCE = 30.0  # seconds that a server may be silent meanwhile, as without --timeout
 
 
 @dataclass
@@ -41,24 +40,6 @@ class Waited:
     @property
     def reached(self) -> list[int]:
         return [number for number in self.latest if number not in self.errors]
-
-
-def patience(session: Session, default: float = PATIENCE) -> float:
-    """Seconds to wait: --timeout, which with waiting is about that and not about a silent server.
-
-    To be asked before the cloud is used. Raises UsageError.
-    """
-    given = session.options.timeout
-    if given is None:
-        return default
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e8:
-        raise UsageError(f'the timeout "{given}" (--timeout) is no number of seconds')
-    session.options.timeout = str(min(max(seconds, 1.0), _SILENCE))
-    return seconds
 
 
 def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) -> Waited:
