@@ -241,6 +241,12 @@ CAUSES = (
         "try again later or with smaller disks (--volatile-disk, --swap), and tell the cloud's administrator",
     ),
     Cause(
+        "disk in error",
+        (r"image \d+, it is in state: error",),
+        "OpenNebula 4 marks a persistent image so when the machine that has it is killed",
+        'run "oneimage enable" with the id of the image, then start again',
+    ),
+    Cause(
         "disk in use",
         (
             "(?:disk|volume|image|lun).*(?:in use|already (?:attached|mounted|locked|used)|is locked|busy|not ready)",

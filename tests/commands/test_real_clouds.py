@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stratuslab.errors import ExitStatus
-from tests.cloud.answers import machine, recording_of, success
+from tests.cloud.answers import failure, machine, recording_of, success
 from tests.cloud.small_opennebula import SmallOpenNebula
 from tests.harness import Ran, Shell
 
@@ -144,15 +144,20 @@ def test_a_lock_is_told(at: At) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorded", "advice"),
+    ("refused", "advice"),
     [
-        ("6.8.0/vm.allocate-quota-reached", "kill machines that you no longer need"),
-        ("7.4.0/vm.allocate-no-lease", "choose another network"),
+        (recording_of("6.8.0/vm.allocate-quota-reached"), "kill machines that you no longer need"),
+        (recording_of("7.4.0/vm.allocate-no-lease"), "choose another network"),
+        (
+            failure("DISK 2: Cannot acquire image 1, it is persistent and already in use", 8192),
+            "shut down the machine that has it",
+        ),
+        (failure("DISK 2: Cannot acquire image 1, it is in state: ERROR", 8192), '"oneimage enable" with the id'),
     ],
 )
-def test_a_start_that_is_refused_is_advised(at: At, recorded: str, advice: str) -> None:
+def test_a_start_that_is_refused_is_advised(at: At, refused: bytes, advice: str) -> None:
     cloud = SmallOpenNebula(version="6.8.0")
-    cloud.vm_allocate = lambda template, hold=False: recording_of(recorded)  # type: ignore[method-assign]
+    cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
     ran = at(cloud)("run", "-q", "--no-check-image-url", "http://images.example.org/x.img")
     assert ran.status in (ExitStatus.FAILED, ExitStatus.DENIED)
     assert advice in ran.err

@@ -235,6 +235,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
         "too little RAM": "a machine of this image does not boot with 64 MiB of RAM: it needs 96",
         "no such image": "the image AAAA is not in this cloud's Marketplace",
         "no space": "cp: error writing: No space left on device",
+        "disk in error": "Cannot acquire image 1, it is in state: ERROR",
         "disk in use": "volume 0b6a5dd3 is already mounted",
         "bad requirements": "Error in SCHED_REQUIREMENTS: '(CLUSTER_ID = 0) & ('",
         "no hosts": "Cannot dispatch VM: No hosts enabled to run VMs",

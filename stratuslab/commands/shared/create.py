@@ -203,6 +203,7 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
 
 
 _NO_NETWORK_3 = "could not get virtual network"  # 3.x: of a network that is not there, and of one without a free address
+_ADVISED = ("quota", "leases exhausted", "restricted", "disk in use", "disk in error")  # causes of refusals
 
 
 def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
@@ -214,7 +215,7 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
         return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
     if session.options.address and ("lease" in words or _NO_NETWORK_3 in words):
         return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
-    if (cause := known_cause(error.message)) and cause.name in ("quota", "leases exhausted", "restricted"):
+    if (cause := known_cause(error.message)) and cause.name in _ADVISED:
         return error.replaced(hint=cause.advice)
     if "network" in words:
         return _about_network(session, request, error)
