@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stratuslab.commands.shared.output_arguments import add_shape_options, shape
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
+from stratuslab.known_settings import WAIT_TIMEOUT
 from stratuslab.output.columns import Kind
 from stratuslab.output.formatters import Form, form
 from stratuslab.output.messages import Messages
@@ -172,7 +173,7 @@ def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] =
     )
 
 
-def add_wait_timeout(group: argparse._ArgumentGroup, usual: float) -> None:
+def add_wait_timeout(group: argparse._ArgumentGroup, usual: float = WAIT_TIMEOUT) -> None:
     """The option of every command that waits for instances."""
     group.add_argument("--wait-timeout", metavar="S", help=f"seconds to wait (default {usual:g})")
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
-from stratuslab.commands.shared import goals, watch
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained, portraits
 from stratuslab.commands.shared.listing import listed
-from stratuslab.commands.shared.option_values import whole_number
+from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import StratusLabError, UsageError
@@ -33,8 +32,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--watch",
         nargs="?",
-        type=watch.seconds,
-        const=watch.PAUSE,
+        type=interval,
+        const=2.0,
         metavar="S",
         help="show it again every S seconds (default 2), until nothing can change",
     )
@@ -45,11 +44,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for",
-        type=goals.any_state,
+        type=any_state,
         metavar="STATE",
         help='wait until they are in this state, or answer by "ssh"',
     )
-    add_wait_timeout(waits, goals.PATIENCE)
+    add_wait_timeout(waits)
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
     add_cloud_options(parser)
@@ -71,7 +70,9 @@ def _run(session: Session) -> Iterator[Answer]:
         yield from _awaited(session)
     elif options.watch:
         known: dict[str, str] = {}
-        yield from watch.watch(session, lambda: _rows(session, _watched(session), known))
+        from stratuslab.commands.shared.watch import watch
+
+        yield from watch(session, lambda: _rows(session, _watched(session), known))
     elif options.all_sections:
         yield from _on_all_clouds(session)
     elif options.instances:
@@ -109,7 +110,7 @@ def _awaited(session: Session) -> Iterator[Answer]:
     """The instances once all are where they are waited for, or will not get there."""
     from stratuslab.commands.shared import waiting
 
-    patience = session.settings.wait_timeout(goals.PATIENCE)
+    patience = session.settings.wait_timeout()
     if session.options.instances:
         numbers, errors = select(session.cloud, session.options.instances, _owner(session))
     else:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
 from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
-from stratuslab.commands.shared import goals
-from stratuslab.commands.shared.option_values import ip_address, label, name_and_value, positive_share, whole_number
+from stratuslab.commands.shared.option_values import (
+    ip_address,
+    label,
+    name_and_value,
+    positive_share,
+    running_or_ssh,
+    whole_number,
+)
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -84,11 +90,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for",
-        type=goals.running_or_ssh,
+        type=running_or_ssh,
         metavar="STATE",
         help='wait until the machines are "running", or answer by "ssh"',
     )
-    add_wait_timeout(waits, goals.PATIENCE)
+    add_wait_timeout(waits)
     waits.add_argument(
         "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
     )
@@ -113,7 +119,7 @@ def _run(session: Session) -> Iterator[Answer]:
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
-    patience = session.settings.wait_timeout(goals.PATIENCE) if options.wait_for else 0.0
+    patience = session.settings.wait_timeout() if options.wait_for else 0.0
     request = machine_request(session, _size(session))
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))

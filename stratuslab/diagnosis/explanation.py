@@ -11,7 +11,7 @@ from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_ca
 from stratuslab.diagnosis.server_message import Message, clean
 from stratuslab.opennebula.history import Action, HistoryRecord
 from stratuslab.opennebula.instance import Instance, Lock
-from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.opennebula.states import Lcm, State
 
 
 class ExplanationKind(Enum):
@@ -72,13 +72,6 @@ def explain(instance: Instance, now: float) -> Explanation | None:
             instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error)
         )
     return _of_running(instance, now)
-
-
-def going(instance: Instance) -> str:
-    """The name of the LCM_STATE in which the instance is put aside or ended; empty for one that is in no such state."""
-    if instance.state != State.ACTIVE or instance.phase != Phase.AWAY or instance.failed or instance.lcm_state == Lcm.UNKNOWN:
-        return ""
-    return Lcm(instance.lcm_state or 0).name
 
 
 def _of_running(instance: Instance, now: float) -> Explanation | None:

@@ -135,15 +135,16 @@ class Phase(IntEnum):
 
     COMING = 1  # it is being prepared: waiting may help
     UP = 2  # its operating system runs, as far as the cloud knows
-    AWAY = 3  # it does not run, and waiting alone changes nothing
+    LEAVING = 3  # it ends or is put aside, or something is done to it while it is off: the state changes, but not to UP
+    AWAY = 4  # it does not run, and stays as it is unless somebody does something
 
 
-_AWAY = {Lcm.UNKNOWN, Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF, Lcm.SHUTDOWN_UNDEPLOY, Lcm.CANCEL, Lcm.CLEANUP_DELETE}
+_LEAVING = {Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF, Lcm.SHUTDOWN_UNDEPLOY, Lcm.CANCEL, Lcm.CLEANUP_DELETE, Lcm.RESTORE}
 
 
 def phase(state: int | None, lcm_state: int | None) -> Phase:
     """The phase of a state. A number that nobody knows counts as UP: trying is how to find out."""
-    if has_failed(state, lcm_state):
+    if has_failed(state, lcm_state) or (state == State.ACTIVE and lcm_state == Lcm.UNKNOWN):
         return Phase.AWAY
     if state != State.ACTIVE:
         coming = (State.INIT, State.PENDING, State.CLONING)
@@ -151,10 +152,35 @@ def phase(state: int | None, lcm_state: int | None) -> Phase:
     name = _label(Lcm, "", lcm_state or 0)
     if lcm_state == Lcm.SAVE_MIGRATE:
         return Phase.COMING  # it moves, and runs again on another host
-    if lcm_state in _AWAY or name.startswith(("Epilog", "Save")):
-        return Phase.AWAY
+    if lcm_state in _LEAVING or name.startswith(("Epilog", "Save")):
+        return Phase.LEAVING
     if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")):
         return Phase.COMING
     # What is done to a machine that is off: HOTPLUG_SAVEAS_POWEROFF, DISK_RESIZE_UNDEPLOYED ...
-    is_off = name.endswith(("_Poweroff", "_Suspended", "_Undeployed", "_Stopped")) or lcm_state == Lcm.RESTORE
-    return Phase.AWAY if is_off else Phase.UP
+    return Phase.LEAVING if name.endswith(("_Poweroff", "_Suspended", "_Undeployed", "_Stopped")) else Phase.UP
+
+
+SSH = "Ssh"
+"""The goal that is not a state: an instance that answers by SSH."""
+
+_ON_THE_WAY = ("Pending", "Prolog", "Boot", "Running")  # the states that an instance passes by itself
+
+
+def has_reached(state: int | None, lcm_state: int | None, goal: str) -> bool:
+    """Whether an instance is in the state with the label ``goal`` or, where that is on the way to Running, past it."""
+    label = state_label(state, lcm_state)
+    if label == goal or goal not in _ON_THE_WAY:
+        return label == goal
+    return phase(state, lcm_state) == Phase.UP or label in _ON_THE_WAY[_ON_THE_WAY.index(goal) :]
+
+
+def cannot_reach(state: int | None, lcm_state: int | None, goal: str) -> bool:
+    """Whether waiting alone brings no instance from this state to that with the label ``goal``, or to answering by SSH."""
+    if has_reached(state, lcm_state, goal):
+        return False
+    if goal == "Done":
+        # What failed in the epilog stays until somebody recovers or deletes it.
+        return has_failed(state, lcm_state) and state_label(state, lcm_state).startswith("Epilog")
+    if goal == SSH or goal in _ON_THE_WAY:
+        return phase(state, lcm_state) >= Phase.LEAVING
+    return has_failed(state, lcm_state) or state == State.DONE

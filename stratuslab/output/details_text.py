@@ -91,7 +91,7 @@ def _asked(instance: Instance) -> str:
 
 
 def _used(instance: Instance, now: float) -> str:
-    if instance.phase is Phase.AWAY:
+    if instance.phase >= Phase.LEAVING:
         return "nothing (not running)"
     if not instance.last_poll or instance.memory_kib is None or instance.cpu_percent is None:
         return "not measured yet"

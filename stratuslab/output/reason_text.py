@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.diagnosis.explanation import Explanation, ExplanationKind, going
+from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import one_line
@@ -62,8 +62,7 @@ def reason(explanation: Explanation) -> str:
 
 def away(instance: Instance) -> str:
     """What happens to an instance that neither runs nor will by waiting, and that there is no explanation for."""
-    name = going(instance)
-    return next((words for end, words in _GOING if name.endswith(end)), "is being shut down")
+    return next((words for end, words in _GOING if instance.state_label.upper().endswith(end)), "is being shut down")
 
 
 def _failed(explanation: Explanation) -> str:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.commands.shared.watch import is_settled
 from stratuslab.opennebula.instance import Instance, Lock, Nic
 from stratuslab.opennebula.states import Phase
 
@@ -105,7 +104,7 @@ def test_what_only_the_guest_reports_comes_last() -> None:
 
 def test_the_deletion_of_3_x_is_called_so() -> None:
     deleted = instance("<STATE>3</STATE><LCM_STATE>15</LCM_STATE>")
-    assert (deleted.state_label, deleted.phase, is_settled(deleted)) == ("Delete", Phase.AWAY, False)
+    assert (deleted.state_label, deleted.phase) == ("Delete", Phase.LEAVING)
     resubmitted = instance("<STATE>3</STATE><LCM_STATE>15</LCM_STATE><USER_TEMPLATE/>")
     assert (resubmitted.state_label, resubmitted.phase) == ("Cleanup_Resubmit", Phase.COMING)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
+from stratuslab.opennebula.states import SSH, Lcm, Phase, State, cannot_reach, has_failed, has_reached, phase, state_label
 
 # OpenNebula 7.4's table, written out as its documentation has it.
 _STATES = "INIT PENDING HOLD ACTIVE STOPPED SUSPENDED DONE FAILED POWEROFF UNDEPLOYED CLONING CLONING_FAILURE"
@@ -85,7 +85,8 @@ def test_what_has_failed() -> None:
         (Phase.COMING, [(0, 0), (1, 0), (10, 0), (3, None), (3, 0), (3, 1), (3, 2), (3, 15), (3, 20)]),
         (Phase.UP, [(3, 3), (3, 4), (3, 17), (3, 25), (3, 57), (3, 69), (3, 999), (99, 0), (None, None)]),
         (Phase.AWAY, [(2, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0), (9, 0), (11, 0)]),
-        (Phase.AWAY, [(3, 5), (3, 6), (3, 10), (3, 11), (3, 12), (3, 13), (3, 14), (3, 16), (3, 18), (3, 23), (3, 36), (3, 39)]),
+        (Phase.AWAY, [(3, 14), (3, 16), (3, 36), (3, 39), (3, 61)]),
+        (Phase.LEAVING, [(3, 5), (3, 6), (3, 10), (3, 11), (3, 12), (3, 13), (3, 18), (3, 23), (3, 29), (3, 30)]),
     ],
 )
 def test_phases(expected: Phase, states: list[tuple[int | None, int | None]]) -> None:
@@ -95,4 +96,23 @@ def test_phases(expected: Phase, states: list[tuple[int | None, int | None]]) ->
 
 @pytest.mark.parametrize("lcm", [27, 28, 33, 34, 51, 53, 54, 56, 63, 64, 65, 67, 68, 70, 71])
 def test_a_machine_that_is_off_while_something_is_done_to_it_is_not_up(lcm: int) -> None:
-    assert phase(State.ACTIVE, lcm) == Phase.AWAY
+    assert phase(State.ACTIVE, lcm) == Phase.LEAVING
+
+
+@pytest.mark.parametrize(
+    "goal, reached, possible, hopeless",
+    [
+        ("Prolog", [(3, 1), (3, 2), (3, 3), (3, 4)], [(1, 0), (3, 0)], [(3, 39), (6, 0), (3, 12), (8, 0)]),
+        ("Running", [(3, 3), (3, 17)], [(1, 0), (3, 2), (3, 20), (3, 7)], [(3, 16), (3, 12), (2, 0), (6, 0), (3, 36)]),
+        (SSH, [], [(1, 0), (3, 3)], [(3, 16), (3, 11), (6, 0), (3, 36)]),
+        ("Done", [(6, 0)], [(1, 0), (3, 3), (3, 12), (3, 36), (8, 0)], [(3, 40), (3, 41)]),
+        ("Poweroff", [(8, 0)], [(3, 3), (3, 18), (5, 0)], [(6, 0), (3, 36), (7, 0)]),
+        ("Boot_Failure", [(3, 36)], [(3, 2)], [(6, 0), (3, 39)]),
+    ],
+)
+def test_what_waiting_leads_to(
+    goal: str, reached: list[tuple[int, int]], possible: list[tuple[int, int]], hopeless: list[tuple[int, int]]
+) -> None:
+    for state in [*reached, *possible, *hopeless]:
+        assert has_reached(*state, goal) is (state in reached), state
+        assert cannot_reach(*state, goal) is (state in hopeless), state

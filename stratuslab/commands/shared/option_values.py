@@ -54,3 +54,31 @@ def name_and_value(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise argparse.ArgumentTypeError("expected NAME=VALUE")  # without the text, which may be a password
     return name.strip(), value
+
+
+def running_or_ssh(text: str) -> str:
+    """``running`` or ``ssh``, the states in which a machine is ready; in the form of a state's label."""
+    if text.lower() not in ("running", "ssh"):
+        raise argparse.ArgumentTypeError(f'invalid state "{text}": expected running or ssh')
+    return text.title()
+
+
+def any_state(text: str) -> str:
+    """``ssh``, or a state as the table shows it, in any case; in the form of a state's label."""
+    from stratuslab.opennebula.states import SSH, Lcm, State
+
+    label = text.replace("-", "_").title()
+    if label not in {state.name.title() for state in (*State, *Lcm)} | {SSH}:
+        raise argparse.ArgumentTypeError(f'invalid state "{text}": expected ssh or a state as in the table, such as running')
+    return label
+
+
+def interval(text: str) -> float:
+    """Seconds from 0.1 to 86400, for --watch."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f'invalid interval "{text}": expected 0.1 to 86400 seconds (put ids before --watch)')
+    return seconds

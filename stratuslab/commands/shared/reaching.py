@@ -60,7 +60,7 @@ def _still(session: Session, instance: Instance) -> str:
 
 def refuse_if_away(session: Session, instance: Instance) -> None:
     """Raise InstanceFailed, which says why, for an instance that does not run and will not by waiting."""
-    if instance.phase == Phase.AWAY:
+    if instance.phase >= Phase.LEAVING:
         explanation = explain(instance, session.environment.clock())
         why = reason(explanation) if explanation else away(instance)
         raise InstanceFailed(f"instance {instance.id} cannot be connected to, it is {instance.state_label}: it {why}")

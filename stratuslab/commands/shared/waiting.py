@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.goals import ON_THE_WAY, SSH
 from stratuslab.commands.shared.login_address import translated_point
 from stratuslab.commands.shared.parallel import Outcome, in_order
 from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, Phase
+from stratuslab.opennebula.states import SSH, Lcm, Phase, cannot_reach, has_reached
 from stratuslab.output.progress import Progress
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.time_format import duration
@@ -103,38 +102,20 @@ def _look(session: Session, waited: Waited, number: int, goal: str, deadline: fl
         return _Look(instance, _hopeless(session, instance))
     if goal == SSH and instance.phase == Phase.UP:
         return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline))
-    return _Look(instance, None if _is_reached(instance, goal) else _NotYet(""))
-
-
-def _is_reached(instance: Instance, goal: str) -> bool:
-    if goal == SSH:
-        return False
-    if instance.state_label == goal:
-        return True
-    if goal == "Running":
-        return instance.phase == Phase.UP
-    if goal not in ON_THE_WAY:
-        return False
-    behind = ON_THE_WAY[ON_THE_WAY.index(goal) + 1 :]
-    return instance.phase == Phase.UP or instance.state_label in behind
+    return _Look(instance, None if has_reached(instance.state, instance.lcm_state, goal) else _NotYet(""))
 
 
 def _is_hopeless(instance: Instance, goal: str, before: Instance | None) -> bool:
     """Whether waiting alone will not bring the instance there. ``before`` is how it was seen the last time."""
-    if instance.state_label == goal:
-        return False
     if goal == "Done":
         # Seen twice: the first time may be from before it was asked to end.
-        is_stuck = instance.failed and instance.state_label.startswith("Epilog") and before is not None
-        return is_stuck or _came_back(instance, before)
-    if goal == SSH or goal in ON_THE_WAY:
-        return instance.phase == Phase.AWAY
-    return instance.failed or instance.done
+        return before is not None and (cannot_reach(instance.state, instance.lcm_state, goal) or _came_back(instance, before))
+    return cannot_reach(instance.state, instance.lcm_state, goal)
 
 
-def _came_back(instance: Instance, before: Instance | None) -> bool:
+def _came_back(instance: Instance, before: Instance) -> bool:
     """Whether it was being shut down and runs again: its driver could not do it."""
-    return before is not None and before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
+    return before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
 
 
 def _was_refused(session: Session, instance: Instance, begun: float) -> bool:

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from stratuslab.commands.base import Session
 from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError
-from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.opennebula.states import Phase
 from stratuslab.results import Answer, InstanceRow, Watched
-
-PAUSE = 2.0
-"""Seconds between two looks where --watch says nothing else."""
-
-# They end by themselves, however the instance got there.
-_ENDING = ("Epilog", "Shutdown", "Save", "Cleanup", "Cancel", "Delete", "Hotplug", "Disk_", "Backup", "Restore")
-
-
-def seconds(text: str) -> float:
-    """The seconds of --watch: a number from 0.1 to 86400."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0.1 <= found <= 86400:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds from 0.1 to 86400 (ids stand before --watch)')
-    return found
 
 
 def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterator[Answer]:
@@ -47,18 +28,9 @@ def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterat
         if live or seen != last:
             yield Watched(rows)
         last = seen
-        if all(row.instance is not None and is_settled(row.instance) for row in rows):
+        if all(row.instance is not None and row.instance.phase == Phase.AWAY for row in rows):
             return
         time.sleep(session.options.watch)
-
-
-def is_settled(instance: Instance) -> bool:
-    """Whether the instance stays as it is unless somebody does something to it."""
-    if instance.state == State.HOLD:
-        return True
-    if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
-        return True
-    return (instance.phase == Phase.AWAY and not instance.state_label.startswith(_ENDING)) or instance.failed
 
 
 def _seen(row: InstanceRow) -> tuple[object, ...]:
