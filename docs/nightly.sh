@@ -1,11 +1,11 @@
 #!/bin/sh
-# Start five machines, run a command on each of them, and give them back, whatever happens.
+# Start five machines, run a command on each of them, and kill them, whatever happens.
 set -eu
 
 image=BN1EEkPiBx87_uLj2-sdybSI-Xb
 label="nightly-$$"
 
-# What carries the label ends with this script: also when it fails, or when "timeout" stops it.
+# Kill everything with this label when the script ends, also when it fails or when "timeout" stops it.
 trap 'stratus-kill-instance -q --all --yes --filter "label=$label"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
