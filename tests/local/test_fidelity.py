@@ -221,7 +221,7 @@ OTHER_WORDS: dict[str, str] = {
 
 def _ending(scene: Scene) -> str:
     actions = SERVER_PROFILES[scene.profile].actions
-    return next(name for name, verb in actions.items() if verb in (Verb.TERMINATE_HARD, Verb.DELETE))
+    return next(name for name, verb in actions.items() if verb in (Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5, Verb.DELETE))
 
 
 def _named(scene: Scene, what: str) -> str:

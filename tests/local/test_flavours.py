@@ -170,6 +170,7 @@ ENDS: dict[str, dict[str, set[str]]] = {
 SINCE_5_FROM = {"RUNNING", "UNKNOWN", "POWEROFF", "SUSPENDED", "HOLD", "PROLOG_FAILURE", "BOOT_FAILURE", "DONE"}
 for _flavour in SINCE_5:
     ENDS[_flavour] = {"terminate": SINCE_5_FROM, "terminate-hard": SINCE_5_FROM | {"SHUTDOWN"}}
+ENDS["opennebula-5"]["terminate-hard"] = SINCE_5_FROM  # a real 5.12.0.4 was seen to refuse it
 STATES = [
     "HOLD",
     "PROLOG",
@@ -203,6 +204,13 @@ def test_in_which_states_an_instance_can_be_ended(call: Caller, stage: Stage, fl
             )
             assert answer[1:3] == [said, 2048]
         stage.engine.act(ADMINISTRATOR, number, SERVER_PROFILES["opennebula-4"].actions["delete"])
+
+
+@pytest.mark.parametrize("flavour", ["opennebula-4", "opennebula-5", "opennebula-6", "opennebula-7"])
+def test_the_cord_is_pulled_during_a_poweroff_since_6(call: Caller, stage: Stage, flavour: str) -> None:
+    number = at(stage, "SHUTDOWN_POWEROFF")
+    answer: Any = call("one.vm.action", "poweroff-hard", number, flavour=flavour)
+    assert answer[0] is (flavour in ("opennebula-6", "opennebula-7"))
 
 
 def test_the_names_of_actions(call: Caller, stage: Stage) -> None:

@@ -42,8 +42,10 @@ _OF_4 = {
     "shutdown-hard": Verb.SHUTDOWN_HARD,
     "delete": Verb.DELETE,
     "delete-recreate": Verb.RECREATE,
+    "poweroff-hard": Verb.POWEROFF_HARD_5,
 }
-_SINCE_5 = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
+_SINCE_6 = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
+_OF_5 = {**_SINCE_6, "terminate-hard": Verb.TERMINATE_HARD_5, "poweroff-hard": Verb.POWEROFF_HARD_5}
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,17 @@ SERVER_PROFILES = {
             "opennebula-7",
             "7.4.0",
             5,
-            _SINCE_5,
+            _SINCE_6,
             listed=_LISTED_SINCE_6,
             administrators_only=_ADMINISTRATORS_ONLY,
             rules=Rules(name_characters=f"{Rules.name_characters}\t\n\v\f\r"),
         ),
-        ServerProfile("opennebula-6", "6.8.0", 5, _SINCE_5, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
+        ServerProfile("opennebula-6", "6.8.0", 5, _SINCE_6, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
         ServerProfile(
             "opennebula-5",
             "5.12.0.4",
             5,
-            _SINCE_5,
+            _OF_5,
             listed=_LISTED_SINCE_5_8,
             aliases={"shutdown": "terminate", "shutdown-hard": "terminate-hard", "delete": "terminate-hard"},
         ),

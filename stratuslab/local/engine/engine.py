@@ -169,7 +169,8 @@ class Engine:
             self._authorized(user, number, "MANAGE")
             self.reconciler.discard(number)
 
-        record, step = self.store.making_room(begin, discard) if verb in (Verb.TERMINATE_HARD, Verb.DELETE) else begin()
+        frees = verb in (Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5, Verb.DELETE)
+        record, step = self.store.making_room(begin, discard) if frees else begin()
         if step is Step.HALT:
             self.reconciler.halt(number)
         elif step is Step.REBOOT:

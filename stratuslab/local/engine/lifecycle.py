@@ -32,6 +32,7 @@ _LOST_PROCESS = "the machine's process ended unexpectedly"
 _ACTION_NUMBERS = {
     Verb.TERMINATE: 28,
     Verb.TERMINATE_HARD: 29,
+    Verb.TERMINATE_HARD_5: 29,
     Verb.SHUTDOWN_RUNNING: 3,
     Verb.SHUTDOWN: 3,
     Verb.SHUTDOWN_HARD: 4,
@@ -42,6 +43,7 @@ _ACTION_NUMBERS = {
     Verb.STOP: 9,
     Verb.POWEROFF: 19,
     Verb.POWEROFF_HARD: 20,
+    Verb.POWEROFF_HARD_5: 20,
     Verb.REBOOT: 15,
     Verb.REBOOT_HARD: 16,
 }
@@ -280,6 +282,7 @@ _ALL = {state.name for state in (*State, *Lcm)}
 _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
     Verb.TERMINATE: (_ENDS, _end),
     Verb.TERMINATE_HARD: (_ENDS | {"SHUTDOWN"}, _end_hard),
+    Verb.TERMINATE_HARD_5: (_ENDS, _end_hard),
     Verb.SHUTDOWN: (_RAN | {"POWEROFF", "SUSPENDED"}, _end),
     Verb.SHUTDOWN_HARD: (_RAN | {"POWEROFF", "SUSPENDED"}, _end_hard),
     Verb.SHUTDOWN_RUNNING: ({"RUNNING"}, _end),
@@ -288,6 +291,7 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
     Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate),
     Verb.POWEROFF: (_RAN, _poweroff),
     Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _poweroff_hard),
+    Verb.POWEROFF_HARD_5: (_RAN, _poweroff_hard),
     Verb.REBOOT: ({"RUNNING"}, _reboot),
     Verb.REBOOT_HARD: ({"RUNNING"}, _start_again),
     Verb.HOLD: ({"PENDING"}, _hold),
@@ -307,7 +311,7 @@ def transfer_failure(message: str) -> str:
 
 
 def _wrong_state(record: Record, verb: Verb) -> WrongState:
-    if verb in (Verb.TERMINATE, Verb.TERMINATE_HARD):
+    if verb in (Verb.TERMINATE, Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5):
         return WrongState(f"Could not terminate VM {record.id}, wrong state {record.state_name}.")
     return WrongState(f"This action is not available for state {record.state_name}")
 

@@ -12,6 +12,7 @@ class Verb(Enum):
 
     TERMINATE = "terminate"  # since 5.0
     TERMINATE_HARD = "terminate-hard"
+    TERMINATE_HARD_5 = "terminate-hard of 5.x"  # not while it shuts down
     SHUTDOWN = "shutdown"  # 4.x
     SHUTDOWN_HARD = "shutdown-hard"
     SHUTDOWN_RUNNING = "shutdown of what runs"  # 3.x
@@ -20,6 +21,7 @@ class Verb(Enum):
     RECREATE = "delete-recreate"
     POWEROFF = "poweroff"
     POWEROFF_HARD = "poweroff-hard"
+    POWEROFF_HARD_5 = "poweroff-hard up to 5.x"  # not while it powers off
     REBOOT = "reboot"
     REBOOT_HARD = "reboot-hard"
     HOLD = "hold"
