@@ -99,7 +99,7 @@ def _serve(session: Session) -> Iterator[Answer]:
     users = dict(options.user)
     if len(users) < len(options.user):
         raise UsageError("a user is given twice with --user")
-    profile = SERVER_PROFILES[options.profile]
+    profile = SERVER_PROFILES[options.flavour]
     environ = session.environment.environ
     with serving(_directory(session), options.host, options.port, users, environ, profile) as server:
         if server.administrator is not None:

@@ -110,7 +110,7 @@ class TestAddEntry:
         (shell.home / "entry.xml").write_text("hello")
         ran = shell("local_cloud", "add-entry", str(shell.home / "entry.xml"))
         assert (ran.status, ran.out) == (2, "")
-        assert "no well-formed XML" in ran.err
+        assert "not well-formed XML" in ran.err
 
 
 class TestUsage:
