@@ -17,7 +17,9 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.engine.status_and_reset import reset
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.harness import CHECKOUT, Ran, Shell
@@ -77,6 +79,11 @@ def name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
         return ""
+
+
+def status(pid: int) -> str:
+    """The letter of the process's state, such as T for stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
 
 
 def at(pid: int) -> Path | None:
@@ -217,6 +224,33 @@ def test_a_reboot_keeps_the_identity(user: User) -> None:
     # A connection in the moment of the end is cut off; a changed host key would be refused.
     until(lambda: (now := user.script(*which, timeout=150)).status == 0 and now.out != before, 100)
     assert user.state(number) == "Running"
+
+
+def test_a_suspended_machine_stands_still_and_runs_on(user: User) -> None:
+    (number,) = user.starts()
+    command = "cat /proc/sys/kernel/random/boot_id; touch /run/mine"
+    before = user.tells(number, command)
+    engine = Engine(user.cloud)
+    with closing(engine):
+        engine.act(ADMINISTRATOR, int(number), Verb.SUSPEND)
+        assert user.state(number) == "Suspended"
+        (pid,) = user.processes(number)
+        assert status(pid) == status(user.supervisor(number)) == "T", "QEMU and its supervisor are stopped"
+        used = Path(f"/proc/{pid}/schedstat").read_text()
+        unanswered = user.script("stratus-connect-instance", "-q", "--timeout=1", number, "--", "true", timeout=60)
+        assert unanswered.status != 0
+        assert Path(f"/proc/{pid}/schedstat").read_text() == used, "it used the processor"
+        engine.act(ADMINISTRATOR, int(number), Verb.RESUME)
+    user.becomes(number, "Running")
+    assert user.tells(number, f"{command}; ls /run/mine") == f"{before}/run/mine\n"
+
+    # One that stands still can be killed, and leaves nothing.
+    engine = Engine(user.cloud)
+    with closing(engine):
+        engine.act(ADMINISTRATOR, int(number), Verb.SUSPEND)
+    assert user("kill", number).status == 0
+    assert (user.state(number), user.processes(number)) == ("Done", [])
+    assert list((user.cloud / "instances").iterdir()) == []
 
 
 def test_the_console(user: User) -> None:
