@@ -55,8 +55,31 @@ def test_locks_of_other_levels(call: Caller, number: int) -> None:
     assert call("one.vm.lock", number, 2, user="alice")[0]
     assert call("one.vm.action", "reboot", number, user="alice")[0] is False
     assert call("one.vm.action", "reboot", number)[0], "the administrator is not kept away"
-    assert call("one.vm.lock", number, 7)[0] is False
+    assert call("one.vm.lock", number, 7)[1] == "[one.vm.lock] Wrong lock level specified"
     assert call("one.vm.lock", number, 1, flavour="opennebula-4").faultCode == -506
+
+
+@pytest.mark.parametrize(("flavour", "kept"), [("opennebula-7", "1"), ("opennebula-6", "1"), ("opennebula-5", "4")])
+def test_a_lock_for_all_is_one_for_use_since_6(call: Caller, number: int, flavour: str, kept: str) -> None:
+    assert call("one.vm.lock", number, 4, user="alice", flavour=flavour)[0]
+    assert document(call, number, user="alice", flavour=flavour).findtext("LOCK/LOCKED") == kept
+    unlocked = call("one.vm.lock", number, 0, user="alice", flavour=flavour)[0]
+    assert unlocked == (flavour == "opennebula-5")
+
+
+def test_who_holds_a_lock(call: Caller, number: int) -> None:
+    assert call("one.vm.chmod", number, -1, -1, -1, 1, 1, 0, -1, -1, -1, user="alice")[0]
+    assert call("one.vm.lock", number, 1, user="alice")[0]
+    assert call("one.vm.lock", number, 2, user="bob")[1:3] == [
+        "[one.vm.lock] Error trying to lock the resource.",
+        ErrorCode.ACTION,
+    ]
+    assert call("one.vm.unlock", number, user="bob")[1:3] == [
+        "[one.vm.unlock] Cannot unlock: Lock is owned by another user",
+        ErrorCode.ACTION,
+    ]
+    assert call("one.vm.lock", number, 2, user="alice")[0], "its own lock is no obstacle"
+    assert call("one.vm.unlock", number)[0], "the administrator unlocks"
 
 
 def test_others_see_what_they_may(call: Caller, number: int) -> None:

@@ -90,7 +90,7 @@ def _action(call: MethodCall) -> Answer:
     verb = call.profile.actions.get(call.profile.aliases.get(name, name))
     try:
         if name in call.profile.administrators_only:
-            call.engine.require_administrator(call.user, number)
+            call.engine.access.require_administrator(call.user, number)
         if verb is None:
             call.engine.instance(call.user, number, "MANAGE")
             raise Unsupported(name)
@@ -166,19 +166,23 @@ def _reports(call: MethodCall, records: Iterable[Record], seconds: int = -1) -> 
 
 def _chmod(call: MethodCall) -> Answer:
     number = call.parameters.integer(1)
-    call.engine.permit(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
+    call.engine.access.permit(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
     return xmlrpc_wire.number(number)
 
 
 def _lock(call: MethodCall) -> Answer:
-    number = call.parameters.integer(1)
-    call.engine.lock(call.user, number, call.parameters.integer(2))
+    number, level = call.parameters.integer(1), call.parameters.integer(2)
+    if call.profile.number >= (6,):
+        if not 1 <= level <= 4:
+            raise APIError(ErrorCode.ACTION, "Wrong lock level specified")
+        level = 1 if level == 4 else level
+    call.engine.access.lock(call.user, number, level)
     return xmlrpc_wire.number(number)
 
 
 def _unlock(call: MethodCall) -> Answer:
     number = call.parameters.integer(1)
-    call.engine.unlock(call.user, number)
+    call.engine.access.unlock(call.user, number)
     return xmlrpc_wire.number(number)
 
 
@@ -189,7 +193,7 @@ def _login(call: MethodCall) -> Answer:
         if not user.is_administrator:
             raise APIError(ErrorCode.AUTHORIZATION, f"User [{user.id}] : Not authorized to perform MANAGE USER [{name}].")
         user = call.engine.user(name)
-    return xmlrpc_wire.document([call.engine.login(user, token, seconds)])
+    return xmlrpc_wire.document([call.engine.access.login(user, token, seconds)])
 
 
 def _of_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.local.api_error import APIError, no_such, not_authorized
+from stratuslab.local.api_error import APIError
 from stratuslab.local.engine import lifecycle
+from stratuslab.local.engine.access import Access, may, visible
 from stratuslab.local.engine.allocation import NAME_LENGTH, allocate
 from stratuslab.local.engine.driver_choice import Hypervisors
 from stratuslab.local.engine.lifecycle import Step
@@ -23,7 +24,7 @@ from stratuslab.local.machines.driver import Machines, MachineSpec
 from stratuslab.local.machines.launcher import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
-from stratuslab.opennebula.error_codes import LARGEST_ID, ErrorCode, Owner, PoolState
+from stratuslab.opennebula.error_codes import LARGEST_ID, ErrorCode, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2
@@ -47,6 +48,7 @@ class Engine:
     ) -> None:
         self.hypervisors = Hypervisors(environ)
         self.store = open_store(directory, clock())
+        self.access = Access(self.store, lambda: self.now)
         self.leases = Leases(self.store)
         self.reconciler = Reconciler(self.store, machines or Supervisors(directory, environ), clock)
 
@@ -102,13 +104,13 @@ class Engine:
     def instance(self, user: User, number: int, right: str = "USE") -> Record:
         """One instance, also one that is DONE; the user has this right to it."""
         self.reconciler.settle()
-        return self._authorized(user, number, right)
+        return self.access.authorized(user, number, right)
 
     def named(self, user: User, numbers: list[int]) -> list[Record]:
         """Those of the numbered instances that there are and that the user may see."""
         self.reconciler.settle()
         found = (self.store.instance(number) for number in numbers)
-        return [record for record in found if record is not None and _may(user, record)]
+        return [record for record in found if record is not None and may(user, record)]
 
     def pool(
         self,
@@ -134,15 +136,9 @@ class Engine:
         self.reconciler.settle()
         conditions = [_state_condition(state, legacy_states)]
         arguments: list[int] = []
-        if owner >= 0:
-            conditions.append("uid = ?")
-            arguments.append(owner)
-        if owner == Owner.MINE:
-            conditions.append("uid = ?")
-            arguments.append(user.id)
-        elif owner == Owner.MINE_AND_GROUP or not user.is_administrator:
-            conditions.append("(uid = ? OR substr(permissions, 7, 1) = '1' OR (uid <> 0 AND substr(permissions, 4, 1) = '1'))")
-            arguments.append(user.id)
+        for condition, users in visible(user, owner):
+            conditions.append(condition)
+            arguments += users
         offset, limit = 0, -1
         if start >= 0 and end < -1 and pages:
             offset, limit = start, -end
@@ -157,7 +153,7 @@ class Engine:
 
         def begin() -> tuple[Record, Step]:
             with self.store.transaction():
-                record = self._authorized(user, number, "MANAGE")
+                record = self.access.authorized(user, number, "MANAGE")
                 step = lifecycle.begin(record, verb, user, self.now)
                 if step is Step.START_AGAIN:
                     self._require_room(record)
@@ -166,7 +162,7 @@ class Engine:
                 return record, step
 
         def discard() -> None:
-            self._authorized(user, number, "MANAGE")
+            self.access.authorized(user, number, "MANAGE")
             self.reconciler.discard(number)
 
         frees = verb in (Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5, Verb.DELETE)
@@ -199,77 +195,6 @@ class Engine:
         if obstacle:
             raise APIError(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {obstacle}")
 
-    def lock(self, user: User, number: int, level: int) -> None:
-        """Keep changes away from an instance until it is unlocked: 1 to 3 for what needs the right to USE, MANAGE, ADMIN it and
-        what goes beyond, 4 for all. Raises Refusal."""
-        if not 1 <= level <= 4:
-            raise APIError(ErrorCode.ACTION, "Wrong lock level")
-
-        def change(record: Record) -> None:
-            record.lock = {"level": 1 if level == 4 else level, "owner": user.id, "time": self.now}
-
-        self.alter(user, number, "MANAGE", change)
-
-    def unlock(self, user: User, number: int) -> None:
-        """Let changes be made again. Who locked the instance may, and the administrator."""
-        with self.store.transaction():
-            record = self._authorized(user, number, "USE")
-            if record.lock and not user.is_administrator and record.lock["owner"] != user.id:
-                raise not_authorized(user.id, "MANAGE", number)
-            record.lock = {}
-            self.store.save(record)
-
-    def permit(self, user: User, number: int, bits: list[int]) -> None:
-        """Change the nine permissions; -1 leaves one as it is. Raises Refusal."""
-
-        def change(record: Record) -> None:
-            before = record.permissions or _PERMISSIONS
-            record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
-
-        if any(bit not in (-1, 0, 1) for bit in bits):
-            raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
-        self.alter(user, number, "MANAGE", change)
-
-    def alter(self, user: User, number: int, right: str, change: Callable[[Record], None]) -> None:
-        """Change an instance's record, with this right to it. Raises Refusal."""
-        with self.store.transaction():
-            record = self._authorized(user, number, right)
-            change(record)
-            self.store.save(record)
-
-    # Tokens: passwords for a time
-
-    def login(self, user: User, token: str, seconds: int) -> str:
-        """A token that lets the user in until its time is over (-1: never), made where none is given. 0 seconds takes back the
-        given one, or all of the user's."""
-        with self.store.transaction():
-            self.store.query("DELETE FROM tokens WHERE expires BETWEEN 0 AND ?", (self.now,))
-            if seconds == 0:
-                self.store.query("DELETE FROM tokens WHERE user = ? AND ? IN ('', digest)", (user.id, token and _digest(token)))
-                return ""
-            import secrets
-
-            token = token or secrets.token_hex(32)
-            expires = -1 if seconds < 0 else self.now + seconds
-            self.store.query("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (_digest(token), user.id, expires))
-        return token
-
-    def let_in(self, session: str) -> User | None:
-        """The user of a session string ``NAME:TOKEN``; None where the token is not valid, or another's."""
-        name, _, token = session.partition(":")
-        rows = self.store.query(
-            "SELECT users.id FROM tokens JOIN users ON users.id = tokens.user "
-            "WHERE users.name = ? AND digest = ? AND (expires < 0 OR expires > ?)",
-            (name, _digest(token), self.now),
-        )
-        return User(rows[0][0], name) if rows else None
-
-    def require_administrator(self, user: User, number: int) -> None:
-        """Refuse what only the administrator may do to an instance."""
-        self._authorized(user, number, "ADMIN")
-        if not user.is_administrator:
-            raise not_authorized(user.id, "ADMIN", number)
-
     def rename(self, user: User, number: int, name: str) -> None:
         """Give an instance another name."""
         if not name:
@@ -283,7 +208,7 @@ class Engine:
         def change(record: Record) -> None:
             record.name = name
 
-        self._edit(user, number, change)
+        self.access.alter(user, number, change)
 
     def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
         """Replace what an instance's template has besides what the server knows, or merge something into it."""
@@ -295,21 +220,7 @@ class Engine:
             kept = [pair for pair in record.user_attributes if merge and pair[0] not in names]
             record.user_attributes = sorted([*kept, *given], key=lambda pair: pair[0])
 
-        self._edit(user, number, change)
-
-    def _edit(self, user: User, number: int, change: Callable[[Record], None]) -> None:
-        with self.store.transaction():
-            record = self._authorized(user, number, "MANAGE")
-            change(record)
-            self.store.save(record)
-
-    def _authorized(self, user: User, number: int, right: str) -> Record:
-        record = self.store.instance(number)
-        if record is None:
-            raise no_such("virtual machine", number)
-        if not _may(user, record, right) or (_is_locked(record, right) and not user.is_administrator):
-            raise not_authorized(user.id, right, number)
-        return record
+        self.access.alter(user, number, change)
 
     # What supervisors report
 
@@ -365,28 +276,6 @@ class Engine:
                 self.reconciler.save(record)
 
 
-# The place of each right in the nine digits of the permissions.
-_RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}
-_PERMISSIONS = "110000000"
-# The lowest level of a lock that still allows what needs the right: a lock for USE (1) or MANAGE (2) keeps all changes away.
-_ALLOWED_FROM = {"MANAGE": 3, "ADMIN": 4}
-
-
-def _may(user: User, record: Record, right: str = "USE") -> bool:
-    digits = record.permissions or _PERMISSIONS
-    place = _RIGHTS[right]
-    if user.is_administrator:
-        return True
-    if user.id == record.uid:
-        return digits[place] == "1"
-    # All ordinary users are in one group.
-    return digits[place + 6] == "1" or (record.uid != ADMINISTRATOR.id and digits[place + 3] == "1")
-
-
-def _is_locked(record: Record, right: str) -> bool:
-    return bool(record.lock) and record.lock["level"] < _ALLOWED_FROM.get(right, 0)
-
-
 def _state_condition(state: int, legacy_states: bool) -> str:
     failed = f"(state = {State.ACTIVE:d} AND lcm_state IN ({Lcm.PROLOG_FAILURE:d}, {Lcm.BOOT_FAILURE:d}))"
     if state == PoolState.ANY:
@@ -398,9 +287,3 @@ def _state_condition(state: int, legacy_states: bool) -> str:
     if legacy_states and state == State.ACTIVE:
         return f"state = {State.ACTIVE:d} AND NOT {failed}"
     return f"state = {state:d}"
-
-
-def _digest(token: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
