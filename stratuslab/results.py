@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
@@ -68,10 +68,10 @@ class InstanceRow:
 
 
 @dataclass(frozen=True)
-class InstanceTable:
-    """Instances in the order to show them."""
+class Listing:
+    """Rows in the order to show them; what they are about is said by the command's :class:`stratuslab.output.columns.RowKind`."""
 
-    rows: Sequence[InstanceRow]
+    rows: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,6 @@ class SettingRow:
 
 
 @dataclass(frozen=True)
-class SettingTable:
-    """All settings."""
-
-    rows: Sequence[SettingRow]
-
-
-@dataclass(frozen=True)
 class Checked:
     """The cloud answers, and lets the user in; its version is empty where it cannot say."""
 
@@ -189,11 +182,10 @@ Answer = (
     | Launched
     | LaunchEnds
     | Awaited
-    | InstanceTable
+    | Listing
     | Watched
     | InstanceDetails
     | Ended
     | Plan
-    | SettingTable
     | Checked
 )

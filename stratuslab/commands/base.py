@@ -15,11 +15,11 @@ from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stratuslab.commands.shared.output_arguments import add_shape_options, shape
+from stratuslab.commands.shared.output_arguments import shape
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
 from stratuslab.known_settings import WAIT_TIMEOUT
-from stratuslab.output.columns import Kind
+from stratuslab.output.columns import RowKind
 from stratuslab.output.formatters import Form, form
 from stratuslab.output.messages import Messages
 from stratuslab.output.output_options import Shape
@@ -136,7 +136,7 @@ class Command:
     run: Callable[[Session], Iterator[Answer]]
     usage: str | None = None
     epilog: str = ""
-    rows: Callable[[argparse.Namespace], Kind] | None = None  # what the answer's rows are about; None where it has none
+    rows: Callable[[argparse.Namespace], RowKind | None] | None = None  # what the answer's rows are about; None where it has none
     filters_choose: bool = False  # --filter chooses what is acted upon, and not what is shown of it
     takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
     waits: Callable[[argparse.Namespace], bool] = lambda options: False  # whether it waits for instances
@@ -150,8 +150,6 @@ class Command:
             epilog=self.epilog,
         )
         self.add_arguments(parser)
-        if self.rows is not None:
-            add_shape_options(parser)
         _add_common(parser, self.prog)
         return parser
 
@@ -257,8 +255,9 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
         messages.level = options.verbose - options.quiet
         session = Session(options, environment, messages, waits=command.waits(options))
         shown = Shape()
-        if command.rows is not None:
-            session.shape = shown = shape(options, command.rows(options), environment)
+        kind = command.rows(options) if command.rows is not None else None
+        if kind is not None:
+            session.shape = shown = shape(options, kind, environment)
         if command.filters_choose:
             shown = replace(shown, filters=())
         answer = form(replace(shown, quiet=messages.level < 0, notes=messages.level > 0))

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.completion import SHELLS, script
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.errors import UsageError
 from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
-from stratuslab.results import Answer, Checked, Line, SettingRow, SettingTable
+from stratuslab.results import Answer, Checked, Line, Listing, SettingRow
 from stratuslab.settings import Setting
 from stratuslab.suggestion import meant
 
@@ -22,6 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     further = parser.add_argument_group("further settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
     add_cloud_options(parser)
+    add_shape_options(parser)
 
 
 def _run(session: Session) -> Iterator[Answer]:
@@ -29,7 +31,7 @@ def _run(session: Session) -> Iterator[Answer]:
         yield Line(script(session.options.completion).rstrip("\n"))
         return
     _tell_unknown(session)
-    yield SettingTable([_row(session, known.key) for known in KNOWN])
+    yield Listing([_row(session, known.key) for known in KNOWN])
     if session.options.check:
         yield _checked(session)
 

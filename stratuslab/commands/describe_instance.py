@@ -11,6 +11,7 @@ from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained, portraits
 from stratuslab.commands.shared.listing import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import StratusLabError, UsageError
@@ -19,7 +20,7 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import harmless
-from stratuslab.results import Answer, InstanceRow, InstanceTable, Line
+from stratuslab.results import Answer, InstanceRow, Line, Listing
 
 if TYPE_CHECKING:
     pass
@@ -52,6 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
     add_cloud_options(parser)
+    add_shape_options(parser)
 
 
 def _run(session: Session) -> Iterator[Answer]:
@@ -87,7 +89,7 @@ def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterato
     for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
             session.messages.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
-    yield InstanceTable(rows)
+    yield Listing(rows)
     yield from portraits(session, session.shape.wanted(rows))
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from stratuslab.commands import local_cloud_images, local_cloud_volumes
 from stratuslab.commands.base import Command, Parser, Session
 from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.output.safe_text import one_line
-from stratuslab.results import Answer, Line
+from stratuslab.output.columns import RowKind
+from stratuslab.results import Answer, Line, Listing
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.engine import Engine
-    from stratuslab.local.engine.status_and_reset import Status
 
 _PORT = 2633  # OpenNebula's own
 _FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "stratuslab-3")
@@ -49,6 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="the server to behave like (default %(default)s)"
     )
     status = actions.add_parser("status", help="show where it is and what it does", description="Show how the cloud is.")
+    add_shape_options(status)
     reset = actions.add_parser("reset", help="end all instances and forget everything", description=_RESET)
     reset.add_argument("--yes", action="store_true", help="do not ask")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
@@ -59,6 +60,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         # Without a default, so that the same options before the action keep what they say.
         for names, text in ((("-v", "--verbose"), "say more on stderr"), (("-q", "--quiet"), "say less")):
             group.add_argument(*names, action="count", default=argparse.SUPPRESS, help=text)
+
+
+def _rows(options: argparse.Namespace) -> RowKind | None:
+    """What the action lists."""
+    if options.action not in ("status", "images", "volumes"):
+        return None
+    from stratuslab.output import local_cloud_columns
+
+    kinds = {
+        "status": local_cloud_columns.CLOUD_STATUS,
+        "images": local_cloud_columns.IMAGES,
+        "volumes": local_cloud_columns.VOLUMES,
+    }
+    return kinds[options.action]
 
 
 def _port(text: str) -> int:
@@ -109,32 +124,14 @@ def _serve(session: Session) -> Iterator[Answer]:
 
 
 def _status(session: Session) -> Iterator[Answer]:
-    from tabulate import tabulate
-
     from stratuslab.local.engine.status_and_reset import status
 
     engine = _engine(session)
     try:
-        facts = _facts(status(engine, session.settings.hypervisor))
+        now = status(engine, session.settings.hypervisor)
     finally:
         engine.close()
-    table: str = tabulate(facts, tablefmt="plain", disable_numparse=True)
-    yield from map(Line, table.splitlines())
-
-
-def _facts(status: Status) -> list[tuple[str, str]]:
-    states = ", ".join(f"{number} {state}" for state, number in status.instances.items())
-    total = sum(status.instances.values())
-    return [
-        ("directory", one_line(str(status.directory))),
-        ("hypervisor", status.hypervisor),
-        ("cpu", f"{status.used.cpu:g} of {status.capacity.cpu:g}"),
-        ("memory", f"{status.used.memory_mib} of {status.capacity.memory_mib} MB"),
-        ("instances", f"{total} ({states})" if states else "0"),
-        ("processes", str(status.supervisors)),
-        ("images", str(status.images)),
-        ("volumes", str(status.volumes)),
-    ]
+    yield Listing([now])
 
 
 def _reset(session: Session) -> Iterator[Answer]:
@@ -197,6 +194,8 @@ COMMAND = Command(
   stratus-local-cloud serve --port 2700       for other programs, over HTTP
   stratus-local-cloud build-image tiny        an image for real machines
   stratus-local-cloud volumes create 2        a disk that outlives machines
+  stratus-local-cloud images --format json    the images, for a program
   stratus-local-cloud reset                   end everything in it
 """,
+    rows=_rows,
 )

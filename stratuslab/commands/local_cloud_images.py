@@ -8,11 +8,12 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser, Session
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.local.images.progress_listener import Listener
 from stratuslab.output.progress import Progress
 from stratuslab.output.progress_bar import Bar
 from stratuslab.output.safe_text import one_line
-from stratuslab.results import Answer, Line
+from stratuslab.results import Answer, Line, Listing
 
 if TYPE_CHECKING:
     from stratuslab.local.images.add_image import Adding, Checksum, Facts
@@ -40,6 +41,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
     build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build; there is one, tiny")
     listing = actions.add_parser("images", help="list the images", description=_IMAGES)
+    add_shape_options(listing)
     return [add, build, listing]
 
 
@@ -61,17 +63,13 @@ def add_image(session: Session) -> Iterator[Answer]:
 
 def images(session: Session) -> Iterator[Answer]:
     """List the images."""
-    from tabulate import tabulate
-
     from stratuslab.local import state_directory
     from stratuslab.local.images.bootstrap import open_store
-    from stratuslab.local.images.free_space import amount
-    from stratuslab.local.images.image_listing import listed
+    from stratuslab.local.images.image_listing import list_images
 
     with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
-        rows = [[image.identifier, amount(image.bytes), image.content.value, one_line(image.title)] for image in listed(store)]
-    table: str = tabulate(rows, ["identifier", "size", "content", "title"], tablefmt="plain", disable_numparse=True)
-    yield from (Line(line.rstrip()) for line in table.splitlines())
+        found = list_images(store)
+    yield Listing(found)
 
 
 def build_image(session: Session) -> Iterator[Answer]:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser, Session
 from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.output.safe_text import one_line
-from stratuslab.output.time_format import moment
-from stratuslab.results import Answer, Line
+from stratuslab.results import Answer, Line, Listing
 
 if TYPE_CHECKING:
     from stratuslab.local.store.database import Store
-    from stratuslab.local.store.volumes import Volume
 
 _MIB = {"M": 1, "G": 1024, "T": 1024**2}
 _LARGEST_MIB = 2**24  # beyond 16 TiB file systems refuse
@@ -30,6 +29,10 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     volumes = actions.add_parser("volumes", help="list, create and delete disks that outlive instances", description=_DESCRIPTION)
     verbs = volumes.add_subparsers(title="with volumes", dest="verb", metavar="VERB", parser_class=type(volumes))
     listing = verbs.add_parser("list", help="list them (what is done without a verb)", description="List the volumes.")
+    add_shape_options(volumes)
+    add_shape_options(listing)
+    for option in listing._actions:
+        option.default = argparse.SUPPRESS  # so that the same options before the verb keep what they say
     create = verbs.add_parser("create", help="make one", description="Make an empty volume and print its UUID.")
     create.add_argument("size", metavar="SIZE", type=_size, help="its size: a number of GB, or with a unit, such as 500M or 2T")
     create.add_argument("--name", default="", metavar="TEXT", help="a name to tell it by")
@@ -58,20 +61,9 @@ def volumes(session: Session) -> Iterator[Answer]:
 
 
 def _list(session: Session, store: Store) -> Iterator[Answer]:
-    from tabulate import tabulate
-
     from stratuslab.local.store.volumes import Volumes
 
-    rows = [_row(volume) for volume in Volumes(store).all()]
-    header = ["uuid", "size", "instance", "created", "name"]
-    table: str = tabulate(rows, header, tablefmt="plain", disable_numparse=True)
-    yield from (Line(line.rstrip()) for line in table.splitlines())
-
-
-def _row(volume: Volume) -> list[str]:
-    attached = "-" if volume.instance is None else str(volume.instance)
-    size = f"{volume.size_mib // 1024} GB" if volume.size_mib % 1024 == 0 else f"{volume.size_mib} MB"
-    return [volume.uuid, size, attached, moment(volume.created), one_line(volume.name)]
+    yield Listing(Volumes(store).all())
 
 
 def _create(session: Session, store: Store) -> Iterator[Answer]:

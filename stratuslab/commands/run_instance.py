@@ -18,6 +18,7 @@ from stratuslab.commands.shared.option_values import (
     running_or_ssh,
     whole_number,
 )
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -99,6 +100,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
     )
     add_cloud_options(parser)
+    add_shape_options(parser)
 
 
 def _run(session: Session) -> Iterator[Answer]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
-from stratuslab.results import Answer, Awaited, Ended, InstanceRow, InstanceTable, Launched, SettingTable, TypeList
+from stratuslab.results import Answer, Awaited, Ended, InstanceRow, Launched, Listing, TypeList
 
 Value = None | bool | int | float | str | Sequence[str]
 
@@ -19,7 +19,8 @@ class Column:
 
     ``numeric`` says that its values are numbers, ``folded`` that they are compared without regard to upper and lower case,
     ``yes_or_no`` and ``time`` that they are that.
-    ``usual`` columns are shown when nobody chooses, and a table then has what ``guide`` reads, where that is another thing.
+    ``usual`` columns are shown when nobody chooses. ``table_value`` is what a table shows instead of the exact value: a size with
+    its unit. The user guide's tables do so only when nobody chooses columns.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Column:
     folded: bool = False
     yes_or_no: bool = False
     time: bool = False
-    guide: Callable[[Any], Value] | None = None
+    table_value: Callable[[Any], Value] | None = None
 
     @property
     def heading(self) -> str:
@@ -44,12 +45,18 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What rows are about: their name in JSON, and their columns; ``key`` is the column of ``--format ids``."""
+class RowKind:
+    """What rows are about: their name in JSON, and their columns; ``key`` is the column of ``--format ids``.
+
+    ``guide`` says that their table has the layout of the user guide, ``single`` that there is one row, whose table has a line
+    for each column.
+    """
 
     name: str
     columns: Sequence[Column]
     key: str = "id"
+    guide: bool = False
+    single: bool = False
 
     def find(self, name: str) -> Column | None:
         """The column of that name or title."""
@@ -118,15 +125,15 @@ _GONE = ("Unknown", "Done")
 
 CLOUD = Column("cloud", lambda row: row.cloud or None, least=6)
 
-INSTANCES = Kind(
+INSTANCES = RowKind(
     "instances",
     (
         CLOUD,
         Column("id", lambda row: row.id, least=4, usual=True, numeric=True),
         Column("state", lambda row: row.state or None, least=10, usual=True, folded=True),
         Column("vcpu", lambda row: row.vcpu, least=5, usual=True, numeric=True),
-        Column("memory_kib", lambda row: row.memory_kib, "memory", least=10, usual=True, numeric=True, guide=_guide_memory),
-        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", least=5, usual=True, numeric=True, guide=_guide_cpu),
+        Column("memory_kib", lambda row: row.memory_kib, "memory", least=10, usual=True, numeric=True, table_value=_guide_memory),
+        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", least=5, usual=True, numeric=True, table_value=_guide_cpu),
         Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", least=24, usual=True),
         Column("name", lambda row: row.name or None, least=4, usual=True),
         Column("address", _of_instance(lambda instance: next(iter(instance.addresses), None))),
@@ -144,9 +151,10 @@ INSTANCES = Kind(
         Column("cause", _cause),
         Column("reason", _reason),
     ),
+    guide=True,
 )
 
-TYPES = Kind(
+TYPES = RowKind(
     "types",
     (
         Column("name", lambda pair: pair[0].name, least=11, usual=True),
@@ -156,14 +164,14 @@ TYPES = Kind(
         Column("selected", lambda pair: pair[1], usual=True, yes_or_no=True),
     ),
     key="name",
+    guide=True,
 )
 
-
-SETTINGS = Kind(
+SETTINGS = RowKind(
     "settings",
     (
-        Column("key", lambda row: row.key, least=24, usual=True),
-        Column("value", lambda row: row.value or None, least=30, usual=True),
+        Column("key", lambda row: row.key, usual=True),
+        Column("value", lambda row: row.value or None, usual=True),
         Column("origin", lambda row: row.origin or None, usual=True),
     ),
     key="key",
@@ -173,12 +181,10 @@ SETTINGS = Kind(
 def rows(answer: Answer) -> Iterable[Any]:
     """The rows that an answer holds, each as the columns of its kind read it."""
     match answer:
-        case InstanceTable(found):
+        case Listing(found):
             return found
         case Launched(row=row) | Ended(row) | Awaited(row):
             return (row,)
-        case SettingTable(settings):
-            return settings
         case TypeList(types, selected):
             return [(kind, kind.name == selected) for kind in types]
         case _:

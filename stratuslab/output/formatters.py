@@ -11,7 +11,7 @@ from stratuslab.output.output_options import Shape
 from stratuslab.output.redraw import Screen
 from stratuslab.output.safe_text import harmless
 from stratuslab.output.table_layout import table
-from stratuslab.results import Answer, Awaited, InstanceDetails, InstanceTable, Line, Plan, Problem, Watched
+from stratuslab.results import Answer, Awaited, Checked, InstanceDetails, Line, Listing, Plan, Problem, Watched
 
 
 class Form(Protocol):
@@ -61,9 +61,9 @@ class Table:
         match answer:
             case Watched(rows):
                 return self._screen.draw(table(self._shape.wanted(rows), _within(self._shape)))
-            case InstanceDetails() | Plan() | Line():
+            case InstanceDetails() | Plan() | Line() | Checked():
                 return text_formatter.lines(answer, self._shape)
-            case InstanceTable(rows):
+            case Listing(rows):
                 return table(self._shape.wanted(rows), self._shape)
             case _:
                 self._rows += columns.rows(answer)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stratuslab.output.columns import CLOUD, Column, Kind, Value
+from stratuslab.output.columns import CLOUD, Column, RowKind, Value
 from stratuslab.output.terminal import Terminal
 
 FORMS = ("table", "json", "csv", "ids")
@@ -81,7 +81,7 @@ class Shape:
     ``terminal`` is for drawings.
     """
 
-    kind: Kind | None = None
+    kind: RowKind | None = None
     form: str = FORMS[0]
     columns: Sequence[Column] = ()
     sort: Column | None = None

@@ -1,4 +1,4 @@
-"""Rows laid out in columns, in the manner of the StratusLab user guide."""
+"""Tables: the StratusLab user guide's layout, to the byte; every other table is drawn by tabulate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,29 @@ _LEAST_LAST = 8  # columns that are left of the last one, however narrow the ter
 
 
 def table(rows: Sequence[Any], shape: Shape) -> Iterator[str]:
-    """The lines of a table: a header, and a line for each row, with its note below where notes are wanted."""
+    """The lines of a table: a header, and a line for each row; of a single row a line for each column."""
+    if shape.kind is None or shape.kind.guide:
+        return _guide_table(rows, shape)
+    return (_cut(line, shape.width, shape.terminal.ellipsis) for line in _drawn(rows, shape))
+
+
+def _drawn(rows: Sequence[Any], shape: Shape) -> Iterator[str]:
+    from tabulate import tabulate
+
     columns = shape.chosen(rows)
-    reads = [column.read if shape.columns else column.guide or column.read for column in columns]
+    headings = [column.heading for column in columns] if shape.header else []
+    cells = [[cell((column.table_value or column.read)(row)) for column in columns] for row in rows]
+    if shape.kind is not None and shape.kind.single:
+        cells = [list(pair) for row in cells for pair in zip(*([headings] if headings else []), row, strict=True)]
+        headings = []
+    drawing: str = tabulate(cells, headings, tablefmt="plain", disable_numparse=True)
+    return map(str.rstrip, drawing.splitlines())
+
+
+def _guide_table(rows: Sequence[Any], shape: Shape) -> Iterator[str]:
+    """The guide's layout, with a note below each row where notes are wanted."""
+    columns = shape.chosen(rows)
+    reads = [column.read if shape.columns else column.table_value or column.read for column in columns]
     cells = [[cell(read(row)) for read in reads] for row in rows]
     widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
     if shape.header:

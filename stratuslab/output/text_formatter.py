@@ -11,13 +11,12 @@ from stratuslab.results import (
     Answer,
     Checked,
     InstanceDetails,
-    InstanceTable,
     LaunchBegins,
     Launched,
     LaunchEnds,
     Line,
+    Listing,
     Plan,
-    SettingTable,
     TypeList,
 )
 
@@ -47,9 +46,7 @@ def lines(answer: Answer, shape: Shape) -> Iterator[str]:
             yield from plan(templates)
         case Checked():
             yield checked(answer)
-        case SettingTable(settings):
-            yield from table(settings, shape)
-        case InstanceTable(rows):
+        case Listing(rows):
             yield from table(rows, shape)
         case InstanceDetails():
             from stratuslab.output.details_text import portrait_lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -12,9 +13,11 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.output.columns import INSTANCES, SETTINGS, TYPES
+from stratuslab.output.columns import INSTANCES, SETTINGS, TYPES, Column, RowKind
+from stratuslab.output.local_cloud_columns import CLOUD_STATUS, IMAGES, VOLUMES
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell, Stage
 
+KINDS = (INSTANCES, TYPES, SETTINGS, IMAGES, VOLUMES, CLOUD_STATUS)
 SCHEMA = json.loads((CHECKOUT / "docs" / "answers.schema.json").read_text("utf-8"))
 
 
@@ -42,7 +45,7 @@ def reconciler(alice: Shell, stage: Stage) -> Shell:
 
 def test_the_schema_is_one_and_has_the_columns() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for kind in (INSTANCES, TYPES, SETTINGS):
+    for kind in KINDS:
         row = SCHEMA["properties"][kind.name]["items"]["$ref"].rpartition("/")[2]
         assert list(SCHEMA["$defs"][row]["properties"]) == [column.name for column in kind.columns]
 
@@ -50,6 +53,13 @@ def test_the_schema_is_one_and_has_the_columns() -> None:
 def test_every_column_is_in_the_manual() -> None:
     page = (CHECKOUT / "docs" / "answers.rst").read_text("utf-8")
     assert [column.name for column in INSTANCES.columns if f"   * - ``{column.name}``\n" not in page] == []
+    rows = dict(re.findall(r"^   \* - (.+)\n     - (``.*(?:\n       .*)*)", page, re.MULTILINE))
+    documented = [re.findall("``([a-z_]+)``", columns) for about, columns in rows.items() if "(``stratus-" in about]
+    assert documented == [[column.name for column in _usual_first(kind)] for kind in KINDS if kind is not INSTANCES]
+
+
+def _usual_first(kind: RowKind) -> list[Column]:
+    return [*kind.usual, *(column for column in kind.columns if not column.usual)]
 
 
 def test_describe_as_json(reconciler: Shell) -> None:
@@ -236,3 +246,81 @@ def test_what_servers_say_is_harmless_in_csv(alice: Shell, stage: Stage) -> None
     stage.engine.machine_failed(1, Lcm.PROLOG, "red \x1b[31m alert")
     for form in ("csv", "json", "table"):
         assert "\x1b" not in alice("describe", "--format", form, "--columns", "message").out
+
+
+class TestTheEmbeddedCloud:
+    """What stratus-local-cloud lists, in every format."""
+
+    @pytest.fixture
+    def volume(self, shell: Shell) -> str:
+        assert shell("local_cloud", "volumes", "create", "500M").status == 0
+        return shell("local_cloud", "volumes", "create", "2", "--name", "da\x1b[31mta").out.strip()
+
+    def test_images(self, shell: Shell) -> None:
+        ran = shell("local_cloud", "images", "--columns", "identifier,size,title", "--sort=-size", "--filter", "size<2200000000")
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out == (
+            "identifier                   size     title\n"
+            "PyJQQWzmy-hfETQePvTsUbbrXeq  2.15 GB  debian-base-simulated\n"
+            "EE11wnvooFb11APjtbu2PBbpg0m  268 MB   alpine-base-simulated\n"
+            "BN1EEkPiBx87_uLj2-sdybSI-Xb  67.1 MB  ttylinux\n"
+        )
+        first, *_ = document(shell("local_cloud", "images", "--format", "json"))["images"]
+        assert first == {"identifier": TTYLINUX, "size_bytes": 67108864, "content": "none", "title": "ttylinux"}
+        ids = shell("local_cloud", "images", "--format", "ids", "--filter", "title~^tty")
+        assert ids == Ran(0, f"{TTYLINUX}\n", "")
+        ran = shell("local_cloud", "images", "--format", "csv", "--no-header", "--filter", "content=here")
+        assert ran == Ran(0, "", "")
+
+    def test_volumes(self, shell: Shell, volume: str) -> None:
+        header, small, large = shell("local_cloud", "volumes").out.splitlines()
+        assert header.split() == ["uuid", "size", "instance", "created", "name"]
+        assert (small[38:44], small[-1]) == ("500 MB", "-")
+        assert large.startswith(f"{volume}  2 GB    -         ")
+        assert large.endswith("  da?[31mta")
+        found = document(shell("local_cloud", "volumes", "--format", "json", "--filter", "size>1000"))["volumes"]
+        assert [(row["uuid"], row["size_mib"], row["instance"]) for row in found] == [(volume, 2048, None)]
+        ran = shell("local_cloud", "volumes", "list", "--format", "csv", "--columns", "name,size_mib", "--sort", "size")
+        assert ran.out == "name,size_mib\n,500\nda?[31mta,2048\n"
+
+    def test_options_before_the_verb_count(self, shell: Shell, volume: str) -> None:
+        ran = shell("local_cloud", "volumes", "--filter", "size>1000", "--format", "ids", "list")
+        assert ran == Ran(0, f"{volume}\n", "")
+
+    def test_status(self, alice: Shell, stage: Stage) -> None:
+        for _ in range(2):
+            alice("run", "--vm-cpu-amount", "0.1", TTYLINUX)
+        alice.environ["STRATUSLAB_LOCAL_DIR"] = str(stage.engine.store.directory)
+        (found,) = document(alice("local_cloud", "status", "--format", "json"))["clouds"]
+        assert (found["cpu_used"], found["cpu_total"] >= 16, found["memory_used_mib"], found["images"]) == (0.2, True, 256, 4)
+        assert (found["instances"], found["states"]) == (2, ["2 Prolog_Failure"]), "no process runs them"
+        assert found["directory"] == str(stage.engine.store.directory)
+        ran = alice("local_cloud", "status", "--columns", "cpu,instances,memory_used_mib")
+        assert ran.out.splitlines()[0].startswith("cpu        0.2 of ")
+        assert ran.out.splitlines()[1] == "instances  2 (2 Prolog_Failure)"
+        assert alice("local_cloud", "status", "--columns", "images", "--no-header").out == "4\n"
+        assert alice("local_cloud", "status", "--filter", "volumes>0") == Ran(0, "", "")
+        ran = alice("local_cloud", "status", "--format", "csv", "--columns", "instances,cpu_used")
+        assert ran.out == "instances,cpu_used\n2,0.2\n"
+
+    @pytest.mark.parametrize("action", ["status", "images", "volumes"])
+    def test_a_wrong_column(self, shell: Shell, action: str) -> None:
+        ran = shell("local_cloud", action, "--columns", "nosuch", "--format", "json")
+        assert ran.status == ExitStatus.USAGE
+        assert 'there is no column "nosuch"' in document(ran)["errors"][0]["message"]
+        assert not (shell.home / "cloud").exists()
+
+    def test_a_long_line_is_cut_at_a_terminal_only(self, shell: Shell) -> None:
+        shell.environ["COLUMNS"] = "50"
+        shell.terminal = True
+        lines = shell("local_cloud", "images").out.splitlines()
+        assert [len(line) for line in lines[1:3]] == [50, 50]
+        assert lines[2].startswith("PyJQQWzmy-hfETQePvTsUbbrXeq  2.15 GB  none ")
+        assert lines[2].endswith("\u2026")
+        assert shell("local_cloud", "images", "--wide").out.splitlines()[2].endswith("debian-base-simulated")
+
+
+def test_a_check_is_told_beside_chosen_columns(alice: Shell) -> None:
+    ran = alice("config", "--check", "--columns", "value", "--no-header", "--filter", "key=username")
+    assert ran.out.splitlines()[0] == "alice"
+    assert 'lets "alice" in' in ran.out.splitlines()[1]

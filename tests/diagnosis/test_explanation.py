@@ -16,7 +16,7 @@ from stratuslab.output.columns import INSTANCES
 from stratuslab.output.formatters import form
 from stratuslab.output.output_options import Shape
 from stratuslab.output.terminal import Terminal
-from stratuslab.results import InstanceDetails, InstanceRow, InstanceTable
+from stratuslab.results import InstanceDetails, InstanceRow, Listing
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
 from tests.harness import CHECKOUT
 
@@ -34,7 +34,7 @@ def shown(instance: Instance, level: int, width: int = 80) -> str:
     answer = form(Shape(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
     explanation = explain(instance, NOW)
     row = InstanceRow.of(instance)
-    table = InstanceTable([InstanceRow(**{**vars(row), "explanation": explanation})])
+    table = Listing([InstanceRow(**{**vars(row), "explanation": explanation})])
     written = list(answer.show(table))
     if level >= 2:
         written += answer.show(InstanceDetails(instance, explanation, steps(instance, NOW), NOW, whole=level >= 3))

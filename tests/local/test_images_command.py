@@ -18,9 +18,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.files import size_text
 from stratuslab.local.images.add_image import Checksum
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.free_space import amount
 from stratuslab.local.images.image_store import content, keep
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries
 from stratuslab.local.images.sparse_writer import SparseFile
@@ -161,7 +161,7 @@ class TestFiles:
         monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 1000)
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
-        assert f"the disk of {cloud} is full: the image needs {amount(len(PACKED))}, 1 KB are free" in ran.err
+        assert f"the disk of {cloud} is full: the image needs {size_text(len(PACKED))}, 1 KB are free" in ran.err
         assert kept(cloud) == []
 
     def test_a_disk_that_is_not_written_to(

@@ -26,7 +26,7 @@ from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.checksums import USUAL, Sums
-from stratuslab.local.images.free_space import NoSpace, amount, require
+from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_store import PARTIAL_SECONDS, Incoming, content
 from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries, read_entry
@@ -172,12 +172,6 @@ with Incoming(Path(sys.argv[1])) as file:
 
 
 class TestNoSpace:
-    @pytest.mark.parametrize(
-        ("size", "text"), [(999, "999 bytes"), (1500, "1.5 KB"), (512 * 10**6, "512 MB"), (2 * 10**9, "2 GB")]
-    )
-    def test_amounts(self, size: int, text: str) -> None:
-        assert amount(size) == text
-
     def test_beforehand(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 512 * 10**6)
         with pytest.raises(NoSpace) as raised:

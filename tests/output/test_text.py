@@ -17,7 +17,7 @@ from stratuslab.output.output_options import Shape
 from stratuslab.output.safe_text import width
 from stratuslab.output.text_formatter import banner
 from stratuslab.output.text_formatter import lines as laid_out
-from stratuslab.results import Answer, InstanceRow, InstanceTable, LaunchBegins, Launched, LaunchEnds, Line, TypeList
+from stratuslab.results import Answer, InstanceRow, LaunchBegins, Launched, LaunchEnds, Line, Listing, TypeList
 
 READ = Instance(Element("VM"))  # the row was read from a document, whatever was in it
 ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165", instance=READ)
@@ -69,7 +69,7 @@ def test_run_for_scripts() -> None:
 
 
 def test_describe_all() -> None:
-    assert text(InstanceTable([ROW, SECOND])) == (
+    assert text(Listing([ROW, SECOND])) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"
         "165 Running   1    0         0    vm-201.lal.stratuslab.eu one-165\n"
         "166 Pending   1    0         0    vm-202.lal.stratuslab.eu one-166\n"
@@ -85,7 +85,7 @@ def test_describe_all() -> None:
     ],
 )
 def test_describe_one(state: str, cpu: float, line: str) -> None:
-    shown = text(InstanceTable([replace(ROW, state=state, cpu_percent=cpu, memory_kib=131072)]))
+    shown = text(Listing([replace(ROW, state=state, cpu_percent=cpu, memory_kib=131072)]))
     assert shown == "id  state     vcpu memory    cpu% host/ip                  name\n" + line
 
 
@@ -110,21 +110,21 @@ def test_the_star_marks_the_selected_type() -> None:
 
 
 def test_an_empty_table() -> None:
-    assert text(InstanceTable([])) == "id  state     vcpu memory    cpu% host/ip                 name\n"
+    assert text(Listing([])) == "id  state     vcpu memory    cpu% host/ip                 name\n"
 
 
 def test_the_widths_are_those_of_the_original() -> None:
     """A value that fills its column makes it one wider than the longest; the header follows."""
     names = {23: 24, 24: 25, 25: 26, 40: 41}
     for length, room in names.items():
-        header, row = text(InstanceTable([replace(ROW, places=["h" * length])])).splitlines()
+        header, row = text(Listing([replace(ROW, places=["h" * length])])).splitlines()
         assert header.index("name") - header.index("host/ip") == room
         assert row.index("one-165") == header.index("name")
 
 
 def test_long_values_move_header_and_all_rows() -> None:
     failed = replace(SECOND, id=1_234_567, state="Prolog_Migrate_Poweroff_Failure", memory_kib=10**10, cpu_percent=12345.6)
-    header, *rows = text(InstanceTable([ROW, failed])).splitlines()
+    header, *rows = text(Listing([ROW, failed])).splitlines()
     assert rows[1].startswith("1234567 Prolog_Migrate_Poweroff_Failure 1    10000000000 12346 ")
     for title, first, second in (("state", "Running", "Prolog"), ("cpu%", "0 ", "12346"), ("name", "one-165", "one-166")):
         assert rows[0].index(first, header.index(title)) == rows[1].index(second, header.index(title)) == header.index(title)
@@ -132,19 +132,19 @@ def test_long_values_move_header_and_all_rows() -> None:
 
 def test_missing_facts_are_a_dash() -> None:
     row = InstanceRow(7, "-", None, 0, 0.0, [], "", instance=READ)
-    assert text(InstanceTable([row])).splitlines()[1] == "7   -         -    0         0    -                       -"
+    assert text(Listing([row])).splitlines()[1] == "7   -         -    0         0    -                       -"
 
 
 def test_several_addresses() -> None:
     assert "  10.0.0.1,10.0.0.2,2001:db8::1 one-165" in text(
-        InstanceTable([replace(ROW, places=["10.0.0.1", "10.0.0.2", "2001:db8::1"])])
+        Listing([replace(ROW, places=["10.0.0.1", "10.0.0.2", "2001:db8::1"])])
     )
 
 
 def test_notes_stand_below_their_row_when_asked_for() -> None:
     noted = replace(SECOND, explanation=Explanation(ExplanationKind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
-    assert text(InstanceTable([noted, ROW])).count("\n") == 3
-    assert text(InstanceTable([noted, ROW]), notes=True) == (
+    assert text(Listing([noted, ROW])).count("\n") == 3
+    assert text(Listing([noted, ROW]), notes=True) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"
         "166 Pending   1    0         0    vm-202.lal.stratuslab.eu one-166\n"
         '    waits for a host: "no CPU?[0m left"\n'
@@ -153,7 +153,7 @@ def test_notes_stand_below_their_row_when_asked_for() -> None:
 
 
 def test_several_clouds_have_a_column_of_their_own() -> None:
-    shown = text(InstanceTable([replace(ROW, cloud="lal"), replace(SECOND, cloud="grnet-kn", id=7)]))
+    shown = text(Listing([replace(ROW, cloud="lal"), replace(SECOND, cloud="grnet-kn", id=7)]))
     assert shown == (
         "cloud    id  state     vcpu memory    cpu% host/ip                  name\n"
         "lal      165 Running   1    0         0    vm-201.lal.stratuslab.eu one-165\n"
@@ -164,7 +164,7 @@ def test_several_clouds_have_a_column_of_their_own() -> None:
 @pytest.mark.parametrize("name", ["Zoë", "Zoe\u0308", "日本語", "กำลัง", "नमस्ते", "a\u200bb", "👩\u200d🔬", "\u2068x"])
 def test_columns_stay_straight_on_a_terminal(name: str) -> None:
     first, second = replace(ROW, places=[name]), replace(SECOND, places=["vm"])
-    header, *rows = text(InstanceTable([first, second])).splitlines()
+    header, *rows = text(Listing([first, second])).splitlines()
     columns = [
         width(line[: line.index(word)]) for line, word in zip((header, *rows), ("name", "one-165", "one-166"), strict=True)
     ]
@@ -209,7 +209,7 @@ ANYTHING = st.text(max_size=20)
     )
 )
 def test_a_row_is_one_line_whatever_it_holds(rows: list[InstanceRow]) -> None:
-    shown = list(lines(InstanceTable(rows)))
+    shown = list(lines(Listing(rows)))
     assert len(shown) == len(rows) + 1
     for line in shown:
         assert len(line.splitlines()) == 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
-from stratuslab.output.columns import Column, Kind
+from stratuslab.output.columns import Column, RowKind
 from stratuslab.output.output_options import FORMS, Filter, Shape
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import hint, meant
@@ -33,7 +33,7 @@ def add_shape_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wide", action="store_true", help="do not cut long lines at a terminal's edge")
 
 
-def shape(options: argparse.Namespace, kind: Kind, environment: Environment) -> Shape:
+def shape(options: argparse.Namespace, kind: RowKind, environment: Environment) -> Shape:
     """The shape that the options ask for. Raises UsageError, which lists the columns there are."""
     order: str = options.sort or ""
     terminal = Terminal.of(environment.stdout, environment.environ)
@@ -50,13 +50,13 @@ def shape(options: argparse.Namespace, kind: Kind, environment: Environment) -> 
     )
 
 
-def _columns(kind: Kind, text: str | None, option: str) -> Sequence[Column]:
+def _columns(kind: RowKind, text: str | None, option: str) -> Sequence[Column]:
     if text is None:
         return ()
     return [_column(kind, name.strip(), option) for name in text.split(",")]
 
 
-def _column(kind: Kind, name: str, option: str) -> Column:
+def _column(kind: RowKind, name: str, option: str) -> Column:
     found = kind.find(name)
     if found is None:
         names = [column.name for column in kind.columns]
@@ -66,7 +66,7 @@ def _column(kind: Kind, name: str, option: str) -> Column:
     return found
 
 
-def _filter(kind: Kind, text: str) -> Filter:
+def _filter(kind: RowKind, text: str) -> Filter:
     parts = _CONDITION.fullmatch(text)
     if parts is None:
         raise UsageError(

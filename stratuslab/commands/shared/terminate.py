@@ -13,10 +13,11 @@ from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained
 from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.output_arguments import add_shape_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
-from stratuslab.results import Answer, Ended, InstanceRow, InstanceTable
+from stratuslab.results import Answer, Ended, InstanceRow, Listing
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Ending:
             )
             add_wait_timeout(group, self.patience)
         add_cloud_options(parser)
+        add_shape_options(parser)
 
     def _run(self, session: Session) -> Iterator[Answer]:
         options = session.options
@@ -79,7 +81,7 @@ class Ending:
         if options.all or options.dry_run or options.interactive or session.shape.filters:
             rows = _rows(session, numbers, errors)
             if options.dry_run:
-                yield InstanceTable(rows)
+                yield Listing(rows)
                 report(session.messages, errors, len(rows), "instances")
                 return
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]

@@ -16,7 +16,7 @@ from stratuslab.local.api_error import BadTemplate, NoSuchImage
 from stratuslab.local.engine.server_rules import Rules
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.image_format import form, virtual_size
-from stratuslab.local.images.image_listing import Content, where
+from stratuslab.local.images.image_listing import Content, content_of
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import User
@@ -155,7 +155,7 @@ class DiskAllocation:
         image_id, identifier, title, size, document = entry
         self.image = self.image or identifier
         kept = content(self._store.directory, identifier)
-        there = where(self._store, identifier, document) is not Content.NOWHERE
+        there = content_of(self._store, identifier, document) is not Content.NOWHERE
         self.boots = self.boots or (number == 0 and there)
         read_only = disk.get("READONLY", "").upper() == "YES"
         copied = not read_only

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
@@ -20,10 +20,9 @@ _ROUNDS = 20
 _DISCARDED = "images.discarded."
 
 
-@dataclass(frozen=True)
-class Status:
-    """How a cloud is: what runs its machines and why, in words; what its host carries and what of that is taken, how many
-    instances are in each state (by the label that tables show), and how many of them have a supervisor that lives."""
+class CloudStatus(NamedTuple):
+    """The state of a cloud: what runs its machines and why, in words; the capacity of its host and how much of it is used; how
+    many instances are in each state (by the label that tables show), and how many of them have a supervisor process."""
 
     directory: Path
     hypervisor: str
@@ -35,7 +34,7 @@ class Status:
     volumes: int
 
 
-def status(engine: Engine, hypervisor: str = "") -> Status:
+def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
     """How the cloud is now; ``hypervisor`` is the one that requests are going to ask for, if any."""
     engine.reconciler.settle()
     loads = Load.read(engine.store)
@@ -44,7 +43,7 @@ def status(engine: Engine, hypervisor: str = "") -> Status:
     counts: Counter[str] = Counter()
     for state, lcm_state, number in rows:
         counts[state_label(state, lcm_state)] += number
-    return Status(
+    return CloudStatus(
         directory=engine.store.directory,
         hypervisor=engine.hypervisors.described(hypervisor),
         capacity=capacity,

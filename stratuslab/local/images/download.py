@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
-from stratuslab.files import is_at, open_locked, private_directory
+from stratuslab.files import is_at, open_locked, private_directory, size_text
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.free_space import amount, keeping, require
+from stratuslab.local.images.free_space import keeping, require
 from stratuslab.local.images.image_store import images
 from stratuslab.local.images.progress_listener import SILENT, Listener
 from stratuslab.local.images.sparse_writer import SparseFile
@@ -78,7 +78,7 @@ class Download:
         if not self.size:
             self.discard()
         elif kind is not None and is_at(self.path, self.descriptor):
-            self._listener.step(f"{amount(self.size)} are kept, to be continued")
+            self._listener.step(f"{size_text(self.size)} are kept, to be continued")
         os.close(self.descriptor)
 
     @property
@@ -127,7 +127,7 @@ class Download:
                 if failures >= ATTEMPTS:
                     raise Unreachable(str(lost), _PATIENCE if self.size else "try again later") from lost
                 pause = PAUSE * 2 ** (failures - 1)
-                self._listener.step(f"{amount(self.size)} have arrived, then: {lost}. Trying again in {pause:g} s")
+                self._listener.step(f"{size_text(self.size)} have arrived, then: {lost}. Trying again in {pause:g} s")
             time.sleep(pause)
 
     def _attempt(self) -> None:
@@ -140,7 +140,7 @@ class Download:
             if status == 416 and continued and total == offset:
                 return
             if status == 206 and continued and begin == offset and _validator(response) in ("", validator):
-                self._listener.step(f"{amount(offset)} are here already")
+                self._listener.step(f"{size_text(offset)} are here already")
                 self._receive(response, total)
             elif status == 200:
                 os.ftruncate(self.descriptor, 0)
@@ -225,7 +225,7 @@ class Download:
         # What does not compress becomes a little longer.
         limit = self._limit + self._limit // 64 + (1 << 16) if packed else self._limit
         if size > limit:
-            raise ImageError(f"it is larger than the {amount(self._limit)} that it should have")
+            raise ImageError(f"it is larger than the {size_text(self._limit)} that it should have")
 
 
 class _Lost(Exception):

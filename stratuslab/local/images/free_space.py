@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stratuslab.files import free_bytes, is_disk_full, why
+from stratuslab.files import free_bytes, is_disk_full, size_text, why
 from stratuslab.local.images import ImageError
 
 SPARE_MIB = 32
@@ -19,17 +19,6 @@ class NoSpace(ImageError):
     """The disk of the store has no room for the image."""
 
 
-def amount(size: int) -> str:
-    """A number of bytes as people say it: ``2.5 GB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    value, units = size / 1000, ["TB", "GB", "MB", "KB"]
-    while value >= 999.5 and len(units) > 1:
-        value /= 1000
-        units.pop()
-    return f"{value:.3g} {units[-1]}" if value < 1000 else f"{value:.0f} {units[-1]}"
-
-
 def free(place: Path | int) -> int:
     """The bytes that images may take of the disk of a path or open file; what the store itself needs is left out."""
     return max(free_bytes(place) - (SPARE_MIB << 20), 0)
@@ -39,7 +28,7 @@ def require(directory: Path, size: int) -> None:
     """Raise NoSpace unless so many bytes fit."""
     if size > free(directory):
         raise NoSpace(
-            f"the disk of {directory} is full: the image needs {amount(size)}, {amount(free(directory))} are free", _FREE
+            f"the disk of {directory} is full: the image needs {size_text(size)}, {size_text(free(directory))} are free", _FREE
         )
 
 
@@ -55,5 +44,5 @@ def keeping(directory: Path) -> Iterator[None]:
             raise ImageError(f"the image cannot be kept in {directory}: {why(error)}") from error
         # What the block had written is gone by now.
         raise NoSpace(
-            f"the disk of {directory} is full: {amount(free(directory))} are free, and the image needs more", _FREE
+            f"the disk of {directory} is full: {size_text(free(directory))} are free, and the image needs more", _FREE
         ) from error

@@ -1,9 +1,9 @@
-"""The images of a cloud, for its owner to see: what their entries say, and whether there is content behind them."""
+"""The images of a cloud: what their entries say, and where their content is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from stratuslab.local.images.image_store import content
 from stratuslab.local.images.marketplace_entries import read_entry
@@ -20,9 +20,8 @@ class Content(Enum):
     """Machines of it are simulated."""
 
 
-@dataclass(frozen=True)
-class Listed:
-    """An image; ``bytes`` is its size as its entry has it."""
+class ListedImage(NamedTuple):
+    """An image; ``bytes`` is its size according to its entry."""
 
     identifier: str
     title: str
@@ -30,19 +29,19 @@ class Listed:
     content: Content
 
 
-def where(store: Store, identifier: str, document: str) -> Content:
-    """Where the content of the image of an entry is."""
+def content_of(store: Store, identifier: str, document: str) -> Content:
+    """Where the content of an entry's image is."""
     if content(store.directory, identifier) is not None:
         return Content.HERE
     locations = read_entry(document.encode()).metadata.locations
     return Content.ELSEWHERE if any(location.startswith(("http:", "https:")) for location in locations) else Content.NOWHERE
 
 
-def listed(store: Store) -> list[Listed]:
-    """Every image once, by its newest entry; those that were added last come last."""
+def list_images(store: Store) -> list[ListedImage]:
+    """Every image once, by its newest entry; the newest last."""
     rows = store.query("SELECT identifier, title, bytes, document FROM entries ORDER BY created, id")
     newest = {identifier: (title, size, document) for identifier, title, size, document in rows}
     return [
-        Listed(identifier, title, size, where(store, identifier, document))
+        ListedImage(identifier, title, size, content_of(store, identifier, document))
         for identifier, (title, size, document) in newest.items()
     ]

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stratuslab.files import size_text
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.checksums import USUAL, Summing, Sums
-from stratuslab.local.images.free_space import amount, free
+from stratuslab.local.images.free_space import free
 from stratuslab.local.images.progress_listener import SILENT, Listener
 from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
 
@@ -83,7 +84,7 @@ def read(
     file = None if descriptor is None else SparseFile(descriptor)
     for piece in unpacked(source):
         if limit is not None and summing.bytes + len(piece) > limit:
-            raise ImageError(f"its content is larger than the {amount(limit)} that it should have")
+            raise ImageError(f"its content is larger than the {size_text(limit)} that it should have")
         summing.add(piece)
         if file is not None:
             file.write(piece)

@@ -10,8 +10,8 @@ import errno
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.files import why
@@ -23,8 +23,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SOURCE = re.compile(rf"pdisk:(?:.*[:/])?({_UUID})\Z")
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """``created`` is seconds since the epoch; ``instance`` is the one that it is attached to, None where it is free."""
 
     uuid: str
