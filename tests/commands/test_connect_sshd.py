@@ -230,7 +230,7 @@ def test_several_instances_side_by_side(machine: Machine, client: str) -> None:
     assert first.startswith(f"{SCRIPT}: instance 2 cannot be connected to, it is Unknown")
     assert last == f"{SCRIPT}: failed on 1 of 3 instances"
     ran = machine.shell.script(SCRIPT, *options, "1", "3", "--", "exit 3")
-    assert (ran.status, ran.err.count("the command ended with status 3")) == (3, 2)
+    assert (ran.status, ran.err.count("the command exited with status 3")) == (3, 2)
 
 
 @clients

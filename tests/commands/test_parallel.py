@@ -110,8 +110,7 @@ def test_other_errors_are_raised() -> None:
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
 def test_after_ctrl_c_what_was_begun_is_told() -> None:
     together, go_on = threading.Barrier(AT_ONCE, timeout=10), threading.Event()
-    main = threading.main_thread().ident
-    assert main is not None
+    main = _main()
 
     def work(item: int) -> int:
         together.wait()
@@ -129,6 +128,24 @@ def test_after_ctrl_c_what_was_begun_is_told() -> None:
             items.append(outcome.item)
     assert items == list(range(AT_ONCE))
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
+def test_a_second_ctrl_c_waits_for_nothing() -> None:
+    work = Work(held=lambda item: item > 0)
+    outcomes = in_order(work, range(20))
+    assert next(outcomes).value == 0
+    signal.raise_signal(signal.SIGINT)
+    threading.Timer(0.2, signal.pthread_kill, [_main(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    work.go_on.set()
+
+
+def _main() -> int:
+    main = threading.main_thread().ident
+    assert main is not None
+    return main
 
 
 def test_in_another_thread() -> None:

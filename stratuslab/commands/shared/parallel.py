@@ -1,12 +1,14 @@
-"""Doing the same to several things at once, and hearing of each in order."""
+"""Doing the same to several items at once, and reporting on them in order."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -31,45 +33,104 @@ class Outcome(Generic[_Item, _Value]):
     error: StratusLabError | None = None
 
 
+class Parallel(Generic[_Item, _Value]):
+    """``work`` on every item, ``at_once`` at a time: begun in the items' order, and handed out as it ends. ``left`` are the
+    items that were not handed out yet.
+
+    The threads are daemons: what hangs in a name service or on a wire does not keep the process from ending.
+    """
+
+    def __init__(
+        self, work: Callable[[_Item], _Value], items: Sequence[_Item], at_once: int, stop_at_failure: bool = False
+    ) -> None:
+        self._work = work
+        self._at_once = at_once
+        self._waiting = deque(enumerate(items))
+        self.left = len(items)
+        self._stop_at_failure = stop_at_failure
+        self._stopped = False
+        self._ended: SimpleQueue[tuple[int, Outcome[_Item, _Value] | BaseException | None]] = SimpleQueue()
+
+    def start(self) -> None:
+        """Begin. Apart from making it, so that what a Ctrl-C then does can be set before."""
+        for _ in range(min(self._at_once, self.left)):
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with suppress(IndexError):
+            while True:
+                place, item = self._waiting.popleft()
+                self._ended.put((place, self._outcome(item)))
+
+    def _outcome(self, item: _Item) -> Outcome[_Item, _Value] | BaseException | None:
+        if self._stopped:
+            return None
+        try:
+            return Outcome(item, value=self._work(item))
+        except StratusLabError as error:
+            if self._stop_at_failure:
+                self._stopped = True
+            return Outcome(item, error=error)
+        except BaseException as error:
+            return error
+
+    def next(self, timeout: float | None = None) -> tuple[int, Outcome[_Item, _Value] | None]:
+        """The place and the outcome of the item that ends next; no outcome where it was not begun.
+
+        Raises queue.Empty when ``timeout`` seconds are over, and whatever ``work`` raised but StratusLabError.
+        """
+        place, outcome = self._ended.get(timeout=timeout)
+        self.left -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return place, outcome
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._stopped = True
+
+    def finish(self) -> None:
+        """Begin nothing new, and wait for what was begun."""
+        self.stop()
+        while self.left:
+            self._ended.get()
+            self.left -= 1
+
+
 def in_order(
     work: Callable[[_Item], _Value], items: Sequence[_Item], *, stop_at_failure: bool = False
 ) -> Generator[Outcome[_Item, _Value], None, None]:
     """Do ``work`` to every item, several at once; the outcomes in the items' order, each as soon as it is known.
 
-    With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still told
+    With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still handed out
     (KeyboardInterrupt is raised after that). Items that were not begun have no outcome.
     """
-    ended = threading.Event()
-
-    def outcome(item: _Item) -> Outcome[_Item, _Value] | None:
-        if ended.is_set():
-            return None
-        try:
-            return Outcome(item, value=work(item))
-        except StratusLabError as error:
-            if stop_at_failure:
-                ended.set()
-            return Outcome(item, error=error)
-
     if len(items) == 1 and not stop_at_failure:
-        only = outcome(items[0])
-        assert only is not None
-        yield only
-        return
-    from concurrent.futures import ThreadPoolExecutor, wait
-
-    with ThreadPoolExecutor(AT_ONCE) as pool, _ctrl_c_calls(ended.set):
         try:
-            for future in [pool.submit(outcome, item) for item in items]:
-                while not future.done():
-                    # In short waits: a Ctrl-C just before a wait is noticed at its end only.
-                    wait([future], timeout=0.1)
-                done = future.result()
-                if done is not None:
+            outcome = Outcome[_Item, _Value](items[0], value=work(items[0]))
+        except StratusLabError as error:
+            outcome = Outcome(items[0], error=error)
+        yield outcome
+        return
+    running = Parallel(work, items, AT_ONCE, stop_at_failure)
+    known: dict[int, Outcome[_Item, _Value] | None] = {}
+    with _ctrl_c_calls(running.stop):
+        running.start()
+        try:
+            for place in range(len(items)):
+                while place not in known:
+                    with suppress(Empty):
+                        # In short waits: a Ctrl-C just before a wait is noticed at its end only.
+                        known.update([running.next(timeout=0.1)])
+                if (done := known.pop(place)) is not None:
                     yield done
-        finally:
-            # Whoever asked may have lost interest: an answer could not be written, say.
-            ended.set()
+        except KeyboardInterrupt:
+            running.stop()  # the second one: nothing is waited for
+            raise
+        except BaseException:
+            # The caller may have lost interest: an answer could not be written, say.
+            running.finish()
+            raise
 
 
 @contextmanager

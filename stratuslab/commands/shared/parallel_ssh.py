@@ -1,17 +1,15 @@
-"""A command on several instances side by side: each line of what they say with the instance in front of it."""
+"""A command on several instances in parallel: each line of their output with the instance in front of it."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import RawIOBase
-from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from stratuslab.commands.base import Session
+from stratuslab.commands.shared.parallel import Outcome, Parallel
 from stratuslab.errors import ExitStatus, StratusLabError
 from stratuslab.ssh.login_target import Target
 
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 16
 """Bytes after which a line that does not end is written all the same."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What became of one instance: the command's status, or why there is none."""
-
-    instance: int
-    status: int
-    error: StratusLabError | None = None
 
 
 class _Sink:
@@ -59,7 +48,7 @@ class _Sink:
 
 
 class _Lines(RawIOBase):
-    """What one instance says, cut into lines."""
+    """The output of one instance, cut into lines."""
 
     def __init__(self, sink: _Sink, prefix: str) -> None:
         self._sink = sink
@@ -99,53 +88,32 @@ class ParallelSSH:
         self._out = _Sink(session.environment.stdout)
         self._err = _Sink(session.environment.stderr)
 
-    def run(self, numbers: Sequence[int]) -> list[Ended]:
-        """Run it on all of them; what became of each, in their order. On Ctrl-C all are ended, and nothing new is begun."""
-        waiting = deque(numbers)
-        ended: SimpleQueue[Ended | BaseException] = SimpleQueue()
-        found: dict[int, Ended] = {}
+    def run(self, numbers: Sequence[int]) -> list[Outcome[int, int]]:
+        """Run it on all of them; the status of each, or its error, in their order. On Ctrl-C all are ended, and nothing new is
+        begun."""
         width = max(len(str(number)) for number in numbers)
-
-        def work() -> None:
-            while not self._over:
-                try:
-                    number = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    ended.put(self._one(number, f"{number:>{width}}: "))
-                except BaseException as error:
-                    ended.put(error)
-
+        running = Parallel(lambda number: self._status(number, f"{number:>{width}}: "), numbers, self._parallel)
+        running.start()
         try:
-            for _ in range(min(self._parallel, len(numbers))):
-                # Daemons: what hangs in a name service or on a wire must not keep the process after Ctrl-C.
-                threading.Thread(target=work, daemon=True).start()
-            while len(found) < len(numbers):
-                one = ended.get()
-                if isinstance(one, BaseException):
-                    raise one
-                found[one.instance] = one
+            ended = dict(running.next() for _ in numbers)
         finally:
+            running.stop()
             self._end()
-        return [found[number] for number in numbers]
+        return [outcome for place in range(len(numbers)) if (outcome := ended[place])]
 
-    def _one(self, number: int, prefix: str) -> Ended:
+    def _status(self, number: int, prefix: str) -> int:
         out, err = _Lines(self._out, prefix), _Lines(self._err, prefix)
         try:
             target = self._login.target(number)
-            status = self._by_paramiko(target, out, err) if self._login.ssh is None else self._by_ssh(target, out, err)
-        except StratusLabError as error:
-            return Ended(number, error.status, error)
+            return self._by_paramiko(target, out, err) if self._login.ssh is None else self._by_ssh(target, out, err)
         finally:
             out.finish()
             err.finish()
-        return Ended(number, status)
 
     def _by_ssh(self, target: Target, out: _Lines, err: _Lines) -> int:
         import subprocess
 
-        # ERROR: what ssh tells a person about known hosts would stand between the lines.
+        # ERROR: ssh's notes about known hosts would stand between the lines.
         words = self._login.words(target, self._command, ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR"))
         with self._lock:
             if self._over:
@@ -198,18 +166,18 @@ def _errors_copied(source: IO[bytes], lines: _Lines) -> None:
             return _copied(source, lines)
 
 
-def summed_up(session: Session, ended: Sequence[Ended], errors: Sequence[StratusLabError]) -> int:
-    """Say on stderr what became of all, and give the status of it.
+def summed_up(session: Session, outcomes: Sequence[Outcome[int, int]], errors: Sequence[StratusLabError]) -> int:
+    """Say on stderr how it went everywhere, and give the status of it.
 
     0 where the command succeeded everywhere, 5 where it failed on some; where it failed on all the status that they have in
     common, or 1. ``errors`` are those of words that name no instance.
     """
+    failed = [(outcome, status) for outcome in outcomes if (status := outcome.error.status if outcome.error else outcome.value)]
     for error in errors:
         session.messages.error(str(error))
-    failed = [one for one in ended if one.error is not None or one.status]
-    for one in failed:
-        session.messages.error(_said(one))
-    total = len(ended) + len(errors)
+    for outcome, _ in failed:
+        session.messages.error(_said(outcome))
+    total = len(outcomes) + len(errors)
     count = len(failed) + len(errors)
     if not count:
         session.messages.note(f"done on {total} instances")
@@ -217,13 +185,14 @@ def summed_up(session: Session, ended: Sequence[Ended], errors: Sequence[Stratus
     session.messages.error(f"failed on {count} of {total} instances")
     if count < total:
         return ExitStatus.PARTIAL
-    statuses = {one.status for one in failed} | {int(error.status) for error in errors}
+    statuses = {status for _, status in failed} | {int(error.status) for error in errors}
     return statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
 
 
-def _said(one: Ended) -> str:
-    name = f"instance {one.instance}"
-    if one.error is not None:
+def _said(outcome: Outcome[int, int]) -> str:
+    name = f"instance {outcome.item}"
+    if outcome.error is not None:
         # Most errors name the instance themselves.
-        return str(one.error) if f"{name} " in one.error.message else f"{name}: {one.error}"
-    return f"{name}: " + ("SSH failed (255)" if one.status == ExitStatus.SSH else f"the command ended with status {one.status}")
+        return str(outcome.error) if f"{name} " in outcome.error.message else f"{name}: {outcome.error}"
+    what = "SSH failed (255)" if outcome.value == ExitStatus.SSH else f"the command exited with status {outcome.value}"
+    return f"{name}: {what}"
