@@ -106,7 +106,7 @@ class StoppedClock:
 
 
 class Actors:
-    """Machines that are only acted: each is where the test puts it, and has neither process nor SSH server."""
+    """SupervisorControl that are only acted: each is where the test puts it, and has neither process nor SSH server."""
 
     def __init__(self) -> None:
         self.living: set[int] = set()
@@ -133,7 +133,7 @@ class Actors:
     def pause(self, instance: int) -> None:
         self.paused.add(instance)
 
-    def go_on(self, instance: int) -> None:
+    def resume(self, instance: int) -> None:
         self.paused.discard(instance)
 
 

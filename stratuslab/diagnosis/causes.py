@@ -181,7 +181,7 @@ CAUSES = (
         # A QEMU that was started and lacks nothing of itself says what else is in the way.
         (
             "qemu cannot be started",
-            "there is no qemu",
+            r"qemu-system-\w+ is not installed",
             "qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
         ),
         "QEMU does not start on this computer",
@@ -190,7 +190,7 @@ CAUSES = (
     Cause(
         "no content",
         (
-            "nothing is known to be on",
+            "has no known content",
             "names no http or https location",
         ),
         "there is nothing behind the image's entry that could be booted",

@@ -106,13 +106,13 @@ def _supervise(engine: Engine, instance: int, place: _Place, asked: int) -> None
 
 def _brought_up(engine: Engine, instance: int, place: _Place, asked: int, ending: contextlib.ExitStack) -> Machine | None:
     """The running machine; None when it failed, which the engine then knows, or when nobody wants it any more."""
-    from stratuslab.local.engine.driver_choice import hypervisor
+    from stratuslab.local.engine.driver_choice import driver
     from stratuslab.local.machines.driver import MachineError
 
     step = Lcm.PROLOG
     try:
         spec = replace(engine.machine(instance), hold=place.lock)
-        machine = hypervisor(spec.hypervisor, os.environ).make(spec)
+        machine = driver(spec.hypervisor, os.environ).make(spec)
         ending.callback(machine.kill)
         if not engine.machine_reached(instance, Lcm.PROLOG):
             return None

@@ -44,9 +44,9 @@ class Script:
 
     def __init__(self, stage: Stage) -> None:
         self.acts: list[Callable[[], object]] = []
-        self._settle = stage.engine.reconciler.settle
+        self._reconcile = stage.engine.reconciler.reconcile
         self._acting = False
-        stage.engine.reconciler.settle = self._next  # type: ignore[method-assign]
+        stage.engine.reconciler.reconcile = self._next  # type: ignore[method-assign]
 
     def _next(self) -> None:
         if self.acts and not self._acting:
@@ -56,7 +56,7 @@ class Script:
                     self.acts.pop(0)
             finally:
                 self._acting = False
-        self._settle()
+        self._reconcile()
 
 
 @pytest.fixture

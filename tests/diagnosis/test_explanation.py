@@ -230,7 +230,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
         "checksum": "Image sha1 checksum check failed.",
         "policy": "Policy check failed for this image",
         "no emulator": "DEPLOY: QEMU cannot be started: /usr/bin/qemu-system-x86_64: no such file or directory",
-        "no content": "nothing is known to be on the image AAAA, so that a real machine cannot boot it",
+        "no content": "the image AAAA has no known content, so a real machine cannot boot from it",
         "no such volume": "the embedded cloud has no volume 0b6a5dd3-0000-4000-8000-000000000000",
         "too little RAM": "a machine of this image does not boot with 64 MiB of RAM: it needs 96",
         "no such image": "the image AAAA is not in this cloud's Marketplace",
@@ -264,7 +264,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
     ("message", "name"),
     [
         ("QEMU cannot be started: /usr/bin/qemu-system-x86_64: permission denied", "no emulator"),
-        ("there is no qemu-system-x86_64 on this computer", "no emulator"),
+        ("qemu-system-x86_64 is not installed on this computer", "no emulator"),
         ("QEMU does not start: error while loading shared libraries: libx.so: No such file or directory", "no emulator"),
         ("QEMU does not start: could not load PC BIOS 'bios-256k.bin'", "no emulator"),
         ('QEMU does not start: Failed to get "write" lock Is another process using the image [/x]?', "disk in use"),

@@ -20,7 +20,7 @@ from stratuslab.local.api.http_server import Urls, open_server
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import EMBEDDED, PLAIN_3, SERVER_PROFILES
 from stratuslab.local.images import download
-from stratuslab.local.machines.simulated.simulated_driver import Simulated, SimulatedMachine
+from stratuslab.local.machines.simulated.simulated_driver import SimulatedDriver, SimulatedMachine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage, build
 from stratuslab.ssh.user_keys import make_key_pair
@@ -169,7 +169,7 @@ def boot(tmp_path: Path) -> Iterator[Callable[..., Booted]]:
         if not keys.exists():
             make_key_pair(keys)
         changes = {"authorized_keys": (keys / "id_ed25519.pub").read_text(), "addresses": ("127.0.0.1",), **changes}
-        machine = Simulated(port).make(specified(directory, **changes))
+        machine = SimulatedDriver(port).make(specified(directory, **changes))
         machines.append(machine)
         return Booted(machine, directory, keys / "id_ed25519")
 

@@ -86,11 +86,11 @@ def staged(stage: Stage, number: int, machine: Element) -> None:
         error = machine.find("TEMPLATE/ERROR") if machine.find("USER_TEMPLATE") is None else machine.find("USER_TEMPLATE/ERROR")
         record.message = "no space" if error is not None else ""
         waits = machine.find("USER_TEMPLATE/SCHED_MESSAGE")
-        record.waiting = "no host" if waits is not None and waits.text else ""
+        record.sched_message = "no host" if waits is not None and waits.text else ""
         if state == State.PENDING:
             # What waits would be started: it is held back, by force where no reason is told.
             Capacity(0.001, 1).write(stage.engine.store)
-            record.state = State.PENDING if record.waiting else State.HOLD
+            record.state = State.PENDING if record.sched_message else State.HOLD
         stage.engine.store.save(record)
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
-from stratuslab.local.engine.host_load import Load
+from stratuslab.local.engine.instance_load import InstanceLoad
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU
 from stratuslab.opennebula.states import Lcm, State
 from tests.harness import Stage
@@ -264,7 +264,7 @@ def test_a_real_machine_is_suspended_and_never_stopped(call: Caller, stage: Stag
         stage.engine.store.save(record)
     assert call("one.vm.action", "stop", 1)[1].endswith("This action is not available for state RUNNING")
     assert call("one.vm.action", "suspend", 1)[0]
-    (load,) = Load.read(stage.engine.store)
+    (load,) = InstanceLoad.read(stage.engine.store)
     assert (load.is_on, load.is_placed) == (True, True), "it keeps its memory"
     assert call("one.vm.action", "stop", 1)[1].endswith("This action is not available for state SUSPENDED")
 

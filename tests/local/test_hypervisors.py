@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.engine.free_capacity import Room, _free_memory_mib
-from stratuslab.local.images.builtin_images import publish_own_entries
+from stratuslab.local.engine.free_capacity import FreeCapacity, _free_memory_mib
+from stratuslab.local.images.builtin_images import add_builtin_images
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries
 from stratuslab.local.machines.driver import DiskKind
 from stratuslab.local.store.volumes import Volumes
@@ -85,14 +85,14 @@ class TestChoice:
         assert self.chosen(stage, call, kept, 'HYPERVISOR="vcenter"') == ("qemu", "")
         name, why = self.chosen(stage, call, TTYLINUX, 'HYPERVISOR = "qemu"')
         assert name == "qemu"
-        assert why == f"nothing is known to be on the image {TTYLINUX}, so that a real machine cannot boot it"
+        assert why == f"the image {TTYLINUX} has no known content, so a real machine cannot boot from it"
 
     def test_without_qemu_all_is_simulated_unless_it_is_asked_for(self, tmp_path: Path, clock, entry: bytes) -> None:
         stage = Stage(tmp_path / "other", clock)
         kept = image(stage, entry, kept=True)
         call = Caller(stage)
         assert self.chosen(stage, call, kept) == ("simulated", "")
-        missing = "there is no qemu-system-x86_64 on this computer"
+        missing = "qemu-system-x86_64 is not installed on this computer"
         assert self.chosen(stage, call, kept, 'HYPERVISOR = "qemu"') == ("qemu", missing)
 
     def test_the_environment_asks_where_the_template_does_not(self, tmp_path: Path, clock, entry: bytes) -> None:
@@ -219,7 +219,7 @@ class TestRoom:
         assert _free_memory_mib() > 250
 
     def test_simulated_machines_need_none(self, stage: Stage, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Room, "left", lambda *arguments: pytest.fail("the computer was looked at"))
+        monkeypatch.setattr(FreeCapacity, "left", lambda *arguments: pytest.fail("the computer was looked at"))
         number = started(call, f'CPU=1 MEMORY=1000 DISK=[SOURCE="{TTYLINUX}"] DISK=[TYPE=fs, SIZE=100000000]')
         assert shown(call, number).state_label == "Prolog"
 
@@ -271,15 +271,15 @@ class TestCommand:
         there = program(tmp_path / "bin")["PATH"]
         shell.environ = {"STRATUSLAB_HYPERVISOR": "xen"}
         assert shell("local_cloud", "status").status == 2
-        assert told(PATH="/nowhere") == "simulated (there is no qemu-system-x86_64 on this computer)"
-        assert told(PATH="/nowhere", STRATUSLAB_HYPERVISOR="qemu").startswith("qemu, as is asked for, but there is no qemu-")
-        assert told(PATH=there, STRATUSLAB_HYPERVISOR="simulated") == "simulated (as is asked for)"
+        assert told(PATH="/nowhere") == "simulated (qemu-system-x86_64 is not installed on this computer)"
+        assert told(PATH="/nowhere", STRATUSLAB_HYPERVISOR="qemu").startswith("qemu, as requested, but qemu-system")
+        assert told(PATH=there, STRATUSLAB_HYPERVISOR="simulated") == "simulated (as requested)"
         assert told(PATH=there).startswith("qemu (")
         assert told(PATH=there).endswith(", simulated for images that cannot boot")
 
 
 def test_the_own_images_are_marked_as_having_no_content(stage: Stage, call: Caller) -> None:
-    publish_own_entries(stage.engine.store, stage.engine.now)
+    add_builtin_images(stage.engine.store, stage.engine.now)
     assert identifier_from_sha1(sha1_from_identifier(TTYLINUX)) == TTYLINUX
     started(call, f'{SMALL}DISK=[IMAGE="alpine-base-simulated", IMAGE_UNAME=oneadmin]')
     assert stage.engine.machine(1).hypervisor == "simulated"

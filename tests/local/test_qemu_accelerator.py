@@ -12,7 +12,7 @@ import pytest
 
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu import accelerator
-from stratuslab.local.machines.qemu.qemu_driver import Qemu, described, find
+from stratuslab.local.machines.qemu.qemu_driver import QemuDriver, described, find_qemu
 from tests.local.qemus import FakeQemu, specified
 
 
@@ -99,7 +99,7 @@ def test_other_systems_and_processors(computer: Computer, monkeypatch: pytest.Mo
 
 def test_qemu_is_found_on_the_path_and_described(computer: Computer, tmp_path: Path):
     qemu = FakeQemu(tmp_path / "bin")
-    installed = find(qemu.environ)
+    installed = find_qemu(qemu.environ)
     assert installed is not None
     assert installed == qemu.program
     assert described(qemu.environ) == "QEMU 9.9.9, KVM"
@@ -109,10 +109,10 @@ def test_qemu_is_found_on_the_path_and_described(computer: Computer, tmp_path: P
 
 def test_a_computer_without_qemu(tmp_path: Path):
     nowhere = {"PATH": str(tmp_path)}
-    assert find(nowhere) is None
-    assert described(nowhere) == "there is no qemu-system-x86_64 on this computer"
-    with pytest.raises(MachineError, match=r"there is no qemu-system-x86_64 on this computer: install QEMU, or"):
-        Qemu(nowhere).make(specified(tmp_path))
+    assert find_qemu(nowhere) is None
+    assert described(nowhere) == "qemu-system-x86_64 is not installed on this computer"
+    with pytest.raises(MachineError, match=r"qemu-system-x86_64 is not installed on this computer: install QEMU, or"):
+        QemuDriver(nowhere).make(specified(tmp_path))
 
 
 def test_a_qemu_that_does_not_start(computer: Computer, tmp_path: Path):

@@ -466,14 +466,14 @@ def test_the_log_of_the_console_is_bounded(cloud: Cloud, tmp_path: Path, monkeyp
 
 
 def test_a_line_of_ours_begins_a_line(tmp_path: Path):
-    log = console_log.Console(tmp_path / "console.log")
+    log = console_log.ConsoleLog(tmp_path / "console.log")
     log.path.write_bytes(b"login: ")
     log.log("the machine is off")
     assert [line[-18:] for line in log.path.read_text().splitlines()] == ["login: ", "the machine is off"]
 
 
 def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
-    log = console_log.Console(tmp_path / "nowhere" / "console.log")
+    log = console_log.ConsoleLog(tmp_path / "nowhere" / "console.log")
     log.log("x")
     log.shorten()
     assert log.size() == 0

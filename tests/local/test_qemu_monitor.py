@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.local.machines.qemu import qmp_client as module
-from stratuslab.local.machines.qemu.qmp_client import LONGEST_LINE, Monitor, MonitorError
+from stratuslab.local.machines.qemu.qmp_client import LONGEST_LINE, QmpClient, QmpError
 
 GREETING: dict[str, Any] = {"QMP": {"version": {}, "capabilities": []}}
 
@@ -51,10 +51,10 @@ class Qemu:
 @contextmanager
 def conversation(
     answers: Callable[[dict[str, Any]], Any], tell: Callable[[str, Any], None] = lambda name, data: None
-) -> Iterator[Monitor]:
+) -> Iterator[QmpClient]:
     ours, its = socket.socketpair()
     qemu = Qemu(its, answers)
-    monitor = Monitor(ours, tell)
+    monitor = QmpClient(ours, tell)
     listening = threading.Thread(target=monitor.listen, daemon=True)
     listening.start()
     try:
@@ -77,7 +77,7 @@ def test_what_is_asked_is_answered():
 def test_a_refusal_is_told_in_qemus_words():
     with conversation(lambda request: {"error": {"class": "GenericError", "desc": "no such device"}}) as monitor:
         monitor.open()
-        with pytest.raises(MonitorError, match=r"^no such device$"):
+        with pytest.raises(QmpError, match=r"^no such device$"):
             monitor.execute("query")
 
 
@@ -114,7 +114,7 @@ def test_an_answer_that_comes_too_late_is_not_the_next_ones(monkeypatch: pytest.
 
     with conversation(answer) as monitor:
         monitor.open()
-        with pytest.raises(MonitorError, match="QEMU does not answer slow"):
+        with pytest.raises(QmpError, match="QEMU does not answer slow"):
             monitor.execute("slow")
         monkeypatch.setattr(module, "REPLY_SECONDS", 10)
         assert monitor.execute("quick") == "now"
@@ -127,14 +127,14 @@ def test_a_qemu_that_goes_away_is_not_waited_for():
     ours, its = socket.socketpair()
     ends = [its]
     Qemu(its, leave)
-    monitor = Monitor(ours, lambda name, data: None)
+    monitor = QmpClient(ours, lambda name, data: None)
     listening = threading.Thread(target=monitor.listen, daemon=True)
     listening.start()
     monitor.open()
-    with pytest.raises(MonitorError, match="QEMU does not answer quit"):
+    with pytest.raises(QmpError, match="QEMU does not answer quit"):
         monitor.execute("quit")
     listening.join(10)
-    with pytest.raises(MonitorError, match="QEMU does not listen any more"):
+    with pytest.raises(QmpError, match="QEMU does not listen any more"):
         monitor.execute("quit")
 
 
@@ -170,7 +170,7 @@ def test_several_threads_get_their_own_answers():
 def test_nonsense_ends_the_conversation(nonsense: bytes):
     with conversation(lambda request: nonsense) as monitor:
         monitor.open()
-        with pytest.raises(MonitorError, match="QEMU does not answer query"):
+        with pytest.raises(QmpError, match="QEMU does not answer query"):
             monitor.execute("query")
 
 
@@ -178,7 +178,7 @@ def test_nonsense_ends_the_conversation(nonsense: bytes):
 def test_a_refusal_of_any_form_is_a_refusal(error: object):
     with conversation(lambda request: {"error": error}) as monitor:
         monitor.open()
-        with pytest.raises(MonitorError):
+        with pytest.raises(QmpError):
             monitor.execute("query")
 
 
@@ -197,7 +197,7 @@ def test_whatever_is_said_listening_comes_to_an_end(said: list[bytes]):
     ours, its = socket.socketpair()
     with its:
         its.sendall(b"".join(said))
-    monitor = Monitor(ours, lambda name, data: None)
+    monitor = QmpClient(ours, lambda name, data: None)
     monitor.listen()
-    with pytest.raises(MonitorError):
+    with pytest.raises(QmpError):
         monitor.execute("query")

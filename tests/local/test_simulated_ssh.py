@@ -15,7 +15,7 @@ import pexpect
 import pytest
 from paramiko.common import DEFAULT_WINDOW_SIZE
 
-from stratuslab.local.engine.driver_choice import hypervisor
+from stratuslab.local.engine.driver_choice import driver
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.simulated import simulated_driver, ssh_server
 from stratuslab.local.machines.simulated.ssh_server import authorized
@@ -78,7 +78,7 @@ def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
 
 
 def test_it_is_one_of_the_hypervisors() -> None:
-    assert hypervisor("simulated", {}).name == "simulated"
+    assert driver("simulated", {}).name == "simulated"
 
 
 # Who gets in

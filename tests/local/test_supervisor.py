@@ -137,7 +137,7 @@ def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Cloud, verb: Verb) 
     cloud.engine.act(ADMINISTRATOR, instance, verb)
     assert cloud.record(instance).state == (State.SUSPENDED if verb is Verb.SUSPEND else State.STOPPED)
     eventually(lambda: stands_still(process))
-    cloud.engine.reconciler.settle()
+    cloud.engine.reconciler.reconcile()
     assert cloud.supervisors.alive(instance), "what stands still is not lost"
     cloud.engine.act(ADMINISTRATOR, instance, Verb.RESUME)
     assert cloud.record(instance).state_name == "RUNNING"

@@ -177,8 +177,10 @@ def test_a_store_of_the_first_version_goes_on(tmp_path: Path, call: Caller, stag
     stage.engine.close()
     path = stage.engine.store.directory / DATABASE
     with sqlite3.connect(path) as old:
-        for column in ("hypervisor", "room_mib", "listed", "lock", "permissions"):
+        for column in ("hypervisor", "disk_mib", "listed_usage", "lock", "permissions"):
             old.execute(f"ALTER TABLE instances DROP COLUMN {column}")
+        old.execute("ALTER TABLE instances RENAME COLUMN prolog_error TO obstacle")
+        old.execute("ALTER TABLE instances RENAME COLUMN sched_message TO waiting")
         old.execute("DROP TABLE volumes")
         old.execute("DROP TABLE tokens")
         old.execute("PRAGMA user_version = 1")

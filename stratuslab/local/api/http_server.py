@@ -25,7 +25,7 @@ from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_pas
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api.wsgi_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.machines.driver import Machines
+from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.version import __version__
 
@@ -209,7 +209,7 @@ def serving(
     users: Mapping[str, str],
     environ: Mapping[str, str],
     profile: ServerProfile = DEFAULT_PROFILE,
-    machines: Machines | None = None,
+    supervisors: SupervisorControl | None = None,
 ) -> Iterator[Serving]:
     """Serve the cloud in a directory while the block runs; for the main thread, as SIGINT and SIGTERM end the wait in it.
 
@@ -217,7 +217,7 @@ def serving(
     one_auth file. Raises StratusLabError or UsageError.
     """
     named = Accounts(users)
-    engine = Engine(directory, machines, environ=environ)
+    engine = Engine(directory, supervisors, environ=environ)
     accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
 
@@ -227,7 +227,7 @@ def serving(
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with open_server(engine, host, port, accounts, profile).running() as urls:
-            engine.reconciler.settle()
+            engine.reconciler.reconcile()
             yield Serving(urls, None if users else directory / AUTH_FILE, stop)
     finally:
         for number, handler in before.items():

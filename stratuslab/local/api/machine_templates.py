@@ -34,7 +34,7 @@ ALL = (
 
 
 def find(number: int) -> ReadyTemplate:
-    """The template of that number; raises Refusal."""
+    """The template of that number; raise APIError."""
     for template in ALL:
         if template.id == number:
             return template
@@ -44,7 +44,7 @@ def find(number: int) -> ReadyTemplate:
 def instantiated(template: ReadyTemplate, name: str, over: str) -> str:
     """The text of a request: the template with attributes laid over it. Those that are given replace all of the same name.
 
-    Raises Refusal where what is laid over is no template text.
+    Raises APIError where what is laid over is no template text.
     """
     laid = Template(over).attributes
     if name:

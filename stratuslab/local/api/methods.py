@@ -166,7 +166,7 @@ def _reports(call: MethodCall, records: Iterable[Record], seconds: int = -1) -> 
 
 def _chmod(call: MethodCall) -> Answer:
     number = call.parameters.integer(1)
-    call.engine.access.permit(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
+    call.engine.access.chmod(call.user, number, [call.parameters.integer(place) for place in range(2, 11)])
     return xmlrpc_wire.number(number)
 
 

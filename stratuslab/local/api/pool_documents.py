@@ -8,7 +8,7 @@ from stratuslab.local.api import machine_templates
 from stratuslab.local.api.vm_documents import PERMISSIONS
 from stratuslab.local.api_error import APIError, no_such
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.engine.host_load import Load
+from stratuslab.local.engine.instance_load import InstanceLoad
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity
 from stratuslab.local.store.instance_record import QEMU, SIMULATED, User
 from stratuslab.local.store.leases import Network, address_text, mac_address
@@ -31,7 +31,7 @@ def images(engine: Engine) -> str:
 
 
 def image(engine: Engine, number: int) -> str:
-    """One image. Raises Refusal."""
+    """One image. Raises APIError."""
     for row in _image_rows(engine, number):
         return _image(row, _users_of_images(engine))
     raise no_such("image", number)
@@ -85,7 +85,7 @@ def networks(engine: Engine) -> str:
 
 
 def network(engine: Engine, number: int, *, legacy: bool = False) -> str:
-    """One virtual network, with its leases: below its range, in ``legacy`` documents below itself. Raises Refusal."""
+    """One virtual network, with its leases: below its range, in ``legacy`` documents below itself. Raises APIError."""
     for found in engine.leases.networks():
         if found.id == number:
             break
@@ -152,7 +152,7 @@ def templates(engine: Engine) -> str:
 
 
 def template(engine: Engine, number: int) -> str:
-    """One machine template. Raises Refusal."""
+    """One machine template. Raises APIError."""
     return _template(machine_templates.find(number))
 
 
@@ -169,7 +169,7 @@ def hosts(engine: Engine) -> str:
 
 
 def host(engine: Engine, number: int) -> str:
-    """The one host. Raises Refusal."""
+    """The one host. Raises APIError."""
     if number != HOST_ID:
         raise no_such("host", number)
     return _host(engine)
@@ -177,10 +177,10 @@ def host(engine: Engine, number: int) -> str:
 
 def _host(engine: Engine) -> str:
     capacity = Capacity.read(engine.store)
-    loads = Load.read(engine.store)
+    loads = InstanceLoad.read(engine.store)
     used = capacity.used(loads)
     placed = [load.id for load in loads if load.state != State.PENDING]
-    hypervisor = SIMULATED if engine.hypervisors.missing() else QEMU
+    hypervisor = SIMULATED if engine.drivers.missing() else QEMU
     return (
         f"<HOST><ID>{HOST_ID}</ID><NAME>{HOST_NAME}</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>"
         f"<IM_MAD>{cdata('local')}</IM_MAD><VM_MAD>{cdata(hypervisor)}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>"
@@ -199,7 +199,7 @@ def datastores(engine: Engine) -> str:
 
 
 def datastore(engine: Engine, number: int) -> str:
-    """One datastore. Raises Refusal."""
+    """One datastore. Raises APIError."""
     for facts in _DATASTORES:
         if facts[0] == number:
             return _datastore(engine, *facts)
@@ -225,7 +225,7 @@ def clusters(engine: Engine) -> str:
 
 
 def cluster(engine: Engine, number: int) -> str:
-    """The one cluster. Raises Refusal."""
+    """The one cluster. Raises APIError."""
     if number != 0:
         raise no_such("cluster", number)
     networks = sorted(network.id for network in engine.leases.networks())
@@ -247,7 +247,7 @@ def groups(engine: Engine, caller: User) -> str:
 
 
 def group(engine: Engine, caller: User, number: int) -> str:
-    """One group; -1 is the caller's. Raises Refusal."""
+    """One group; -1 is the caller's. Raises APIError."""
     wanted = caller.group[0] if number == -1 else number
     if wanted not in (0, 1):
         raise no_such("group", wanted)
@@ -272,7 +272,7 @@ def users(engine: Engine, caller: User) -> str:
 
 
 def user(engine: Engine, caller: User, number: int) -> str:
-    """One user; -1 is the caller, and others are the administrator's to see. No password is ever shown. Raises Refusal."""
+    """One user; -1 is the caller, and others are the administrator's to see. No password is ever shown. Raises APIError."""
     wanted = caller.id if number == -1 else number
     rows = engine.store.query("SELECT id, name FROM users WHERE id = ?", (wanted,))
     if not rows:

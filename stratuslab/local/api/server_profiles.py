@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from stratuslab.local.engine.server_rules import LENIENT, Rules, Verb
+from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.opennebula.states import Lcm, State, has_failed
 
 _COMMON = {
@@ -73,7 +73,7 @@ class ServerProfile:
     pages: bool = True
     administrators_only: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    rules: Rules = field(default_factory=Rules)
+    rules: ServerRules = field(default_factory=ServerRules)
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ _LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
 # Actions that 6.0 does not do any more, but still knows the rights to.
 _ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
 
-_3_2 = Rules(
+_3_2 = ServerRules(
     name_characters="", escapes=False, first_line=1, context_filled=False, empty_swap=True, sources=True, restricted=frozenset()
 )
 _STRATUSLAB = ServerProfile(
@@ -152,7 +152,7 @@ SERVER_PROFILES = {
             _SINCE_6,
             listed=_LISTED_SINCE_6,
             administrators_only=_ADMINISTRATORS_ONLY,
-            rules=Rules(name_characters=f"{Rules.name_characters}\t\n\v\f\r"),
+            rules=ServerRules(name_characters=f"{ServerRules.name_characters}\t\n\v\f\r"),
         ),
         ServerProfile("opennebula-6", "6.8.0", 5, _SINCE_6, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
         ServerProfile(
@@ -176,7 +176,7 @@ SERVER_PROFILES = {
                 "resubmit": "delete-recreate",
                 "reset": "reboot-hard",
             },
-            rules=Rules(escapes=False, first_line=1),
+            rules=ServerRules(escapes=False, first_line=1),
         ),
         _STRATUSLAB,
     )

@@ -55,7 +55,7 @@ def pooled_instance(record: Record, profile: ServerProfile) -> str:
 
 def extended_instance(record: Record, profile: ServerProfile) -> str:
     """The whole VM document as one.vmpool.infoextended has it: with the figures of the last change of state."""
-    return _full(record, profile, record.listed, _history(record, profile)[-1:])
+    return _full(record, profile, record.listed_usage, _history(record, profile)[-1:])
 
 
 def monitoring(record: Record, profile: ServerProfile) -> str:
@@ -128,8 +128,9 @@ def _full(record: Record, profile: ServerProfile, figures: Mapping[str, float], 
 
 def _short(record: Record, profile: ServerProfile) -> str:
     figures = ""
-    if record.listed:
-        figures = f"<CPU>{_decimal(record.listed['cpu_percent'])}</CPU><MEMORY>{record.listed['memory_kib']}</MEMORY><STATE/>"
+    usage = record.listed_usage
+    if usage:
+        figures = f"<CPU>{_decimal(usage['cpu_percent'])}</CPU><MEMORY>{usage['memory_kib']}</MEMORY><STATE/>"
     user_template = dict(_user_template(record))
     listed = [(name, user_template[name]) for name in profile.listed or () if name in user_template]
     numbers = ("CPU", "MEMORY", "VCPU") if profile.number >= (6,) else ("CPU", "MEMORY")
@@ -144,7 +145,7 @@ def _short(record: Record, profile: ServerProfile) -> str:
             template += wrapped("NIC", "".join(f"<{key}>{cdata(value.get(key, ''))}</{key}>" for key in keys))
     template += attributes(("GRAPHICS", graphics) for graphics in record.vectors("GRAPHICS")[:1])
     return (
-        f"<VM>{_head(record, profile, record.listed.get('polled', 0), short=True)}<TEMPLATE>{template}</TEMPLATE>"
+        f"<VM>{_head(record, profile, usage.get('polled', 0), short=True)}<TEMPLATE>{template}</TEMPLATE>"
         f"{wrapped('MONITORING', figures)}{wrapped('USER_TEMPLATE', attributes(listed))}"
         f"{wrapped('HISTORY_RECORDS', _short_history(record, profile))}</VM>"
     )
@@ -155,9 +156,9 @@ def _legacy(record: Record, profile: ServerProfile, history: list[str]) -> str:
     pairs = [*releases.attributes_of(_template(record, profile), profile.number), *record.user_attributes, ("NAME", record.name)]
     if record.message:
         pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
-    elif record.waiting and record.state == State.PENDING:
+    elif record.sched_message and record.state == State.PENDING:
         # The real 3.2 says nothing of this; here is where its clients look for a reason.
-        date, _, reason = record.waiting.partition(": ")
+        date, _, reason = record.sched_message.partition(": ")
         pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
     pairs = sorted(pairs, key=lambda pair: pair[0])
     return (
@@ -205,8 +206,8 @@ def _user_template(record: Record) -> list[Attribute]:
     pairs = list(record.user_attributes)
     if record.message:
         pairs.append(("ERROR", f"{_date(record.message_time)}: {record.message}"))
-    if record.waiting:
-        pairs.append(("SCHED_MESSAGE", record.waiting))
+    if record.sched_message:
+        pairs.append(("SCHED_MESSAGE", record.sched_message))
     return sorted(pairs, key=lambda pair: pair[0])
 
 

@@ -92,7 +92,7 @@ class Application:
 
     def _of_session(self, session: str) -> User | None:
         name = self._accounts.knows(session)
-        return self._engine.access.let_in(session) if name is None else self._engine.user(name)
+        return self._engine.access.authenticate_token(session) if name is None else self._engine.user(name)
 
     def _of_basic(self, environ: WSGIEnvironment) -> User:
         kind, _, encoded = environ.get("HTTP_AUTHORIZATION", "").partition(" ")

@@ -1,1 +1,1 @@
-"""What happens to instances of the embedded cloud: allocation, scheduling, life cycle. No XML-RPC, no documents."""
+"""The embedded cloud's engine: allocation, scheduling and life cycle of instances. No XML-RPC, no documents."""

@@ -66,7 +66,7 @@ class Access:
 
         self.alter(user, number, change, past_lock=True)
 
-    def permit(self, user: User, number: int, bits: list[int]) -> None:
+    def chmod(self, user: User, number: int, bits: list[int]) -> None:
         """Change the nine permissions; -1 leaves one as it is."""
         if any(bit not in (-1, 0, 1) for bit in bits):
             raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
@@ -92,7 +92,7 @@ class Access:
             self._store.query("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (_digest(token), user.id, expires))
         return token
 
-    def let_in(self, session: str) -> User | None:
+    def authenticate_token(self, session: str) -> User | None:
         """The user of a session string ``NAME:TOKEN``; None where the token is not valid, or another user's."""
         name, _, token = session.partition(":")
         rows = self._store.query(

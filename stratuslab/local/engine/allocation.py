@@ -1,6 +1,6 @@
-"""From a template to an instance: what was asked for is checked and filled in as OpenNebula 7.4 does.
+"""Makes an instance from a template, which is checked and completed as OpenNebula 7.4 does.
 
-Templates of all dialects are taken, the original StratusLab client's among them, with its GRAPHICS port of -1.
+Accepts the templates of all versions, including the original StratusLab client's with its GRAPHICS port of -1.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from stratuslab.local.api_error import BadCapacity, BadTemplate, BadVariable, Restricted
 from stratuslab.local.engine.context_variables import VariableError, replaced
 from stratuslab.local.engine.disk_allocation import DiskAllocation
-from stratuslab.local.engine.driver_choice import Hypervisors
-from stratuslab.local.engine.server_rules import Rules
+from stratuslab.local.engine.driver_choice import DriverChoice
+from stratuslab.local.engine.server_rules import ServerRules
 from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import QEMU, Record, User
@@ -25,18 +25,18 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_FILLED_IN = _words("NAME DISK NIC CONTEXT OS")
-_TAKEN_OVER = _words(
+_COMPLETED = _words("NAME DISK NIC CONTEXT OS")
+_COPIED = _words(
     """CPU VCPU VCPU_MAX MEMORY MEMORY_MAX NIC_ALIAS PCI GRAPHICS VIDEO FEATURES INPUT RAW TOPOLOGY NUMA_NODE CPU_MODEL
     EMULATOR VMGROUP SNAPSHOT BACKUP_CONFIG TPM CPU_COST MEMORY_COST DISK_COST HYPERV_OPTIONS TEMPLATE_ID"""
 )
-# What the server itself writes: a template that was copied from a document may hold it, and it says nothing then.
-_WRITTEN = _words(
+# What the server itself writes. It is ignored in templates, which may be copies of a document.
+_SERVER_WRITTEN = _words(
     """AUTOMATIC_REQUIREMENTS AUTOMATIC_DS_REQUIREMENTS AUTOMATIC_NIC_REQUIREMENTS SECURITY_GROUP_RULE SUBMIT_ON_HOLD
     TM_MAD_SYSTEM VMID ERROR SCHED_MESSAGE"""
 )
 NAME_LENGTH = 128
-# What OpenNebula's guest packages read of each interface, beyond its IP, MAC and MASK.
+# What OpenNebula's guest packages read for each interface besides IP, MAC and MASK.
 _ETH_EMPTY = _words(
     """DNS EXTERNAL GATEWAY IP6 IP6_GATEWAY IP6_METHOD IP6_METRIC IP6_PREFIX_LENGTH IP6_ULA METHOD METRIC MTU NETWORK
     ROUTES SEARCH_DOMAIN VLAN_ID VROUTER_IP VROUTER_IP6 VROUTER_MANAGEMENT"""
@@ -44,9 +44,9 @@ _ETH_EMPTY = _words(
 
 
 def allocate(
-    store: Store, hypervisors: Hypervisors, user: User, template: Template, number: int, hold: bool, now: int, rules: Rules
+    store: Store, drivers: DriverChoice, user: User, template: Template, number: int, hold: bool, now: int, rules: ServerRules
 ) -> Record:
-    """The instance that a template asks for; its leases are taken. Part of a transaction. Raises Refusal."""
+    """The instance for a template, with its addresses leased. Part of a transaction. Raises APIError."""
     name = template.text("NAME").strip()
     if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
         raise BadTemplate(f"NAME is too long; max length is {NAME_LENGTH} chars.")
@@ -59,16 +59,16 @@ def allocate(
     if template.text("VCPU"):
         _positive_integer(template.text("VCPU"), "VCPU")
     disks = DiskAllocation(store, user, template.vectors("DISK"), number, rules)
-    hypervisor, obstacle = hypervisors.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
-    obstacle = obstacle or disks.obstacle
+    hypervisor, prolog_error = drivers.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
+    prolog_error = prolog_error or disks.prolog_error
     disks.name_devices("vd" if hypervisor == QEMU else "sd")
     nics = _nics(store, user, template.vectors("NIC"), number)
-    attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _TAKEN_OVER]
+    attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _COPIED]
     attributes += [("DISK", disk) for disk in disks.all]
     attributes += [("NIC", nic) for nic in nics]
     attributes += _automatic(template, bool(disks.all), bool(nics), number, hold)
     context = template.vector("CONTEXT")
-    unknown = [pair for pair in template.attributes if pair[0] not in _TAKEN_OVER | _FILLED_IN | _WRITTEN]
+    unknown = [pair for pair in template.attributes if pair[0] not in _COPIED | _COMPLETED | _SERVER_WRITTEN]
     if context is not None:
         known = [*attributes, *unknown, ("NAME", name or f"one-{number}")]
         attributes.append(("CONTEXT", _context(context, known, nics, len(disks.all), user, rules)))
@@ -81,18 +81,18 @@ def allocate(
         cpu=cpu,
         memory_mib=memory,
         image=disks.image,
-        obstacle=obstacle,
+        prolog_error=prolog_error,
         attributes=sorted(attributes, key=lambda pair: pair[0]),
         user_attributes=sorted(unknown, key=lambda pair: pair[0]),
         stime=now,
         hypervisor=hypervisor,
-        room_mib=disks.room_mib if hypervisor == QEMU else 0,
+        disk_mib=disks.disk_mib if hypervisor == QEMU else 0,
         owner=user.name,
     )
 
 
 def _automatic(template: Template, disks: bool, nics: bool, number: int, hold: bool) -> list[Attribute]:
-    """What the server adds of its own accord."""
+    """The attributes that the server adds."""
     from uuid import uuid4
 
     cluster = "(CLUSTER_ID = 0) & " if disks or nics else ""
@@ -115,29 +115,29 @@ def _automatic(template: Template, disks: bool, nics: bool, number: int, hold: b
 def _nics(store: Store, user: User, wanted: list[dict[str, str]], instance: int) -> list[dict[str, str]]:
     leases = Leases(store)
     nics = []
-    for place, asked in enumerate(wanted):
-        nic = {**asked, "NIC_ID": str(place), "NAME": f"NIC{place}"}
-        network = leases.wanted(asked, user)
+    for position, requested in enumerate(wanted):
+        nic = {**requested, "NIC_ID": str(position), "NAME": f"NIC{position}"}
+        network = leases.network_for(requested, user)
         if network is not None:
-            address = leases.take(network, instance, asked.get("IP", "").strip())
+            address = leases.take(network, instance, requested.get("IP", "").strip())
             nic |= {
                 "AR_ID": "0",
                 "BRIDGE": network.bridge,
                 "BRIDGE_TYPE": "linux",
                 "CLUSTER_ID": "0",
                 "IP": address_text(address),
-                "MAC": asked.get("MAC") or mac_address(address),
+                "MAC": requested.get("MAC") or mac_address(address),
                 "NETWORK": network.name,
                 "NETWORK_ID": str(network.id),
                 "SECURITY_GROUPS": "0",
-                "TARGET": f"one-{instance}-{place}",
+                "TARGET": f"one-{instance}-{position}",
                 "VN_MAD": "local",
             }
         nics.append(nic)
     return nics
 
 
-def _check_restricted(user: User, template: Template, rules: Rules) -> None:
+def _check_restricted(user: User, template: Template, rules: ServerRules) -> None:
     if user.is_administrator:
         return
     for name, value in template.attributes:
@@ -147,7 +147,7 @@ def _check_restricted(user: User, template: Template, rules: Rules) -> None:
 
 
 def _context(
-    context: dict[str, str], attributes: list[Attribute], nics: list[dict[str, str]], disk_id: int, user: User, rules: Rules
+    context: dict[str, str], attributes: list[Attribute], nics: list[dict[str, str]], disk_id: int, user: User, rules: ServerRules
 ) -> dict[str, str]:
     filled = {"DISK_ID": str(disk_id), "TARGET": "hda", **context} if rules.context_filled else context
     if any("$" in value for value in filled.values()):
@@ -155,14 +155,14 @@ def _context(
     if not rules.context_filled:
         return filled
     if context.get("NETWORK", "").upper() == "YES":
-        for place, nic in enumerate(nics):
+        for position, nic in enumerate(nics):
             known = {"IP": nic.get("IP", ""), "MAC": nic.get("MAC", ""), "MASK": "255.0.0.0"}
             for name, value in {**dict.fromkeys(_ETH_EMPTY, ""), **known}.items():
-                filled.setdefault(f"ETH{place}_{name}", value)
+                filled.setdefault(f"ETH{position}_{name}", value)
     return filled
 
 
-def _with_variables(context: dict[str, str], known: list[Attribute], user: User, rules: Rules) -> dict[str, str]:
+def _with_variables(context: dict[str, str], known: list[Attribute], user: User, rules: ServerRules) -> dict[str, str]:
     gid, group = user.group
     own = {"UID": str(user.id), "UNAME": user.name, "GID": str(gid), "GNAME": group}
 

@@ -1,8 +1,8 @@
-"""``$`` in the values of CONTEXT: a variable on every OpenNebula, replaced when an instance is allocated.
+"""Variables in the values of CONTEXT, replaced when an instance is allocated.
 
-The whole context is read as one text, as the servers' grammar (``vm_var_parser.l``) has it: ``$NAME`` and
-``$DISK[SIZE, DISK_ID=0]`` are replaced, by nothing where nobody knows them; what stands behind a name is kept. ``$$``, ``${X}``
-and a ``$`` before a blank are syntax errors, and from 4.0 on the message shows the whole context, as the real ones do.
+The whole context is parsed as one text, as by the servers' grammar (``vm_var_parser.l``): ``$NAME`` and
+``$DISK[SIZE, DISK_ID=0]`` are replaced, unknown ones by nothing. ``$$``, ``${X}`` and ``$`` before a blank are syntax errors,
+whose message shows the whole context from 4.0 on, as the real servers' does.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _PLAIN = re.compile(r"[^$]+")
 _PLAIN_WITH_ESCAPES = re.compile(r"(?:[^$\\]|\\.)+", re.DOTALL)
 
 Find = Callable[[str, str, str, str], str]
-"""The value of a variable: its name; and for ``NAME[KEY, WHERE=VALUE]`` the other three, else empty."""
+"""Looks up a variable by its name, and for ``NAME[KEY, WHERE=VALUE]`` by the other three, which may be empty."""
 
 
 class VariableError(Exception):
-    """A ``$`` that no server takes; the text is the server's own, with the whole context in it."""
+    """A syntax error in a variable; the text is the server's message."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class _Token:
 def replaced(context: Mapping[str, str], find: Find, *, escapes: bool, line: int) -> dict[str, str]:
     r"""The context with its variables replaced. Raises VariableError.
 
-    ``escapes`` has ``\$`` stand for itself, backslash included (from 5.0 on); ``line`` is what the version calls the first line.
+    With ``escapes`` (from 5.0 on) ``\$`` is kept as it is; ``line`` is the number of the first line in messages.
     """
     text = _SEPARATOR.join(f"{name}={context[name]}" for name in sorted(context))
-    parsed = _Reader(text, _PLAIN_WITH_ESCAPES if escapes else _PLAIN, line).read(find)
+    parsed = _Parser(text, _PLAIN_WITH_ESCAPES if escapes else _PLAIN, line).read(find)
     pairs = (piece.partition("=") for piece in parsed.split(_SEPARATOR))
     return {name: value for name, equals, value in pairs if equals}
 
 
-class _Reader:
+class _Parser:
     def __init__(self, text: str, plain: re.Pattern[str], line: int) -> None:
         self._text = text
         self._plain = plain
@@ -63,7 +63,7 @@ class _Reader:
 
     def read(self, find: Find) -> str:
         pieces: list[str] = []
-        inside = False  # after "$": the lexer stays there when "$" follows a name at once
+        inside = False  # after "$": the lexer stays in this state if "$" directly follows a name
         while self._at < len(self._text) or inside:
             plain = None if inside else self._plain.match(self._text, self._at)
             if plain is not None:
@@ -96,7 +96,7 @@ class _Reader:
                 return words
 
     def _token(self) -> _Token:
-        # The lexer drops a line's end behind "$", and reads on.
+        # The lexer skips newlines after "$".
         while self._text.startswith("\n", self._at):
             self._at += 1
         matches = [(kind, found) for kind, pattern in _TOKENS if (found := pattern.match(self._text, self._at))]

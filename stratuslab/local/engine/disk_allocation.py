@@ -1,7 +1,7 @@
-"""The disks of an instance, filled in: images found, devices named.
+"""Completes the disks of a template: finds their images, attaches volumes, names devices.
 
-An image is named by its number, by its name, or as the original StratusLab client does by its Marketplace URL in SOURCE; a
-volume by its UUID there.
+An image is given by its number, by its name, or, as in the original StratusLab client, by its Marketplace URL in SOURCE; a
+volume by its UUID in SOURCE.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from string import ascii_lowercase
 from typing import Any
 
 from stratuslab.local.api_error import BadTemplate, NoSuchImage
-from stratuslab.local.engine.server_rules import Rules
+from stratuslab.local.engine.server_rules import ServerRules
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.image_format import form, virtual_size
-from stratuslab.local.images.image_listing import Content, content_of
+from stratuslab.local.images.image_listing import ContentLocation, content_location
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import User
@@ -24,7 +24,7 @@ from stratuslab.local.store.leases import owner_named
 from stratuslab.local.store.volumes import Volumes, volume_of
 
 _IDENTIFIER_IN_URL = re.compile(r"(?:\A|/)([A-P][A-Za-z0-9_-]{26})(?:/[^/]*){0,2}\Z")
-_OF_EVERY_IMAGE = {
+_IMAGE_DEFAULTS = {
     "ALLOW_ORPHANS": "NO",
     "CLONE": "YES",
     "CLONE_TARGET": "SYSTEM",
@@ -45,22 +45,21 @@ _OF_EVERY_IMAGE = {
 
 
 def image_of(disk: Mapping[str, str]) -> str:
-    """The Marketplace identifier of the image that a DISK is made of, empty where its SOURCE names none."""
+    """The Marketplace identifier of the image in a DISK's SOURCE, empty if there is none."""
     match = _IDENTIFIER_IN_URL.search(disk.get("SOURCE", "").strip().strip("\"'").rstrip("/"))
     return match[1] if match else ""
 
 
 class DiskAllocation:
-    """The disks that a template asks for, for the instance of that number; part of a transaction. Raises Refusal.
+    """The completed disks of a template, for the instance of that number. Part of a transaction. Raises APIError.
 
-    ``image`` is the identifier of the first one's image, or what it was named by. ``boots`` tells whether there is something
-    on the first disk that a real machine can boot. ``missing`` says which image or volume is not here, empty where all are;
-    ``fetchable`` tells whether all of it can be had from the Marketplace that the template names. OpenNebula finds that out
-    later, so that the instance is made and its prolog fails. ``room_mib`` is what the disks take of this computer's when they
-    are real and full. ``obstacle`` says why they cannot be made.
+    ``image`` is the identifier of the first disk's image, or the SOURCE that names it. ``boots`` is whether a real machine can
+    boot from the first disk. ``missing`` says which image or volume does not exist here, and ``fetchable`` is whether the
+    Marketplace in the template has all that is missing. As with OpenNebula the instance is created, and its prolog fails with
+    ``prolog_error``. ``disk_mib`` is the space that real disks take on this computer when they are full.
     """
 
-    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]], instance: int, rules: Rules) -> None:
+    def __init__(self, store: Store, user: User, wanted: list[dict[str, str]], instance: int, rules: ServerRules) -> None:
         self._store = store
         self._user = user
         self._instance = instance
@@ -68,13 +67,13 @@ class DiskAllocation:
         self.image = ""
         self.boots = False
         self.missing = ""
-        self.obstacle = ""
+        self.prolog_error = ""
         self.fetchable = True
-        self.room_mib = 0
+        self.disk_mib = 0
         self.all = [{**disk, "DISK_ID": str(number), **self._kind(number, disk)} for number, disk in enumerate(wanted)]
 
     def name_devices(self, bus: str) -> None:
-        """Give each disk a device name; ``bus`` is the prefix (``sd``) where the template names none."""
+        """Give each disk a device name; ``bus`` is the default prefix, such as ``sd``."""
         targets: set[str] = set()
         for target in (disk.get("TARGET", "") for disk in self.all):
             if target and target in targets:
@@ -98,12 +97,12 @@ class DiskAllocation:
         if kind not in ("fs", "swap"):
             raise BadTemplate(f"DISK {number}: Unknown disk type {disk.get('TYPE', '').upper()}")
         size = disk.get("SIZE", "").strip()
-        number_of = re.match(r"[0-9]{1,12}\Z", size)
-        if number_of and int(size) == 0 and kind == "swap" and self._rules.empty_swap:
-            self.obstacle = self.obstacle or "mkswap: error: swap area needs to be at least 40 KiB"
-        elif not number_of or int(size) == 0:
+        is_number = re.match(r"[0-9]{1,12}\Z", size)
+        if is_number and int(size) == 0 and kind == "swap" and self._rules.empty_swap:
+            self.prolog_error = self.prolog_error or "mkswap: error: swap area needs to be at least 40 KiB"
+        elif not is_number or int(size) == 0:
             raise BadTemplate(f"DISK {number}: SIZE attribute must be a positive integer value.")
-        self.room_mib += int(size)
+        self.disk_mib += int(size)
         return {"TYPE": kind, "SIZE": size}
 
     def _volume(self, number: int, uuid: str) -> dict[str, str]:
@@ -155,19 +154,19 @@ class DiskAllocation:
         image_id, identifier, title, size, document = entry
         self.image = self.image or identifier
         kept = content(self._store.directory, identifier)
-        there = content_of(self._store, identifier, document) is not Content.NOWHERE
+        there = content_location(self._store, identifier, document) is not ContentLocation.NOWHERE
         self.boots = self.boots or (number == 0 and there)
         read_only = disk.get("READONLY", "").upper() == "YES"
         copied = not read_only
         if kept is not None:
             with suppress(ImageError, OSError):
                 size = virtual_size(kept)
-                copied = copied and form(kept) != "kernel"  # which lives in memory
+                copied = copied and form(kept) != "kernel"  # its copy is in memory
         original = -(-size // 2**20)
         wanted = disk.get("SIZE", "").strip()
-        # A size that is asked for stands in the document; a copy is never smaller than its image.
+        # The document shows the size that was requested, but a copy is never smaller than its image.
         mib = int(wanted) if re.match(r"[0-9]{1,12}\Z", wanted) and int(wanted) else original
-        self.room_mib += original * (kept is None) + max(original, mib) * copied
+        self.disk_mib += original * (kept is None) + max(original, mib) * copied
         sizes = {"SIZE": str(mib), "ORIGINAL_SIZE": str(original)}
         named = {"IMAGE": title, "IMAGE_ID": str(image_id), "SOURCE": identifier, **sizes}
-        return {**_OF_EVERY_IMAGE, **named, "READONLY": "YES" if read_only else "NO"}
+        return {**_IMAGE_DEFAULTS, **named, "READONLY": "YES" if read_only else "NO"}

@@ -1,4 +1,4 @@
-"""The embedded cloud's engine: what users ask for, and what supervisors report, done to the instances in the store."""
+"""The embedded cloud's engine: carries out what users request and records what supervisors report."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stratuslab.local.api_error import APIError
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.access import Access, may, visible
 from stratuslab.local.engine.allocation import NAME_LENGTH, allocate
-from stratuslab.local.engine.driver_choice import Hypervisors
+from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.machine_description import machine_spec
 from stratuslab.local.engine.reconciler import Reconciler
 from stratuslab.local.engine.scheduler import Capacity
-from stratuslab.local.engine.server_rules import LENIENT, Rules, Verb
+from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.images.bootstrap import NEXT_INSTANCE, open_store
-from stratuslab.local.machines.driver import Machines, MachineSpec
+from stratuslab.local.machines.driver import MachineSpec, SupervisorControl
 from stratuslab.local.machines.launcher import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
@@ -33,24 +33,24 @@ _NEVER_IN_NAMES = "&|:\\\";/'#{}$<>\t\n\v\f\r"
 
 
 class Engine:
-    """The cloud in a directory. ``machines`` are its supervisors, ``environ`` what they start from and where hypervisors are
-    looked for; ``clock`` gives seconds since the epoch.
+    """The cloud in a directory. ``environ`` is the environment of supervisors; programs are looked up on its PATH. ``clock``
+    gives seconds since the epoch.
 
-    Raises StratusLabError or UsageError where the store cannot be used; calls raise Refusal for what a user may not have.
+    Raises StratusLabError or UsageError if the store cannot be used. Methods raise APIError for what they refuse.
     """
 
     def __init__(
         self,
         directory: Path,
-        machines: Machines | None = None,
+        supervisors: SupervisorControl | None = None,
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.hypervisors = Hypervisors(environ)
+        self.drivers = DriverChoice(environ)
         self.store = open_store(directory, clock())
         self.access = Access(self.store, lambda: self.now)
         self.leases = Leases(self.store)
-        self.reconciler = Reconciler(self.store, machines or Supervisors(directory, environ), clock)
+        self.reconciler = Reconciler(self.store, supervisors or Supervisors(directory, environ), clock)
 
     def close(self) -> None:
         self.store.close()
@@ -64,24 +64,24 @@ class Engine:
     ) -> None:
         """Change the store's settings. Raises UsageError.
 
-        ``first_instance`` is the number of the next instance (none that was given before), ``capacity`` what the host
-        carries, ``ranges`` the addresses that networks lease: ``{"public": "127.101.0.1-127.101.0.254"}``.
+        ``first_instance`` is the number of the next instance (not one used before), ``capacity`` that of the host, ``ranges``
+        the addresses of networks: ``{"public": "127.101.0.1-127.101.0.254"}``.
         """
         with self.store.transaction():
             if first_instance is not None:
                 number = int(self.store.setting(NEXT_INSTANCE) or 1)
                 if not number <= first_instance < LARGEST_ID:
-                    raise UsageError(f"the next instance cannot have the number {first_instance}", f"{number} is the lowest")
+                    raise UsageError(f"invalid number of the next instance: {first_instance}", f"the lowest is {number}")
                 self.store.set_setting(NEXT_INSTANCE, str(first_instance))
             if capacity is not None:
                 capacity.write(self.store)
             for name, span in (ranges or {}).items():
                 self.leases.set_range(name, span)
 
-    # What users ask for
+    # Requests of users
 
     def user(self, name: str) -> User:
-        """The user of that name, made known when it is new."""
+        """The user of that name, added if new."""
         if name == ADMINISTRATOR.name:
             return ADMINISTRATOR
         with self.store.transaction():
@@ -91,24 +91,24 @@ class Engine:
                 rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
         return User(rows[0][0], name)
 
-    def allocate(self, user: User, template: str, hold: bool = False, rules: Rules = LENIENT) -> int:
-        """Make an instance of a template (text or XML); its number. It is started as soon as it fits."""
+    def allocate(self, user: User, template: str, hold: bool = False, rules: ServerRules = LENIENT) -> int:
+        """Create an instance from a template (text or XML) and return its number. It starts as soon as it fits."""
         wanted = Template(template)
         with self.store.transaction():
             number = int(self.store.setting(NEXT_INSTANCE) or 1)
             self.store.set_setting(NEXT_INSTANCE, str(number + 1))
-            self.store.add(allocate(self.store, self.hypervisors, user, wanted, number, hold, self.now, rules))
-        self.reconciler.settle()
+            self.store.add(allocate(self.store, self.drivers, user, wanted, number, hold, self.now, rules))
+        self.reconciler.reconcile()
         return number
 
     def instance(self, user: User, number: int, right: str = "USE") -> Record:
         """One instance, also one that is DONE; the user has this right to it."""
-        self.reconciler.settle()
+        self.reconciler.reconcile()
         return self.access.authorized(user, number, right)
 
     def named(self, user: User, numbers: list[int]) -> list[Record]:
-        """Those of the numbered instances that there are and that the user may see."""
-        self.reconciler.settle()
+        """Those of the numbered instances that exist and that the user may see."""
+        self.reconciler.reconcile()
         found = (self.store.instance(number) for number in numbers)
         return [record for record in found if record is not None and may(user, record)]
 
@@ -126,14 +126,14 @@ class Engine:
     ) -> Iterator[Record]:
         """The instances of an owner (a filter number or an id) in a state (a number or a :class:`PoolState`).
 
-        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page (where there are ``pages``), else the
-        first and the last id. ``legacy_states`` counts what failed as STATE 7.
+        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page (if the server has ``pages``), else the
+        first and the last id. ``legacy_states`` counts failed instances as STATE 7.
         """
         if owner < _GROUP:
             raise APIError(ErrorCode.API, "Incorrect filter_flag")
         if state < PoolState.ANY or state > State.CLONING_FAILURE:
             raise APIError(ErrorCode.API, "Incorrect filter_flag, state")
-        self.reconciler.settle()
+        self.reconciler.reconcile()
         conditions = [_state_condition(state, legacy_states)]
         arguments: list[int] = []
         for condition, users in visible(user, owner):
@@ -148,55 +148,55 @@ class Engine:
         return self.store.instances(" AND ".join(conditions), arguments, offset=offset, limit=limit, newest_first=newest_first)
 
     def act(self, user: User, number: int, verb: Verb) -> None:
-        """Do what an action asks. What asks the guest first returns at once; what pulls the cord has done so."""
-        self.reconciler.settle()
+        """Perform an action. One that asks the guest returns at once; a hard one returns when the machine is off."""
+        self.reconciler.reconcile()
 
         def begin() -> tuple[Record, Step]:
             with self.store.transaction():
                 record = self.access.authorized(user, number, "MANAGE")
                 step = lifecycle.begin(record, verb, user, self.now)
                 if step is Step.START_AGAIN:
-                    self._require_room(record)
+                    self._require_memory(record)
                 else:
                     self.reconciler.save(record)
                 return record, step
 
         def discard() -> None:
             self.access.authorized(user, number, "MANAGE")
-            self.reconciler.discard(number)
+            self.reconciler.kill_and_remove(number)
 
         frees = verb in (Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5, Verb.DELETE)
-        record, step = self.store.making_room(begin, discard) if frees else begin()
+        record, step = self.store.with_reserve(begin, discard) if frees else begin()
         if step is Step.HALT:
             self.reconciler.halt(number)
         elif step is Step.REBOOT:
             self.reconciler.reboot(number)
         elif step is Step.PAUSE:
             self.reconciler.pause(number)
-        elif step is Step.GO_ON:
-            self.reconciler.go_on(number)
+        elif step is Step.RESUME:
+            self.reconciler.resume(number)
         elif step is not Step.NOTHING:
             self.reconciler.kill(number)
-            self.store.making_room(lambda: self._pulled(record, step))
-        self.reconciler.tidy(number)
-        self.reconciler.settle()
+            self.store.with_reserve(lambda: self._finish_kill(record, step))
+        self.reconciler.remove_files_if_done(number)
+        self.reconciler.reconcile()
 
-    def _pulled(self, before: Record, step: Step) -> None:
-        """The cord was pulled: note it, or start again."""
+    def _finish_kill(self, before: Record, step: Step) -> None:
+        """Record that the machine was killed, or start it again."""
         with self.store.transaction():
             after = self.store.instance(before.id)
             if after is not None and step is Step.START_AGAIN:
                 self.reconciler.start_again(after)
             elif after is not None and after.lcm_state == before.lcm_state:
-                self.reconciler.bereave(after)
+                self.reconciler.machine_gone(after)
 
-    def _require_room(self, record: Record) -> None:
-        obstacle = self.reconciler.obstacle(record)
-        if obstacle:
-            raise APIError(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {obstacle}")
+    def _require_memory(self, record: Record) -> None:
+        shortage = self.reconciler.memory_shortage(record)
+        if shortage:
+            raise APIError(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {shortage}")
 
     def rename(self, user: User, number: int, name: str) -> None:
-        """Give an instance another name."""
+        """Rename an instance."""
         if not name:
             raise APIError(ErrorCode.ACTION, "Invalid NAME, it cannot be empty")
         if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
@@ -211,8 +211,8 @@ class Engine:
         self.access.alter(user, number, change)
 
     def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
-        """Replace what an instance's template has besides what the server knows, or merge something into it."""
-        # The server's own words come back from whoever edits what it showed.
+        """Replace the user template of an instance, or ``merge`` attributes into it."""
+        # Clients that edit the document that they read send these back.
         given = [pair for pair in Template(template).attributes if pair[0] not in ("ERROR", "SCHED_MESSAGE")]
 
         def change(record: Record) -> None:
@@ -222,17 +222,17 @@ class Engine:
 
         self.access.alter(user, number, change)
 
-    # What supervisors report
+    # Reports of supervisors
 
     def machine(self, instance: int) -> MachineSpec:
-        """The machine that the instance is to be. Raises NotFound."""
+        """The machine to run for the instance. Raises NotFound."""
         record = self.store.instance(instance)
         if record is None:
             raise NotFound(f"the embedded cloud has no instance {instance}")
         return machine_spec(record, self.reconciler.directory(instance))
 
     def machine_reached(self, instance: int, step: Lcm) -> bool:
-        """The machine is at PROLOG, BOOT or RUNNING. False: the instance is not wanted any more, and nothing was changed."""
+        """The machine has reached PROLOG, BOOT or RUNNING. False if the instance is no longer wanted; nothing changes then."""
         with self.store.transaction():
             record = self.store.instance(instance)
             wanted = record is not None and lifecycle.reached(record, step, self.now)
@@ -254,7 +254,7 @@ class Engine:
         self._change(instance, lambda record: lifecycle.failed(record, step, text, self.now))
 
     def machine_used(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
-        """A poll: percent of one CPU, and KiB of memory in use."""
+        """What a poll measured: percent of one CPU, and KiB of memory."""
 
         def change(record: Record) -> None:
             if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
@@ -263,10 +263,10 @@ class Engine:
         self._change(instance, change)
 
     def machine_ended(self, instance: int) -> None:
-        """The guest has ended, by itself or as it was asked to. Nothing of it listens any more."""
-        self._change(instance, lambda record: lifecycle.bereaved(record, self.now))
-        self.reconciler.tidy(instance)
-        self.reconciler.settle()
+        """The guest has shut down, by itself or on request, and its SSH server is closed."""
+        self._change(instance, lambda record: lifecycle.machine_gone(record, self.now))
+        self.reconciler.remove_files_if_done(instance)
+        self.reconciler.reconcile()
 
     def _change(self, instance: int, change: Callable[[Record], None]) -> None:
         with self.store.transaction():

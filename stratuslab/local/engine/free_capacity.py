@@ -1,7 +1,6 @@
-"""The room that this computer has left for real machines: memory, and space on the disk of the store.
+"""The memory and disk space of this computer that are free for real machines.
 
-Simulated machines take next to nothing, and are counted against the host's capacity only. What real ones were promised and do
-not use yet is not free either.
+What real machines were promised but do not use yet is not free. Simulated machines count against the host's capacity only.
 """
 
 from __future__ import annotations
@@ -14,58 +13,58 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.files import free_bytes
-from stratuslab.local.engine.host_load import Load
+from stratuslab.local.engine.instance_load import InstanceLoad
 from stratuslab.local.images.free_space import SPARE_MIB
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.volumes import Volumes, volume_file
 
 MACHINE_MIB = 160
-"""What QEMU and the supervisor take besides the machine's own RAM, measured with QEMU 7.2 without KVM."""
+"""What QEMU and the supervisor need besides the machine's RAM, measured with QEMU 7.2 without KVM."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
-class Room:
-    """MiB of memory and disk that real machines may still be given."""
+class FreeCapacity:
+    """MiB of memory and disk that are free for real machines."""
 
     memory_mib: int
     disk_mib: int
     volumes: Mapping[int, int]
-    """What the volumes of each instance may still take of the disk."""
+    """How much the volumes of each instance may still grow."""
 
     @classmethod
-    def left(cls, store: Store, placed: Iterable[Load]) -> Room:
-        """What is left on this computer beside the real machines that are placed."""
+    def left(cls, store: Store, placed: Iterable[InstanceLoad]) -> FreeCapacity:
+        """What the real machines that are placed leave free."""
         memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
         volumes = _unwritten(store)
         for load in placed:
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
-            disk -= max(load.room_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
+            disk -= max(load.disk_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
         return cls(memory, disk, volumes)
 
-    def obstacle(self, load: Load) -> str:
-        """Why an instance that is not placed yet does not fit; empty where it does."""
-        return self.memory_obstacle(load) or self._disk_obstacle(load)
+    def shortage(self, load: InstanceLoad) -> str:
+        """Why a pending instance does not fit; empty if it does."""
+        return self.memory_shortage(load) or self._disk_shortage(load)
 
-    def memory_obstacle(self, load: Load) -> str:
-        """Why the memory of a machine that is off cannot be had; empty where it can."""
+    def memory_shortage(self, load: InstanceLoad) -> str:
+        """Why there is no memory for a machine that is off; empty if there is."""
         need = load.memory_mib + MACHINE_MIB
         return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free" if need > self.memory_mib else ""
 
-    def _disk_obstacle(self, load: Load) -> str:
-        need = load.room_mib + self.volumes.get(load.id, 0) + SPARE_MIB
+    def _disk_shortage(self, load: InstanceLoad) -> str:
+        need = load.disk_mib + self.volumes.get(load.id, 0) + SPARE_MIB
         if need > self.disk_mib:
             return f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
         return ""
 
 
 def _free_memory_mib() -> int:
-    """Memory that can be had without swapping, of the whole computer and of the container that we are in."""
+    """Memory that is available without swapping, within the limit of our container."""
     free = _meminfo("MemAvailable:")
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        # Of what counts as used, files that were read make room at once.
+        # The cache of files that were read counts as used, but is freed on demand.
         cached = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):
         return free
@@ -81,12 +80,12 @@ def _meminfo(name: str) -> int:
 
 
 def _installed_mib() -> int:
-    """Where the system does not tell what is free, all that is installed counts."""
+    """Without /proc all the installed memory counts as free."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
 def _taken_mib(directory: Path) -> int:
-    """What the files of an instance take of the disk, holes not counted."""
+    """The disk space that the files of an instance take, without holes."""
     try:
         return sum(entry.stat().st_blocks * 512 for entry in directory.iterdir()) >> 20
     except OSError:

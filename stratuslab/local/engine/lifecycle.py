@@ -1,6 +1,6 @@
-"""The life of an instance as changes to its record: each function is one arrow of the state diagram, and does nothing else.
+"""The state diagram of an instance: each function is one transition and changes the record only.
 
-PENDING -> PROLOG -> BOOT -> RUNNING -> UNKNOWN      (the guest halted itself, or its process was killed)
+PENDING -> PROLOG -> BOOT -> RUNNING -> UNKNOWN      (the guest shut down by itself, or its process died)
               |        |        |-> SHUTDOWN -> DONE
               |        |        `-> SHUTDOWN_POWEROFF -> POWEROFF -> BOOT_POWEROFF -> RUNNING
               |        `-> BOOT_FAILURE
@@ -24,8 +24,8 @@ HALTING = (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF)
 SAVING = (Lcm.SAVE_SUSPEND, Lcm.SAVE_STOP)
 STARTING_AGAIN = (Lcm.BOOT_UNKNOWN, Lcm.BOOT_POWEROFF)
 CLEANING = (Lcm.CLEANUP_DELETE, Lcm.CLEANUP_RESUBMIT)
-WATCHED = frozenset({Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, *CLEANING, *HALTING, *STARTING_AGAIN})
-"""The LCM_STATEs in which the instance has a supervisor; when that is dead, the instance is :func:`bereaved`."""
+SUPERVISED = frozenset({Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, *CLEANING, *HALTING, *STARTING_AGAIN})
+"""The LCM_STATEs in which the instance has a supervisor. If it is dead, :func:`machine_gone` follows."""
 
 _LOST_PROCESS = "the machine's process ended unexpectedly"
 # OpenNebula's numbers for HISTORY/ACTION.
@@ -51,7 +51,7 @@ _TIMES = ("stime", "etime", "pstime", "petime", "rstime", "retime", "estime", "e
 
 
 class Step(Enum):
-    """What is left to do with the instance's supervisor once the record is saved."""
+    """What to do with the supervisor once the record is saved."""
 
     NOTHING = "nothing"
     HALT = "halt"
@@ -59,20 +59,20 @@ class Step(Enum):
     KILL = "kill"
     START_AGAIN = "start again"
     PAUSE = "pause"
-    GO_ON = "go on"
+    RESUME = "resume"
 
 
 def placed(record: Record, now: int) -> None:
-    """A host was found: the prolog begins."""
+    """The scheduler has found a host: the prolog begins."""
     record.enter(Lcm.PROLOG)
-    record.waiting = ""
-    record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "pstime": now, "action": 0, "uid": -1, "gid": -1})
+    record.sched_message = ""
+    _add_history(record, stime=now, pstime=now)
 
 
 def reached(record: Record, step: Lcm, now: int) -> bool:
-    """The supervisor is at PROLOG, BOOT or RUNNING; whether the instance is still wanted there."""
+    """The supervisor has reached PROLOG, BOOT or RUNNING. False if the instance is no longer wanted."""
     if record.state == State.PENDING and step == Lcm.PROLOG:
-        # Its spawner was killed before it could say so.
+        # The process that started the supervisor was killed before it could commit.
         placed(record, now)
         return True
     if record.state != State.ACTIVE:
@@ -92,7 +92,7 @@ def reached(record: Record, step: Lcm, now: int) -> bool:
 
 
 def failed(record: Record, step: Lcm, message: str, now: int) -> None:
-    """The prolog or the boot went wrong."""
+    """The prolog or the boot has failed."""
     if record.state != State.ACTIVE:
         return
     if record.lcm_state == Lcm.PROLOG and step == Lcm.PROLOG:
@@ -101,14 +101,14 @@ def failed(record: Record, step: Lcm, message: str, now: int) -> None:
         _stamp(record, now, "retime")
         record.enter(Lcm.BOOT_FAILURE)
     elif record.lcm_state in STARTING_AGAIN:
-        bereaved(record, now)
+        machine_gone(record, now)
     else:
         return
     record.message, record.message_time = message, now
 
 
-def bereaved(record: Record, now: int) -> None:
-    """The guest has ended, or its supervisor was found dead: on to what that means in the record's state."""
+def machine_gone(record: Record, now: int) -> None:
+    """The guest has ended, or its supervisor was found dead."""
     if record.state != State.ACTIVE:
         return
     if record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
@@ -126,7 +126,7 @@ def bereaved(record: Record, now: int) -> None:
 
 
 def _recreated(record: Record, now: int) -> None:
-    """Nothing is left of the machine, and it waits to be made again."""
+    """The machine is removed, and the instance pending again."""
     _close_history(record, now)
     record.message, record.message_time = "", 0
     record.ssh_address, record.ssh_port = "", 0
@@ -135,7 +135,7 @@ def _recreated(record: Record, now: int) -> None:
 
 
 def done(record: Record, now: int) -> None:
-    """The instance's end."""
+    """The instance is DONE."""
     record.etime = now
     _close_history(record, now)
     record.rest(State.DONE)
@@ -152,18 +152,18 @@ def _close_history(record: Record, now: int) -> None:
 
 
 def start_again(record: Record, now: int) -> bool:
-    """Boot a machine that was on before: after POWEROFF, UNKNOWN, or for a reboot; whether the state allows it."""
+    """Boot a machine that ran before, after POWEROFF or UNKNOWN or for a reboot. False if the state does not allow it."""
     running = record.state == State.ACTIVE and record.lcm_state in (Lcm.RUNNING, Lcm.UNKNOWN)
     if record.state != State.POWEROFF and not running:
         return False
     record.enter(Lcm.BOOT_POWEROFF if record.state == State.POWEROFF else Lcm.BOOT_UNKNOWN)
     if record.lcm_state == Lcm.BOOT_POWEROFF:
-        record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "rstime": now, "action": 0, "uid": -1, "gid": -1})
+        _add_history(record, stime=now, rstime=now)
     return True
 
 
 def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
-    """Begin what a user asked for; the step that must follow. Raises Refusal where the state does not allow it."""
+    """Begin an action of a user and return the step that must follow. Raises APIError if the state does not allow it."""
     allowed, beginning = _BEGINNINGS[verb]
     if record.state_name not in allowed:
         raise _wrong_state(record, verb)
@@ -174,7 +174,7 @@ def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
 
 
 def _end(record: Record, now: int) -> Step:
-    """Ask the guest to shut down where it runs."""
+    """Ask a running guest to shut down."""
     if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
         _stamp(record, now, "estime")
         record.enter(Lcm.SHUTDOWN)
@@ -217,8 +217,8 @@ def _reboot(record: Record, now: int) -> Step:
 def _start_again(record: Record, now: int) -> Step:
     if record.state == State.SUSPENDED:
         record.enter(Lcm.BOOT_SUSPENDED)
-        record.history.append({**dict.fromkeys(_TIMES, 0), "stime": now, "rstime": now, "action": 0, "uid": -1, "gid": -1})
-        return Step.GO_ON
+        _add_history(record, stime=now, rstime=now)
+        return Step.RESUME
     if record.state == State.STOPPED:
         record.rest(State.PENDING)
         return Step.NOTHING
@@ -242,7 +242,7 @@ def _suspend(record: Record, now: int) -> Step:
 
 def _stop(record: Record, now: int) -> Step:
     if record.hypervisor != SIMULATED:
-        # The memory of a real machine would have to be written to the disk, so that it can be given up.
+        # The memory of a real machine would have to be saved on the disk.
         raise _wrong_state(record, Verb.STOP)
     if record.state == State.SUSPENDED:
         record.rest(State.STOPPED)
@@ -256,20 +256,15 @@ def _undeploy(record: Record, now: int) -> Step:
 
 
 def paused(record: Record, now: int) -> None:
-    """The machine stands still with all that it has."""
+    """The machine is paused and keeps its memory."""
     if record.state == State.ACTIVE and record.lcm_state in SAVING:
         _stamp(record, now, "retime", "etime")
         record.rest(State.SUSPENDED if record.lcm_state == Lcm.SAVE_SUSPEND else State.STOPPED)
         record.cpu_percent = 0.0
 
 
-def went_on(record: Record) -> None:
-    """The machine that stood still runs on."""
-    record.enter(Lcm.RUNNING)
-
-
 def was_stopped(record: Record) -> bool:
-    """Whether a waiting instance ran before, and stands still since then."""
+    """Whether a pending instance was stopped, so that its process may still exist."""
     return bool(record.history) and record.history[-1]["action"] == _ACTION_NUMBERS[Verb.STOP]
 
 
@@ -278,7 +273,7 @@ _RAN = {"RUNNING", "UNKNOWN"}
 _ENDS = _RAN | _FAILED | {"INIT", "PENDING", "HOLD", "CLONING"} | {"SUSPENDED", "POWEROFF", "STOPPED", "UNDEPLOYED", "DONE"}
 _ALL = {state.name for state in (*State, *Lcm)}
 
-# The states in which each may begin, and what it does.
+# For each action the states that allow it, and what it does.
 _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
     Verb.TERMINATE: (_ENDS, _end),
     Verb.TERMINATE_HARD: (_ENDS | {"SHUTDOWN"}, _end_hard),
@@ -306,7 +301,7 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
 
 
 def transfer_failure(message: str) -> str:
-    """The words that OpenNebula puts before the reason why a prolog failed."""
+    """The error message of a failed prolog, as OpenNebula words it."""
     return f"Error executing image transfer script: {message}"
 
 
@@ -314,6 +309,10 @@ def _wrong_state(record: Record, verb: Verb) -> WrongState:
     if verb in (Verb.TERMINATE, Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5):
         return WrongState(f"Could not terminate VM {record.id}, wrong state {record.state_name}.")
     return WrongState(f"This action is not available for state {record.state_name}")
+
+
+def _add_history(record: Record, **times: int) -> None:
+    record.history.append({**dict.fromkeys(_TIMES, 0), **times, "action": 0, "uid": -1, "gid": -1})
 
 
 def _stamp(record: Record, now: int, *times: str) -> None:

@@ -1,4 +1,4 @@
-"""The machine that an instance's record describes."""
+"""Describes the machine of an instance to its driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENCODED_KEYS = "CLOUD_INIT_AUTHORIZED_KEYS"
 
 
 def machine_spec(record: Record, directory: Path) -> MachineSpec:
-    """What a hypervisor needs to know; ``directory`` is where the machine may keep files."""
+    """What a driver needs to know; ``directory`` is for the machine's files."""
     context = {key: value for vector in record.vectors("CONTEXT") for key, value in vector.items()}
     return MachineSpec(
         id=record.id,
@@ -42,7 +42,7 @@ def _disks(disks: list[dict[str, str]], cloud: Path) -> Iterator[DiskSpec]:
         if volume:
             yield DiskSpec(DiskKind.VOLUME, int(disk["SIZE"]), file=volume_file(cloud, volume), read_only=read_only)
         elif disk.get("TYPE") in _EMPTY:
-            # The original client asks for a swap disk of size 0 where no swap is wanted.
+            # The original client requests a swap disk of size 0 for no swap.
             if int(disk["SIZE"]):
                 yield DiskSpec(_EMPTY[disk["TYPE"]], int(disk["SIZE"]))
         else:
@@ -54,7 +54,7 @@ def _disks(disks: list[dict[str, str]], cloud: Path) -> Iterator[DiskSpec]:
 
 
 def _authorized_keys(context: Mapping[str, str]) -> str:
-    """The public keys in a context, each once, one a line."""
+    """The public keys in a context, each once, one per line."""
     texts = [context.get(name, "") for name in _KEYS]
     with suppress(ValueError):
         texts.append(base64.b64decode(context.get(_ENCODED_KEYS, "")).decode("utf-8", "replace"))

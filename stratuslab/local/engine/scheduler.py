@@ -1,8 +1,7 @@
-"""The one host of the embedded cloud: what it can carry, and which of the waiting instances fit.
+"""The capacity of the one host, and the choice of the pending instance to start next.
 
-Its capacity comes from this computer unless the store's settings say otherwise. Simulated machines hardly use what they are
-given, so both are overcommitted: 8 CPUs for each of the computer's (16 at least), and at least 8 GiB of memory. Real machines
-must fit into the room that the computer has left, too.
+The default capacity is overcommitted, as simulated machines need little: 8 CPUs for each of this computer's (at least 16), and
+at least 8 GiB of memory. Real machines must also fit into what is free on this computer.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stratuslab.errors import UsageError
-from stratuslab.local.engine.free_capacity import Room
-from stratuslab.local.engine.host_load import Load
+from stratuslab.local.engine.free_capacity import FreeCapacity
+from stratuslab.local.engine.instance_load import InstanceLoad
 from stratuslab.local.store.database import Store
 from stratuslab.opennebula.states import State
 
@@ -35,21 +34,21 @@ class Capacity:
         return cls(float(cpu) if cpu else _default_cpu(), int(memory) if memory else _default_memory())
 
     def write(self, store: Store) -> None:
-        """Keep this capacity in the store's settings. Raises UsageError where it is none."""
+        """Save this capacity in the store's settings. Raises UsageError if it is not positive."""
         if not (self.cpu > 0 and self.memory_mib > 0):
-            raise UsageError("a host has more than 0 CPUs and more than 0 MiB of memory")
+            raise UsageError("the capacity of the host must be more than 0 CPUs and 0 MiB of memory")
         store.set_setting(_CPU_SETTING, str(self.cpu))
         store.set_setting(_MEMORY_SETTING, str(self.memory_mib))
 
-    def used(self, loads: Iterable[Load]) -> Capacity:
-        """What the instances take that have been placed."""
+    def used(self, loads: Iterable[InstanceLoad]) -> Capacity:
+        """What the placed instances take."""
         held = [load for load in loads if load.is_placed]
         return Capacity(sum(load.cpu for load in held), sum(load.memory_mib for load in held))
 
-    def next_fit(self, loads: list[Load], store: Store) -> tuple[Load | None, dict[int, str]]:
-        """The oldest waiting instance that fits, and why those before it (all, where none fits) do not."""
+    def next_fit(self, loads: list[InstanceLoad], store: Store) -> tuple[InstanceLoad | None, dict[int, str]]:
+        """The oldest pending instance that fits, and why each one before it does not."""
         used = self.used(loads)
-        room: Room | None = None
+        free: FreeCapacity | None = None
         reasons = {}
         for load in loads:
             if load.state != State.PENDING:
@@ -62,8 +61,8 @@ class Capacity:
             elif not load.is_real:
                 return load, reasons
             else:
-                room = room or Room.left(store, [other for other in loads if other.is_real and other.is_placed])
-                reasons[load.id] = room.obstacle(load)
+                free = free or FreeCapacity.left(store, [other for other in loads if other.is_real and other.is_placed])
+                reasons[load.id] = free.shortage(load)
                 if not reasons[load.id]:
                     return load, reasons
         return None, reasons

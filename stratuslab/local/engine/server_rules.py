@@ -1,4 +1,4 @@
-"""What a server lets be and what it refuses, as far as that differs: the part of a flavour that the engine goes by."""
+"""The rules of a server version that the engine follows: which templates it refuses, and its actions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import Enum
 
 
 class Verb(Enum):
-    """What an action does to an instance. One name means different things to different versions, so that there are more of
-    these than names."""
+    """What an action does to an instance. Versions use the same name for different things, so there are more of these than
+    names."""
 
     TERMINATE = "terminate"  # since 5.0
     TERMINATE_HARD = "terminate-hard"
     TERMINATE_HARD_5 = "terminate-hard of 5.x"  # not while it shuts down
     SHUTDOWN = "shutdown"  # 4.x
     SHUTDOWN_HARD = "shutdown-hard"
-    SHUTDOWN_RUNNING = "shutdown of what runs"  # 3.x
+    SHUTDOWN_RUNNING = "shutdown of running"  # 3.x
     CANCEL = "cancel"
     DELETE = "delete"
     RECREATE = "delete-recreate"
@@ -27,7 +27,7 @@ class Verb(Enum):
     HOLD = "hold"
     RELEASE = "release"
     RESUME = "resume"
-    RESUME_SAVED = "resume of what was saved"  # 3.x
+    RESUME_SAVED = "resume of saved"  # 3.x
     RESTART = "restart"
     SUSPEND = "suspend"
     STOP = "stop"
@@ -35,12 +35,11 @@ class Verb(Enum):
 
 
 @dataclass(frozen=True)
-class Rules:
-    r"""``name_characters`` are not allowed in the name of an instance. ``escapes`` has ``\$`` in CONTEXT stand for itself,
-    ``first_line`` is the number of the first line in messages about variables there. Up to 3.x a CONTEXT has only what was
-    given (not ``context_filled``), and a swap disk of size 0 fails in the prolog (``empty_swap``); later servers refuse it.
-    Disks whose SOURCE names an image of the Marketplace or a volume are StratusLab's own (``sources``). ``restricted`` are
-    attributes that only administrators may give.
+class ServerRules:
+    r"""``name_characters`` are forbidden in names of instances. With ``escapes`` ``\$`` in CONTEXT is kept; ``first_line`` is the
+    number of the first line in error messages there. Up to 3.x the server adds nothing to CONTEXT (not ``context_filled``), and
+    a swap disk of size 0 fails in the prolog (``empty_swap``); later servers refuse it. With ``sources``, which is StratusLab's
+    own, SOURCE can name an image of the Marketplace or a volume. ``restricted`` attributes are for administrators only.
     """
 
     name_characters: str = "&|:\\\";/'#{}$<>"
@@ -52,5 +51,5 @@ class Rules:
     restricted: frozenset[str] = frozenset(["NIC/MAC"])
 
 
-LENIENT = Rules(name_characters="", sources=True)
-"""For the cloud's own commands: nothing is refused that can be done."""
+LENIENT = ServerRules(name_characters="", sources=True)
+"""For the endpoint ``local``: refuses only what cannot be done."""

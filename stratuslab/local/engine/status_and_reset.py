@@ -1,4 +1,4 @@
-"""What the embedded cloud's owner does with it as a whole: see how it is, and empty it."""
+"""The status of the whole embedded cloud, and resetting it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.engine.host_load import Load
+from stratuslab.local.engine.instance_load import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
-from stratuslab.local.images.bootstrap import NEXT_INSTANCE, found
+from stratuslab.local.images.bootstrap import NEXT_INSTANCE, initialize
 from stratuslab.local.images.image_store import images
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 
 _ROUNDS = 20
-_DISCARDED = "images.discarded."
+_TRASH = "images.discarded."
 
 
 class CloudStatus(NamedTuple):
@@ -36,8 +36,8 @@ class CloudStatus(NamedTuple):
 
 def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
     """How the cloud is now; ``hypervisor`` is the one that requests are going to ask for, if any."""
-    engine.reconciler.settle()
-    loads = Load.read(engine.store)
+    engine.reconciler.reconcile()
+    loads = InstanceLoad.read(engine.store)
     capacity = Capacity.read(engine.store)
     rows = engine.store.query("SELECT state, lcm_state, count(*) FROM instances GROUP BY state, lcm_state")
     counts: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
         counts[state_label(state, lcm_state)] += number
     return CloudStatus(
         directory=engine.store.directory,
-        hypervisor=engine.hypervisors.described(hypervisor),
+        hypervisor=engine.drivers.described(hypervisor),
         capacity=capacity,
         used=capacity.used(loads),
         instances=dict(sorted(counts.items())),
@@ -56,26 +56,26 @@ def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
 
 
 def reset(engine: Engine) -> int:
-    """End all instances and forget them, the users, the added images and the settings; how many were ended.
+    """Kill all instances, and delete them, the users, the added images and the settings. Returns how many were killed.
 
-    Volumes stay: their data may be all that somebody has of it. Numbers are not given again. Commands that run meanwhile see
-    their instances end. Raises StratusLabError where others start new ones faster than they can be ended.
+    Volumes stay, as they may hold the only copy of somebody's data. Instance numbers are not reused. Raises StratusLabError if
+    other commands keep starting instances.
     """
     ended: set[int] = set()
     for _ in range(_ROUNDS):
-        doomed = engine.store.making_room(lambda: _doom(engine), lambda: _stop(engine))
-        ended.update(doomed)
-        for number in doomed:
+        killed = engine.store.with_reserve(lambda: _mark_for_deletion(engine), lambda: _kill_all(engine))
+        ended.update(killed)
+        for number in killed:
             engine.reconciler.kill(number)
-        numbers = engine.store.making_room(lambda: _forget(engine))
+        numbers = engine.store.with_reserve(lambda: _empty_store(engine))
         if numbers is not None:
             _remove_files(engine, numbers)
             return len(ended)
-    raise StratusLabError("new instances are started all the time, so that the embedded cloud cannot be emptied", "try again")
+    raise StratusLabError("cannot reset the embedded cloud: other commands keep starting instances", "try again")
 
 
-def _doom(engine: Engine) -> list[int]:
-    """Let no instance start or go on; the numbers of those that were not DONE."""
+def _mark_for_deletion(engine: Engine) -> list[int]:
+    """Prevent instances from starting or continuing. Returns the numbers of those that were not DONE."""
     with engine.store.transaction():
         rows = engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,))
         engine.store.query(
@@ -84,20 +84,20 @@ def _doom(engine: Engine) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _discarded(engine: Engine) -> Path:
+def _trash(engine: Engine) -> Path:
     from secrets import token_hex
 
-    return engine.store.directory / f"{_DISCARDED}{token_hex(4)}"
+    return engine.store.directory / f"{_TRASH}{token_hex(4)}"
 
 
-def _stop(engine: Engine) -> None:
-    """End every machine without a note of it: on a full disk they would take what the store needs to go on."""
+def _kill_all(engine: Engine) -> None:
+    """Kill every machine without writing to the store: on a full disk they would take the reserve that it needs."""
     for (number,) in engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,)):
-        engine.reconciler.discard(number)
+        engine.reconciler.kill_and_remove(number)
 
 
-def _forget(engine: Engine) -> list[int] | None:
-    """Empty the store, if nobody started an instance meanwhile; the numbers of all instances that there were."""
+def _empty_store(engine: Engine) -> list[int] | None:
+    """Empty the store and return the numbers of all instances, or None if another command has started one meanwhile."""
     with engine.store.transaction():
         others = (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
         if engine.store.query("SELECT 1 FROM instances WHERE NOT (state = ? AND lcm_state = ?) AND state <> ?", others):
@@ -107,10 +107,10 @@ def _forget(engine: Engine) -> list[int] | None:
             engine.store.query(f"DELETE FROM {table}")
         engine.store.query("UPDATE volumes SET instance = NULL")
         engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
-        found(engine.store, engine.now)
-        # Aside at once, and removed later: whoever adds an image meanwhile must not find it there any more.
+        initialize(engine.store, engine.now)
+        # Renamed at once and removed later, so that a command that adds an image finds none of the old ones.
         with suppress(OSError):
-            images(engine.store.directory).rename(_discarded(engine))
+            images(engine.store.directory).rename(_trash(engine))
         return numbers
 
 
@@ -119,5 +119,5 @@ def _remove_files(engine: Engine, numbers: list[int]) -> None:
 
     for number in numbers:
         shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)
-    for discarded in engine.store.directory.glob(f"{_DISCARDED}*"):
+    for discarded in engine.store.directory.glob(f"{_TRASH}*"):
         shutil.rmtree(discarded, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The template of a request, read: text or XML, as clients of all versions send it."""
+"""Reads the template of a request: text or XML, as sent by clients of all versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
 class Template:
-    """What was asked for: names in upper case, each with a text or with a vector of texts. Raises Refusal."""
+    """The attributes of a template: names in upper case, each with a text or a vector of texts. Raises APIError."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -22,25 +22,25 @@ class Template:
             raise BadTemplate(f"Parse error: {error}") from None
         for name, value in self.attributes:
             for word in (name, *([] if isinstance(value, str) else value)):
-                # Names become elements of documents that everybody must be able to read.
+                # Names become element names in documents, which must be well-formed.
                 if not _ELEMENT_NAME.match(word):
                     raise BadTemplate(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
 
     def text(self, name: str) -> str:
-        """A simple value, empty where there is none."""
+        """The value of a simple attribute, empty if missing."""
         return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
 
     def vectors(self, name: str) -> list[dict[str, str]]:
-        """The vectors of a name that may repeat."""
+        """The values of a vector attribute that may repeat."""
         return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
 
     def vector(self, name: str) -> dict[str, str] | None:
-        """The one vector of a name, None where there is none."""
+        """The value of a vector attribute, None if missing."""
         return next(iter(self.vectors(name)), None)
 
 
 def _parse_xml(text: str) -> list[Attribute]:
-    """Below the root, an element with children is a vector; deeper ones mean nothing. Document types are refused."""
+    """Below the root, an element with children is a vector; deeper ones are ignored. Document types are refused."""
     found: list[Attribute] = []
     path: list[str] = []
     pieces: list[str] = []

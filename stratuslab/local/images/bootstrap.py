@@ -1,4 +1,4 @@
-"""The store of a directory, opened; a new one holds what a cloud begins with."""
+"""Opens the store of a directory, and fills a new one with the first users, networks and images."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from stratuslab.local.store.database import Store
 from stratuslab.local.store.leases import Leases
 
 NEXT_INSTANCE = "next_instance"
-"""The setting that holds the number of the next instance. It only ever grows, so that no number is given twice."""
+"""The setting with the number of the next instance. It only grows, so no number is used twice."""
 
 
 def open_store(directory: Path, now: float) -> Store:
-    """The directory's store, made when it is not there. ``now`` is seconds since the epoch.
+    """The directory's store, created if missing. ``now`` is seconds since the epoch.
 
-    Raises StratusLabError or UsageError where the store cannot be used.
+    Raises StratusLabError or UsageError if it cannot be used.
     """
     store = Store(directory)
     if store.setting(NEXT_INSTANCE) is None:
         with store.transaction():
             if store.setting(NEXT_INSTANCE) is None:
                 store.set_setting(NEXT_INSTANCE, "1")
-                found(store, now)
+                initialize(store, now)
     return store
 
 
-def found(store: Store, now: float) -> None:
-    """Fill an empty store with the first users, the networks and the cloud's own images; part of a transaction."""
-    from stratuslab.local.images.builtin_images import publish_own_entries
+def initialize(store: Store, now: float) -> None:
+    """Add the first users, the networks and the built-in images to an empty store. Part of a transaction."""
+    from stratuslab.local.images.builtin_images import add_builtin_images
 
     store.query("INSERT INTO users VALUES (0, 'oneadmin'), (1, 'serveradmin')")
-    Leases(store).found()
-    publish_own_entries(store, now)
+    Leases(store).create_networks()
+    add_builtin_images(store, now)

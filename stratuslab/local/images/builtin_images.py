@@ -1,7 +1,7 @@
-"""The images that the embedded cloud begins with, as entries of its Marketplace.
+"""The Marketplace entries that a new embedded cloud has. Their machines are simulated.
 
-The first one's identifier is that of StratusLab's ttylinux image, which existed; behind the others there never was an image,
-and their SHA-1 is that of their name. Instances of all of them are simulated.
+The first has the identifier of StratusLab's real ttylinux image. The others never had content; their SHA-1 is that of their
+name.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from stratuslab.marketplace.metadata import Metadata
 _ENDORSED = datetime(2012, 4, 24, 12, tzinfo=timezone.utc)
 
 
-def publish_own_entries(store: Store, now: float) -> None:
-    """Fill a new store with the cloud's own images; part of a transaction."""
+def add_builtin_images(store: Store, now: float) -> None:
+    """Add the built-in images to a new store. Part of a transaction."""
     marketplace = MarketplaceEntries(store, now)
-    for image in _own_images():
+    for image in _builtin_images():
         marketplace.keep(entry(image, _ENDORSED))
 
 
-def _own_images() -> list[Metadata]:
+def _builtin_images() -> list[Metadata]:
     return [
         _image(
             "BN1EEkPiBx87_uLj2-sdybSI-Xb",

@@ -10,14 +10,14 @@ from stratuslab.local.images.marketplace_entries import read_entry
 from stratuslab.local.store.database import Store
 
 
-class Content(Enum):
+class ContentLocation(Enum):
     """Where an image's content is."""
 
     HERE = "here"
     ELSEWHERE = "elsewhere"
-    """It is fetched when the first machine of it starts."""
+    """It is downloaded when the first machine starts."""
     NOWHERE = "none"
-    """Machines of it are simulated."""
+    """Machines are simulated."""
 
 
 class ListedImage(NamedTuple):
@@ -26,15 +26,19 @@ class ListedImage(NamedTuple):
     identifier: str
     title: str
     bytes: int
-    content: Content
+    content: ContentLocation
 
 
-def content_of(store: Store, identifier: str, document: str) -> Content:
+def content_location(store: Store, identifier: str, document: str) -> ContentLocation:
     """Where the content of an entry's image is."""
     if content(store.directory, identifier) is not None:
-        return Content.HERE
+        return ContentLocation.HERE
     locations = read_entry(document.encode()).metadata.locations
-    return Content.ELSEWHERE if any(location.startswith(("http:", "https:")) for location in locations) else Content.NOWHERE
+    return (
+        ContentLocation.ELSEWHERE
+        if any(location.startswith(("http:", "https:")) for location in locations)
+        else ContentLocation.NOWHERE
+    )
 
 
 def list_images(store: Store) -> list[ListedImage]:
@@ -42,6 +46,6 @@ def list_images(store: Store) -> list[ListedImage]:
     rows = store.query("SELECT identifier, title, bytes, document FROM entries ORDER BY created, id")
     newest = {identifier: (title, size, document) for identifier, title, size, document in rows}
     return [
-        ListedImage(identifier, title, size, content_of(store, identifier, document))
+        ListedImage(identifier, title, size, content_location(store, identifier, document))
         for identifier, (title, size, document) in newest.items()
     ]

@@ -1,7 +1,7 @@
 """What the embedded cloud asks of the things that run its instances: a hypervisor's machines, and the processes around them.
 
-One instance is one process, its supervisor. Inside it a :class:`Hypervisor` makes the :class:`Machine`; outside, the engine
-starts and stops supervisors through :class:`Machines`.
+One instance is one process, its supervisor. Inside it a :class:`Driver` makes the :class:`Machine`; outside, the engine
+starts and stops supervisors through :class:`SupervisorControl`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Machine(Protocol):
         """Pull the cord: nothing runs the machine any more when this returns."""
 
 
-class Hypervisor(Protocol):
+class Driver(Protocol):
     """A way to make machines."""
 
     @property
@@ -144,7 +144,7 @@ class Hypervisor(Protocol):
         ...
 
 
-class Machines(Protocol):
+class SupervisorControl(Protocol):
     """The supervisors of a store's instances, as the engine sees them."""
 
     def spawn(self, instance: int) -> None:
@@ -166,5 +166,5 @@ class Machines(Protocol):
     def pause(self, instance: int) -> None:
         """Let the machine stand still, supervisor and all. The caller has the store to itself."""
 
-    def go_on(self, instance: int) -> None:
+    def resume(self, instance: int) -> None:
         """Let a machine that stands still run on."""

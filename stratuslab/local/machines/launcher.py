@@ -39,7 +39,7 @@ _PROGRAM = "stratuslab.local.supervisor"
 class Supervisors:
     """The supervisors of the store in ``directory``; ``environ`` is what they are started from.
 
-    Implements :class:`stratuslab.local.machines.driver.Machines`. Every method raises OSError where the system refuses.
+    Implements :class:`stratuslab.local.machines.driver.SupervisorControl`. Every method raises OSError where the system refuses.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
@@ -117,7 +117,7 @@ class Supervisors:
         if self.alive(instance):
             self._signal(instance, signal.SIGSTOP, group=True)
 
-    def go_on(self, instance: int) -> None:
+    def resume(self, instance: int) -> None:
         """Let a machine that stands still run on."""
         if self.alive(instance):
             self._signal(instance, signal.SIGCONT, group=True)

@@ -64,11 +64,17 @@ _CHANGES = (
         "ALTER TABLE instances ADD COLUMN permissions TEXT NOT NULL DEFAULT ''",
         """CREATE TABLE tokens (digest TEXT PRIMARY KEY, user INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE instances RENAME COLUMN obstacle TO prolog_error",
+        "ALTER TABLE instances RENAME COLUMN waiting TO sched_message",
+        "ALTER TABLE instances RENAME COLUMN room_mib TO disk_mib",
+        "ALTER TABLE instances RENAME COLUMN listed TO listed_usage",
+    ),
 )
 """What makes a store of each version out of the one before; the first out of an empty file."""
 VERSION = len(_CHANGES)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
-_JSON = ("attributes", "user_attributes", "history", "listed", "lock")
+_JSON = ("attributes", "user_attributes", "history", "listed_usage", "lock")
 _COLUMNS = ", ".join(_NAMES)
 _SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
 _BATCH = 200
@@ -161,7 +167,7 @@ class Store:
         with self._lock, self._errors():
             return self._connection.execute(statement, arguments).fetchall()
 
-    def making_room(self, change: Callable[[], T], stop: Callable[[], object] = lambda: None) -> T:
+    def with_reserve(self, change: Callable[[], T], stop: Callable[[], object] = lambda: None) -> T:
         """What ``change`` gives, a change that makes room: on a full disk it has the reserve. ``stop`` ends those who write to
         the disk meanwhile, as far as they are to end anyway."""
         try:

@@ -29,7 +29,7 @@ ADMINISTRATOR = User(0, "oneadmin")
 
 SIMULATED = "simulated"
 QEMU = "qemu"
-"""The names of the hypervisors, in the store and in documents."""
+"""The names of the drivers, in the store and in documents."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Record:
     ``cpu`` and ``memory_mib`` are what it takes of the host. ``attributes`` is its template with everything filled in, sorted
     by name; ``user_attributes`` what the template had besides. ``obstacle`` says why its prolog must fail, ``message`` why it
     failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
-    ``hypervisor`` is the name of the one that runs it, ``room_mib`` what its disks take of this computer's when they are full.
+    ``hypervisor`` is the name of the one that runs it, ``disk_mib`` what its disks take of this computer's when they are full.
     ``listed`` has the figures (cpu_percent, memory_kib, polled) of the last change of state, which servers since 5.8 list.
     ``lock`` has the level of a lock with its owner and time, ``permissions`` nine digits (use, manage and administer; for the
     owner, the group and others), empty for what everybody begins with.
@@ -53,7 +53,7 @@ class Record:
     cpu: float
     memory_mib: int
     image: str
-    obstacle: str
+    prolog_error: str
     attributes: list[Attribute]
     user_attributes: list[Attribute]
     history: list[dict[str, int]] = field(default_factory=list)
@@ -61,15 +61,15 @@ class Record:
     etime: int = 0
     message: str = ""
     message_time: int = 0
-    waiting: str = ""
+    sched_message: str = ""
     ssh_address: str = ""
     ssh_port: int = 0
     cpu_percent: float = 0.0
     memory_kib: int = 0
     polled: int = 0
     hypervisor: str = SIMULATED
-    room_mib: int = 0
-    listed: dict[str, float] = field(default_factory=dict)
+    disk_mib: int = 0
+    listed_usage: dict[str, float] = field(default_factory=dict)
     lock: dict[str, int] = field(default_factory=dict)
     permissions: str = ""
     owner: str = ""
@@ -104,4 +104,4 @@ class Record:
 
     def _list_figures(self) -> None:
         if self.polled:
-            self.listed = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}
+            self.listed_usage = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}

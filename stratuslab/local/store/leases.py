@@ -68,7 +68,7 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def found(self) -> None:
+    def create_networks(self) -> None:
         """Make the networks of a new store; part of a transaction."""
         for number, name in enumerate(_NETWORKS):
             span = (address_blocks.first_address(0, number), address_blocks.SIZE)
@@ -87,8 +87,8 @@ class Leases:
         rows = self._store.query("SELECT address, instance FROM leases WHERE network = ? ORDER BY address", (network.id,))
         return [(row[0], row[1]) for row in rows]
 
-    def wanted(self, nic: dict[str, str], user: User) -> Network | None:
-        """The network that a NIC of a template names; None where it names none. Part of a transaction. Raises Refusal."""
+    def network_for(self, nic: dict[str, str], user: User) -> Network | None:
+        """The network that a NIC of a template names; None where it names none. Part of a transaction. Raises APIError."""
         self._keep_to_own_block()
         networks = self.networks()
         number = nic.get("NETWORK_ID", "")
@@ -122,7 +122,7 @@ class Leases:
         return owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
 
     def take(self, network: Network, instance: int, asked: str = "") -> int:
-        """Lease an address of the network, the asked one where one is asked; part of a transaction. Raises Refusal."""
+        """Lease an address of the network, the asked one where one is asked; part of a transaction. Raises APIError."""
         taken = {address for address, _ in self.leased(network)}
         candidates: Iterable[int]
         if asked:
@@ -146,7 +146,7 @@ class Leases:
 
 
 def owner_named(store: Store, number: str, name: str, user: User) -> int:
-    """The id of the owner that a NIC or DISK names by number or name, else the user's own. Raises Refusal."""
+    """The id of the owner that a NIC or DISK names by number or name, else the user's own. Raises APIError."""
     if number:
         try:
             return int(number)

@@ -90,7 +90,7 @@ class Volumes:
 
     def delete(self, uuid: str) -> None:
         """Remove a volume and all that is on it. Raises as :meth:`deletable`."""
-        self._store.making_room(lambda: self._forget(uuid))
+        self._store.with_reserve(lambda: self._forget(uuid))
         volume_file(self._store.directory, uuid).unlink(missing_ok=True)
 
     def _forget(self, uuid: str) -> None:
@@ -101,7 +101,7 @@ class Volumes:
     def attach(self, uuid: str, instance: int, disk: int) -> Volume | None:
         """Give a volume to an instance, as the disk of that number; part of a transaction.
 
-        None where there is no such volume. Raises Refusal where another instance has it.
+        None where there is no such volume. Raises APIError where another instance has it.
         """
         volume = self.find(uuid)
         if volume is None:

@@ -34,11 +34,11 @@ class Accelerator:
 
 def choose() -> Accelerator:
     """KVM where it is proven to work, else TCG and why."""
-    obstacle = _obstacle()
-    return Accelerator(TCG, obstacle) if obstacle else Accelerator(KVM)
+    problem = _kvm_problem()
+    return Accelerator(TCG, problem) if problem else Accelerator(KVM)
 
 
-def _obstacle() -> str:
+def _kvm_problem() -> str:
     """Why KVM cannot be used; empty where it can."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return "KVM needs Linux on x86_64"

@@ -13,7 +13,7 @@ KEPT_BYTES = 1 << 20
 """A log beyond the first is cut to its end of the second size: a guest must not fill this computer's disk."""
 
 
-class Console:
+class ConsoleLog:
     """The log in a file, which only its owner may read. A full disk is no reason for a machine to stop."""
 
     def __init__(self, path: Path) -> None:

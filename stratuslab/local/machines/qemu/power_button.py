@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from stratuslab.local.machines.qemu.qemu_process import Emulator
-from stratuslab.local.machines.qemu.qmp_client import MonitorError
+from stratuslab.local.machines.qemu.qemu_process import QemuProcess
+from stratuslab.local.machines.qemu.qmp_client import QmpError
 
 PRESS_SECONDS = 4.0
 """From one press to the next: a guest that is still booting does not hear the first."""
@@ -26,7 +26,7 @@ class PowerButton:
     """The button of one machine. ``qemu`` gives the QEMU that it is connected to, ``log`` takes lines for the console; ``over``
     is set when the machine has ended."""
 
-    def __init__(self, qemu: Callable[[], Emulator | None], log: Callable[[str], None], over: threading.Event) -> None:
+    def __init__(self, qemu: Callable[[], QemuProcess | None], log: Callable[[str], None], over: threading.Event) -> None:
         self._qemu = qemu
         self._log = log
         self._over = over
@@ -63,7 +63,7 @@ class PowerButton:
         while not self._over.is_set():
             qemu = self._qemu()
             if qemu is not None:
-                with contextlib.suppress(MonitorError):
+                with contextlib.suppress(QmpError):
                     qemu.ask("system_powerdown")
             self._over.wait(PRESS_SECONDS)
 
@@ -72,7 +72,7 @@ class PowerButton:
         try:
             if qemu is not None:
                 self._start_again(qemu)
-        except MonitorError as error:
+        except QmpError as error:
             if qemu is not None and not qemu.ended.is_set():
                 self._log(f"the guest cannot be started again: {error}")
                 if self.keeps:
@@ -81,7 +81,7 @@ class PowerButton:
             self._off.clear()
             self._rebooting.release()
 
-    def _start_again(self, qemu: Emulator) -> None:
+    def _start_again(self, qemu: QemuProcess) -> None:
         self._log("the power button is pressed, to start again")
         self._news.clear()
         # Since QEMU 6.0; an older one refuses, and then the guest is left alone rather than switched off.
@@ -94,26 +94,26 @@ class PowerButton:
                 self._log(f"the guest does not switch itself off in {PATIENCE_SECONDS:.0f} seconds: it is reset")
             qemu.ask("system_reset")
             if self.keeps:
-                _go_on(qemu)
+                _continue(qemu)
                 self._log("the guest is started again")
         elif self.keeps:
             qemu.ask("quit")
 
-    def _wait_until_off(self, qemu: Emulator) -> None:
+    def _wait_until_off(self, qemu: QemuProcess) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
         while not self.keeps and not self._halting.is_set() and time.monotonic() < end:
             qemu.ask("system_powerdown")
             self._news.wait(PRESS_SECONDS)
 
 
-def _go_on(qemu: Emulator) -> None:
+def _continue(qemu: QemuProcess) -> None:
     # The reset comes a moment after its answer, and QEMU does not go on before.
     end = time.monotonic() + _RESET_SECONDS
     while True:
         try:
             qemu.ask("cont")
             return
-        except MonitorError:
+        except QmpError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)

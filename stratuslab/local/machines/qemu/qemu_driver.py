@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PROGRAM = "qemu-system-x86_64"
 
 
-def find(environ: Mapping[str, str]) -> Path | None:
+def find_qemu(environ: Mapping[str, str]) -> Path | None:
     """The QEMU on this environment's PATH. It is not started, so that every command can ask."""
     from shutil import which
 
@@ -27,9 +27,9 @@ def described(environ: Mapping[str, str]) -> str:
     """QEMU's version and what its machines run on, with the reason: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``."""
     from stratuslab.local.machines.qemu.accelerator import choose
 
-    installed = find(environ)
+    installed = find_qemu(environ)
     if installed is None:
-        return f"there is no {PROGRAM} on this computer"
+        return f"{PROGRAM} is not installed on this computer"
     return f"QEMU {_version(installed)}, {choose()}"
 
 
@@ -44,8 +44,8 @@ def _version(program: Path) -> str:
     return match[1] if match else "of unknown version"
 
 
-class Qemu:
-    """Makes real machines, see :class:`stratuslab.local.machines.driver.Hypervisor`."""
+class QemuDriver:
+    """Makes real machines, see :class:`stratuslab.local.machines.driver.Driver`."""
 
     name = "qemu"
 
@@ -57,7 +57,7 @@ class Qemu:
         from stratuslab.local.machines.driver import MachineError
         from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 
-        installed = find(self._environ)
+        installed = find_qemu(self._environ)
         if installed is None:
-            raise MachineError(f"there is no {PROGRAM} on this computer: install QEMU, or ask for simulated machines")
+            raise MachineError(f"{PROGRAM} is not installed on this computer: install QEMU, or use simulated machines")
         return QemuMachine(spec, installed, self._environ)

@@ -16,11 +16,11 @@ from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.qemu import accelerator
 from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
-from stratuslab.local.machines.qemu.console_log import Console
+from stratuslab.local.machines.qemu.console_log import ConsoleLog
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
 from stratuslab.local.machines.qemu.power_button import PowerButton
-from stratuslab.local.machines.qemu.qemu_process import Emulator
-from stratuslab.local.machines.qemu.qmp_client import MonitorError
+from stratuslab.local.machines.qemu.qemu_process import QemuProcess
+from stratuslab.local.machines.qemu.qmp_client import QmpError
 from stratuslab.opennebula.error_codes import SSH_PORT
 
 TRIAL_SECONDS = 30.0
@@ -53,7 +53,7 @@ class QemuMachine:
         self._environ = environ
         self._choose = choose
         self._wanted = (spec.addresses[0] if spec.addresses else "127.0.0.1", port)
-        self._console = Console(spec.directory / "console.log")
+        self._console = ConsoleLog(spec.directory / "console.log")
         self._hardware: Hardware | None = None
         self._accelerator = Accelerator(TCG)
         self._sandbox = True
@@ -66,7 +66,7 @@ class QemuMachine:
         self._trial_ends = 0.0
         self._polled = (time.monotonic(), 0.0)
         self._rebooted = -REBOOT_SECONDS
-        self._qemu: Emulator | None = None
+        self._qemu: QemuProcess | None = None
 
     # PROLOG
 
@@ -112,15 +112,15 @@ class QemuMachine:
         self._trial_ends = time.monotonic() + TRIAL_SECONDS
         try:
             self._forward = self._forwarded(self._qemu)
-        except (MonitorError, MachineError) as error:
+        except (QmpError, MachineError) as error:
             self._qemu.kill()
             raise MachineError(self._qemu.complaint() or str(error)) from error
 
-    def _emulator(self) -> Emulator:
+    def _emulator(self) -> QemuProcess:
         if self._hardware is None:
             raise MachineError("the machine's disks are not made")
         hardware, kind, sandbox, log = self._hardware, self._accelerator.name, self._sandbox, self._console.path.name
-        return Emulator(
+        return QemuProcess(
             lambda monitor: command(self._program, hardware, kind, monitor, log, sandbox),
             self._spec.directory,
             self._spec.directory / "qemu.log",
@@ -129,7 +129,7 @@ class QemuMachine:
             self._spec.hold,
         )
 
-    def _forwarded(self, qemu: Emulator) -> tuple[str, int]:
+    def _forwarded(self, qemu: QemuProcess) -> tuple[str, int]:
         """Have an address and port of this computer lead to the guest's SSH server: QEMU tries, so none is between."""
         refused = ""
         for address, port in self._places():
@@ -177,7 +177,7 @@ class QemuMachine:
             self._over.set()
         return self._over.is_set()
 
-    def _failure_of_kvm(self, qemu: Emulator) -> str:
+    def _failure_of_kvm(self, qemu: QemuProcess) -> str:
         """What has gone wrong with QEMU itself while KVM is on trial; not that somebody switched it off or killed it."""
         if self._accelerator.name != KVM or time.monotonic() > self._trial_ends:
             return ""
@@ -185,10 +185,10 @@ class QemuMachine:
             return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _ending(qemu)
         return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
 
-    def _status(self, qemu: Emulator) -> str:
+    def _status(self, qemu: QemuProcess) -> str:
         try:
             return str(qemu.ask("query-status")["status"])[:40]
-        except (MonitorError, LookupError, TypeError):
+        except (QmpError, LookupError, TypeError):
             return "no state known"
 
     def usage(self) -> tuple[float, int]:
@@ -242,7 +242,7 @@ class QemuMachine:
             self._console.log(f"the disk {device} had an I/O error ({operation}): {reason}; further ones are not told")
 
 
-def _ending(qemu: Emulator) -> str:
+def _ending(qemu: QemuProcess) -> str:
     if qemu.status < 0:
         return f"QEMU was killed by signal {-qemu.status}"
     if qemu.status > 0:

@@ -15,7 +15,7 @@ from typing import Any
 from stratuslab.files import why
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.child_lifetime import ends_with_us, used
-from stratuslab.local.machines.qemu.qmp_client import Event, Monitor, MonitorError
+from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
 
 END_SECONDS = 2.0
 """How long a process that was killed, or told to end, may take for it."""
@@ -24,7 +24,7 @@ _LARGEST_LOG = 1 << 20
 _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 
 
-class Emulator:
+class QemuProcess:
     """A QEMU. ``command`` makes its command line, given the monitor's descriptor; it runs in ``directory``.
 
     What it complains of is added to ``log``; ``tell`` is called with its events, in a thread. :attr:`ended` is set when the
@@ -48,7 +48,7 @@ class Emulator:
         self._hold = hold
         self._complaints = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._monitor: Monitor | None = None
+        self._monitor: QmpClient | None = None
         self._open = False
         self.ended = threading.Event()
 
@@ -63,12 +63,12 @@ class Emulator:
             self.ended.set()
             what = f"{error.filename}: " if error.filename else ""
             raise MachineError(f"QEMU cannot be started: {what}{why(error)}") from error
-        self._monitor = Monitor(ours, self._tell)
+        self._monitor = QmpClient(ours, self._tell)
         threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:
             self._monitor.open()
             self._open = True
-        except MonitorError as error:
+        except QmpError as error:
             self.kill()
             raise MachineError(f"QEMU does not start: {self.complaint() or error}") from error
 
@@ -99,9 +99,9 @@ class Emulator:
                 self._news.set()
 
     def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """What QEMU returns for a command of its monitor. Raises MonitorError."""
+        """What QEMU returns for a command of its monitor. Raises QmpError."""
         if self._monitor is None or not self._open:
-            raise MonitorError("QEMU is not ready")
+            raise QmpError("QEMU is not ready")
         return self._monitor.execute(command, arguments)
 
     def kill(self) -> None:
@@ -111,7 +111,7 @@ class Emulator:
         self._process.kill()
         if self._monitor is not None and not self.ended.wait(END_SECONDS):
             # Somebody still has the monitor: the process was a script, and QEMU its child.
-            with contextlib.suppress(MonitorError):
+            with contextlib.suppress(QmpError):
                 self.ask("quit")
             self.ended.wait(END_SECONDS)
             self._monitor.close()

@@ -23,11 +23,11 @@ REPLY_SECONDS = 20.0
 Event = Callable[[str, Mapping[str, Any]], None]
 
 
-class MonitorError(Exception):
+class QmpError(Exception):
     """QEMU refuses a command (the text is its own), or does not answer."""
 
 
-class Monitor:
+class QmpClient:
     """A conversation with one QEMU. One thread runs :meth:`listen`; any thread may :meth:`execute`.
 
     ``tell`` is called in the listening thread with each event's name and data.
@@ -44,14 +44,14 @@ class Monitor:
         self._reply: Mapping[str, Any] | None = None
 
     def open(self) -> None:
-        """Wait for QEMU's greeting and leave the negotiation. Raises MonitorError."""
+        """Wait for QEMU's greeting and leave the negotiation. Raises QmpError."""
         with self._news:
             if not self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS) or not self._greeted:
-                raise MonitorError("QEMU does not answer")
+                raise QmpError("QEMU does not answer")
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """What QEMU returns for a command. Raises MonitorError."""
+        """What QEMU returns for a command. Raises QmpError."""
         with self._one_at_a_time:
             with self._news:
                 self._awaited += 1
@@ -62,16 +62,16 @@ class Monitor:
             try:
                 self._connection.sendall(json.dumps(request).encode() + b"\n")
             except OSError as error:
-                raise MonitorError("QEMU does not listen any more") from error
+                raise QmpError("QEMU does not listen any more") from error
             with self._news:
                 self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
                 reply = self._reply
         if reply is None:
-            raise MonitorError(f"QEMU does not answer {command}")
+            raise QmpError(f"QEMU does not answer {command}")
         if "return" in reply:
             return reply["return"]
         error = reply.get("error")
-        raise MonitorError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refuses it")
+        raise QmpError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refuses it")
 
     def close(self) -> None:
         """End the conversation, whether QEMU has ended or not."""

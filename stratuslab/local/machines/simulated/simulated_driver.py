@@ -30,7 +30,7 @@ GRACE_SECONDS = 0.5
 REBOOT_SECONDS = 1.0
 
 
-class Simulated:
+class SimulatedDriver:
     """Makes simulated machines. Where ``port`` may not be bound on an instance's own address, its SSH server is elsewhere."""
 
     name = "simulated"

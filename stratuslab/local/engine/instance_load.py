@@ -1,4 +1,4 @@
-"""What instances take of the host, or would take."""
+"""The resources that an instance takes of the host, or would take."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _OFF = (Lcm.UNKNOWN, Lcm.PROLOG_FAILURE, Lcm.BOOT_FAILURE)
 
 
 @dataclass(frozen=True)
-class Load:
-    """What an instance takes, or may take; the fields as in its record, ``memory_kib`` is what it was seen to use."""
+class InstanceLoad:
+    """The resources of an instance. The fields are those of its record; ``memory_kib`` is its measured use."""
 
     id: int
     state: int
     lcm_state: int
     cpu: float
     memory_mib: int
-    waiting: str
+    sched_message: str
     hypervisor: str
-    room_mib: int
+    disk_mib: int
     memory_kib: int
 
     @classmethod
-    def read(cls, store: Store) -> list[Load]:
-        """Those of all instances that run or wait, oldest first."""
+    def read(cls, store: Store) -> list[InstanceLoad]:
+        """Those of all pending and placed instances, oldest first."""
         states = (State.PENDING, *HOLDS_CAPACITY)
         rows = store.query(
-            "SELECT id, state, lcm_state, cpu, memory_mib, waiting, hypervisor, room_mib, memory_kib FROM instances "
+            "SELECT id, state, lcm_state, cpu, memory_mib, sched_message, hypervisor, disk_mib, memory_kib FROM instances "
             "WHERE state IN (?, ?, ?, ?) ORDER BY id",
             states,
         )
@@ -47,5 +47,5 @@ class Load:
 
     @property
     def is_on(self) -> bool:
-        """Whether a machine may be running, which has its memory."""
+        """Whether a machine may be running or suspended, and so has its memory."""
         return self.state == State.SUSPENDED or (self.state == State.ACTIVE and self.lcm_state not in _OFF)
