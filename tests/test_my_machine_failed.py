@@ -101,4 +101,5 @@ def test_the_transcript_is_what_happens(environ: dict[str, str]) -> None:
 def test_the_known_causes_are_those_of_the_page() -> None:
     page = " ".join(PAGE.read_text("utf-8").split())
     for cause in (*CAUSES, LOCKED, DISKS_NOT_SAVED):
-        assert f"* - {cause.name} - {cause.means[0].upper()}{cause.means[1:]}: {cause.advice}." in page
+        means, advice = (text[0].upper() + text[1:] for text in (cause.means, cause.advice))
+        assert f"* - {cause.name} - {means}. - {advice}." in page
