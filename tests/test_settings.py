@@ -363,7 +363,7 @@ def test_password_files(configured: Load, home: Path) -> None:
         (b"", "holds no password in its first line"),
         (b"\nsecret\n", "holds no password in its first line"),
         (b"\xff\xfe\x00", "is no text"),
-        (b"pass\x00word", "holds a control character"),
+        (b"pass\x00word", "contains a control character"),
     ],
 )
 def test_password_files_that_cannot_be_used(configured: Load, home: Path, content: bytes | None, message: str) -> None:

@@ -1,1 +1,1 @@
-"""The cloud endpoint client: calls OpenNebula's XML-RPC interface and reads what it answers. Nothing here prints."""
+"""The client of a cloud: calls OpenNebula's XML-RPC interface and reads the answers. Nothing here prints."""

@@ -1,4 +1,4 @@
-"""Making calls: marshalled, sent, read, sent again where that is safe, traced without secrets, and errors that name the cloud."""
+"""XML-RPC calls: marshal, send, read, retry where that is safe, trace without secrets; errors name the cloud."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from xml.etree.ElementTree import Element
 from xmlrpc.client import dumps
 
 from stratuslab.cloud import reply
+from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http_transport import ConnectionDropped
 from stratuslab.errors import AuthenticationError
 from stratuslab.opennebula.template import check_characters
 
 ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
-"""Caller that start a machine each time they are made, so that they are never sent again blindly."""
+"""Calls that start a machine each time they are made, so they are never repeated blindly."""
 
 _BACK_OFF = (0.2, 1.0)  # seconds before a request whose connection dropped is sent again
 _Read = TypeVar("_Read")
@@ -28,7 +29,7 @@ class Transport(Protocol):
 
 
 class Caller:
-    """Caller to one cloud as one user. Every method may raise Fault, Refused or another error of the cloud's answer, and
+    """Makes calls to one cloud as one user. Every method may raise Fault, Refused or another error from the cloud's answer, and
     Unreachable."""
 
     def __init__(
@@ -46,46 +47,46 @@ class Caller:
         self._sleep = sleep
 
     def text(self, method: str, *arguments: object) -> str:
-        """The value that the call answers, as text."""
-        return self._named(lambda: reply.value(self._post(method, arguments)))
+        """The value that the call returns, as text."""
+        return self._with_cloud_name(lambda: reply.value(self._post(method, arguments)))
 
     def number(self, method: str, *arguments: object) -> int:
-        """The id that the call answers; raises NotAnAnswer where it is none."""
+        """The id that the call returns. Raises InvalidAnswer if it is not a number."""
         text = self.text(method, *arguments)
         try:
             return int(text)
         except ValueError:
-            raise reply.NotAnAnswer(f"{self._cloud} answers no number where an id is due") from None
+            raise InvalidAnswer(f"{self._cloud} answered without an id") from None
 
     def documents(self, tag: str, method: str, *arguments: object) -> Iterator[Element]:
-        """The documents that the call answers, one at a time."""
+        """The documents that the call returns, one at a time."""
         found = reply.documents(self._post(method, arguments), tag)
-        while (document := self._named(lambda: next(found, None))) is not None:
+        while (document := self._with_cloud_name(lambda: next(found, None))) is not None:
             yield document
 
     def document(self, tag: str, method: str, *arguments: object) -> Element:
-        """The one document that the call answers; raises NotAnAnswer where there is none or more."""
+        """The document that the call returns. Raises InvalidAnswer unless there is exactly one."""
         found = list(self.documents(tag, method, *arguments))
         if len(found) != 1:
-            raise reply.NotAnAnswer(f"{self._cloud} answers {len(found)} {tag} documents where one is due")
+            raise InvalidAnswer(f"{self._cloud} answered with {len(found)} {tag} documents instead of one")
         return found[0]
 
-    def _named(self, read: Callable[[], _Read]) -> _Read:
-        """Read, and say in an error that does not tell by itself which cloud and which user it was."""
+    def _with_cloud_name(self, read: Callable[[], _Read]) -> _Read:
+        """Read, and add the cloud and the user to errors that do not name them."""
         try:
             return read()
-        except reply.NotAnAnswer as error:
-            raise reply.NotAnAnswer(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
+        except InvalidAnswer as error:
+            raise InvalidAnswer(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
         except reply.Fault as error:
             words = error.message or "no reason given"
-            raise reply.Fault(f"{self._cloud} does not understand the call: {words} (fault {error.code})", error.code) from None
+            raise reply.Fault(f"{self._cloud} rejected the call: {words} (fault {error.code})", error.code) from None
         except AuthenticationError as error:
             raise AuthenticationError(f"{self._credentials} at {self._cloud}: {error.message}", error.hint) from None
 
     def _post(self, method: str, arguments: tuple[object, ...]) -> Iterator[bytes]:
-        """Send the call and hand on the answer as it arrives.
+        """Send the call and yield the answer as it arrives.
 
-        What only reads, or does the same when it is done twice, is sent again when the connection drops before the answer.
+        Calls that only read, or that can be repeated without harm, are sent again if the connection drops before the answer.
         """
         body = self._body(method, arguments)
         for pause in (*(() if method in ONCE_ONLY else _BACK_OFF), None):
@@ -100,11 +101,11 @@ class Caller:
             except ConnectionDropped as dropped:
                 if size or pause is None:
                     raise
-                self._say(f"! {method}: {dropped.message}; once more in {pause:g} s")
+                self._say(f"! {method}: {dropped.message}; retrying in {pause:g} s")
             self._sleep(pause)
 
     def _body(self, method: str, arguments: tuple[object, ...]) -> bytes:
-        """The request's XML. Raises UsageError for text that XML-RPC or the server cannot take."""
+        """The request's XML. Raises UsageError for text that XML-RPC or the server does not accept."""
         check_characters(self._credentials.session, "the user name or password")
         for argument in arguments:
             if isinstance(argument, str):

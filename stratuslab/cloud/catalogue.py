@@ -1,4 +1,4 @@
-"""What a cloud has to start machines with: images of its datastores, networks, machine templates; found by id or name."""
+"""The images, networks and machine templates of a cloud, found by id or name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
 
 
 class ResourceKind(Enum):
-    """A kind of thing: its element in a pool's document, and the word for it."""
+    """A kind of resource; the value is its element in a pool's document."""
 
     IMAGE = "IMAGE"
     NETWORK = "VNET"
@@ -36,8 +36,8 @@ class ResourceKind(Enum):
 
 @dataclass(frozen=True)
 class Resource:
-    """One thing that the user may use. ``identifier`` is the Marketplace's, of images that were taken from there;
-    ``persistent`` images keep what is written to them."""
+    """One resource that the user may use. ``identifier`` is the Marketplace's, for images that came from there;
+    ``persistent`` images keep what machines write to them."""
 
     id: int
     name: str
@@ -50,19 +50,19 @@ class Resource:
 
 
 def entries(calls: Caller, kind: ResourceKind) -> Iterator[Resource]:
-    """All things of a kind that the user may use, in the server's order."""
+    """All resources of a kind that the user may use, in the server's order."""
     for element in calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1):
         if _text(element, "ID").isdigit():
             yield _entry(element)
 
 
 def is_id(text: str) -> bool:
-    """Whether the text is an id, and no name."""
+    """Whether the text is an id rather than a name."""
     return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
-    """The document of one thing, by its id. Raises NotFound, which lists what there is."""
+    """The document of one resource, by its id. Raises NotFound, which lists the resources there are."""
     try:
         if number > LARGEST_ID:
             raise NotFound("")
@@ -72,18 +72,19 @@ def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
 
 
 def by_id(calls: Caller, kind: ResourceKind, number: int) -> Resource:
-    """One thing by its id, which is looked up; raises as :func:`document` does."""
+    """One resource by its id. Raises as :func:`document` does."""
     return _entry(document(calls, kind, number))
 
 
 def by_name(known: list[Resource], kind: ResourceKind, text: str) -> Resource:
-    """What ``NAME`` or ``USER/NAME`` names. Raises NotFound, which lists what there is, or UsageError where several fit."""
+    """The resource called ``NAME`` or ``USER/NAME``. Raises NotFound, which lists the resources there are, or UsageError if
+    several match."""
     fitting = [entry for entry in known if text in (entry.name, str(entry))]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         owners = ", ".join(f"{entry} ({entry.id})" for entry in fitting)
-        raise UsageError(f'several {kind.name.lower()}s are called "{text}": {owners}', "give the id or USER/NAME")
+        raise UsageError(f'several {kind.name.lower()}s are called "{text}": {owners}', "use the id or USER/NAME")
     raise _not_found(kind, text, known)
 
 
@@ -103,11 +104,11 @@ def _entry(element: Element) -> Resource:
 
 
 def listing(known: list[Resource], word: str) -> str:
-    """What there is, in words for a hint; a long list is cut."""
+    """The names of the resources, as a hint; a long list is cut."""
     if not known:
-        return f"it shows you no {word} at all"
+        return f"you can see no {word} here"
     names = sorted(map(str, known))
-    return f"there are {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}"
+    return f"available: {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}"
 
 
 def _text(element: Element, path: str) -> str:

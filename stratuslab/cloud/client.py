@@ -1,4 +1,4 @@
-"""The cloud endpoint client: a method for each thing that can be asked of a cloud."""
+"""The client of a cloud: a method for each operation."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
 
 PAGE = 1000
-"""Machines in one page of a listing: a page of short documents is about 2 MB, a long listing a few calls."""
+"""Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
 
-_LOOK_FIRST = "look with stratus-describe-instance before you try again"
-_UNTIL_IT_CAN_BE_KILLED = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
-# How servers refuse an action that they do not have (3.x the second way), and one that the machine's state does not allow.
+_CHECK_FIRST = "check with stratus-describe-instance before you try again"
+_KILL_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
+# How servers refuse an unknown action (3.x the second way), and one that the machine's state does not allow.
 _UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
 _WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
-_LOOKS_FOR_LOST = (0.2, 1.0, 2.0, 4.0)  # seconds to wait before each look for a machine whose answer was lost
+_SEARCH_DELAYS = (0.2, 1.0, 2.0, 4.0)  # seconds before each search for a machine whose answer was lost
 
 
 class Cloud:
     """A cloud that speaks OpenNebula's XML-RPC.
 
-    ``name`` is what messages call the cloud, ``address`` what tells it from all others; ``trace`` gets a line about each call
-    and answer, without secrets. Every method may raise AuthenticationError, PermissionDenied, Unreachable, or Fault and
-    Refused (:mod:`stratuslab.cloud.reply`), besides what it names.
+    ``name`` is what messages call the cloud, ``address`` identifies it uniquely; ``trace`` gets a line about each call and
+    answer, without secrets. Besides what it names, every method may raise AuthenticationError, PermissionDenied, Unreachable,
+    and Fault and Refused (:mod:`stratuslab.cloud.reply`).
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Cloud:
         self._sleep = sleep
         self._server: ServerVersion | None = None
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
-        self._asking = Lock()
+        self._version_lock = Lock()
         self._lost = LostRequests(self._caller, lambda: self.server)
 
     @property
     def server(self) -> ServerVersion:
-        """The server's version, asked once, also where several threads need it."""
-        with self._asking:
+        """The server's version, requested once, even if several threads need it."""
+        with self._version_lock:
             if self._server is None:
                 try:
                     self._server = ServerVersion(self._caller.text("one.system.version"))
@@ -74,10 +74,9 @@ class Cloud:
             return self._server
 
     def allocate(self, request: MachineRequest) -> int:
-        """Start a machine; its id. It is started once at most, whatever happens to the connection.
+        """Start a machine and return its id. At most one machine is started, whatever happens to the connection.
 
-        Raises Refused with the cloud's reason, or AnswerLost where even a look for the machine could not clear up whether it
-        was started.
+        Raises Refused with the cloud's reason, or AnswerLost if even a search could not find out whether it was started.
         """
         text = template(request, self.server)
         if request.template is None or not self.server.can_overlay:
@@ -109,19 +108,19 @@ class Cloud:
                 raise _not_started(error) from None
             return found
         except StratusLabError:
-            # Perhaps refused only because the first try was carried out after all, and took what was left of a quota.
+            # Perhaps refused only because the first attempt succeeded after all and used up the quota.
             found = self._find_lost(token, begun, lost)
             if found is None:
                 raise
             return found
-        self._end_others(token, begun, again)
+        self._kill_duplicates(token, begun, again)
         return again
 
     def _find_lost(self, token: str, begun: float, lost: Unreachable) -> int | None:
-        """The machine that carries the token; None where there is none. Raises AnswerLost where that cannot be found out."""
+        """The machine that carries the token, or None. Raises AnswerLost if that cannot be found out."""
         failed: StratusLabError | None = None
-        # The server may still be at work on the request when its answer is lost.
-        for pause in _LOOKS_FOR_LOST:
+        # The server may still be processing the request when its answer is lost.
+        for pause in _SEARCH_DELAYS:
             self._sleep(pause)
             try:
                 for number in self._carrying(token, begun):
@@ -131,15 +130,15 @@ class Cloud:
                 failed = error
         if failed is not None:
             raise AnswerLost(
-                f"{lost.message}; whether the machine was started cannot be found out: {failed.message}", _LOOK_FIRST
+                f"{lost.message}; cannot find out whether the machine was started: {failed.message}", _CHECK_FIRST
             ) from None
         return None
 
     def _carrying(self, token: str, begun: float) -> Iterator[int]:
         return self._lost.carrying(token, time.monotonic() - begun)
 
-    def _end_others(self, token: str, begun: float, number: int) -> None:
-        """Kill what the first try started after all, so late that nobody saw it before the second."""
+    def _kill_duplicates(self, token: str, begun: float, number: int) -> None:
+        """Kill what the first attempt started after all, too late to be found before the second."""
         others: list[int] = []
         try:
             others = [other for other in self._carrying(token, begun) if other != number]
@@ -149,12 +148,12 @@ class Cloud:
             if others:
                 twice = ", ".join(map(str, others))
                 raise AnswerLost(
-                    f"machine {number} was started, and also {twice} by the first try: {error.message}",
+                    f"machine {number} was started, and the first attempt also started {twice}: {error.message}",
                     f"stratus-kill-instance {twice}",
                 ) from None
 
     def instance(self, number: int) -> Instance:
-        """One instance; raises NotFound."""
+        """One instance. Raises NotFound."""
         try:
             return Instance(self._caller.document("VM", "one.vm.info", number))
         except NotFound as error:
@@ -163,35 +162,35 @@ class Cloud:
     def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE) -> Iterator[Instance]:
         """The instances of an owner (see Owner), in the server's order, one at a time, in constant memory.
 
-        The listing's documents are short: no context, one record of the history, figures only as :meth:`with_figures` says.
+        The listing's documents are short: no context, only the last history record, usage as described at :meth:`with_figures`.
         """
         if not self.server.has_pages:
             yield from self._listed(owner, -1, -1, state)
             return
         seen: set[int] = set()
-        # Pages overlap a little: a machine that ends meanwhile moves the others on to the page before.
+        # Pages overlap a little: a machine that ends meanwhile moves the others to the page before.
         for offset in range(0, 1 << 31, PAGE - PAGE // 50):
             count, before = 0, len(seen)
             for instance in self._listed(owner, offset, -PAGE, state):
                 count += 1
-                # A machine that starts while pages are fetched moves the others on to the next page.
+                # A machine that starts while pages are fetched moves the others to the next page.
                 if instance.id not in seen:
                     seen.add(instance.id)
                     yield instance
-            # A server that has no pages after all would answer with the same machines for ever.
+            # A server without paging would return the same machines for ever.
             if count != PAGE or len(seen) == before:
                 return
 
     def with_figures(self, instances: Sequence[Instance], owner: int = Owner.MINE) -> list[Instance]:
-        """The instances of an owner's listing with what each uses now: by one call where listings of the server have no
-        figures, and one of the instances runs; else as they are."""
+        """The instances of an owner's listing with the resources that each uses now. That takes one call if the server's
+        listings leave them out and an instance is running; otherwise the instances are returned as they are."""
         if self.server.listing_has_figures or not any(one.phase is Phase.UP for one in instances):
             return list(instances)
         latest: dict[str | None, Element | None] = {str(one.id): None for one in instances}
-        # A listing without figures is better than none.
+        # A listing without usage is better than none.
         with contextlib.suppress(reply.Fault, reply.Refused, PermissionDenied):
             for record in self._caller.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
-                if record.findtext("ID") in latest:  # those of machines that are done come as well
+                if record.findtext("ID") in latest:  # the answer includes machines that are done
                     latest[record.findtext("ID")] = record
         return [one.monitored(latest[str(one.id)]) for one in instances]
 
@@ -199,12 +198,12 @@ class Cloud:
         return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release all that it has; nothing happens to one that is DONE.
+        """Stop an instance at once and release its resources; does nothing if it is DONE.
 
-        OpenNebula 5 and later do not kill a machine in its prolog, while it boots, is saved or powered off: that is waited
-        for, some 15 seconds at most. Raises NotFound, and InstanceFailed for one that is still in such a state then.
+        OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
+        waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
         """
-        for pause in (*_UNTIL_IT_CAN_BE_KILLED, None):
+        for pause in (*_KILL_RETRIES, None):
             try:
                 self._act(self.server.kill_actions, number)
                 return
@@ -212,30 +211,28 @@ class Cloud:
                 if not _WRONG_STATE.search(error.message):
                     raise
                 if pause is None:
-                    # Up to 4.x every state can be killed, and recover cannot delete.
-                    administrator = f'; if that does not end, an administrator can run "onevm recover --delete {number}"'
+                    # Up to 4.x a machine can be killed in every state, and recover cannot delete.
+                    administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
                     hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
-                    self._refused_in_state(number, "kill it", error, hint)
+                    self._refused_in_state(number, "kill", error, hint)
                     return
             self._sleep(pause)
 
     def shut_down(self, number: int) -> None:
-        """Let an instance stop cleanly, and release all that it has once it did; nothing happens to one that is DONE. The answer
-        is here before that: the cloud gives the instance time.
+        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE. Returns before the
+        instance has stopped.
 
-        Raises NotFound, and InstanceFailed in a state in which that cannot be (which ones these are depends on the version).
+        Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
         """
         try:
             self._act(self.server.shutdown_actions, number)
         except reply.Refused as error:
             if not _WRONG_STATE.search(error.message):
                 raise
-            self._refused_in_state(
-                number, "shut it down", error, f"try again later, or end it with stratus-kill-instance {number}"
-            )
+            self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
 
     def _act(self, actions: Iterable[str], number: int) -> None:
-        """Do the first of the actions that the server has."""
+        """Do the first of the actions that the server supports."""
         unsupported: StratusLabError | None = None
         for action in actions:
             try:
@@ -253,17 +250,16 @@ class Cloud:
         raise unsupported
 
     def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
-        """Raise InstanceFailed with the state that the server's words (which may lack number and state) are about; nothing
-        happens for a machine that is DONE by now."""
+        """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""
         try:
             instance = self.instance(number)
         except StratusLabError:
-            raise InstanceFailed(f"instance {number}: {self.name} does not {what} now: {error.message}", hint) from None
+            raise InstanceFailed(f"cannot {what} instance {number} now: {error.message}", hint) from None
         if not instance.done:
-            raise InstanceFailed(f"instance {number} is {instance.state_label}: in that state the cloud does not {what}", hint)
+            raise InstanceFailed(f"cannot {what} instance {number} while it is {instance.state_label}", hint)
 
     def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
-        """The error, with the lock where the machine has one: the server's words do not say so."""
+        """The error, with the machine's lock if it has one: the server's message does not mention it."""
         try:
             lock = self.instance(number).lock
         except StratusLabError:
@@ -271,13 +267,13 @@ class Cloud:
         if lock is None:
             return error
         by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
-        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f'"onevm unlock {number}" unlocks it')
+        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
 
     def _no_instance(self, number: int, error: StratusLabError) -> NotFound:
-        return NotFound(f"there is no instance {number} at {self.name}: {error.message}")
+        return NotFound(f"no instance {number} at {self.name}: {error.message}")
 
     def catalogue(self, kind: ResourceKind) -> list[Resource]:
-        """The images, networks or machine templates that the user may use, asked for once."""
+        """The images, networks or machine templates that the user may use, requested once."""
         if kind not in self._catalogues:
             self._catalogues[kind] = list(catalogue.entries(self._caller, kind))
         return self._catalogues[kind]
@@ -285,19 +281,19 @@ class Cloud:
     def find(self, kind: ResourceKind, text: str) -> Resource:
         """The image, network or machine template that ``ID``, ``NAME`` or ``USER/NAME`` names.
 
-        Raises NotFound, which lists what there is, or UsageError where the name fits several.
+        Raises NotFound, which lists the resources there are, or UsageError if the name matches several.
         """
         if catalogue.is_id(text):
             return catalogue.by_id(self._caller, kind, int(text))
         return catalogue.by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:
-        """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names; raises as :meth:`find` does."""
+        """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
         number = int(text) if catalogue.is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
         return MachineTemplate.read(catalogue.document(self._caller, ResourceKind.TEMPLATE, number))
 
 
 def _not_started(lost: Unreachable) -> AnswerLost:
     dropped = isinstance(lost, ConnectionDropped)
-    so = ", so it was probably not started" if dropped else " yet, but the cloud may still be about to start it"
-    return AnswerLost(f"{lost.message}; no machine that belongs to the request is there{so}", _LOOK_FIRST)
+    so = ", so it probably did not start" if dropped else ", but the cloud may still start it"
+    return AnswerLost(f"{lost.message}; no machine was created for this request{so}", _CHECK_FIRST)

@@ -1,6 +1,6 @@
-"""The forms in which a cloud endpoint may be given, and the URL and credentials that each leads to.
+"""Cloud endpoints: the forms in which users write them, and the URL and credentials that result.
 
-StratusLab's clouds stand behind an authentication proxy: the path has an element ``pswd`` (HTTP Basic) or ``cert`` (TLS client
+StratusLab's clouds are behind an authentication proxy: the path has an element ``pswd`` (HTTP Basic) or ``cert`` (TLS client
 certificate) before its last one. OpenNebula itself answers at ``/RPC2`` and reads user and password from the first argument of
 each call, the session string.
 """
@@ -25,9 +25,9 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who calls: user name and password (or login token), or the files of a client certificate and its key.
+    """A user name and password (or login token), or the files of a client certificate and its key.
 
-    ``origin`` says where they were found, for messages. Raises UsageError for a user name or password that a call cannot carry.
+    ``origin`` says where they were found, for messages. Raises UsageError for a user name or password that cannot be sent.
     """
 
     username: str = ""
@@ -39,7 +39,7 @@ class Credentials:
     def __post_init__(self) -> None:
         if re.search("[\x00-\x1f\x7f\ud800-\udfff]", self.username + self.password):
             where = f" ({self.origin})" if self.origin else ""
-            raise UsageError(f"the user name or password{where} holds a control character or is no UTF-8 text")
+            raise UsageError(f"the user name or password{where} contains a control character or is not UTF-8 text")
 
     def __str__(self) -> str:
         who = f'user "{self.username}"' if self.username else f'certificate "{self.certificate}"'
@@ -53,19 +53,19 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the calls go. ``basic`` says that user and password are sent as HTTP Basic too."""
+    """The URL that calls are sent to. With ``basic``, user and password are sent as HTTP Basic authentication too."""
 
     url: str
     basic: bool = False
 
 
 def is_local(text: str) -> bool:
-    """Whether the endpoint is the embedded cloud."""
+    """Whether the endpoint names the embedded cloud."""
     return text.strip().lower() == LOCAL
 
 
 def resolve(text: str, credentials: Credentials) -> Endpoint:
-    """The endpoint that the user's text names; raises UsageError for text that names none.
+    """The endpoint that the user's text stands for. Raises UsageError if it is not a valid endpoint.
 
     ==============================  ==============================================================
     ``HOST``                        ``https://HOST:2634/pswd/xmlrpc`` (``cert`` without a user name)
@@ -75,7 +75,7 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
     ``localhost``                   ``http://localhost:2633/RPC2``, OpenNebula itself
     ``https://HOST/a/xmlrpc``       ``https://HOST/a/pswd/xmlrpc``
     ``http://HOST:2633``            ``http://HOST:2633/RPC2``
-    any other URL                   as it is, less trailing slashes
+    any other URL                   as it is, without trailing slashes
     ==============================  ==============================================================
     """
     try:
@@ -84,15 +84,15 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
         if parts.scheme not in ("http", "https"):
             raise ValueError(parts.scheme)
     except ValueError:
-        raise UsageError(f'the endpoint "{shown(text)}" is no host name and no http(s) URL') from None
+        raise UsageError(f'the endpoint "{shown(text)}" is not a host name or an http(s) URL') from None
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port == 0:
-        raise UsageError(f'the endpoint "{shown(text)}" has no valid port')
+        raise UsageError(f'the endpoint "{shown(text)}" has an invalid port')
     if parts.query or parts.fragment:
-        raise UsageError(f'the endpoint "{shown(text)}" has a query or a fragment, which no endpoint has')
+        raise UsageError(f'the endpoint "{shown(text)}" must not have a query or a fragment')
     path = _with_authentication(path or _usual_path(parts.scheme), credentials)
     location = host if port is None else f"{host}:{port}"
     basic = "pswd" in path.split("/") and bool(credentials.username)
@@ -100,7 +100,7 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
 
 
 def credentials_within(text: str) -> tuple[str, str] | None:
-    """User name and password of a URL that holds them (``https://user:password@host/``); None where it does not."""
+    """User name and password in a URL (``https://user:password@host/``), or None."""
     try:
         parts = _split(text)
     except ValueError:
@@ -111,7 +111,7 @@ def credentials_within(text: str) -> tuple[str, str] | None:
 
 
 def _split(text: str) -> SplitResult:
-    """The parts of the URL that the text is or stands for; raises ValueError for text that cannot be one."""
+    """The parts of the URL that the text is or stands for. Raises ValueError if there is no such URL."""
     text = text.strip()
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         return urlsplit(text)
@@ -122,12 +122,12 @@ def _split(text: str) -> SplitResult:
     location = parts.netloc
     if not re.search(r":[^:@\]]+\Z", location) and (loopback or not parts.path.strip("/")):
         location = f"{location.rstrip(':')}:{OPENNEBULA_PORT if loopback else STRATUSLAB_PORT}"
-    plain = loopback or location.endswith(f":{OPENNEBULA_PORT}")  # OpenNebula's daemon speaks no TLS itself
+    plain = loopback or location.endswith(f":{OPENNEBULA_PORT}")  # OpenNebula's daemon does not speak TLS itself
     return parts._replace(scheme="http" if plain else "https", netloc=location)
 
 
 def _host(parts: SplitResult) -> str:
-    """The host as a URL has it; raises ValueError for what is none."""
+    """The host as URLs write it. Raises ValueError if it is not a valid host name or address."""
     name = parts.hostname or ""
     if "[" in parts.netloc:
         IPv6Address(name)

@@ -1,4 +1,4 @@
-"""The transport over HTTP and HTTPS: one request, one streamed answer.
+"""Requests over HTTP and HTTPS, with streamed answers.
 
 The standard library's ``http.client`` is used directly below ``xmlrpc.client``'s marshalling: ``xmlrpc.client.Transport``
 sends a request a second time by itself when the connection drops, and a second ``one.vm.allocate`` is a second machine.
@@ -27,19 +27,19 @@ class NeverSent(Unreachable):
 
 
 class AnswerLost(Unreachable):
-    """The request was sent and no whole answer came back: the cloud may have carried it out."""
+    """The request was sent but no complete answer came back: the cloud may have carried it out."""
 
 
 class ConnectionDropped(AnswerLost):
-    """The connection ended before any answer came, as overloaded servers and flaky proxies end it."""
+    """The connection ended before any answer came, as happens with overloaded servers and flaky proxies."""
 
 
 @dataclass(frozen=True)
 class HttpTransport:
     """Posts requests to an endpoint.
 
-    ``timeout`` is the longest silence in seconds, of connecting as of reading. ``ca_bundle`` names a file (or a directory as
-    OpenSSL's rehash makes it) of certificates that are trusted instead of the system's. ``environ`` is asked for a proxy
+    ``timeout`` is the longest silence in seconds, while connecting or reading. ``ca_bundle`` names a file (or a directory as
+    OpenSSL's rehash makes it) of certificates to trust instead of the system's. ``environ`` may name a proxy
     (``https_proxy``, ``http_proxy``, ``no_proxy``), whose URL may hold user and password.
     """
 
@@ -51,7 +51,7 @@ class HttpTransport:
     trace: Callable[[str], None] | None = None
 
     def post(self, body: bytes) -> Iterator[bytes]:
-        """Send one request; the pieces of the answer's body.
+        """Send one request and yield the answer's body in chunks.
 
         Raises NeverSent, AnswerLost, AuthenticationError (HTTP 401), PermissionDenied (403) or Unreachable.
         """
@@ -75,7 +75,7 @@ class HttpTransport:
     ) -> Iterator[bytes]:
         url, begun = self.endpoint.url, False
         try:
-            # A server that hangs up on us early has often said why.
+            # A server that closes the connection early has often sent the reason.
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 connection.request("POST", target, body, headers)
             response = connection.getresponse()
@@ -87,9 +87,9 @@ class HttpTransport:
             while chunk := response.read1(_CHUNK):
                 yield chunk
             if response.length:
-                raise AnswerLost(f"the answer of {url} broke off, {response.length} bytes are missing")
+                raise AnswerLost(f"the answer of {url} broke off with {response.length} bytes missing")
         except TimeoutError:
-            raise AnswerLost(f"{url} fell silent for {self.timeout:g} s", "see --timeout") from None
+            raise AnswerLost(f"{url} sent no data for {self.timeout:g} s", "see --timeout") from None
         except http.client.IncompleteRead:
             raise AnswerLost(f"the answer of {url} broke off") from None
         except http.client.RemoteDisconnected:
@@ -98,7 +98,7 @@ class HttpTransport:
             raise AnswerLost(f"{url} does not speak HTTP ({type(error).__name__})") from None
         except OSError as error:
             if _about_certificate(error):
-                # With TLS 1.3 the server looks at our certificate only after the client thinks that all is well.
+                # With TLS 1.3 the server checks our certificate only after the handshake seems complete to the client.
                 raise self._certificate_refused(error) from None
             kind = AnswerLost if begun else ConnectionDropped
             raise kind(f"the connection to {url} broke: {_reason(error)}") from None
@@ -120,7 +120,7 @@ class HttpTransport:
         return connection
 
     def _proxy(self, url: SplitResult) -> SplitResult | None:
-        """The proxy that the environment names for the URL; raises UsageError for one that cannot be used."""
+        """The proxy that the environment names for the URL. Raises UsageError if it cannot be used."""
         if not any(name.lower().endswith("_proxy") for name in self.environ):
             return None
         from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # documented, not in typeshed
@@ -136,7 +136,7 @@ class HttpTransport:
         except ValueError:
             usable = False
         if not usable:
-            raise UsageError(f"{url.scheme}_proxy in the environment names no HTTP proxy", "its form is http://HOST:PORT")
+            raise UsageError(f"{url.scheme}_proxy in the environment is not an HTTP proxy", "expected http://HOST:PORT")
         return proxy
 
     def _tls(self) -> ssl.SSLContext:
@@ -163,38 +163,38 @@ class HttpTransport:
         url = self.endpoint.url
         if isinstance(error, ssl.SSLCertVerificationError):
             return NeverSent(
-                f"the TLS certificate of {url} is not to be trusted: {error.verify_message}",
-                "a private authority is named by --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE",
+                f"the TLS certificate of {url} is not trusted: {error.verify_message}",
+                "to trust a private authority use --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE",
             )
         if _about_certificate(error):
             return self._certificate_refused(error)
         if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return ConnectionDropped(f"{url} dropped the connection while it was being made")
+            return ConnectionDropped(f"{url} dropped the connection while it was being established")
         if isinstance(error, ssl.SSLError):
-            return NeverSent(f"no TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")
-        by_way_of = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
+            return NeverSent(f"cannot use TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")
+        via = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
         if isinstance(error, TimeoutError):
-            return NeverSent(f"{url} does not answer{by_way_of} within {self.timeout:g} s", "see --endpoint and --timeout")
-        return NeverSent(f"{url} cannot be reached{by_way_of}: {_reason(error)}", "see --endpoint")
+            return NeverSent(f"{url} does not answer{via} within {self.timeout:g} s", "see --endpoint and --timeout")
+        return NeverSent(f"cannot reach {url}{via}: {_reason(error)}", "see --endpoint")
 
     def _certificate_refused(self, error: Exception) -> StratusLabError:
         return AuthenticationError(
-            f"{self.endpoint.url} does not accept the TLS client certificate, or wants one: {_reason(error)}", "see --pem-cert"
+            f"{self.endpoint.url} rejected the TLS client certificate, or requires one: {_reason(error)}", "see --pem-cert"
         )
 
     def _refused(self, response: http.client.HTTPResponse) -> StratusLabError:
         url, status, reason = self.endpoint.url, response.status, response.reason
         if status == 401:
-            return AuthenticationError("the credentials are not accepted (HTTP 401)")
+            return AuthenticationError("the credentials were rejected (HTTP 401)")
         if status == 403:
             return PermissionDenied(f"{url} does not allow this (HTTP 403)")
         if status in (404, 405):
             return Unreachable(
-                f"nothing at {url} speaks XML-RPC (HTTP {status} {reason})",
-                "OpenNebula's usual form is http://HOST:2633/RPC2, StratusLab's https://HOST:2634/xmlrpc",
+                f"{url} does not speak XML-RPC (HTTP {status} {reason})",
+                "usually http://HOST:2633/RPC2 for OpenNebula, https://HOST:2634/xmlrpc for StratusLab",
             )
         place = response.getheader("Location")
-        hint = f"it points to {place[:200]}, see --endpoint" if place and 300 <= status < 400 else ""
+        hint = f"it redirects to {place[:200]}, see --endpoint" if place and 300 <= status < 400 else ""
         return Unreachable(f"{url} answers HTTP {status} {reason}", hint)
 
 
@@ -209,7 +209,7 @@ def _authorization_at(proxy: SplitResult) -> dict[str, str]:
 
 
 def _about_certificate(error: Exception) -> bool:
-    """Whether a server ended the TLS handshake because of the client certificate, or for want of one."""
+    """Whether the server ended the TLS handshake because of the client certificate, or because there is none."""
     words = (getattr(error, "reason", None) or "").upper() if isinstance(error, ssl.SSLError) else ""
     return "ALERT" in words and ("CERTIFICATE" in words or "UNKNOWN_CA" in words)
 
@@ -223,4 +223,4 @@ def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, ssl.SSLError):
         text = re.sub(r"^\[.*?\] | \(_ssl\.c:\d+\)$", "", text)
-    return "not a PEM file, or not a whole one" if text == "PEM lib" else text
+    return "not a PEM file, or an incomplete one" if text == "PEM lib" else text

@@ -1,4 +1,4 @@
-"""Looking for the machine of a request whose answer was lost, by the token that the request carries."""
+"""Finds the machine of a request whose answer was lost, by the token that the request carries."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ PAGE = 100
 """Machines in one page of a search: a page of whole documents is about 600 kB."""
 
 _IDS = 500
-"""Ids in the search on a server that lists ranges of ids: more than all its users together request while one answer is lost."""
+"""Ids to search on a server that lists ranges of ids: more than all users together request while one answer is lost."""
 
-_MARGIN = 300  # seconds that a server's clock may be set back by while a request is under way
+_MARGIN = 300  # seconds that a server's clock may be set back during a request
 _LISTING = "one.vmpool.info"
 
 
 class LostRequests:
     """Finds a user's machines by the tokens of their requests, those that are already DONE included.
 
-    The newest machines are read first, and only those that can be of the request, so that a large pool is not read as a whole.
+    The newest machines are read first, and only those that can belong to the request, so a large pool is not read as a whole.
     """
 
     def __init__(self, calls: Caller, server: Callable[[], ServerVersion]) -> None:
         self._caller = calls
         self._server = server
         self._whole_listing: str | None = None
-        self._taken = 1  # all ids below this one are taken, as far as is known
-        self._count = 0  # at least so many machines does the user have, where the oldest come first; 0: not known
+        self._taken = 1  # all ids below this one are known to be taken
+        self._count = 0  # the user has at least this many machines, if listings begin with the oldest; 0: unknown
 
     def carrying(self, token: str, seconds: float) -> Iterator[int]:
         """The ids of the machines that carry the token, newest first; the request was sent at most ``seconds`` ago."""
@@ -52,7 +52,7 @@ class LostRequests:
         try:
             return Instance(self._caller.document("VM", "one.vm.info", number)).token
         except NotFound:
-            return ""  # cleared away meanwhile
+            return ""  # removed in the meantime
 
     def _recent(self, method: str, seconds: float) -> Iterator[Instance]:
         """The machines that were started in the last ``seconds``, newest first."""
@@ -60,7 +60,7 @@ class LostRequests:
         for instance in self._newest_first(method):
             started = instance.started
             if started is not None:
-                # The server's times are compared with each other only: its clock need not agree with ours.
+                # The server's times are only compared with each other: its clock need not agree with ours.
                 least = started - seconds - _MARGIN if least is None else least
                 if started < least:
                     return
@@ -69,7 +69,7 @@ class LostRequests:
     def _newest_first(self, method: str) -> Iterator[Instance]:
         if not self._server().has_pages:
             self._taken = _first_missing(self._exists, self._taken)
-            # A server that tells nobody which ids are taken seems to have taken all.
+            # On a server that does not say which ids are taken, all of them seem to be.
             first = 0 if self._taken > LARGEST_ID else max(self._taken - _IDS, 0)
             yield from _by_id(self._listed(method, first, -1))
             return
@@ -84,7 +84,7 @@ class LostRequests:
         while page:
             yield from _by_id(page)
             if len(page) < PAGE or page[-1].id == oldest:
-                return  # the last page, or a server that has no pages after all
+                return  # the last page, or a server without paging
             offset, oldest = offset + PAGE, page[-1].id
             page = self._listed(method, offset, -PAGE)
 
@@ -95,7 +95,7 @@ class LostRequests:
         ]
 
     def _exists(self, number: int) -> bool:
-        """Whether the id is taken, by whomever."""
+        """Whether the id is taken, by any user."""
         if number > LARGEST_ID:
             return False
         try:
@@ -111,14 +111,14 @@ def _by_id(instances: list[Instance]) -> list[Instance]:
     return sorted(instances, key=lambda one: one.id, reverse=True)
 
 
-def _first_missing(is_there: Callable[[int], bool], known: int) -> int:
-    """The first number that is not there, where all below it are, and all below ``known`` for certain. Asks for twice its
-    logarithm of numbers."""
+def _first_missing(exists: Callable[[int], bool], known: int) -> int:
+    """The first number that does not exist, where all below it do, certainly those below ``known``. Takes about twice its
+    logarithm of questions."""
     low, step = known, 1
-    while is_there(low + step - 1):
+    while exists(low + step - 1):
         low, step = low + step, 2 * step
     high = low + step - 1
     while low < high:
         middle = (low + high) // 2
-        low, high = (middle + 1, high) if is_there(middle) else (low, middle)
+        low, high = (middle + 1, high) if exists(middle) else (low, middle)
     return low

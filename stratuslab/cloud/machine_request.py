@@ -1,4 +1,4 @@
-"""The request for a machine: what is asked for, whatever the server."""
+"""A request for a machine, independent of the server's version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stratuslab.opennebula.template import Attribute, Vector
 
 @dataclass(frozen=True)
 class ImageDisk:
-    """A disk made of an image: an image of the server's datastores by id, or a source that its drivers understand
+    """A disk made from an image: one of the server's datastores by id, or a source that its drivers understand
     (a Marketplace metadata URL, ``pdisk:HOST:PORT:UUID``, a URL)."""
 
     source: str = ""
@@ -29,7 +29,7 @@ class NetworkRequest:
     address: str = ""
 
     def nic(self) -> Attribute:
-        """The attribute that says it, with the address that is asked for, if any."""
+        """The NIC attribute, with the requested address, if any."""
         if self.id is not None:
             return "NIC", {"NETWORK_ID": str(self.id), "IP": self.address}
         return "NIC", {"NETWORK": self.name, "NETWORK_UNAME": self.owner, "IP": self.address}
@@ -37,7 +37,7 @@ class NetworkRequest:
 
 @dataclass(frozen=True)
 class MachineTemplate:
-    """A machine template of the cloud, and what it says: attributes that are laid over it replace all of the same name."""
+    """A machine template of the cloud. Attributes laid over it replace all attributes of the same name."""
 
     id: int
     name: str = ""
@@ -45,7 +45,7 @@ class MachineTemplate:
 
     @classmethod
     def read(cls, document: Element) -> MachineTemplate:
-        """The template in a VMTEMPLATE document (``one.template.info``)."""
+        """The template that a VMTEMPLATE document describes (``one.template.info``)."""
 
         def text(element: Element) -> str:
             return (element.text or "").strip()
@@ -57,11 +57,11 @@ class MachineTemplate:
         return cls(int(document.findtext("ID", "0")), document.findtext("NAME", "").strip(), attributes)
 
     def text(self, name: str) -> str:
-        """A simple value, empty where there is none."""
+        """A simple value, empty if there is none."""
         return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
 
     def vectors(self, name: str) -> list[Vector]:
-        """The vectors of a name that may repeat."""
+        """All vectors of this name."""
         return [value for key, value in self.attributes if key == name and not isinstance(value, str)]
 
     @property
@@ -77,11 +77,11 @@ def _new_token() -> str:
 
 @dataclass(frozen=True)
 class MachineRequest:
-    """One machine to start: from a root disk, or from a template of the cloud with the rest laid over it.
+    """One machine to start: from a root disk, or from a template of the cloud with everything else laid over it.
 
     ``ram`` and ``swap`` are in MiB, ``volatile_disk`` in GiB (0: none), ``cpu_share`` is the part of physical CPUs that is
-    guaranteed. With a template ``cpu`` and ``ram`` of 0 leave its own, and ``inputs`` are the values that it asks for.
-    ``token`` is ours, unique to this request, and comes back in the machine's document.
+    guaranteed. With a template, ``cpu`` and ``ram`` of 0 keep the template's values, and ``inputs`` are the values that it asks
+    for. ``token`` is unique to this request and comes back in the machine's document.
     """
 
     root: ImageDisk

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerVersion:
-    """One server's version as it says it (``7.4.0``), empty for those before 3.8, which cannot say."""
+    """A server's version as it reports it (``7.4.0``); empty for those before 3.8, which do not."""
 
     version: str = ""
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The version for comparison. Text that nobody knows counts as today's: such a server is newer than this table."""
+        """The version for comparison. Text that is not understood counts as newer than this table."""
         if not self.version:
             return (3,)
         digits = re.match(r"\D*(\d+(?:\.\d+)*)", self.version)
@@ -22,12 +22,12 @@ class ServerVersion:
 
     @property
     def is_stratuslab(self) -> bool:
-        """Whether templates take StratusLab's form (its clouds are OpenNebula 3.2 with drivers of their own)."""
+        """Whether templates need StratusLab's form (its clouds are OpenNebula 3.2 with drivers of their own)."""
         return self.number < (4,)
 
     @property
     def can_overlay(self) -> bool:
-        """Whether ``one.template.instantiate`` takes attributes to lay over the template."""
+        """Whether ``one.template.instantiate`` accepts attributes to lay over the template."""
         return self.number >= (4,)
 
     @property
@@ -37,7 +37,7 @@ class ServerVersion:
 
     @property
     def whole_listing(self) -> str:
-        """The call that lists whole documents, with all that a machine was requested with; empty where there is none."""
+        """The call that lists whole documents, with everything the machine was requested with; empty if there is none."""
         return next(call for since, call in _WHOLE_LISTING if self.number >= since)
 
     @property
@@ -47,27 +47,27 @@ class ServerVersion:
 
     @property
     def listing_has_figures(self) -> bool:
-        """Whether the documents of ``one.vmpool.info`` have what an instance uses; from 5.12 on they have nothing of a machine
-        that runs, or what was measured before its state changed, and ``one.vmpool.monitoring`` has it."""
+        """Whether the documents of ``one.vmpool.info`` contain what an instance uses. From 5.12 on they lack it, or have what was
+        measured before the state changed, and ``one.vmpool.monitoring`` has it."""
         return self.number < (5, 12)
 
     @property
     def kill_actions(self) -> tuple[str, ...]:
-        """The names of "pull the cord", the one that this server has first, others for a server that disagrees."""
+        """The names of the kill action: the usual one of this version first, then those of other versions."""
         return _in_order(self.number, _KILL)
 
     @property
     def shutdown_actions(self) -> tuple[str, ...]:
-        """The names of "stop cleanly and release", in the same order."""
+        """The names of the shutdown action, in the same order."""
         return _in_order(self.number, _SHUTDOWN)
 
 
-# The version from which on a name is the usual one; newest first. 5.0 renamed most actions, 6.0 dropped the old names.
+# The version since which a name is the usual one, newest first. 5.0 renamed most actions, 6.0 dropped the old names.
 _KILL = (((5,), "terminate-hard"), ((4,), "delete"), ((0,), "finalize"))
 _SHUTDOWN = (((5,), "terminate"), ((0,), "shutdown"))
 
 
-# The version from which on a call lists whole documents, newest first.
+# The version since which a call lists whole documents, newest first.
 _SHORT_LISTING = (5, 7, 80)
 _WHOLE_LISTING = (((5, 8, 1), "one.vmpool.infoextended"), (_SHORT_LISTING, ""), ((0,), "one.vmpool.info"))
 

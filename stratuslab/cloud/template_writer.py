@@ -1,4 +1,4 @@
-"""The template that asks a server for a machine, in the form of its version."""
+"""The template of a request for a machine, in the form of the server's version."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stratuslab.opennebula.template import Attribute, check_characters, render
 DISK_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 """The first two letters of a disk's target, by the bus that it is attached to."""
 
-_CONTEXT_TARGET = "hdd"  # StratusLab's images look for the contextualisation there, whatever the bus
+_CONTEXT_TARGET = "hdd"  # where StratusLab's images look for the contextualization, whatever the bus
 
 
 def template(request: MachineRequest, server: ServerVersion) -> str:
-    """The template text for ``one.vm.allocate``, or, with a template of a server that ``can_overlay``, what
-    ``one.template.instantiate`` lays over it.
+    """The template text for ``one.vm.allocate``, or, for a machine template on a server that ``can_overlay``, what
+    ``one.template.instantiate`` is to lay over it.
 
-    Raises UsageError for values that a template cannot hold.
+    Raises UsageError for values that a template cannot contain.
     """
     if request.template is not None and server.can_overlay:
         check_characters(request.name, "NAME")  # an argument of the call
@@ -38,7 +38,7 @@ def _size(request: MachineRequest) -> Iterator[Attribute]:
 
 
 def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
-    """The form of StratusLab's clouds (OpenNebula 3.2), in the order that its client wrote it."""
+    """The form of StratusLab's clouds (OpenNebula 3.2), in the original client's order."""
     prefix = DISK_PREFIXES[request.bus or "ide"]
     yield from _size(request)
     yield "RANK", "- RUNNING_VMS"
@@ -47,7 +47,7 @@ def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
     yield "DISK", {**_origin(request.root), "TARGET": prefix + "a", "SAVE": "no", "READONLY": "no"}
     yield from _stratuslab_disks(request, prefix, {prefix + "a", _CONTEXT_TARGET})
     yield from (network.nic() for network in request.networks)
-    # The guest's network did not start on these clouds without a VNC console, hence always one, on a port of their choice.
+    # On these clouds a guest's network did not start without a VNC console, so there is always one, on any port.
     yield _stratuslab_console(request)
     yield "CONTEXT", {**stratuslab_context(request), "TARGET": _CONTEXT_TARGET}
     yield "INBOUND_PORTS", ",".join(request.inbound_ports)
@@ -56,7 +56,7 @@ def _stratuslab(request: MachineRequest) -> Iterator[Attribute]:
 
 
 def _stratuslab_disks(request: MachineRequest, prefix: str, taken: Set[str]) -> Iterator[Attribute]:
-    """The further disks, at targets that are not taken. Of these the first is for swap space, whether there is any or not."""
+    """The other disks, at free targets. The first free target is reserved for swap space, whether there is any or not."""
     free = (prefix + letter for letter in "bcdefghijkl" if prefix + letter not in taken)
     swap = next(free)
     if request.swap:
@@ -68,7 +68,7 @@ def _stratuslab_disks(request: MachineRequest, prefix: str, taken: Set[str]) -> 
     if request.persistent_disk:
         yield "DISK", {**_persistent(request.persistent_disk), "TARGET": next(free)}
     if request.readonly_disk:
-        # READONLY=yes kept StratusLab's libvirt from deploying the machine at all.
+        # With READONLY=yes StratusLab's libvirt did not deploy the machine at all.
         yield "DISK", {**_origin(request.readonly_disk), "TARGET": next(free), "READONLY": "no", "SAVE": "no"}
 
 
@@ -77,8 +77,8 @@ def _stratuslab_console(request: MachineRequest) -> Attribute:
 
 
 def _merged(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
-    """A machine template with the request laid over it by us, in the form of OpenNebula before 4.0, where the server takes
-    nothing but a name: one.template.instantiate ignores all else silently."""
+    """A machine template with the request laid over it here, for OpenNebula before 4.0, whose one.template.instantiate silently
+    ignores everything but a name."""
     given = [(name, value) for name, value in _laid_over_before_4(request, base) if value]
     replaced = {"NAME", *(name for name, _ in given)}
     yield "NAME", request.name
@@ -110,7 +110,7 @@ def _laid_over_before_4(request: MachineRequest, base: MachineTemplate) -> Itera
 
 
 def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
-    """The form of OpenNebula 4.0 and later: the server gives each disk its target, and chooses ports itself."""
+    """The form of OpenNebula 4.0 and later: the server chooses each disk's target and the console's port."""
     yield "NAME", request.name
     yield from _size(request)
     yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
@@ -124,7 +124,7 @@ def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
 
 
 def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
-    """What the user asked for on top of a machine template. The name is an argument of the call."""
+    """What the user wants laid over a machine template. The name is an argument of the call."""
     yield from _size(request)
     yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
     further = list(_further_disks(request))

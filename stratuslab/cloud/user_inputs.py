@@ -1,4 +1,4 @@
-"""USER_INPUTS: the values that a machine template asks for when it is instantiated (OpenNebula 4.0 and later)."""
+"""USER_INPUTS: values that a machine template asks for when it is instantiated (OpenNebula 4.0 and later)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NUMBERS = {"number": r"-?\d+", "range": r"-?\d+", "number-float": r"-?\d+(\.\d+
 
 
 class UserInput(NamedTuple):
-    """One value that is asked for, written ``M|TYPE|DESCRIPTION|PARAMETERS|DEFAULT`` in the template; O makes it optional.
+    """One input, written ``M|TYPE|DESCRIPTION|PARAMETERS|DEFAULT`` in the template; O instead of M makes it optional.
 
-    ``parameters`` are ``MIN..MAX`` of a range and ``A,B,C`` of a list. Types that are not known here take any text.
+    ``parameters`` are ``MIN..MAX`` of a range and ``A,B,C`` of a list. Unknown types accept any text.
     """
 
     name: str
@@ -26,7 +26,7 @@ class UserInput(NamedTuple):
 
     @classmethod
     def read(cls, name: str, text: str) -> UserInput:
-        """The input that a template writes as this text."""
+        """The input that this text in a template describes."""
         need, kind, *rest = (part.strip() for part in f"{text}|".split("|"))
         return cls(name, need != "O", kind, *[*rest, "", "", ""][:3])
 
@@ -36,11 +36,11 @@ class UserInput(NamedTuple):
 
     @property
     def choices(self) -> list[str]:
-        """What a list offers; empty for other types."""
+        """The choices of a list; empty for other types."""
         return self.parameters.split(",") if self.type.startswith("list") else []
 
     def value(self, text: str) -> str:
-        """The text as it is sent. Raises UsageError where it is not of the type; a secret is not in the message."""
+        """The text in the form that is sent. Raises UsageError if it does not fit the type, without quoting a secret."""
         if self.type == "boolean" and text.upper() in ("YES", "NO"):
             return text.upper()
         reason = self._objection(text)
@@ -72,7 +72,7 @@ class UserInput(NamedTuple):
 
 
 def user_inputs(template: MachineTemplate) -> list[UserInput]:
-    """What the template asks for, in its order (INPUTS_ORDER); an input without a default of its own has the template's value."""
+    """The template's inputs in its order (INPUTS_ORDER); the default of an input without one is the template's value."""
     inputs = [UserInput.read(name, text) for vector in template.vectors("USER_INPUTS") for name, text in vector.items()]
     order = template.text("INPUTS_ORDER").split(",")
     inputs.sort(key=lambda one: order.index(one.name) if one.name in order else len(order))

@@ -70,7 +70,7 @@ def test_an_id_that_is_not_there(serve: Serve, kind: ResourceKind, word: str, un
     with pytest.raises(NotFound) as raised:
         cloud_at(server).find(kind, unknown)
     assert raised.value.message == f'this cloud has no {word} "{unknown}"'
-    assert raised.value.hint.startswith("there are oneadmin/")
+    assert raised.value.hint.startswith("available: oneadmin/")
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
@@ -79,7 +79,7 @@ def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
         with pytest.raises(NotFound) as raised:
             cloud_at(server).find(ResourceKind.NETWORK, name)
         assert raised.value.message == f'this cloud has no network "{name}"'
-        assert raised.value.hint == "there are oneadmin/private, oneadmin/public"
+        assert raised.value.hint == "available: oneadmin/private, oneadmin/public"
 
 
 def test_a_name_that_several_have(serve: Serve) -> None:
@@ -87,7 +87,7 @@ def test_a_name_that_several_have(serve: Serve) -> None:
     server = serve(servers.document(success(f"<IMAGE_POOL>{image.format(1, 'alice')}{image.format(2, 'bob')}</IMAGE_POOL>")))
     with pytest.raises(UsageError) as raised:
         cloud_at(server).find(ResourceKind.IMAGE, "tiny")
-    assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (give the id or USER/NAME)'
+    assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (use the id or USER/NAME)'
     assert cloud_at(server).find(ResourceKind.IMAGE, "bob/tiny").id == 2
 
 
@@ -109,6 +109,6 @@ def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    assert listing([], "image") == "it shows you no image at all"
+    assert listing([], "image") == "you can see no image here"
     many = [Resource(number, f"i{number:02}", "a") for number in range(20)]
     assert listing(many, "image").endswith("a/i10, a/i11 and more")

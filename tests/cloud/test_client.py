@@ -12,11 +12,12 @@ from xmlrpc.client import loads
 import pytest
 
 from stratuslab.cloud import client as client_module
+from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
-from stratuslab.cloud.reply import Fault, NotAnAnswer, Refused
+from stratuslab.cloud.reply import Fault, Refused
 from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import Owner, PoolState
 from tests import servers
@@ -119,18 +120,18 @@ def test_a_second_answer_that_is_lost(small: Small) -> None:
 
 def test_a_request_that_is_dropped_twice_is_given_up(small: Small) -> None:
     one = small(mishaps={"one.vm.allocate": [mishap.dropped] * 9})
-    with pytest.raises(AnswerLost, match=r"probably not started.*look with stratus-describe-instance before you try again"):
+    with pytest.raises(AnswerLost, match=r"probably did not start.*check with stratus-describe-instance before you try again"):
         cloud_at(one.url).allocate(REQUEST)
     assert one.counted()["one.vm.allocate"] == 2
     assert not one.machines
 
 
 @pytest.mark.parametrize(
-    "what, words", [(mishap.silent, "fell silent"), (mishap.bad_gateway, "502"), (mishap.web_page, "web page")]
+    "what, words", [(mishap.silent, "sent no data"), (mishap.bad_gateway, "502"), (mishap.web_page, "web page")]
 )
 def test_what_may_still_be_at_work_is_not_sent_again(small: Small, what: Mishap, words: str) -> None:
     one = small(mishaps={"one.vm.allocate": [what]})
-    with pytest.raises(AnswerLost, match=f"{words}.*may still be about to start it") as raised:
+    with pytest.raises(AnswerLost, match=f"{words}.*may still start it") as raised:
         cloud_at(one.url, timeout=0.3).allocate(REQUEST)
     assert raised.value.status == 8
     assert one.counted()["one.vm.allocate"] == 1
@@ -142,7 +143,7 @@ def test_nothing_is_sent_again_where_nobody_can_look(small: Small, what: Mishap,
     """It may run, so a second try may be a second machine, and to say that it was not started would be a guess."""
     listings = ("one.vmpool.info", "one.vmpool.infoextended")
     one = small(mishaps={"one.vm.allocate": [what], **{listing: [hinders] * 30 for listing in listings}})
-    with pytest.raises(AnswerLost, match=r"whether the machine was started cannot be found out: .*look with") as raised:
+    with pytest.raises(AnswerLost, match=r"cannot find out whether the machine was started: .*check with") as raised:
         cloud_at(one.url).allocate(REQUEST)
     assert "not started" not in str(raised.value)
     assert one.counted()["one.vm.allocate"] == 1
@@ -187,7 +188,7 @@ def test_an_answer_that_is_no_id(serve: Serve) -> None:
     """It may have been started all the same, so it is looked for."""
     listing = servers.document(success("<VM_POOL/>"))
     server = serve(servers.document(success("7.4.0")), servers.document(success("soon")), listing)
-    with pytest.raises(AnswerLost, match="no number where an id is due; no machine"):
+    with pytest.raises(AnswerLost, match="answered without an id; no machine"):
         cloud_at(f"{server.url}/RPC2").allocate(REQUEST)
 
 
@@ -359,15 +360,15 @@ def test_a_state_that_forbids_it_is_named(small: Small, version: str, words: str
     one.vm_action = lambda action, number: failure(words, 2048)  # type: ignore[method-assign]
     with pytest.raises(InstanceFailed) as raised:
         getattr(cloud_at(one.url), action)(1)
-    what = {"kill": "kill it", "shut_down": "shut it down"}[action]
-    assert raised.value.message == f"instance 1 is Boot: in that state the cloud does not {what}"
+    what = {"kill": "kill", "shut_down": "shut down"}[action]
+    assert raised.value.message == f"cannot {what} instance 1 while it is Boot"
     assert ("onevm recover --delete 1" in raised.value.hint) is (action == "kill")
 
 
 def test_a_state_that_cannot_be_looked_up_is_refused_with_the_servers_words(serve: Serve) -> None:
     refused = servers.document(failure("[VirtualMachineAction] Wrong state to perform action", 2048))
     server = serve(servers.document(fault(-506, "Method not defined")), refused, servers.document(b"nonsense"))
-    with pytest.raises(InstanceFailed, match=r"instance 1: .* does not shut it down now: Wrong state to perform action"):
+    with pytest.raises(InstanceFailed, match=r"cannot shut down instance 1 now: Wrong state to perform action"):
         cloud_at(server.url).shut_down(1)
 
 
@@ -399,7 +400,7 @@ def test_a_lock_is_what_forbids_it(small: Small) -> None:
     for act in (Cloud.kill, Cloud.shut_down):
         with pytest.raises(PermissionDenied, match=r"^instance 68 is locked by user 2: ") as raised:
             act(cloud_at(one.url), 68)
-        assert raised.value.hint == '"onevm unlock 68" unlocks it'
+        assert raised.value.hint == "unlock it with onevm unlock 68"
     one.machines[68] = machine(68)
     with pytest.raises(PermissionDenied, match=r"^User \[2\] : Not authorized to perform MANAGE VM \[68\]\.$"):
         cloud_at(one.url).kill(68)
@@ -415,7 +416,7 @@ def test_other_refusals_of_a_kill_are_final(small: Small) -> None:
 @pytest.mark.parametrize("call", [lambda cloud: cloud.instance(99), lambda cloud: cloud.kill(99)])
 def test_an_instance_that_is_not_there(small: Small, call: Callable[[Cloud], object]) -> None:
     one = small()
-    with pytest.raises(NotFound, match=r"^there is no instance 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
+    with pytest.raises(NotFound, match=r"^no instance 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
         call(cloud_at(one.url))
 
 
@@ -439,13 +440,17 @@ def test_wrong_credentials_name_the_user_and_where_they_came_from(serve: Serve) 
 @pytest.mark.parametrize(
     "answer, kind, words",
     [
-        (servers.document(b"<html></html>"), NotAnAnswer, r"^http://[^ ]*/RPC2: the answer is a web page.*see --endpoint"),
-        (servers.document(b"", "404 Not Found"), Unreachable, r"^nothing at http://.*/RPC2 speaks XML-RPC"),
-        (servers.document(success("<VM_POOL/>")), NotAnAnswer, r"^http://.*/RPC2 answers 0 VM documents where one is due"),
-        (servers.document(success("<P>" + machine(1) * 2 + "</P>")), NotAnAnswer, "answers 2 VM documents where one is due"),
-        (servers.document(success(5)), NotAnAnswer, "^http://.*: the document in the answer is damaged"),
-        (servers.document(fault(-503, "bad XML")), Fault, r"^http://[^ ]* does not understand the call: bad XML \(fault -503\)$"),
-        (servers.document(fault(-506, "")), Fault, r"does not understand the call: no reason given \(fault -506\)$"),
+        (servers.document(b"<html></html>"), InvalidAnswer, r"^http://[^ ]*/RPC2: the answer is a web page.*see --endpoint"),
+        (servers.document(b"", "404 Not Found"), Unreachable, r"^http://.*/RPC2 does not speak XML-RPC"),
+        (servers.document(success("<VM_POOL/>")), InvalidAnswer, r"^http://.*/RPC2 answered with 0 VM documents instead of one"),
+        (
+            servers.document(success("<P>" + machine(1) * 2 + "</P>")),
+            InvalidAnswer,
+            "answered with 2 VM documents instead of one",
+        ),
+        (servers.document(success(5)), InvalidAnswer, "^http://.*: the document in the answer is damaged"),
+        (servers.document(fault(-503, "bad XML")), Fault, r"^http://[^ ]* rejected the call: bad XML \(fault -503\)$"),
+        (servers.document(fault(-506, "")), Fault, r"rejected the call: no reason given \(fault -506\)$"),
         (servers.document(failure("[one.vm.info] Not authorized", 512)), PermissionDenied, "^Not authorized$"),
     ],
 )

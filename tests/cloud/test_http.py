@@ -11,9 +11,9 @@ from itertools import repeat
 import pytest
 
 from stratuslab.cloud import reply
+from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
-from stratuslab.cloud.reply import NotAnAnswer
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from tests import servers
 from tests.cloud.answers import machine, pool, success
@@ -98,7 +98,7 @@ def test_whole_answers(serve: Serve, answer: servers.Answer) -> None:
     assert server.connections == 1
 
 
-def test_an_answer_is_read_as_it_arrives(serve: Serve) -> None:
+def test_an_answer_is_read_as_it_arrives_unchanged(serve: Serve) -> None:
     server = serve(servers.hangs_in_the_middle(servers.head(Content_Length=1 << 20) + b"begin"))
     pieces = transport(f"{server.url}/RPC2").post(b"<call/>")
     assert next(pieces) == b"begin"
@@ -108,10 +108,10 @@ def test_an_answer_is_read_as_it_arrives(serve: Serve) -> None:
 @pytest.mark.parametrize(
     "answer, message",
     [
-        pytest.param(servers.half(ANSWER[:50], len(ANSWER)), f"broke off, {len(ANSWER) - 50} bytes are missing", id="half"),
-        pytest.param(servers.half(b"", 7), "broke off, 7 bytes are missing", id="nothing"),
-        pytest.param(servers.half(ANSWER[:-1], len(ANSWER)), "broke off, 1 bytes are missing", id="all but one byte"),
-        pytest.param(servers.half(ANSWER[:50], 10 << 30), "broke off, 10737418190 bytes are missing", id="of ten gigabytes"),
+        pytest.param(servers.half(ANSWER[:50], len(ANSWER)), f"broke off with {len(ANSWER) - 50} bytes missing", id="half"),
+        pytest.param(servers.half(b"", 7), "broke off with 7 bytes missing", id="nothing"),
+        pytest.param(servers.half(ANSWER[:-1], len(ANSWER)), "broke off with 1 bytes missing", id="all but one byte"),
+        pytest.param(servers.half(ANSWER[:50], 10 << 30), "broke off with 10737418190 bytes missing", id="of ten gigabytes"),
         pytest.param(servers.chunked([ANSWER[:50]], finished=False), "broke off", id="without the last chunk"),
         pytest.param(
             servers.raw(servers.head(Transfer_Encoding="chunked") + b"ff\r\n" + ANSWER[:50]), "broke off", id="half a chunk"
@@ -134,7 +134,7 @@ def test_answers_that_break_off(serve: Serve, answer: servers.Answer, message: s
 
 def test_half_an_answer_without_a_length_is_noticed_by_the_reader(serve: Serve) -> None:
     server = serve(servers.without_length(ANSWER[:-30]))
-    with pytest.raises(NotAnAnswer, match="broke off"):
+    with pytest.raises(InvalidAnswer, match="broke off"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 
@@ -157,7 +157,7 @@ def test_dropped_connections(serve: Serve, answer: servers.Answer) -> None:
 )
 def test_silence_ends_with_the_time_out(serve: Serve, answer: servers.Answer) -> None:
     server = serve(answer)
-    with pytest.raises(AnswerLost, match=r"fell silent for 0\.2 s \(see --timeout\)") as raised:
+    with pytest.raises(AnswerLost, match=r"sent no data for 0\.2 s \(see --timeout\)") as raised:
         fetch(f"{server.url}/RPC2", timeout=0.2)
     assert not isinstance(raised.value, ConnectionDropped)
 
@@ -190,7 +190,7 @@ def test_what_is_no_http(serve: Serve, data: bytes) -> None:
             "404 Not Found",
             Unreachable,
             8,
-            "speaks XML-RPC (HTTP 404 Not Found) (OpenNebula's usual form is http://HOST:2633/RPC2",
+            "does not speak XML-RPC (HTTP 404 Not Found) (usually http://HOST:2633/RPC2",
         ),
         ("405 Method Not Allowed", Unreachable, 8, "HTTP 405 Method Not Allowed"),
         ("411 Length Required", Unreachable, 8, "answers HTTP 411 Length Required"),
@@ -213,14 +213,14 @@ def test_http_statuses(serve: Serve, status: str, kind: type[StratusLabError], e
 def test_a_redirect_is_not_followed_but_told(serve: Serve) -> None:
     elsewhere = serve(servers.document(ANSWER))
     server = serve(servers.document(b"", "301 Moved Permanently", Location=f"{elsewhere.url}/RPC2"))
-    with pytest.raises(Unreachable, match=f"it points to {elsewhere.url}/RPC2, see --endpoint"):
+    with pytest.raises(Unreachable, match=f"it redirects to {elsewhere.url}/RPC2, see --endpoint"):
         fetch(f"{server.url}/RPC2")
     assert elsewhere.connections == 0
 
 
 def test_the_web_interface(serve: Serve) -> None:
     server = serve(servers.document(b"<!DOCTYPE html><html><body>Sunstone</body></html>", kind="text/html"))
-    with pytest.raises(NotAnAnswer, match="web page"):
+    with pytest.raises(InvalidAnswer, match="web page"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 
@@ -237,7 +237,7 @@ def test_the_web_interface(serve: Serve) -> None:
 )
 def test_an_endless_answer_is_left_as_soon_as_it_is_seen_to_be_none(serve: Serve, answer: servers.Answer) -> None:
     server = serve(answer)
-    with pytest.raises(NotAnAnswer):
+    with pytest.raises(InvalidAnswer):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 
@@ -256,7 +256,7 @@ def test_ten_gigabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
                 talk.send(more)
 
         server, seen = serve(answer), 0
-        with pytest.raises(NotAnAnswer, match="larger than 8 MiB"):
+        with pytest.raises(InvalidAnswer, match="larger than 8 MiB"):
             for _ in reply.documents(transport(f"{server.url}/RPC2").post(b"<call/>"), "VM"):
                 seen += 1
         assert seen > 1000
@@ -267,14 +267,14 @@ def test_ten_gigabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_refused_connection_was_never_sent() -> None:
     url = f"http://127.0.0.1:{closed_port()}/RPC2"
-    with pytest.raises(NeverSent, match=r"cannot be reached: Connection refused \(see --endpoint\)$") as raised:
+    with pytest.raises(NeverSent, match=r"cannot reach .*: Connection refused \(see --endpoint\)$") as raised:
         fetch(url)
     assert url in raised.value.message
     assert raised.value.status == 8
 
 
 def test_a_name_that_does_not_exist() -> None:
-    with pytest.raises(NeverSent, match=r"cannot be reached: .*not known"):
+    with pytest.raises(NeverSent, match=r"cannot reach .*not known"):
         fetch("http://[fe80::1%no-such-interface]:2633/RPC2")  # the one kind of wrong name that asks no name server
 
 
@@ -347,14 +347,14 @@ def test_proxies_that_cannot_be_used(named: str) -> None:
 
 def test_a_proxy_that_is_down_is_named() -> None:
     port = closed_port()
-    with pytest.raises(NeverSent, match=f"cannot be reached through the proxy 127.0.0.1:{port}: Connection refused") as raised:
+    with pytest.raises(NeverSent, match=f"cannot reach .* through the proxy 127.0.0.1:{port}: Connection refused") as raised:
         fetch("http://cloud.example.org:2633/RPC2", http_proxy=f"http://bob:secret@127.0.0.1:{port}")
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["a..b", "a" * 64])
 def test_a_proxy_with_an_impossible_name(name: str) -> None:
-    with pytest.raises(NeverSent, match="cannot be reached through the proxy"):
+    with pytest.raises(NeverSent, match=r"cannot reach .* through the proxy"):
         fetch("http://cloud.example.org:2633/RPC2", http_proxy=f"http://{name}:3128")
 
 

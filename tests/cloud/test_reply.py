@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.cloud import reply
-from stratuslab.cloud.reply import LARGEST_DOCUMENT, Fault, NotAnAnswer, Refused, documents, value
+from stratuslab.cloud import document_reader, reply
+from stratuslab.cloud.bounded_parser import LARGEST_DOCUMENT, InvalidAnswer
+from stratuslab.cloud.reply import Fault, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.instance import Instance
@@ -282,7 +283,7 @@ def test_a_byte_order_mark_and_leading_blanks() -> None:
     "encoding", ["no-such", "zlib", "hex", "rot13", "utf-16", "idna", "undefined", "unicode_escape", "utf-7"]
 )
 def test_encodings_that_no_server_uses(encoding: str) -> None:
-    with pytest.raises(NotAnAnswer, match="encoding"):
+    with pytest.raises(InvalidAnswer, match="encoding"):
         value([array(YES, "5", declaration=f'<?xml version="1.0" encoding="{encoding}"?>')])
 
 
@@ -355,9 +356,9 @@ def test_cut_at_every_byte(name: str) -> None:
 
 
 def test_a_document_that_ends_before_its_string_does() -> None:
-    with pytest.raises(NotAnAnswer, match="damaged"):
+    with pytest.raises(InvalidAnswer, match="damaged"):
         list(documents([success("<VM_POOL><VM><ID>1</ID></VM>")], "VM"))
-    with pytest.raises(NotAnAnswer, match="damaged"):
+    with pytest.raises(InvalidAnswer, match="damaged"):
         list(documents([success("<VM_POOL><VM><ID>1</VM></VM_POOL>")], "VM"))
 
 
@@ -411,7 +412,7 @@ def test_a_recording_that_is_not_well_formed() -> None:
 
 def test_a_machine_that_is_not_well_formed_and_does_not_end() -> None:
     for answer in (success(f"<VM_POOL><VM><ID>1</ID>{CROSSED}"), success(f"<VM_POOL>{machine(1)}<VM>{CROSSED}</VM></VM_POOL>")):
-        with pytest.raises(NotAnAnswer, match="damaged"):
+        with pytest.raises(InvalidAnswer, match="damaged"):
             list(documents([answer], "VM"))
 
 
@@ -446,7 +447,7 @@ def test_damage_is_noticed_or_harmless(data: st.DataObject) -> None:
 
 @given(st.binary(max_size=300))
 def test_noise_alone_is_no_answer(noise: bytes) -> None:
-    with pytest.raises(NotAnAnswer):
+    with pytest.raises(InvalidAnswer):
         value([noise])
 
 
@@ -461,9 +462,9 @@ def test_noise_alone_is_no_answer(noise: bytes) -> None:
         (b"<html><body>Welcome</body></html>", "a web page"),
         (b"<HTML><body>Welcome", "a web page"),
         (b"<!DOCTYPE html>\n<html><body>", "a web page"),
-        (b"\n\n<!doctype html><html>", "no XML|a web page"),
-        (b'{"error": 1}', "no XML"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no XML"),
+        (b"\n\n<!doctype html><html>", "not XML|a web page"),
+        (b'{"error": 1}', "not XML"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not XML"),
         (b"<methodCall><methodName>x</methodName></methodCall>", "<methodCall> document"),
         (b"<methodResponse/>", "no result"),
         (b"<methodResponse><params/></methodResponse>", "no result"),
@@ -475,14 +476,14 @@ def test_noise_alone_is_no_answer(noise: bytes) -> None:
     ],
 )
 def test_what_is_no_answer(body: bytes, message: str) -> None:
-    with pytest.raises(NotAnAnswer, match=message) as raised:
+    with pytest.raises(InvalidAnswer, match=message) as raised:
         value([body])
     assert raised.value.status == ExitStatus.UNREACHABLE
 
 
 def test_a_value_where_a_document_is_due() -> None:
     for text in ("5", "", "hello"):
-        with pytest.raises(NotAnAnswer):
+        with pytest.raises(InvalidAnswer):
             list(documents([success(text)], "VM"))
 
 
@@ -500,25 +501,25 @@ BOMB = "<!DOCTYPE a [<!ENTITY a0 'ha'>" + "".join(f"<!ENTITY a{n} '&a{n - 1};&a{
     ],
 )
 def test_document_types_are_refused(declaration: str) -> None:
-    with pytest.raises(NotAnAnswer, match="document type"):
+    with pytest.raises(InvalidAnswer, match="document type"):
         value([array(YES, "&a39;", declaration=f'<?xml version="1.0"?>{declaration}')])
-    with pytest.raises(NotAnAnswer, match="document type"):
+    with pytest.raises(InvalidAnswer, match="document type"):
         list(documents([success(f'<?xml version="1.0"?>{declaration}<VM_POOL/>')], "VM"))
 
 
 def test_undeclared_entities_are_damage() -> None:
-    with pytest.raises(NotAnAnswer, match="damaged"):
+    with pytest.raises(InvalidAnswer, match="damaged"):
         value([array(YES, "&nbsp;")])
     (found,) = documents([success("<VM><NAME>&nbsp;</NAME></VM>")], "VM")
     assert Instance(found).name == "&nbsp;"
 
 
 def test_depth_bombs() -> None:
-    with pytest.raises(NotAnAnswer, match="nested too deeply"):
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
         value([array(YES, "<array><data><value>" * 10_000)])
-    with pytest.raises(NotAnAnswer, match="nested too deeply"):
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
         list(documents([success("<VM>" + "<A>" * 10_000)], "VM"))
-    with pytest.raises(NotAnAnswer, match="nested too deeply"):
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
         list(documents([success("<VM_POOL>" + "<A>" * 10_000)], "VM"))
 
 
@@ -556,12 +557,13 @@ OPEN_ATTRIBUTE = '&lt;VM a="'
 )
 def test_endless_answers_end_in_bounded_memory(begin: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds are lowered, so that the test takes no gigabyte itself; what matters is that each kind of answer meets one."""
-    monkeypatch.setattr(reply, "LARGEST_DOCUMENT", 1 << 20)
+    for module in (reply, document_reader):
+        monkeypatch.setattr(module, "LARGEST_DOCUMENT", 1 << 20)
     monkeypatch.setattr(reply, "LARGEST_ANSWER", 1 << 24)
     for read in (value, lambda chunks: list(documents(chunks, "VM"))):
         tracemalloc.start()
         try:
-            with pytest.raises(NotAnAnswer, match="larger than"):
+            with pytest.raises(InvalidAnswer, match="larger than"):
                 read(chain([begin], repeat(piece)))
             peak = tracemalloc.get_traced_memory()[1]
         finally:

@@ -260,7 +260,7 @@ def test_a_variable_in_the_context_is_refused(server: ServerVersion, value: str)
     """There is no escape in any version: it would arrive as something else."""
     with pytest.raises(UsageError) as raised:
         template(replace(PLAIN, context={"db_pw": value}), server)
-    assert raised.value.message == 'CONTEXT/DB_PW contains "$", which OpenNebula would replace as a variable and cannot escape'
+    assert raised.value.message == 'CONTEXT/DB_PW contains "$", which OpenNebula reads as a variable and cannot escape'
     assert value not in str(raised.value)
 
 

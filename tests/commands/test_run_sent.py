@@ -259,7 +259,7 @@ def test_scripts_and_passwords_arrive_in_base64(shell: Shell, cloud: Callable[..
     assert not {"START_SCRIPT", "CRYPTED_PASSWORD"} & told.keys()
 
 
-def test_a_carriage_return_arrives(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
+def test_a_carriage_return_arrives_unchanged(shell: Shell, cloud: Callable[..., SmallOpenNebula]) -> None:
     small = cloud()
     assert at(shell, small)("run", "-q", "--context", "A=1\r\n2", "one:0").status == 0
     assert vectors(small, "CONTEXT")[0]["A"] == "1\r\n2"

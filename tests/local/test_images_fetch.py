@@ -212,7 +212,7 @@ class TestLocations:
 class TestObtaining:
     """In a process of its own, as a supervisor has it done."""
 
-    def test_what_is_there(self, directory: Path, serving: Serving) -> None:
+    def test_what_exists(self, directory: Path, serving: Serving) -> None:
         name = publish(directory, described(DISK, serving(whole(DISK)).url))
         path = Fetching(directory).fetch(name)
         assert obtain(directory, name, {}) == path

@@ -75,7 +75,7 @@ class TestWriting:
         assert (found.content, found.came) == (sums(data), sums(packed))
 
     @given(st.lists(HOLES, max_size=5))
-    def test_pieces_of_any_size_and_a_beginning_that_is_there(
+    def test_pieces_of_any_size_and_a_beginning_that_exists(
         self, tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
     ) -> None:
         path = tmp_path_factory.mktemp("pieces") / "image"

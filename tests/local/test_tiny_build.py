@@ -195,7 +195,7 @@ def test_the_same_packages_make_the_same_bytes(distribution: Distribution, tmp_p
     assert first.version == second.version
 
 
-def test_an_image_that_is_there_is_taken(distribution: Distribution, tmp_path: Path):
+def test_an_image_that_exists_is_taken(distribution: Distribution, tmp_path: Path):
     first = distribution.build(tmp_path / "cache")
     distribution.calls()
     distribution.lack("network")

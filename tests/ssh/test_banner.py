@@ -125,7 +125,7 @@ def test_banners(port: Callable[..., Port], answer: Answer, banner: str) -> None
         (drip, "it sent 'x"),
     ],
 )
-def test_what_is_there_instead(port: Callable[..., Port], answer: Answer, what: str) -> None:
+def test_what_exists_instead(port: Callable[..., Port], answer: Answer, what: str) -> None:
     started = time.monotonic()
     with pytest.raises(Unreachable) as caught:
         read_banner(*port(answer).point, timeout=0.3)

@@ -138,7 +138,7 @@ def test_the_pair_belongs_together_for_openssh(tmp_path: Path) -> None:
     assert derived.split()[:2] == public.read_text().split()[:2]
 
 
-def test_half_a_pair_is_mended(tmp_path: Path) -> None:
+def test_half_a_pair_is_repaired(tmp_path: Path) -> None:
     public = make_key_pair(tmp_path)
     before = public.read_text()
     public.unlink()
