@@ -1,4 +1,4 @@
-"""What commands answer: facts, without a layout. How they look is the business of :mod:`stratuslab.output`."""
+"""The results of commands: facts, without a layout, which :mod:`stratuslab.output` adds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of text that is the answer by itself, such as an URL."""
+class TextLine:
+    """A line of text that needs no layout, such as a URL."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TypeList:
-    """The instance types, and the name of the one that is selected."""
+    """The instance types, and the name of the selected one."""
 
     types: Sequence[InstanceType]
     selected: str
@@ -32,10 +32,9 @@ class TypeList:
 class InstanceRow:
     """One instance in the table.
 
-    ``memory_kib`` and ``cpu_percent`` are live figures (None where there are none), ``places`` the names or addresses at which
-    it is found, ``note`` why it failed or waits (empty where there is nothing to say), ``cloud`` the name of its cloud where
-    several are asked. ``instance`` is what all else is read from when it is asked for (None: nothing but the id is known).
-    ``explanation`` is there where reasons were asked for and the instance is not up.
+    ``memory_kib`` and ``cpu_percent`` are measured (None: not known), ``places`` are its host names or addresses, ``note`` is
+    what the cloud says about it (may be empty), ``cloud`` the name of its cloud where several are shown. The other columns are
+    read from ``instance`` (None: nothing but the id is known). ``explanation`` is set where reasons are shown and it is not up.
     """
 
     id: int
@@ -69,22 +68,22 @@ class InstanceRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows in the order to show them; what they are about is said by the command's :class:`stratuslab.output.columns.RowKind`."""
+    """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about."""
 
     rows: Sequence[Any]
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The instances as they are now, in place of those that were told before."""
+class WatchedInstances:
+    """The instances as they are now: they replace those that were shown before."""
 
     rows: Sequence[InstanceRow]
 
 
 @dataclass(frozen=True)
 class InstanceDetails:
-    """All that is known of one instance: ``steps`` of its life until ``now`` (seconds since the epoch), the last lines of its
-    ``console`` where they can be read, and whether the ``whole`` document is to be shown."""
+    """All that is known of one instance: the ``steps`` of its life until ``now`` (seconds since the epoch), the last lines of its
+    ``console`` if they can be read, and whether to show the ``whole`` document."""
 
     instance: Instance
     explanation: Explanation | None
@@ -96,15 +95,14 @@ class InstanceDetails:
 
 @dataclass(frozen=True)
 class LaunchBegins:
-    """So many machines are about to be started."""
+    """The command is about to start ``count`` machines."""
 
     count: int
 
 
 @dataclass(frozen=True)
-class Launched:
-    """One machine was started: its place in the order (from 1), network and address (empty where it has none), and what is
-    known of it."""
+class InstanceStarted:
+    """A machine was started: its place in the order (from 1), its network and address (may be empty), and its row."""
 
     place: int
     network: str
@@ -117,8 +115,8 @@ class Launched:
 
 
 @dataclass(frozen=True)
-class Awaited:
-    """A machine that was started, as it is after it was waited for."""
+class InstanceAfterWait:
+    """A machine that was started, as it is at the end of the wait for it."""
 
     row: InstanceRow
 
@@ -129,9 +127,9 @@ class LaunchEnds:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What would be started: so many machines of an image on a cloud, their names (empty where the cloud gives them) and
-    labels, and the template that would be sent for each, secrets masked; just one where all are the same."""
+class LaunchPlan:
+    """What would be started: ``count`` machines from an image on a cloud, their names (empty: the cloud names them) and labels,
+    and the template of each, secrets masked; only one where all are the same."""
 
     cloud: str
     image: str
@@ -142,15 +140,15 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """An instance was killed, or asked to shut down; the row is what is known of it after that."""
+class InstanceEnded:
+    """An instance was killed, or asked to shut down; its row shows it after that."""
 
     row: InstanceRow
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting: its value (a secret's is masked) and where that came from; both are empty where it is not set."""
+    """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
 
     key: str
     value: str
@@ -158,8 +156,8 @@ class SettingRow:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The cloud answers, and lets the user in; its version is empty where it cannot say."""
+class CloudCheck:
+    """The cloud answers and accepts the user; ``version`` is empty where the cloud does not say."""
 
     cloud: str
     version: str
@@ -168,24 +166,24 @@ class Checked:
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong, for answers that hold errors too: the exit status that it has by itself, and the error's two parts."""
+    """An error, as part of the results: its own exit status, its message and its hint."""
 
     status: int
     message: str
     hint: str = ""
 
 
-Answer = (
-    Line
+Result = (
+    TextLine
     | TypeList
     | LaunchBegins
-    | Launched
+    | InstanceStarted
     | LaunchEnds
-    | Awaited
+    | InstanceAfterWait
     | Listing
-    | Watched
+    | WatchedInstances
     | InstanceDetails
-    | Ended
-    | Plan
-    | Checked
+    | InstanceEnded
+    | LaunchPlan
+    | CloudCheck
 )

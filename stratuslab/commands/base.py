@@ -15,15 +15,15 @@ from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stratuslab.commands.shared.output_arguments import shape
+from stratuslab.commands.shared.output_arguments import output_options
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
 from stratuslab.known_settings import WAIT_TIMEOUT
 from stratuslab.output.columns import RowKind
-from stratuslab.output.formatters import Form, form
+from stratuslab.output.formatters import formatter
 from stratuslab.output.messages import Messages
-from stratuslab.output.output_options import Shape
-from stratuslab.results import Answer, Launched, Problem
+from stratuslab.output.output_options import OutputOptions
+from stratuslab.results import InstanceStarted, Problem, Result
 from stratuslab.suggestion import hint, meant
 from stratuslab.version import __version__
 
@@ -88,7 +88,7 @@ class Session:
     environment: Environment
     messages: Messages
     status: int = ExitStatus.DONE
-    shape: Shape = field(default_factory=Shape)
+    output: OutputOptions = field(default_factory=OutputOptions)
     waits: bool = False
 
     @cached_property
@@ -128,15 +128,15 @@ class Session:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its name, its options, and the function that runs it and yields answers as they are known."""
+    """A command: its name, its options, and the function that runs it and yields results as they are known."""
 
     prog: str
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Session], Iterator[Answer]]
+    run: Callable[[Session], Iterator[Result]]
     usage: str | None = None
     epilog: str = ""
-    rows: Callable[[argparse.Namespace], RowKind | None] | None = None  # what the answer's rows are about; None where it has none
+    rows: Callable[[argparse.Namespace], RowKind | None] | None = None  # what its rows are about
     filters_choose: bool = False  # --filter chooses what is acted upon, and not what is shown of it
     takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
     waits: Callable[[argparse.Namespace], bool] = lambda options: False  # whether it waits for instances
@@ -208,7 +208,7 @@ def main(command: Command, argv: Sequence[str] | None = None, environment: Envir
 
 
 def _problems(error: BaseException) -> list[Problem]:
-    """What an answer says about an error, or about each of the errors that it sums up."""
+    """An error as results show it; one that sums up several, as each of them."""
     match error:
         case SeveralFailed(causes=causes):
             return [problem for cause in causes for problem in _problems(cause)]
@@ -245,7 +245,8 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
         # argparse would take the command's own options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
     started: list[int] = []
-    answer: Form = form(Shape(form="json")) if _asks_for_json(command, words) else form(Shape())
+    shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
+    writer = formatter(shown)
     try:
         try:
             options = parser.parse_args(words, argparse.Namespace(command=remote))
@@ -254,25 +255,25 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
             return ExitStatus.DONE
         messages.level = options.verbose - options.quiet
         session = Session(options, environment, messages, waits=command.waits(options))
-        shown = Shape()
+        shown = OutputOptions()
         kind = command.rows(options) if command.rows is not None else None
         if kind is not None:
-            session.shape = shown = shape(options, kind, environment)
+            session.output = shown = output_options(options, kind, environment)
         if command.filters_choose:
             shown = replace(shown, filters=())
-        answer = form(replace(shown, quiet=messages.level < 0, notes=messages.level > 0))
-        for part in command.run(session):
-            _write(environment, answer.show(part))
-            if isinstance(part, Launched):
-                started.append(part.id)
+        writer = formatter(replace(shown, quiet=messages.level < 0, notes=messages.level > 0))
+        for result in command.run(session):
+            _write(environment, writer.show(result))
+            if isinstance(result, InstanceStarted):
+                started.append(result.id)
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, Exception) as error:
         problems = _problems(error)
         status = error.status if isinstance(error, StratusLabError) else problems[0].status
-        _write_end(environment, messages, answer.end(command.prog, status, problems), started)
+        _write_end(environment, messages, writer.end(command.prog, status, problems), started)
         raise
-    _write_end(environment, messages, answer.end(command.prog, session.status, ()), started)
+    _write_end(environment, messages, writer.end(command.prog, session.status, ()), started)
     return session.status
 
 

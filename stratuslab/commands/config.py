@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.completion import SHELLS, script
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import UsageError
 from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
-from stratuslab.results import Answer, Checked, Line, Listing, SettingRow
+from stratuslab.results import CloudCheck, Listing, Result, SettingRow, TextLine
 from stratuslab.settings import Setting
 from stratuslab.suggestion import meant
 
@@ -23,12 +23,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     further = parser.add_argument_group("further settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
     add_cloud_options(parser)
-    add_shape_options(parser)
+    add_output_options(parser)
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     if session.options.completion:
-        yield Line(script(session.options.completion).rstrip("\n"))
+        yield TextLine(script(session.options.completion).rstrip("\n"))
         return
     _tell_unknown(session)
     yield Listing([_row(session, known.key) for known in KNOWN])
@@ -85,12 +85,12 @@ def _tell_unknown(session: Session) -> None:
             session.messages.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
 
 
-def _checked(session: Session) -> Checked:
+def _checked(session: Session) -> CloudCheck:
     """Ask the cloud for its version, and for one of the user's machines, which it tells only whom it knows."""
     cloud = session.cloud
     version = cloud.server.version
     next(iter(cloud.instances()), None)
-    return Checked(cloud.name, version, cloud.user)
+    return CloudCheck(cloud.name, version, cloud.user)
 
 
 COMMAND = Command(

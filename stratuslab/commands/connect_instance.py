@@ -14,7 +14,7 @@ from stratuslab.commands.shared.ssh_login import PATIENCE, SSHLogin
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
-from stratuslab.results import Answer, Line
+from stratuslab.results import Result, TextLine
 from stratuslab.ssh.login_target import Target
 
 _AT_ONCE = 10
@@ -78,7 +78,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cloud_options(parser, password=("--password",))
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     options = session.options
     ssh_options = _handed_on(options.ssh_option or ())
     words = list(dict.fromkeys(options.instances))
@@ -87,7 +87,7 @@ def _run(session: Session) -> Iterator[Answer]:
     if options.show or options.ssh_config:
         found, errors = _described(session, login, words)
         lines = [shlex.join(login.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
-        yield from map(Line, lines)
+        yield from map(TextLine, lines)
         report(session.messages, errors, len(found), "instances")
         return
     numbers, errors = select(session.cloud, words)

@@ -11,7 +11,7 @@ from stratuslab.commands.base import Command, Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import private_directory, replace
 from stratuslab.known_settings import KNOWN
-from stratuslab.results import Answer, Line
+from stratuslab.results import Result, TextLine
 from stratuslab.settings import DEFAULT_FILE
 
 
@@ -21,7 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--force", action="store_true", help="also over a file that is there")
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     path = _path(session)
     if path.exists() and not session.options.force:
         raise UsageError(f'there is a file "{path}" already', "--force replaces it")
@@ -30,7 +30,7 @@ def _run(session: Session) -> Iterator[Answer]:
         replace(path, configuration().encode())
     except OSError as error:
         raise StratusLabError(f'the configuration file "{path}" cannot be written: {error.strerror}') from None
-    yield Line(str(path))
+    yield TextLine(str(path))
 
 
 def _path(session: Session) -> Path:

@@ -11,7 +11,7 @@ from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained, portraits
 from stratuslab.commands.shared.listing import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import StratusLabError, UsageError
@@ -20,7 +20,7 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import harmless
-from stratuslab.results import Answer, InstanceRow, Line, Listing
+from stratuslab.results import InstanceRow, Listing, Result, TextLine
 
 if TYPE_CHECKING:
     pass
@@ -53,10 +53,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
     add_cloud_options(parser)
-    add_shape_options(parser)
+    add_output_options(parser)
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     options = session.options
     if options.all_sections and (options.instances or options.wait_for):
         raise UsageError("--all-sections shows all instances of all clouds, and takes no ids or names, and no --wait-for")
@@ -83,17 +83,17 @@ def _run(session: Session) -> Iterator[Answer]:
         yield from _shown(session, {"": listed(session, session.cloud, _owner(session))})
 
 
-def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Answer]:
+def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Result]:
     """The table of the instances on each cloud (without a name where only one is asked), and with -vv a block for each."""
     rows = _rows(session, found, {})
     for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
             session.messages.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
     yield Listing(rows)
-    yield from portraits(session, session.shape.wanted(rows))
+    yield from portraits(session, session.output.wanted(rows))
 
 
-def _some(session: Session) -> Iterator[Answer]:
+def _some(session: Session) -> Iterator[Result]:
     """The instances that were asked for, in their order; what could not be read is reported at the end."""
     found, errors = _asked(session)
     if found:
@@ -108,7 +108,7 @@ def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
     return found, [*errors, *(outcome.error for outcome in outcomes if outcome.error)]
 
 
-def _awaited(session: Session) -> Iterator[Answer]:
+def _awaited(session: Session) -> Iterator[Result]:
     """The instances once all are where they are waited for, or will not get there."""
     from stratuslab.commands.shared import waiting
 
@@ -138,7 +138,7 @@ def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
     return found
 
 
-def _console(session: Session) -> Iterator[Answer]:
+def _console(session: Session) -> Iterator[Result]:
     """What one instance wrote on its console."""
     from stratuslab.connections import console
 
@@ -146,10 +146,10 @@ def _console(session: Session) -> Iterator[Answer]:
     if errors:
         raise errors[0]
     for line in console(session.settings, session.environment, numbers[0]):
-        yield Line(harmless(masked_text(line)))
+        yield TextLine(harmless(masked_text(line)))
 
 
-def _on_all_clouds(session: Session) -> Iterator[Answer]:
+def _on_all_clouds(session: Session) -> Iterator[Result]:
     """The instances on the cloud of each section; one that is down hides no other."""
     found, errors = _by_cloud(session)
     if found:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from stratuslab.commands import local_cloud_images, local_cloud_volumes
 from stratuslab.commands.base import Command, Parser, Session
 from stratuslab.commands.shared.confirmation import confirmed
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import RowKind
-from stratuslab.results import Answer, Line, Listing
+from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.engine import Engine
@@ -49,7 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="the server to behave like (default %(default)s)"
     )
     status = actions.add_parser("status", help="show where it is and what it does", description="Show how the cloud is.")
-    add_shape_options(status)
+    add_output_options(status)
     reset = actions.add_parser("reset", help="end all instances and forget everything", description=_RESET)
     reset.add_argument("--yes", action="store_true", help="do not ask")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
@@ -90,7 +90,7 @@ def _user(text: str) -> tuple[str, str]:
     return name, password
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     yield from _ACTIONS[session.options.action](session)
 
 
@@ -106,7 +106,7 @@ def _engine(session: Session) -> Engine:
     return Engine(_directory(session), clock=session.environment.clock, environ=session.environment.environ)
 
 
-def _serve(session: Session) -> Iterator[Answer]:
+def _serve(session: Session) -> Iterator[Result]:
     from stratuslab.local.api.http_server import serving
     from stratuslab.local.api.server_profiles import SERVER_PROFILES
 
@@ -119,11 +119,11 @@ def _serve(session: Session) -> Iterator[Answer]:
     with serving(_directory(session), options.host, options.port, users, environ, profile) as server:
         if server.administrator is not None:
             session.messages.note(f"user and password are in {server.administrator}")
-        yield Line(str(server.urls))
+        yield TextLine(str(server.urls))
         server.wait()
 
 
-def _status(session: Session) -> Iterator[Answer]:
+def _status(session: Session) -> Iterator[Result]:
     from stratuslab.local.engine.status_and_reset import status
 
     engine = _engine(session)
@@ -134,7 +134,7 @@ def _status(session: Session) -> Iterator[Answer]:
     yield Listing([now])
 
 
-def _reset(session: Session) -> Iterator[Answer]:
+def _reset(session: Session) -> Iterator[Result]:
     from stratuslab.local.engine.status_and_reset import reset
 
     engine = _engine(session)
@@ -154,7 +154,7 @@ def _confirm(session: Session, directory: Path) -> None:
         raise StratusLabError("nothing was done, as it was not confirmed")
 
 
-def _add_entry(session: Session) -> Iterator[Answer]:
+def _add_entry(session: Session) -> Iterator[Result]:
     from stratuslab.local.images.bootstrap import open_store
     from stratuslab.local.images.marketplace_entries import add_entry
 
@@ -164,7 +164,7 @@ def _add_entry(session: Session) -> Iterator[Answer]:
         entry = add_entry(store, now, session.environment.expand(session.options.file))
     finally:
         store.close()
-    yield Line(entry.metadata.identifier)
+    yield TextLine(entry.metadata.identifier)
 
 
 _ACTIONS = {

@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser, Session
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.local.images.progress_listener import Listener
 from stratuslab.output.progress import Progress
-from stratuslab.output.progress_bar import Bar
+from stratuslab.output.progress_bar import ProgressBar
 from stratuslab.output.safe_text import one_line
-from stratuslab.results import Answer, Line, Listing
+from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.local.images.add_image import Adding, Checksum, Facts
@@ -41,11 +41,11 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
     build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build; there is one, tiny")
     listing = actions.add_parser("images", help="list the images", description=_IMAGES)
-    add_shape_options(listing)
+    add_output_options(listing)
     return [add, build, listing]
 
 
-def add_image(session: Session) -> Iterator[Answer]:
+def add_image(session: Session) -> Iterator[Result]:
     """Add an image, and answer with its identifier."""
     from stratuslab.local.images.add_image import Checksum, Facts
     from stratuslab.local.images.image_format import lacks_boot_loader
@@ -58,10 +58,10 @@ def add_image(session: Session) -> Iterator[Answer]:
         kept = content(adding.store.directory, entry.identifier)
     if kept is not None and lacks_boot_loader(kept):
         session.messages.note("there is no boot loader on it: it can be a further disk, but a machine of it will not boot")
-    yield Line(entry.identifier)
+    yield TextLine(entry.identifier)
 
 
-def images(session: Session) -> Iterator[Answer]:
+def images(session: Session) -> Iterator[Result]:
     """List the images."""
     from stratuslab.local import state_directory
     from stratuslab.local.images.bootstrap import open_store
@@ -72,7 +72,7 @@ def images(session: Session) -> Iterator[Answer]:
     yield Listing(found)
 
 
-def build_image(session: Session) -> Iterator[Answer]:
+def build_image(session: Session) -> Iterator[Result]:
     """Build the image, add it, and answer with its identifier."""
     from stratuslab.local import state_directory
     from stratuslab.local.images.add_image import Facts
@@ -91,18 +91,18 @@ def build_image(session: Session) -> Iterator[Answer]:
         )
         with _adding(session, None, facts, bar) as adding:
             entry = adding.of_file(image.path)
-    yield Line(entry.identifier)
+    yield TextLine(entry.identifier)
 
 
 @contextmanager
-def _bar(session: Session) -> Iterator[Bar]:
+def _bar(session: Session) -> Iterator[ProgressBar]:
     context = session.environment
     with Progress(context.stderr, context.environ, wanted=session.messages.level >= 0) as progress:
-        yield Bar(progress)
+        yield ProgressBar(progress)
 
 
 @contextmanager
-def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: Bar) -> Iterator[Adding]:
+def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: ProgressBar) -> Iterator[Adding]:
     from stratuslab.local import state_directory
     from stratuslab.local.images.add_image import Adding
     from stratuslab.local.images.bootstrap import open_store
@@ -112,7 +112,7 @@ def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: Bar)
         yield Adding(store, now, checksum, facts, session.settings.ca_bundle or True, _Told(session, bar))
 
 
-def _report(session: Session, bar: Bar) -> Callable[[str, float | None], None]:
+def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None], None]:
     """Tells what is built, and how far that is."""
     last = ""
 
@@ -130,7 +130,7 @@ def _report(session: Session, bar: Bar) -> Callable[[str, float | None], None]:
 class _Told(Listener):
     """Tells the user."""
 
-    def __init__(self, session: Session, bar: Bar) -> None:
+    def __init__(self, session: Session, bar: ProgressBar) -> None:
         self._messages = session.messages
         self._bar = bar
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser, Session
 from stratuslab.commands.shared.confirmation import confirmed
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.output.safe_text import one_line
-from stratuslab.results import Answer, Line, Listing
+from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.local.store.database import Store
@@ -29,8 +29,8 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     volumes = actions.add_parser("volumes", help="list, create and delete disks that outlive instances", description=_DESCRIPTION)
     verbs = volumes.add_subparsers(title="with volumes", dest="verb", metavar="VERB", parser_class=type(volumes))
     listing = verbs.add_parser("list", help="list them (what is done without a verb)", description="List the volumes.")
-    add_shape_options(volumes)
-    add_shape_options(listing)
+    add_output_options(volumes)
+    add_output_options(listing)
     for option in listing._actions:
         option.default = argparse.SUPPRESS  # so that the same options before the verb keep what they say
     create = verbs.add_parser("create", help="make one", description="Make an empty volume and print its UUID.")
@@ -51,7 +51,7 @@ def _size(text: str) -> int:
     return mib
 
 
-def volumes(session: Session) -> Iterator[Answer]:
+def volumes(session: Session) -> Iterator[Result]:
     """Do what was asked for with the volumes."""
     from stratuslab.local import state_directory
     from stratuslab.local.images.bootstrap import open_store
@@ -60,20 +60,20 @@ def volumes(session: Session) -> Iterator[Answer]:
         yield from _VERBS[session.options.verb or "list"](session, store)
 
 
-def _list(session: Session, store: Store) -> Iterator[Answer]:
+def _list(session: Session, store: Store) -> Iterator[Result]:
     from stratuslab.local.store.volumes import Volumes
 
     yield Listing(Volumes(store).all())
 
 
-def _create(session: Session, store: Store) -> Iterator[Answer]:
+def _create(session: Session, store: Store) -> Iterator[Result]:
     from stratuslab.local.store.volumes import Volumes
 
     created = Volumes(store).create(session.options.size, session.options.name, int(session.environment.clock()))
-    yield Line(created.uuid)
+    yield TextLine(created.uuid)
 
 
-def _delete(session: Session, store: Store) -> Iterator[Answer]:
+def _delete(session: Session, store: Store) -> Iterator[Result]:
     from stratuslab.local.store.volumes import Volumes
 
     kept = Volumes(store)

@@ -18,12 +18,12 @@ from stratuslab.commands.shared.option_values import (
     running_or_ssh,
     whole_number,
 )
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import MASK, masked
-from stratuslab.results import Answer, Awaited, InstanceRow, LaunchBegins, LaunchEnds, Plan, TypeList
+from stratuslab.results import InstanceAfterWait, InstanceRow, LaunchBegins, LaunchEnds, LaunchPlan, Result, TypeList
 
 if TYPE_CHECKING:
     from stratuslab.cloud.machine_request import MachineRequest
@@ -100,10 +100,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
     )
     add_cloud_options(parser)
-    add_shape_options(parser)
+    add_output_options(parser)
 
 
-def _run(session: Session) -> Iterator[Answer]:
+def _run(session: Session) -> Iterator[Result]:
     options = session.options
     if options.list_types:
         types = instance_types.table(session.settings.instance_types)
@@ -139,7 +139,7 @@ def _run(session: Session) -> Iterator[Answer]:
         yield from _wait(session, started, patience)
 
 
-def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Answer]:
+def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Result]:
     """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
     from stratuslab.commands.shared.instance_details import explained, portraits
     from stratuslab.commands.shared.parallel import in_order, report
@@ -156,7 +156,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
             session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
         ):
             for portrait in portraits(session, [row]):
-                session.messages.detail("\n".join(portrait_lines(portrait, session.shape.terminal)))
+                session.messages.detail("\n".join(portrait_lines(portrait, session.output.terminal)))
     if session.options.kill_on_failure:
         # Of a machine that could not be looked at nobody knows that it failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
@@ -165,13 +165,13 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
             then = f"killing it failed: {outcome.error}" if outcome.error else "it was killed"
             waited.errors[outcome.item] = error.replaced(f"{error.message}; {then}")
     for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
-        yield Awaited(row)
+        yield InstanceAfterWait(row)
     report(session.messages, list(waited.errors.values()), len(waited.reached), "machines")
 
 
-def _plan(session: Session, requests: Sequence[MachineRequest]) -> Plan:
+def _plan(session: Session, requests: Sequence[MachineRequest]) -> LaunchPlan:
     distinct = requests if session.options.name_prefix else requests[:1]
-    return Plan(
+    return LaunchPlan(
         cloud=session.cloud.name,
         image=session.options.image,
         count=len(requests),

@@ -1,4 +1,4 @@
-"""The columns of answers: one list for tables, CSV, JSON, sorting and filtering, so that a fact has one name everywhere."""
+"""The columns of results: one list for tables, CSV, JSON, sorting and filtering, so that a fact has one name everywhere."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
-from stratuslab.results import Answer, Awaited, Ended, InstanceRow, Launched, Listing, TypeList
+from stratuslab.results import InstanceAfterWait, InstanceEnded, InstanceRow, InstanceStarted, Listing, Result, TypeList
 
 Value = None | bool | int | float | str | Sequence[str]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A fact of a row: its name, how it is read, the title in tables (where that is another), and the table's least width.
+    """A fact about a row: its name, how to read it, and its title in tables (empty: the name).
 
-    ``numeric`` says that its values are numbers, ``folded`` that they are compared without regard to upper and lower case,
-    ``yes_or_no`` and ``time`` that they are that.
-    ``usual`` columns are shown when nobody chooses. ``table_value`` is what a table shows instead of the exact value: a size with
-    its unit. The user guide's tables do so only when nobody chooses columns.
+    ``min_width`` is for the user guide's tables. ``numeric``, ``yes_or_no`` and ``time`` say what its values are, ``ignore_case``
+    how they are compared. ``usual`` columns are shown by default. ``table_value`` is what a table shows instead of the
+    exact value, such as a size with its unit; the user guide's tables do so only when the user chooses no columns.
     """
 
     name: str
     read: Callable[[Any], Value]
     title: str = ""
-    least: int = 0
+    min_width: int = 0
     usual: bool = False
     numeric: bool = False
-    folded: bool = False
+    ignore_case: bool = False
     yes_or_no: bool = False
     time: bool = False
     table_value: Callable[[Any], Value] | None = None
@@ -39,9 +38,9 @@ class Column:
         return self.title or self.name
 
     @property
-    def room(self) -> int:
-        """The least width in a table; never less than the title and a blank."""
-        return self.least or len(self.heading) + 1
+    def table_width(self) -> int:
+        """The minimum width in the user guide's tables: never less than the title and a blank."""
+        return self.min_width or len(self.heading) + 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class RowKind:
 
 
 def _of_instance(read: Callable[[Any], Value]) -> Callable[[InstanceRow], Value]:
-    """Read from the row's instance; what is unknown or empty text is None."""
+    """Read from the row's instance; None for what is unknown or empty."""
 
     def value(row: InstanceRow) -> Value:
         found = None if row.instance is None else read(row.instance)
@@ -82,7 +81,7 @@ def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], V
 
 
 def latest(found: Iterable[InstanceRow]) -> list[InstanceRow]:
-    """Of an instance that was looked at several times the last row, in the first one's place."""
+    """The latest row of each instance, in the place of its first one."""
     return list({(row.cloud, row.id): row for row in found}.values())
 
 
@@ -123,19 +122,21 @@ def _guide_cpu(row: InstanceRow) -> Value:
 
 _GONE = ("Unknown", "Done")
 
-CLOUD = Column("cloud", lambda row: row.cloud or None, least=6)
+CLOUD = Column("cloud", lambda row: row.cloud or None, min_width=6)
 
 INSTANCES = RowKind(
     "instances",
     (
         CLOUD,
-        Column("id", lambda row: row.id, least=4, usual=True, numeric=True),
-        Column("state", lambda row: row.state or None, least=10, usual=True, folded=True),
-        Column("vcpu", lambda row: row.vcpu, least=5, usual=True, numeric=True),
-        Column("memory_kib", lambda row: row.memory_kib, "memory", least=10, usual=True, numeric=True, table_value=_guide_memory),
-        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", least=5, usual=True, numeric=True, table_value=_guide_cpu),
-        Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", least=24, usual=True),
-        Column("name", lambda row: row.name or None, least=4, usual=True),
+        Column("id", lambda row: row.id, min_width=4, usual=True, numeric=True),
+        Column("state", lambda row: row.state or None, min_width=10, usual=True, ignore_case=True),
+        Column("vcpu", lambda row: row.vcpu, min_width=5, usual=True, numeric=True),
+        Column(
+            "memory_kib", lambda row: row.memory_kib, "memory", min_width=10, usual=True, numeric=True, table_value=_guide_memory
+        ),
+        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", min_width=5, usual=True, numeric=True, table_value=_guide_cpu),
+        Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", min_width=24, usual=True),
+        Column("name", lambda row: row.name or None, min_width=4, usual=True),
         Column("address", _of_instance(lambda instance: next(iter(instance.addresses), None))),
         Column("addresses", _of_instance(lambda instance: list(instance.addresses))),
         Column("networks", _of_instance(lambda instance: list(instance.networks)), "network"),
@@ -157,10 +158,10 @@ INSTANCES = RowKind(
 TYPES = RowKind(
     "types",
     (
-        Column("name", lambda pair: pair[0].name, least=11, usual=True),
-        Column("cpu", lambda pair: pair[0].cpu, least=5, usual=True, numeric=True),
-        Column("ram_mib", lambda pair: pair[0].ram, "ram", least=8, usual=True, numeric=True),
-        Column("swap_mib", lambda pair: pair[0].swap, "swap", least=8, usual=True, numeric=True),
+        Column("name", lambda pair: pair[0].name, min_width=11, usual=True),
+        Column("cpu", lambda pair: pair[0].cpu, min_width=5, usual=True, numeric=True),
+        Column("ram_mib", lambda pair: pair[0].ram, "ram", min_width=8, usual=True, numeric=True),
+        Column("swap_mib", lambda pair: pair[0].swap, "swap", min_width=8, usual=True, numeric=True),
         Column("selected", lambda pair: pair[1], usual=True, yes_or_no=True),
     ),
     key="name",
@@ -178,12 +179,12 @@ SETTINGS = RowKind(
 )
 
 
-def rows(answer: Answer) -> Iterable[Any]:
-    """The rows that an answer holds, each as the columns of its kind read it."""
-    match answer:
+def rows(result: Result) -> Iterable[Any]:
+    """The rows of a result, as the columns of its kind read them."""
+    match result:
         case Listing(found):
             return found
-        case Launched(row=row) | Ended(row) | Awaited(row):
+        case InstanceStarted(row=row) | InstanceEnded(row) | InstanceAfterWait(row):
             return (row,)
         case TypeList(types, selected):
             return [(kind, kind.name == selected) for kind in types]
@@ -192,7 +193,7 @@ def rows(answer: Answer) -> Iterable[Any]:
 
 
 def cell(value: Value) -> str:
-    """A value in a table: what is not known or empty is ``-``."""
+    """A value in a table: ``-`` for what is unknown or empty."""
     match value:
         case None:
             return "-"

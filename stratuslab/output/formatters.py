@@ -1,4 +1,4 @@
-"""The forms that an answer can take. A command yields answers; the form that the user chose turns them into lines."""
+"""Formatters: a command yields results, and the formatter that the user chose turns them into lines."""
 
 from __future__ import annotations
 
@@ -7,111 +7,121 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from stratuslab.output import columns, text_formatter
-from stratuslab.output.output_options import Shape
-from stratuslab.output.redraw import Screen
+from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.redraw import Redraw
 from stratuslab.output.safe_text import harmless
 from stratuslab.output.table_layout import table
-from stratuslab.results import Answer, Awaited, Checked, InstanceDetails, Line, Listing, Plan, Problem, Watched
+from stratuslab.results import (
+    CloudCheck,
+    InstanceAfterWait,
+    InstanceDetails,
+    LaunchPlan,
+    Listing,
+    Problem,
+    Result,
+    TextLine,
+    WatchedInstances,
+)
 
 
-class Form(Protocol):
-    """Lines as soon as they can be told, and those that can be told only when all is known."""
+class Formatter(Protocol):
+    """``show`` gives the lines that can be printed at once, ``end`` those that need all results."""
 
-    def show(self, answer: Answer) -> Iterable[str]: ...
+    def show(self, result: Result) -> Iterable[str]: ...
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]: ...
 
 
-def form(shape: Shape) -> Form:
-    """The form that the shape asks for."""
-    if shape.form == "json":
-        from stratuslab.output.json_formatter import Json
+def formatter(options: OutputOptions) -> Formatter:
+    """The formatter that the options ask for."""
+    if options.format == "json":
+        from stratuslab.output.json_formatter import JsonFormatter
 
-        return Json(shape)
-    if shape.form in ("csv", "ids"):
-        return Rows(shape)
-    return Text(shape) if shape.plain else Table(shape)
+        return JsonFormatter(options)
+    if options.format in ("csv", "ids"):
+        return RowFormatter(options)
+    return TextFormatter(options) if options.plain else TableFormatter(options)
 
 
-class Text:
-    """The guide's own words."""
+class TextFormatter:
+    """The text that the user guide shows."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
-        self._screen = Screen(shape.terminal)
+    def __init__(self, options: OutputOptions) -> None:
+        self._options = options
+        self._screen = Redraw(options.terminal)
 
-    def show(self, answer: Answer) -> Iterable[str]:
-        if isinstance(answer, Watched):
-            return self._screen.draw(table(answer.rows, _within(self._shape)))
-        return text_formatter.lines(answer, self._shape)
+    def show(self, result: Result) -> Iterable[str]:
+        if isinstance(result, WatchedInstances):
+            return self._screen.draw(table(result.rows, _within(self._options)))
+        return text_formatter.lines(result, self._options)
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         return ()
 
 
-class Table:
-    """A table of the rows and columns that were asked for, of every command that has rows. Others are told as they are."""
+class TableFormatter:
+    """A table of the chosen rows and columns. Results without rows are shown as text."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
-        self._screen = Screen(shape.terminal)
+    def __init__(self, options: OutputOptions) -> None:
+        self._options = options
+        self._screen = Redraw(options.terminal)
         self._rows: list[Any] = []
 
-    def show(self, answer: Answer) -> Iterable[str]:
-        match answer:
-            case Watched(rows):
-                return self._screen.draw(table(self._shape.wanted(rows), _within(self._shape)))
-            case InstanceDetails() | Plan() | Line() | Checked():
-                return text_formatter.lines(answer, self._shape)
+    def show(self, result: Result) -> Iterable[str]:
+        match result:
+            case WatchedInstances(rows):
+                return self._screen.draw(table(self._options.wanted(rows), _within(self._options)))
+            case InstanceDetails() | LaunchPlan() | TextLine() | CloudCheck():
+                return text_formatter.lines(result, self._options)
             case Listing(rows):
-                return table(self._shape.wanted(rows), self._shape)
+                return table(self._options.wanted(rows), self._options)
             case _:
-                self._rows += columns.rows(answer)
+                self._rows += columns.rows(result)
                 return ()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
-        rows = columns.latest(self._rows) if self._shape.kind is columns.INSTANCES else self._rows
-        return table(self._shape.wanted(rows), self._shape) if rows else ()
+        rows = columns.latest(self._rows) if self._options.kind is columns.INSTANCES else self._rows
+        return table(self._options.wanted(rows), self._options) if rows else ()
 
 
-def _within(shape: Shape) -> Shape:
-    """The shape with a column less: a line that fills a terminal's last one cannot be drawn over everywhere."""
-    return shape if shape.width is None else replace(shape, width=shape.width - 1)
+def _within(options: OutputOptions) -> OutputOptions:
+    """The options for a terminal that is one column narrower: not every terminal can redraw a line that fills it."""
+    return options if options.width is None else replace(options, width=options.width - 1)
 
 
-class Rows:
-    """CSV (RFC 4180, the columns' names in the first line), or what names each row and nothing else. A row is told as soon as
-    it is known, unless an order was asked for."""
+class RowFormatter:
+    """CSV (RFC 4180, with the column names on the first line), or only the identifier of each row. A row is printed as soon as
+    it is known, unless the rows are sorted."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
-        self._header = shape.header and shape.form == "csv"
+    def __init__(self, options: OutputOptions) -> None:
+        self._options = options
+        self._header = options.header and options.format == "csv"
         self._rows: list[Any] = []
 
-    def show(self, answer: Answer) -> Iterable[str]:
-        if isinstance(answer, Line):
-            return [answer.text]
-        if isinstance(answer, Awaited):
-            return ()  # it has its row already
-        self._rows += columns.rows(answer)
-        return () if self._shape.sort else self._told()
+    def show(self, result: Result) -> Iterable[str]:
+        if isinstance(result, TextLine):
+            return [result.text]
+        if isinstance(result, InstanceAfterWait):
+            return ()  # its row was printed when it was started
+        self._rows += columns.rows(result)
+        return () if self._options.sort else self._new_lines()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
-        # A list with nothing in it has a header, too; where the command failed there is no list.
-        return self._told(even_empty=not problems)
+        # An empty list has a header, too; a command that failed has no list.
+        return self._new_lines(even_empty=not problems)
 
-    def _told(self, even_empty: bool = False) -> Iterator[str]:
-        rows = self._shape.wanted(self._rows)
+    def _new_lines(self, even_empty: bool = False) -> Iterator[str]:
+        rows = self._options.wanted(self._rows)
         self._rows = []
-        kind = self._shape.kind
+        kind = self._options.kind
         if kind is None or not (rows or even_empty):
             return
-        if self._shape.form == "ids":
+        if self._options.format == "ids":
             key = kind.find(kind.key)
             assert key is not None
             yield from (str(key.read(row)) for row in rows)
             return
-        chosen = self._shape.chosen(rows)
+        chosen = self._options.chosen(rows)
         if self._header:
             self._header = False
             yield _csv([column.name for column in chosen])

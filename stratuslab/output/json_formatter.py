@@ -1,4 +1,4 @@
-"""Answers as one JSON document for each run of a command; docs/answers.schema.json says what is in it."""
+"""Results as one JSON document for each run of a command; docs/results.schema.json says what is in it."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Any
 
 from stratuslab.output import columns
 from stratuslab.output.columns import INSTANCES
-from stratuslab.output.output_options import Shape
-from stratuslab.results import Answer, Checked, Line, Plan, Problem
+from stratuslab.output.output_options import OutputOptions
+from stratuslab.results import CloudCheck, LaunchPlan, Problem, Result, TextLine
 
 SCHEMA = 1
 """Grows when a member changes its meaning or goes; new members may come at any time."""
 
 
-class Json:
-    """Collects all answers and writes them with the errors at the end."""
+class JsonFormatter:
+    """Collects all results, and writes them with the errors at the end."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
+    def __init__(self, options: OutputOptions) -> None:
+        self._options = options
         self._rows: list[Any] = []
-        self._plan: Plan | None = None
-        self._checked: Checked | None = None
+        self._plan: LaunchPlan | None = None
+        self._checked: CloudCheck | None = None
         self._lines: list[str] = []
 
-    def show(self, answer: Answer) -> Iterable[str]:
-        match answer:
-            case Plan():
-                self._plan = answer
-            case Checked():
-                self._checked = answer
-            case Line(line):
+    def show(self, result: Result) -> Iterable[str]:
+        match result:
+            case LaunchPlan():
+                self._plan = result
+            case CloudCheck():
+                self._checked = result
+            case TextLine(line):
                 self._lines.append(line)
-        self._rows += columns.rows(answer)
+        self._rows += columns.rows(result)
         return ()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
-        kind = self._shape.kind
+        kind = self._options.kind
         document: dict[str, Any] = {"schema": SCHEMA, "command": command, "status": status}
         if self._plan is not None:
             document["plan"] = asdict(self._plan)
         elif kind is not None:
             rows = columns.latest(self._rows) if kind is INSTANCES else self._rows
-            shown = self._shape.columns or kind.columns
-            document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._shape.wanted(rows)]
+            shown = self._options.columns or kind.columns
+            document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._options.wanted(rows)]
         if self._checked is not None:
             document["check"] = asdict(self._checked)
         if self._lines:

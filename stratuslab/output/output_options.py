@@ -1,4 +1,4 @@
-"""The shape that the user wants an answer in: form, columns, order, and which rows."""
+"""How the user wants the results shown: format, columns, order, and which rows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from stratuslab.output.columns import CLOUD, Column, RowKind, Value
 from stratuslab.output.terminal import Terminal
 
-FORMS = ("table", "json", "csv", "ids")
-"""The names of the forms, the usual one first."""
+FORMATS = ("table", "json", "csv", "ids")
+"""The names of the formats, the default first."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """``COLUMN`` ``operator`` ``operand``; a list passes when one of its words does."""
+    """``COLUMN`` ``operator`` ``operand``; a list matches when one of its words does."""
 
     column: Column
     operator: str
     operand: str
 
     def passes(self, row: Any) -> bool:
-        """Whether the row has such a value."""
+        """Whether the row matches."""
         value = self.column.read(row)
         words = value if isinstance(value, (list, tuple)) else [value]
         if self.column.numeric and self.operand and value is None:
-            return False  # nobody knows whether it is that number
+            return False  # an unknown number matches nothing
         if self.operator == "!=":
             return not any(map(self._equal, words))
         return any(map(_TESTS[self.operator], (self,) * len(words), words))
@@ -36,13 +36,13 @@ class Filter:
         if self.column.numeric and self.operand:
             return isinstance(value, (int, float)) and value == float(self.operand)
         found = _plain(value)
-        return found.casefold() == self.operand.casefold() if self.column.folded else found == self.operand
+        return found.casefold() == self.operand.casefold() if self.column.ignore_case else found == self.operand
 
     def _like(self, value: Value) -> bool:
-        return re.search(self.operand, _plain(value), re.IGNORECASE if self.column.folded else 0) is not None
+        return re.search(self.operand, _plain(value), re.IGNORECASE if self.column.ignore_case else 0) is not None
 
     def _compared(self, value: Value) -> int:
-        """-1, 0 or 1; 0 also where there is nothing to compare."""
+        """-1, 0 or 1; 0 also for an unknown value."""
         if value is None:
             return 0
         if self.column.numeric:
@@ -64,7 +64,7 @@ def _plain(value: Value) -> str:
 
 
 def _natural(text: str) -> list[tuple[int, int | str]]:
-    """A key that has ``.9`` before ``.10``."""
+    """A sort key that puts ``.9`` before ``.10``."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]{1,15})", text) if part]
 
 
@@ -73,16 +73,16 @@ def _sign(one: Any, other: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How to show what a command answers.
+class OutputOptions:
+    """How to show a command's results.
 
-    ``columns`` is empty and ``sort`` None where the usual is wanted. ``width`` is that of the terminal to keep within, None
-    where nothing is to be cut. ``quiet`` and ``notes`` are the guide's: the form for scripts, lines with reasons.
-    ``terminal`` is for drawings.
+    ``columns`` is empty and ``sort`` None for the default. Lines are cut at ``width`` columns, None for never. ``quiet`` asks for
+    the user guide's form for scripts, ``notes`` for a line with the reason below an instance that is not up. ``terminal`` is
+    what charts are drawn for.
     """
 
     kind: RowKind | None = None
-    form: str = FORMS[0]
+    format: str = FORMATS[0]
     columns: Sequence[Column] = ()
     sort: Column | None = None
     descending: bool = False
@@ -95,23 +95,23 @@ class Shape:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing but the guide's own layout was asked for."""
-        return self.form == FORMS[0] and not (self.columns or self.sort or self.filters) and self.header
+        """Whether the user asked for nothing but the default layout."""
+        return self.format == FORMATS[0] and not (self.columns or self.sort or self.filters) and self.header
 
     def uses(self, *names: str) -> bool:
-        """Whether one of these columns is shown, sorted by or filtered."""
+        """Whether one of these columns is shown, sorted by or filtered by."""
         kind = self.kind
-        everything = () if kind is None else kind.columns if self.form == "json" else kind.usual
-        shown = () if self.form == "ids" else self.columns or everything
+        everything = () if kind is None else kind.columns if self.format == "json" else kind.usual
+        shown = () if self.format == "ids" else self.columns or everything
         sort = [self.sort] if self.sort else []
         return self.filters_by(*names) or any(column.name in names for column in (*shown, *sort))
 
     def filters_by(self, *names: str) -> bool:
-        """Whether one of these columns is filtered."""
+        """Whether a filter tests one of these columns."""
         return any(one.column.name in names for one in self.filters)
 
     def wanted(self, rows: Sequence[Any]) -> list[Any]:
-        """The rows that pass all filters, in the order that was asked for; what is not known comes last."""
+        """The rows that match all filters, in the chosen order; unknown values come last."""
         chosen = [row for row in rows if all(one.passes(row) for one in self.filters)]
         if self.sort is None:
             return chosen
@@ -121,7 +121,7 @@ class Shape:
         return known + [row for row in chosen if read(row) is None]
 
     def chosen(self, rows: Sequence[Any]) -> Sequence[Column]:
-        """The columns to show of these rows: with a cloud's name in front where several clouds were asked."""
+        """The columns to show of these rows, the cloud's name first where the rows are of several clouds."""
         if self.columns or self.kind is None:
             return self.columns
         several = CLOUD in self.kind.columns and any(row.cloud for row in rows)

@@ -12,7 +12,7 @@ _INTERVAL = 0.1  # seconds; a terminal that is far away should not be flooded
 _FIRST_SPEED = 1.0  # seconds of work after which a speed means something
 
 
-class Bar:
+class ProgressBar:
     """Draws the bar. ``clock`` gives seconds."""
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""A table that is shown again and again: in its own place at a terminal, one below the other elsewhere."""
+"""A table that is shown again and again: redrawn in place on a terminal, appended elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from stratuslab.output.terminal import Terminal
 
 
-class Screen:
+class Redraw:
     """Remembers how many lines it drew, so that the next drawing goes over them. The cursor is always left below the last
     line, so that a program that ends in between leaves the terminal as it should be."""
 

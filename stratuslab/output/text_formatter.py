@@ -4,60 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stratuslab.output.output_options import Shape
+from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import harmless, one_line, width, word
 from stratuslab.output.table_layout import table
 from stratuslab.results import (
-    Answer,
-    Checked,
+    CloudCheck,
     InstanceDetails,
+    InstanceStarted,
     LaunchBegins,
-    Launched,
     LaunchEnds,
-    Line,
+    LaunchPlan,
     Listing,
-    Plan,
+    Result,
+    TextLine,
     TypeList,
 )
 
 
-def lines(answer: Answer, shape: Shape) -> Iterator[str]:
-    """The lines of an answer. ``quiet`` is the form for scripts, ``notes`` adds a line below instances that failed or wait."""
-    quiet = shape.quiet
-    match answer:
-        case Line(text):
+def lines(result: Result, options: OutputOptions) -> Iterator[str]:
+    """The lines of an result. ``quiet`` is the form for scripts, ``notes`` adds a line below instances that failed or wait."""
+    quiet = options.quiet
+    match result:
+        case TextLine(text):
             yield text
         case TypeList(types, selected):
             yield _type_line(" ", "Type", "CPU", "RAM", "SWAP")
             for kind in types:
                 mark = "*" if kind.name == selected else " "
                 yield _type_line(mark, kind.name, f"{kind.cpu} CPU", f"{kind.ram} MB", f"{kind.swap} MB")
-        case Launched() if quiet:
-            yield f"{answer.id}, {answer.address}"
-        case Launched(place, network, address):
-            yield f" :: Machine {place} (vm ID: {answer.id})"
+        case InstanceStarted() if quiet:
+            yield f"{result.id}, {result.address}"
+        case InstanceStarted(place, network, address):
+            yield f" :: Machine {place} (vm ID: {result.id})"
             yield f"     {one_line(network).title()} ip: {word(address)}"
         case LaunchBegins(count) if not quiet:
             yield from banner("Starting machine(s)")
             yield f" :: Starting {count} machine{'s' if count > 1 else ''}"
         case LaunchEnds() if not quiet:
             yield " :: Done!"
-        case Plan(templates=templates):
+        case LaunchPlan(templates=templates):
             yield from plan(templates)
-        case Checked():
-            yield checked(answer)
+        case CloudCheck():
+            yield checked(result)
         case Listing(rows):
-            yield from table(rows, shape)
+            yield from table(rows, options)
         case InstanceDetails():
             from stratuslab.output.details_text import portrait_lines
 
-            yield from portrait_lines(answer, shape.terminal)
+            yield from portrait_lines(result, options.terminal)
 
 
-def checked(answer: Checked) -> str:
+def checked(result: CloudCheck) -> str:
     """That the cloud lets the user in."""
-    version = f" (OpenNebula {one_line(answer.version)})" if answer.version else ""
-    return f'Cloud: {answer.cloud}{version}. It answers, and lets "{one_line(answer.user)}" in.'
+    version = f" (OpenNebula {one_line(result.version)})" if result.version else ""
+    return f'Cloud: {result.cloud}{version}. It answers, and lets "{one_line(result.user)}" in.'
 
 
 def plan(templates: Sequence[str]) -> Iterator[str]:

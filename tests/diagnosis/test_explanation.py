@@ -13,8 +13,8 @@ from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.output.columns import INSTANCES
-from stratuslab.output.formatters import form
-from stratuslab.output.output_options import Shape
+from stratuslab.output.formatters import formatter
+from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails, InstanceRow, Listing
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm
@@ -31,7 +31,7 @@ WHILE = {
 
 def shown(instance: Instance, level: int, width: int = 80) -> str:
     """What describe writes with so many -v."""
-    answer = form(Shape(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
+    answer = formatter(OutputOptions(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
     explanation = explain(instance, NOW)
     row = InstanceRow.of(instance)
     table = Listing([InstanceRow(**{**vars(row), "explanation": explanation})])

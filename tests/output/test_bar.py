@@ -7,7 +7,7 @@ import io
 import pytest
 
 from stratuslab.output.progress import Progress
-from stratuslab.output.progress_bar import Bar
+from stratuslab.output.progress_bar import ProgressBar
 from tests.harness import StoppedClock, Terminal
 
 
@@ -19,7 +19,7 @@ def clock() -> StoppedClock:
 class Screen:
     def __init__(self, clock: StoppedClock) -> None:
         self.stream = Terminal()
-        self.bar = Bar(Progress(self.stream, {"TERM": "xterm"}), clock)
+        self.bar = ProgressBar(Progress(self.stream, {"TERM": "xterm"}), clock)
 
     def line(self) -> str:
         return self.stream.getvalue().rpartition("\r")[2].rstrip()
@@ -82,7 +82,7 @@ def test_not_more_often_than_somebody_can_see(screen: Screen, clock: StoppedCloc
 
 def test_nothing_without_a_terminal(clock: StoppedClock) -> None:
     stream = io.StringIO()
-    bar = Bar(Progress(stream, {}), clock)
+    bar = ProgressBar(Progress(stream, {}), clock)
     bar.bytes("Reading", 1, 2)
     bar.part("Reading", 0.5)
     bar.clear()

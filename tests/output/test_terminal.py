@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from stratuslab.output.redraw import Screen
+from stratuslab.output.redraw import Redraw
 from stratuslab.output.terminal import Terminal
 
 
@@ -57,18 +57,18 @@ def test_lines_are_kept_within_the_edge_of_a_terminal(columns: str, edge: int) -
 
 
 def test_a_screen_elsewhere_than_at_a_terminal() -> None:
-    screen = Screen(Terminal(10))
+    screen = Redraw(Terminal(10))
     assert screen.draw(["a", "b" * 20]) == ["a", "b" * 20]
     assert screen.draw(["c"]) == ["", "c"]
 
 
 def test_a_screen_is_drawn_over() -> None:
-    screen = Screen(Terminal(80, height=10))
+    screen = Redraw(Terminal(80, height=10))
     assert screen.draw(["a", "b"]) == ["a", "b"]
     assert screen.draw(["c"]) == ["\x1b[2F\x1b[Jc"]
     assert screen.draw(["d"]) == ["\x1b[1F\x1b[Jd"]
 
 
 def test_a_screen_never_scrolls() -> None:
-    screen = Screen(Terminal(10, height=4))
+    screen = Redraw(Terminal(10, height=4))
     assert screen.draw(["x" * 20, *map(str, range(9))]) == ["x" * 9, "0", "(8 more lines)"[:9]]

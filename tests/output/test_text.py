@@ -13,26 +13,26 @@ from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
-from stratuslab.output.output_options import Shape
+from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import width
 from stratuslab.output.text_formatter import banner
 from stratuslab.output.text_formatter import lines as laid_out
-from stratuslab.results import Answer, InstanceRow, LaunchBegins, Launched, LaunchEnds, Line, Listing, TypeList
+from stratuslab.results import InstanceRow, InstanceStarted, LaunchBegins, LaunchEnds, Listing, Result, TextLine, TypeList
 
 READ = Instance(Element("VM"))  # the row was read from a document, whatever was in it
 ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165", instance=READ)
 SECOND = InstanceRow(166, "Pending", 1, 0, 0.0, ["vm-202.lal.stratuslab.eu"], "one-166", instance=READ)
 
 
-def lines(answer: Answer, *, quiet: bool = False, notes: bool = False) -> list[str]:
-    return list(laid_out(answer, Shape(INSTANCES, quiet=quiet, notes=notes)))
+def lines(answer: Result, *, quiet: bool = False, notes: bool = False) -> list[str]:
+    return list(laid_out(answer, OutputOptions(INSTANCES, quiet=quiet, notes=notes)))
 
 
-def launched(place: int, number: int, network: str, address: str) -> Launched:
-    return Launched(place, network, address, InstanceRow(number))
+def launched(place: int, number: int, network: str, address: str) -> InstanceStarted:
+    return InstanceStarted(place, network, address, InstanceRow(number))
 
 
-def text(*answers: Answer, quiet: bool = False, notes: bool = False) -> str:
+def text(*answers: Result, quiet: bool = False, notes: bool = False) -> str:
     return "".join(line + "\n" for answer in answers for line in lines(answer, quiet=quiet, notes=notes))
 
 
@@ -181,7 +181,7 @@ def test_type_names_of_users_keep_the_layout() -> None:
 
 
 def test_a_line_is_as_it_is() -> None:
-    assert text(Line("http://127.0.0.1:2633/RPC2")) == "http://127.0.0.1:2633/RPC2\n"
+    assert text(TextLine("http://127.0.0.1:2633/RPC2")) == "http://127.0.0.1:2633/RPC2\n"
 
 
 def test_banners() -> None:

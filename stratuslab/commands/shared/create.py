@@ -26,7 +26,7 @@ from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.instance import Nic
-from stratuslab.results import InstanceRow, Launched
+from stratuslab.results import InstanceRow, InstanceStarted
 from stratuslab.ssh import user_keys
 
 _TEMPLATE = "template:"
@@ -155,7 +155,7 @@ def machine_requests(session: Session, request: MachineRequest) -> list[MachineR
     ]
 
 
-def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[Launched, None, None]:
+def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[InstanceStarted, None, None]:
     """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
 
     After a failure no further machine is begun, those that were started are still told, and then the failure is raised. Where
@@ -184,7 +184,7 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
     report(session.messages, errors, len(told), "machines")
 
 
-def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> Launched:
+def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> InstanceStarted:
     try:
         number = session.cloud.allocate(request)
     except (Refused, NotFound, PermissionDenied) as error:
@@ -196,10 +196,10 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
         instance = session.cloud.instance(number)
     except StratusLabError as error:
         session.messages.note(f"machine {number} was started, its address is not known: {error}")
-        return Launched(0, asked, "", InstanceRow(number))
+        return InstanceStarted(0, asked, "", InstanceRow(number))
     nic = instance.nics[0] if instance.nics else Nic()
     network = (nic.network if asked.isdigit() else asked) or nic.network
-    return Launched(0, network, nic.address, InstanceRow.of(instance))
+    return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))
 
 
 _NO_NETWORK_3 = "could not get virtual network"  # 3.x: of a network that is not there, and of one without a free address

@@ -16,7 +16,7 @@ CONSOLE_LINES = 10
 
 def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
     """The rows with their explanations, with -v and where another form or other columns than the guide's are asked for."""
-    if session.messages.level < 1 and session.shape.plain:
+    if session.messages.level < 1 and session.output.plain:
         return list(rows)
     from stratuslab.diagnosis.explanation import explain
 
@@ -26,7 +26,7 @@ def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow
 
 def portraits(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
     """All that is known of the instance of each row, at -vv in a table's form."""
-    if session.messages.level < 2 or session.shape.form != "table":
+    if session.messages.level < 2 or session.output.format != "table":
         return
     from stratuslab.diagnosis.timeline import steps
 

@@ -19,11 +19,11 @@ _REASONS = ("message", "cause", "reason")
 def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bool = True) -> list[Instance]:
     """The owner's instances that are not done, by id: with figures where these are shown, sorted by or filtered, and with whole
     documents where more is to be told than a listing says. Those that are not ``shown`` are only filtered."""
-    uses = session.shape.uses if shown else session.shape.filters_by
+    uses = session.output.uses if shown else session.output.filters_by
     found = sorted(cloud.instances(owner), key=lambda instance: instance.id)
     if shown and session.messages.level >= 2:
         wanted = found
-    elif uses(*_REASONS) or (shown and session.messages.level >= 1 and session.shape.form == "table"):
+    elif uses(*_REASONS) or (shown and session.messages.level >= 1 and session.output.format == "table"):
         now = session.environment.clock()
         wanted = [one for one in found if _is_short_of_reasons(one, now, cloud.server.listing_has_reasons)]
     else:

@@ -1,4 +1,4 @@
-"""The options that say in which shape a command answers."""
+"""The options that say how a command shows its results."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
 from stratuslab.output.columns import Column, RowKind
-from stratuslab.output.output_options import FORMS, Filter, Shape
+from stratuslab.output.output_options import FORMATS, Filter, OutputOptions
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import hint, meant
 
 _CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
 
 
-def add_shape_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that answers with rows."""
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that shows rows."""
     group = parser.add_argument_group("answer")
-    group.add_argument("--format", choices=FORMS, default=FORMS[0], help="form of the answer (default table)")
+    group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="form of the answer (default table)")
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
     group.add_argument("--sort", metavar="COL", help="order by this column; descending with --sort=-COL")
     group.add_argument(
@@ -33,13 +33,13 @@ def add_shape_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wide", action="store_true", help="do not cut long lines at a terminal's edge")
 
 
-def shape(options: argparse.Namespace, kind: RowKind, environment: Environment) -> Shape:
-    """The shape that the options ask for. Raises UsageError, which lists the columns there are."""
+def output_options(options: argparse.Namespace, kind: RowKind, environment: Environment) -> OutputOptions:
+    """What these options ask for. Raises UsageError; for an unknown column it lists the known ones."""
     order: str = options.sort or ""
     terminal = Terminal.of(environment.stdout, environment.environ)
-    return Shape(
+    return OutputOptions(
         kind,
-        form=options.format,
+        format=options.format,
         columns=_columns(kind, options.columns, "--columns"),
         sort=_column(kind, order.removeprefix("-"), "--sort") if order else None,
         descending=order.startswith("-"),

@@ -13,11 +13,11 @@ from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained
 from stratuslab.commands.shared.listing import listed
-from stratuslab.commands.shared.output_arguments import add_shape_options
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
-from stratuslab.results import Answer, Ended, InstanceRow, Listing
+from stratuslab.results import InstanceEnded, InstanceRow, Listing, Result
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class Ending:
             )
             add_wait_timeout(group, self.patience)
         add_cloud_options(parser)
-        add_shape_options(parser)
+        add_output_options(parser)
 
-    def _run(self, session: Session) -> Iterator[Answer]:
+    def _run(self, session: Session) -> Iterator[Result]:
         options = session.options
         seconds = session.settings.wait_timeout(self.patience) if self._waits(options) else None
         words = [*options.instances, *_listed(session)]
@@ -78,7 +78,7 @@ class Ending:
         if not (options.all or words):
             raise UsageError("which instances? Please give their ids, or a file of ids with --input", f"see {self.prog} --help")
         numbers, errors = ([], []) if options.all else select(session.cloud, words)
-        if options.all or options.dry_run or options.interactive or session.shape.filters:
+        if options.all or options.dry_run or options.interactive or session.output.filters:
             rows = _rows(session, numbers, errors)
             if options.dry_run:
                 yield Listing(rows)
@@ -103,7 +103,7 @@ class Ending:
         if not confirmed(session.environment, question, "give --yes"):
             raise StratusLabError("nothing was done, as it was not confirmed")
 
-    def _end(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Answer]:
+    def _end(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Result]:
         ended = []
         for outcome in in_order(lambda number: self._ended(session, number), numbers):
             if outcome.value is None:
@@ -111,14 +111,14 @@ class Ending:
                 continue
             ended.append(outcome.item)
             session.messages.step(f"{self.told} instance {outcome.item}")
-            yield Ended(outcome.value)
+            yield InstanceEnded(outcome.value)
         if not self.patience:
             _forget_host_keys(session, ended)
         report(session.messages, errors, len(ended), "instances")
 
     def _waited(
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Result]:
         """As :meth:`_end`, but told of each when it is gone."""
         from stratuslab.commands.shared.waiting import wait
 
@@ -131,13 +131,13 @@ class Ending:
                 session.messages.step(f"{self.told} instance {outcome.item}")
         waited = wait(session, asked, "Done", seconds)
         for number in waited.reached:
-            yield Ended(InstanceRow.of(waited.latest[number]))
+            yield InstanceEnded(InstanceRow.of(waited.latest[number]))
         _forget_host_keys(session, waited.reached)
         report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
     def _ended(self, session: Session, number: int) -> InstanceRow:
         self.act(session.cloud, number)
-        if session.shape.plain or session.shape.form == "ids":
+        if session.output.plain or session.output.format == "ids":
             return InstanceRow(number)  # nothing more is shown
         try:
             return InstanceRow.of(session.cloud.instance(number))
@@ -153,7 +153,7 @@ def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError
         outcomes = list(in_order(session.cloud.instance, numbers))
         errors += [outcome.error for outcome in outcomes if outcome.error]
         found = [outcome.value for outcome in outcomes if outcome.value]
-    return session.shape.wanted(explained(session, [InstanceRow.of(instance) for instance in found]))
+    return session.output.wanted(explained(session, [InstanceRow.of(instance) for instance in found]))
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:

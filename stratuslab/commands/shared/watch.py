@@ -9,24 +9,24 @@ from stratuslab.commands.base import Session
 from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.states import Phase
-from stratuslab.results import Answer, InstanceRow, Watched
+from stratuslab.results import InstanceRow, Result, WatchedInstances
 
 
-def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterator[Answer]:
+def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterator[Result]:
     """The table that ``look`` gives, again and again. Where nobody sees a terminal only those that differ are told.
 
     It ends when none of the instances can change by itself: all are done, failed, or lie aside. Raises UsageError for another
     form than a table.
     """
-    if session.shape.form != "table":
-        raise UsageError(f"--watch shows tables, and no {session.shape.form}")
+    if session.output.format != "table":
+        raise UsageError(f"--watch shows tables, and no {session.output.format}")
     last: list[tuple[object, ...]] | None = None
     live = is_terminal(session.environment.stdout)
     while True:
-        rows = session.shape.wanted(look())
+        rows = session.output.wanted(look())
         seen = [_seen(row) for row in rows]
         if live or seen != last:
-            yield Watched(rows)
+            yield WatchedInstances(rows)
         last = seen
         if all(row.instance is not None and row.instance.phase == Phase.AWAY for row in rows):
             return
