@@ -54,17 +54,18 @@ DIFFERENCES: tuple[tuple[str, str, str], ...] = (
         "4.14 had unset ones, too, for a while",
     ),
     (r"template(pool)?.info.*", r"/VMTEMPLATE/TEMPLATE/", "what the site's own templates ask for"),
-    (r"imagepool.info.*", r"/TEMPLATE/(DESCRIPTION|MARKETPLACE_IDENTIFIER)", "what a site wrote about its image"),
-    (r"imagepool.info.*", r"/PATH$|/VMS(/ID)?$", "where it was copied from, and how many use it"),
-    (r"imagepool.info.*", r"/IMAGE/SNAPSHOTS", "4.14 has them empty"),
-    (r"vnpool.info.*", r"/ALLOCATED$|/UPDATED_VMS(/ID)?$", "how many use it"),
+    (r"image(pool)?.info.*", r"/TEMPLATE/(DESCRIPTION|MARKETPLACE_IDENTIFIER)", "what a site wrote about its image"),
+    (r"image(pool)?.info.*", r"/PATH$|/VMS(/ID)?$", "where it was copied from, and how many use it"),
+    (r"image(pool)?.info.*", r"/IMAGE/SNAPSHOTS", "4.14 has them empty"),
+    (r"vn.info.*", r"/VNET/TEMPLATE/VN_MAD$", "4.14 leaves it out, unless the site wrote it down"),
+    (r"vn(pool)?.info.*", r"/ALLOCATED$|/UPDATED_VMS(/ID)?$", "how many use it"),
     (
-        r"vnpool.info.*",
+        r"vn(pool)?.info.*",
         r"/AR/IP$|/(OUTER_)?VLAN_ID$|/XVN_MAD$|/VLAN$|/CLUSTER(_ID)?$",
         "settings of IPv6 and VLANs",
     ),
     (
-        r"vnpool.info.*",
+        r"vn(pool)?.info.*",
         r"/VNET/(TYPE|RANGE|TOTAL_LEASES)|/VNET/TEMPLATE/|/PHYDEV$",
         "3.2: ranges are a kind of network",
     ),
@@ -240,7 +241,7 @@ def _locked(scene: Scene) -> Any:
 
 def _pool(method: str, *arguments: int) -> Callable[[Scene, Element], Any]:
     def ask(scene: Scene, theirs: Element) -> Any:
-        if theirs.find(".//VMS/ID") is not None or theirs.find(".//RUNNING_VMS") is not None:
+        if any(theirs.find(f".//{sign}") is not None for sign in ("VMS/ID", "RUNNING_VMS", "LEASE")):
             scene.machine(f"{SMALL}DISK=[IMAGE_ID=1]\nNIC=[NETWORK_ID=0]")
         return scene.call(method, *arguments)
 
@@ -255,6 +256,8 @@ DOCUMENTS: tuple[tuple[str, Callable[[Scene, Element], Any]], ...] = (
     (r"vmpool\.monitoring.*", lambda scene, theirs: _monitored(scene)),
     (r"imagepool\.info.*", _pool("one.imagepool.info", -2, -1, -1)),
     (r"vnpool\.info.*", _pool("one.vnpool.info", -2, -1, -1)),
+    (r"vn\.info.*", _pool("one.vn.info", 0)),
+    (r"image\.info.*", _pool("one.image.info", 1)),
     (r"hostpool\.info.*", _pool("one.hostpool.info")),
     (r"host\.info.*", _pool("one.host.info", 0)),
     (r"templatepool\.info.*", _pool("one.templatepool.info", -2, -1, -1)),

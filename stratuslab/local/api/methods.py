@@ -207,7 +207,8 @@ def _of_number(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], An
 
 
 def _network(call: MethodCall) -> Answer:
-    return xmlrpc_wire.document([pool_documents.network(call.engine, call.parameters.integer(1), legacy=call.profile.legacy)])
+    document = pool_documents.network(call.engine, call.parameters.integer(1), legacy=call.profile.legacy)
+    return xmlrpc_wire.document([releases.document_of(document, call.profile.number)])
 
 
 def _seen_by_user(write: Callable[[Engine, User], str]) -> Callable[[MethodCall], Answer]:
