@@ -110,7 +110,7 @@ setup(
         "paramiko>=3.5.1",
         "pycdlib>=1.14",
         "requests>=2.28",
-        "tabulate>=0.9",
+        "tabulate[widechars]>=0.9",
     ],
     extras_require={"test": TEST, "docs": DOCS, "types": TYPES, "dev": DEV},
     zip_safe=False,

@@ -12,12 +12,22 @@ from hypothesis import strategies as st
 from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.columns import INSTANCES
+from stratuslab.output.columns import INSTANCES, SETTINGS
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import width
 from stratuslab.output.text_formatter import banner
 from stratuslab.output.text_formatter import lines as laid_out
-from stratuslab.results import InstanceRow, InstanceStarted, LaunchBegins, LaunchEnds, Listing, Result, TextLine, TypeList
+from stratuslab.results import (
+    InstanceRow,
+    InstanceStarted,
+    LaunchBegins,
+    LaunchEnds,
+    Listing,
+    Result,
+    SettingRow,
+    TextLine,
+    TypeList,
+)
 
 READ = Instance(Element("VM"))  # the row was read from a document, whatever was in it
 ROW = InstanceRow(165, "Running", 1, 0, 0.0, ["vm-201.lal.stratuslab.eu"], "one-165", instance=READ)
@@ -169,6 +179,14 @@ def test_columns_stay_straight_on_a_terminal(name: str) -> None:
         width(line[: line.index(word)]) for line, word in zip((header, *rows), ("name", "one-165", "one-166"), strict=True)
     ]
     assert len(set(columns)) == 1
+
+
+@pytest.mark.parametrize("value", ["Zoe\u0308", "日本語", "กำลัง"])
+def test_columns_that_tabulate_draws_stay_straight(value: str) -> None:
+    rows = [SettingRow("first", value, "default"), SettingRow("second", "abc", "default")]
+    shown = list(laid_out(Listing(rows), OutputOptions(SETTINGS)))
+    places = [width(line[: line.index(word)]) for line, word in zip(shown, ("origin", "default", "default"), strict=True)]
+    assert len(set(places)) == 1
 
 
 def test_type_names_of_users_keep_the_layout() -> None:
