@@ -58,7 +58,9 @@ def _read(name: str, text: str) -> InstanceType:
 def choose(types: Mapping[str, InstanceType], name: str) -> InstanceType:
     """The type of that name; raises UsageError that lists the names there are."""
     if name not in types:
-        from stratuslab.suggestion import hint, meant
+        from stratuslab.suggestion import did_you_mean, join_hints
 
-        raise UsageError(f'there is no instance type "{name}"', hint(meant(name, types), f"there are {', '.join(types)}"))
+        raise UsageError(
+            f'there is no instance type "{name}"', join_hints(did_you_mean(name, types), f"there are {', '.join(types)}")
+        )
     return types[name]

@@ -16,7 +16,7 @@ from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, crede
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE, WAIT_TIMEOUT
-from stratuslab.suggestion import hint, meant
+from stratuslab.suggestion import did_you_mean, join_hints
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -296,7 +296,7 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         selected = preset
     if selected and not parser.has_section(selected.value):
         clouds = Sections(path, parser).clouds
-        others = hint(meant(selected.value, clouds), f"there are: {', '.join(clouds) or 'none'}")
+        others = join_hints(did_you_mean(selected.value, clouds), f"there are: {', '.join(clouds) or 'none'}")
         raise ConfigurationError(f"{path}: there is no section [{selected.value}]", others)
     return Settings(environment, options, Sections(path, parser, selected))
 

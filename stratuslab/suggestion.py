@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def meant(word: str, words: Iterable[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``did you mean "X"?``, where one of the words is near enough; else empty."""
     from difflib import get_close_matches
 
@@ -13,6 +13,6 @@ def meant(word: str, words: Iterable[str]) -> str:
     return f'did you mean "{near[0]}"?' if near else ""
 
 
-def hint(*parts: str) -> str:
+def join_hints(*parts: str) -> str:
     """The parts of a hint that say something, as one."""
     return " ".join(part for part in parts if part)

@@ -24,7 +24,7 @@ from stratuslab.output.formatters import formatter
 from stratuslab.output.messages import Messages
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.results import InstanceStarted, Problem, Result
-from stratuslab.suggestion import hint, meant
+from stratuslab.suggestion import did_you_mean, join_hints
 from stratuslab.version import __version__
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ class Parser(argparse.ArgumentParser):
         self.color = False
 
     def error(self, message: str) -> object:  # type: ignore[override]
-        raise UsageError(message, hint(self._meant(message), f"see {self.prog} --help"))
+        raise UsageError(message, join_hints(self._suggestion(message), f"see {self.prog} --help"))
 
-    def _meant(self, message: str) -> str:
+    def _suggestion(self, message: str) -> str:
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
-            return meant(unknown[1], (name for action in self._actions for name in action.option_strings))
+            return did_you_mean(unknown[1], (name for action in self._actions for name in action.option_strings))
         choice = re.match(r"argument .*?: invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        return meant(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+        return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
 
     def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:

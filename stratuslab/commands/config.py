@@ -13,7 +13,7 @@ from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
 from stratuslab.results import CloudCheck, Listing, Result, SettingRow, TextLine
 from stratuslab.settings import Setting
-from stratuslab.suggestion import meant
+from stratuslab.suggestion import did_you_mean
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,7 @@ def _tell_unknown(session: Session) -> None:
     known = [setting.key for setting in KNOWN]
     for place, key in session.settings.keys_in_file:
         if key not in known:
-            session.messages.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', meant(key, known)))))
+            session.messages.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', did_you_mean(key, known)))))
 
 
 def _checked(session: Session) -> CloudCheck:

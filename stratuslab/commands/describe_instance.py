@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import explained, portraits
+from stratuslab.commands.shared.instance_details import all_details, explained
 from stratuslab.commands.shared.listing import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
@@ -90,7 +90,7 @@ def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterato
         if row.instance is not None and row.instance.damage:
             session.messages.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
     yield Listing(rows)
-    yield from portraits(session, session.output.wanted(rows))
+    yield from all_details(session, session.output.selected(rows))
 
 
 def _some(session: Session) -> Iterator[Result]:

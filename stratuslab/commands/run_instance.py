@@ -141,10 +141,10 @@ def _run(session: Session) -> Iterator[Result]:
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Result]:
     """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
-    from stratuslab.commands.shared.instance_details import explained, portraits
+    from stratuslab.commands.shared.instance_details import all_details, explained
     from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
-    from stratuslab.output.details_text import portrait_lines
+    from stratuslab.output.details_text import details_lines
 
     try:
         waited = wait(session, numbers, session.options.wait_for, patience)
@@ -155,8 +155,8 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
         for row in explained(
             session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
         ):
-            for portrait in portraits(session, [row]):
-                session.messages.detail("\n".join(portrait_lines(portrait, session.output.terminal)))
+            for details in all_details(session, [row]):
+                session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
     if session.options.kill_on_failure:
         # Of a machine that could not be looked at nobody knows that it failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]

@@ -96,15 +96,20 @@ def failure_of_done(instance: Instance) -> Message | None:
     message = clean(instance.dated_message)
     if instance.state != State.DONE or not message.text:
         return None
-    stay = instance.history[-1] if instance.history else HistoryRecord()
-    if stay.had_error:
+    record = instance.history[-1] if instance.history else HistoryRecord()
+    if record.had_error:
         return message
     went_on = ("RUNNING", "SHUTDOWN", "HOTPLUG", "SAVE", "MIGRATE")
-    if message.step in went_on or stay.action in (Action.TERMINATE, Action.TERMINATE_HARD, Action.SHUTDOWN, Action.SHUTDOWN_HARD):
+    if message.step in went_on or record.action in (
+        Action.TERMINATE,
+        Action.TERMINATE_HARD,
+        Action.SHUTDOWN,
+        Action.SHUTDOWN_HARD,
+    ):
         return None
     if message.step == "TRANSFER":
-        return message if stay.epilog[0] or not stay.running[0] else None
-    return None if instance.is_of_3_x and stay.running[0] else message
+        return message if record.epilog[0] or not record.running[0] else None
+    return None if instance.is_of_3_x and record.running[0] else message
 
 
 def _failure(instance: Instance, now: float) -> Explanation:
@@ -141,10 +146,10 @@ def failed_step(instance: Instance, message: Message) -> str:
     # 3.x has one state for all failures.
     if message.step not in ("", "TRANSFER"):
         return message.step
-    stay = instance.history[-1] if instance.history else HistoryRecord()
+    record = instance.history[-1] if instance.history else HistoryRecord()
     # What a host reported as running had booted: it failed later, as its host says.
-    booted = "RUNNING" if stay.running[0] and instance.last_poll >= stay.running[0] and message.step != "TRANSFER" else "BOOT"
-    begun = (("EPILOG", stay.epilog), (booted, stay.running), ("PROLOG", stay.prolog))
+    booted = "RUNNING" if record.running[0] and instance.last_poll >= record.running[0] and message.step != "TRANSFER" else "BOOT"
+    begun = (("EPILOG", record.epilog), (booted, record.running), ("PROLOG", record.prolog))
     otherwise = "PROLOG" if message.step == "TRANSFER" else ""
     # 3.2 notes only the end of a prolog that failed at once.
     return next((step for step, times in begun if any(times)), otherwise)
@@ -171,4 +176,4 @@ def failed_at(instance: Instance, now: float, message: Message) -> int:
 
 
 def _last_time(instance: Instance) -> int:
-    return max((stay.last for stay in instance.history), default=0) or instance.started or 0
+    return max((record.last for record in instance.history), default=0) or instance.started or 0

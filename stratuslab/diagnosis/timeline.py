@@ -36,33 +36,33 @@ def steps(instance: Instance, now: float) -> tuple[Span, ...]:
     """
     if not instance.started:
         return ()
-    stays = [stay for stay in instance.history if stay.last]
-    spans = [Span("pending", instance.started, _placed(stays) or instance.ended or None)]
-    for stay in stays:
-        steps_there = list(_of_stay(stay, instance, is_last=stay is stays[-1]))
+    records = [record for record in instance.history if record.last]
+    spans = [Span("pending", instance.started, _placed(records) or instance.ended or None)]
+    for record in records:
+        steps_there = list(_record_spans(record, instance, is_last=record is records[-1]))
         if steps_there:
-            spans += [*steps_there[:-1], replace(steps_there[-1], pause=stay.pause)]
+            spans += [*steps_there[:-1], replace(steps_there[-1], pause=record.pause)]
     failure = failure_of_done(instance)
     if instance.failed or failure:
         spans = _with_failure(spans, instance, now, failure)
     return tuple(_with_rest(_with_pauses(spans), instance))
 
 
-def _placed(stays: list[HistoryRecord]) -> int:
-    return (stays[0].begin or stays[0].prolog[0] or stays[0].running[0] or stays[0].last) if stays else 0
+def _placed(records: list[HistoryRecord]) -> int:
+    return (records[0].begin or records[0].prolog[0] or records[0].running[0] or records[0].last) if records else 0
 
 
-def _of_stay(stay: HistoryRecord, instance: Instance, is_last: bool) -> Iterator[Span]:
-    prolog, running, epilog = stay.prolog, stay.running, stay.epilog
-    last = stay.end or (0 if is_last else stay.last)
+def _record_spans(record: HistoryRecord, instance: Instance, is_last: bool) -> Iterator[Span]:
+    prolog, running, epilog = record.prolog, record.running, record.epilog
+    last = record.end or (0 if is_last else record.last)
     if any(prolog):  # 3.2 notes only the end of a prolog that failed at once
-        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, stay.host)
+        yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, record.host)
     if running[0]:
         boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
         step = "boot" if boots else "running"
-        yield Span(step, running[0], running[1] or epilog[0] or last or None, stay.host)
+        yield Span(step, running[0], running[1] or epilog[0] or last or None, record.host)
     if epilog[0]:
-        yield Span("epilog", epilog[0], epilog[1] or last or None, stay.host)
+        yield Span("epilog", epilog[0], epilog[1] or last or None, record.host)
 
 
 def _name(instance: Instance) -> str:

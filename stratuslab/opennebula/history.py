@@ -55,10 +55,10 @@ class HistoryRecord:
 
 def history_records(document: Element) -> tuple[HistoryRecord, ...]:
     """The records in the order in which they happened."""
-    return tuple(_stay(element) for element in document.iterfind("HISTORY_RECORDS/HISTORY"))
+    return tuple(_record(element) for element in document.iterfind("HISTORY_RECORDS/HISTORY"))
 
 
-def _stay(element: Element) -> HistoryRecord:
+def _record(element: Element) -> HistoryRecord:
     def time(tag: str) -> int:
         text = (element.findtext(tag) or "").strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0

@@ -20,23 +20,23 @@ _INDENT = 2
 _LABEL = 10
 
 
-def portrait_lines(portrait: InstanceDetails, terminal: Terminal) -> Iterator[str]:
+def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]:
     """The block: a title, labelled lines, the timeline, what the console said last, and at -vvv the whole document."""
-    instance = portrait.instance
+    instance = details.instance
     yield ""
     yield f"{instance.id} {word(instance.name)}: {instance.state_label}"
-    if portrait.explanation is not None:
-        yield from _wrapped("why", reason(portrait.explanation), terminal)
-    for label, text in _facts(instance, portrait.now):
+    if details.explanation is not None:
+        yield from _wrapped("why", reason(details.explanation), terminal)
+    for label, text in _facts(instance, details.now):
         yield _labelled(label, text)
-    if portrait.steps:
-        yield _labelled("timeline", f"since {moment(portrait.steps[0].begin)[:10]}, in the time of this computer")
+    if details.steps:
+        yield _labelled("timeline", f"since {moment(details.steps[0].begin)[:10]}, in the time of this computer")
         inner = Terminal(terminal.width - 2 * _INDENT, terminal.unicode)
-        yield from (" " * 2 * _INDENT + line for line in timeline(portrait.steps, portrait.now, inner))
-    if portrait.console:
+        yield from (" " * 2 * _INDENT + line for line in timeline(details.steps, details.now, inner))
+    if details.console:
         yield _labelled("console", "its last lines")
-        yield from (" " * 2 * _INDENT + one_line(masked_text(line)) for line in portrait.console)
-    if portrait.whole:
+        yield from (" " * 2 * _INDENT + one_line(masked_text(line)) for line in details.console)
+    if details.whole:
         from stratuslab.output.vm_document_text import document_lines
 
         yield _labelled("document", "as the cloud sent it, secrets masked")
@@ -79,8 +79,8 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
         by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
         since = f" since {moment(instance.lock.since)}" if instance.lock.since else ""
         yield "lock", f'{instance.lock.level}{by}{since}; "onevm unlock {instance.id}" unlocks it'
-    for stay in instance.history:
-        yield "host", _stay(stay, now)
+    for record in instance.history:
+        yield "host", _record(record, now)
 
 
 def _asked(instance: Instance) -> str:
@@ -114,18 +114,18 @@ def _nic(nic: Nic, host: str) -> str:
     return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
 
 
-def _stay(stay: HistoryRecord, now: float) -> str:
-    if not stay.begin:
-        return f"{word(stay.host)}{_action(stay)}"
-    until = stay.end or int(now)
-    ended = f"until {moment(stay.end)}" if stay.end else "still there"
-    return f"{word(stay.host)} from {moment(stay.begin)}, {duration(until - stay.begin)}, {ended}{_action(stay)}"
+def _record(record: HistoryRecord, now: float) -> str:
+    if not record.begin:
+        return f"{word(record.host)}{_action(record)}"
+    until = record.end or int(now)
+    ended = f"until {moment(record.end)}" if record.end else "still there"
+    return f"{word(record.host)} from {moment(record.begin)}, {duration(until - record.begin)}, {ended}{_action(record)}"
 
 
-def _action(stay: HistoryRecord) -> str:
+def _action(record: HistoryRecord) -> str:
     """The action that the record is about, and by whom: what opened one that lasts, what closed one that is over."""
-    if not stay.action:
-        return ", closed by an error" if stay.had_error else ""
-    by = "" if stay.user_id is None else f" by user {stay.user_id}"
-    request = "" if stay.request_id is None else f" (request {stay.request_id})"
-    return f", {action_name(stay.action)}{by}{request}"
+    if not record.action:
+        return ", closed by an error" if record.had_error else ""
+    by = "" if record.user_id is None else f" by user {record.user_id}"
+    request = "" if record.request_id is None else f" (request {record.request_id})"
+    return f", {action_name(record.action)}{by}{request}"

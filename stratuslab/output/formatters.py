@@ -40,7 +40,7 @@ def formatter(options: OutputOptions) -> Formatter:
         return JsonFormatter(options)
     if options.format in ("csv", "ids"):
         return RowFormatter(options)
-    return TextFormatter(options) if options.plain else TableFormatter(options)
+    return TextFormatter(options) if options.is_default else TableFormatter(options)
 
 
 class TextFormatter:
@@ -48,11 +48,11 @@ class TextFormatter:
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._screen = Redraw(options.terminal)
+        self._redraw = Redraw(options.terminal)
 
     def show(self, result: Result) -> Iterable[str]:
         if isinstance(result, WatchedInstances):
-            return self._screen.draw(table(result.rows, _within(self._options)))
+            return self._redraw.draw(table(result.rows, _within(self._options)))
         return text_formatter.lines(result, self._options)
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
@@ -64,24 +64,24 @@ class TableFormatter:
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._screen = Redraw(options.terminal)
+        self._redraw = Redraw(options.terminal)
         self._rows: list[Any] = []
 
     def show(self, result: Result) -> Iterable[str]:
         match result:
             case WatchedInstances(rows):
-                return self._screen.draw(table(self._options.wanted(rows), _within(self._options)))
+                return self._redraw.draw(table(self._options.selected(rows), _within(self._options)))
             case InstanceDetails() | LaunchPlan() | TextLine() | CloudCheck():
                 return text_formatter.lines(result, self._options)
             case Listing(rows):
-                return table(self._options.wanted(rows), self._options)
+                return table(self._options.selected(rows), self._options)
             case _:
                 self._rows += columns.rows(result)
                 return ()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         rows = columns.latest(self._rows) if self._options.kind is columns.INSTANCES else self._rows
-        return table(self._options.wanted(rows), self._options) if rows else ()
+        return table(self._options.selected(rows), self._options) if rows else ()
 
 
 def _within(options: OutputOptions) -> OutputOptions:
@@ -111,7 +111,7 @@ class RowFormatter:
         return self._new_lines(even_empty=not problems)
 
     def _new_lines(self, even_empty: bool = False) -> Iterator[str]:
-        rows = self._options.wanted(self._rows)
+        rows = self._options.selected(self._rows)
         self._rows = []
         kind = self._options.kind
         if kind is None or not (rows or even_empty):
@@ -121,7 +121,7 @@ class RowFormatter:
             assert key is not None
             yield from (str(key.read(row)) for row in rows)
             return
-        chosen = self._options.chosen(rows)
+        chosen = self._options.shown_columns(rows)
         if self._header:
             self._header = False
             yield _csv([column.name for column in chosen])

@@ -45,7 +45,7 @@ class JsonFormatter:
         elif kind is not None:
             rows = columns.latest(self._rows) if kind is INSTANCES else self._rows
             shown = self._options.columns or kind.columns
-            document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._options.wanted(rows)]
+            document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._options.selected(rows)]
         if self._checked is not None:
             document["check"] = asdict(self._checked)
         if self._lines:

@@ -94,7 +94,7 @@ class OutputOptions:
     terminal: Terminal = field(default_factory=Terminal)
 
     @property
-    def plain(self) -> bool:
+    def is_default(self) -> bool:
         """Whether the user asked for nothing but the default layout."""
         return self.format == FORMATS[0] and not (self.columns or self.sort or self.filters) and self.header
 
@@ -110,7 +110,7 @@ class OutputOptions:
         """Whether a filter tests one of these columns."""
         return any(one.column.name in names for one in self.filters)
 
-    def wanted(self, rows: Sequence[Any]) -> list[Any]:
+    def selected(self, rows: Sequence[Any]) -> list[Any]:
         """The rows that match all filters, in the chosen order; unknown values come last."""
         chosen = [row for row in rows if all(one.passes(row) for one in self.filters)]
         if self.sort is None:
@@ -120,7 +120,7 @@ class OutputOptions:
         known.sort(key=lambda row: _key(read(row)), reverse=self.descending)
         return known + [row for row in chosen if read(row) is None]
 
-    def chosen(self, rows: Sequence[Any]) -> Sequence[Column]:
+    def shown_columns(self, rows: Sequence[Any]) -> Sequence[Column]:
         """The columns to show of these rows, the cloud's name first where the rows are of several clouds."""
         if self.columns or self.kind is None:
             return self.columns

@@ -23,7 +23,7 @@ def table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
 def _drawn(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
     from tabulate import tabulate
 
-    columns = options.chosen(rows)
+    columns = options.shown_columns(rows)
     headings = [column.heading for column in columns] if options.header else []
     cells = [[cell((column.table_value or column.read)(row)) for column in columns] for row in rows]
     if options.kind is not None and options.kind.single:
@@ -35,7 +35,7 @@ def _drawn(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
 
 def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
     """The guide's layout, with a note below each row where notes are wanted."""
-    columns = options.chosen(rows)
+    columns = options.shown_columns(rows)
     reads = [column.read if options.columns else column.table_value or column.read for column in columns]
     cells = [[cell(read(row)) for read in reads] for row in rows]
     widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]

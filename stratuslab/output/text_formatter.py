@@ -49,9 +49,9 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
         case Listing(rows):
             yield from table(rows, options)
         case InstanceDetails():
-            from stratuslab.output.details_text import portrait_lines
+            from stratuslab.output.details_text import details_lines
 
-            yield from portrait_lines(result, options.terminal)
+            yield from details_lines(result, options.terminal)
 
 
 def checked(result: CloudCheck) -> str:

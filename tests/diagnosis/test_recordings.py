@@ -16,7 +16,7 @@ from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.details_text import portrait_lines
+from stratuslab.output.details_text import details_lines
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails
@@ -209,9 +209,7 @@ def test_addresses(recording: str, addresses: tuple[str, ...]) -> None:
 def test_the_history_says_which_action_it_was_and_whose() -> None:
     instance = machine("7.4.0/vm.info-after-resume-of-STOPPED")
     shown = [
-        line
-        for line in portrait_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True))
-        if " host " in line
+        line for line in details_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True)) if " host " in line
     ]
     assert [line.partition(", until ")[2].partition(", ")[2] for line in shown] == [
         "suspend by user 2 (request 6388)",

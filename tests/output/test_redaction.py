@@ -7,7 +7,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.details_text import portrait_lines
+from stratuslab.output.details_text import details_lines
 from stratuslab.output.redaction import masked, masked_text, masked_value
 from stratuslab.output.terminal import Terminal
 from stratuslab.output.vm_document_text import document_lines
@@ -84,5 +84,5 @@ def test_what_a_template_asks_for_as_a_password() -> None:
     assert shown.count("<ROOT>***</ROOT>") == 2
     context = f"<TEMPLATE><CONTEXT>{given}</CONTEXT></TEMPLATE>"
     instance = Instance(fromstring(f"<VM><ID>1</ID>{context}<USER_TEMPLATE>{inputs}</USER_TEMPLATE></VM>"))
-    lines = "\n".join(portrait_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True)))
+    lines = "\n".join(details_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True)))
     assert ("ROOT = ***" in lines, "SIZE = 5" in lines, "hunter2" in lines) == (True, True, False)

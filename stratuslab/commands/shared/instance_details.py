@@ -16,7 +16,7 @@ CONSOLE_LINES = 10
 
 def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
     """The rows with their explanations, with -v and where another form or other columns than the guide's are asked for."""
-    if session.messages.level < 1 and session.output.plain:
+    if session.messages.level < 1 and session.output.is_default:
         return list(rows)
     from stratuslab.diagnosis.explanation import explain
 
@@ -24,7 +24,7 @@ def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow
     return [replace(row, explanation=explain(row.instance, now)) if row.instance else row for row in rows]
 
 
-def portraits(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
+def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
     """All that is known of the instance of each row, at -vv in a table's form."""
     if session.messages.level < 2 or session.output.format != "table":
         return

@@ -40,7 +40,7 @@ def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bo
 def _is_short_of_reasons(instance: Instance, now: float, listing_has_reasons: bool) -> bool:
     """Whether the document of a listing lacks what explains the instance: times of one that failed or went away, and on some
     servers the reason as well."""
-    if any(stay.last for stay in instance.history):
+    if any(record.last for record in instance.history):
         return False
     from stratuslab.diagnosis.explanation import ExplanationKind, explain
 

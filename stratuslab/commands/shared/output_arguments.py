@@ -11,7 +11,7 @@ from stratuslab.errors import UsageError
 from stratuslab.output.columns import Column, RowKind
 from stratuslab.output.output_options import FORMATS, Filter, OutputOptions
 from stratuslab.output.terminal import Terminal
-from stratuslab.suggestion import hint, meant
+from stratuslab.suggestion import did_you_mean, join_hints
 
 _CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
 
@@ -62,7 +62,7 @@ def _column(kind: RowKind, name: str, option: str) -> Column:
         names = [column.name for column in kind.columns]
         there = f"there are {', '.join(names)}"
         titles = [column.title for column in kind.columns if column.title]
-        raise UsageError(f'{option}: there is no column "{name}"', hint(meant(name, [*names, *titles]), there))
+        raise UsageError(f'{option}: there is no column "{name}"', join_hints(did_you_mean(name, [*names, *titles]), there))
     return found
 
 
@@ -120,4 +120,6 @@ def _check_state(text: str) -> None:
 
     known = {state.name.title() for state in (*State, *Lcm)}
     if text.title() not in known and not re.fullmatch(r"(State|Lcm_State)_-?\d+", text, re.IGNORECASE):
-        raise UsageError(f'--filter: there is no state "{text}"', hint(meant(text.title(), known), "such as Running"))
+        raise UsageError(
+            f'--filter: there is no state "{text}"', join_hints(did_you_mean(text.title(), known), "such as Running")
+        )

@@ -137,7 +137,7 @@ class Ending:
 
     def _ended(self, session: Session, number: int) -> InstanceRow:
         self.act(session.cloud, number)
-        if session.output.plain or session.output.format == "ids":
+        if session.output.is_default or session.output.format == "ids":
             return InstanceRow(number)  # nothing more is shown
         try:
             return InstanceRow.of(session.cloud.instance(number))
@@ -153,7 +153,7 @@ def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError
         outcomes = list(in_order(session.cloud.instance, numbers))
         errors += [outcome.error for outcome in outcomes if outcome.error]
         found = [outcome.value for outcome in outcomes if outcome.value]
-    return session.output.wanted(explained(session, [InstanceRow.of(instance) for instance in found]))
+    return session.output.selected(explained(session, [InstanceRow.of(instance) for instance in found]))
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:

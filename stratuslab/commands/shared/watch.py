@@ -23,7 +23,7 @@ def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterat
     last: list[tuple[object, ...]] | None = None
     live = is_terminal(session.environment.stdout)
     while True:
-        rows = session.output.wanted(look())
+        rows = session.output.selected(look())
         seen = [_seen(row) for row in rows]
         if live or seen != last:
             yield WatchedInstances(rows)
