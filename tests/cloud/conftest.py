@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.servers import Answer, ScriptedServer
+from tests.fakes.scripted_server import Answer, ScriptedServer
 
 
 @pytest.fixture

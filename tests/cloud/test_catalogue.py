@@ -13,9 +13,9 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.error_codes import ErrorCode
-from tests import servers
-from tests.cloud.answers import failure, recording, success
-from tests.servers import ScriptedServer
+from tests.fakes import scripted_server as servers
+from tests.fakes.opennebula_answers import failure, recording, success
+from tests.fakes.scripted_server import ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")

@@ -20,11 +20,11 @@ from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineT
 from stratuslab.cloud.reply import Fault, Refused
 from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import Owner, PoolState
-from tests import servers
-from tests.cloud import small_opennebula as mishap
-from tests.cloud.answers import failure, fault, machine, recording_of, success
-from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
-from tests.servers import Conversation, ScriptedServer
+from tests.fakes import scripted_opennebula as mishap
+from tests.fakes import scripted_server as servers
+from tests.fakes.opennebula_answers import failure, fault, machine, recording_of, success
+from tests.fakes.scripted_opennebula import Mishap, ScriptedOpenNebula
+from tests.fakes.scripted_server import Conversation, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
@@ -46,12 +46,12 @@ def cloud_at(
 
 
 @pytest.fixture
-def small() -> Iterator[Callable[..., SmallOpenNebula]]:
+def small() -> Iterator[Callable[..., ScriptedOpenNebula]]:
     """Start small OpenNebulas that end with the test."""
-    running: list[SmallOpenNebula] = []
+    running: list[ScriptedOpenNebula] = []
 
-    def start(**options: object) -> SmallOpenNebula:
-        running.append(SmallOpenNebula(**options))  # type: ignore[arg-type]
+    def start(**options: object) -> ScriptedOpenNebula:
+        running.append(ScriptedOpenNebula(**options))  # type: ignore[arg-type]
         return running[-1]
 
     yield start
@@ -59,7 +59,7 @@ def small() -> Iterator[Callable[..., SmallOpenNebula]]:
         cloud.server.close()
 
 
-Small = Callable[..., SmallOpenNebula]
+Small = Callable[..., ScriptedOpenNebula]
 
 
 # --- starting a machine exactly once --------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.opennebula.error_codes import ErrorCode
-from tests.cloud import small_opennebula as mishap
-from tests.cloud.answers import failure, machine
-from tests.cloud.small_opennebula import Mishap, SmallOpenNebula
+from tests.fakes import scripted_opennebula as mishap
+from tests.fakes.opennebula_answers import failure, machine
+from tests.fakes.scripted_opennebula import Mishap, ScriptedOpenNebula
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
 REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")
@@ -24,15 +24,15 @@ VERSIONS = ["", "4.4.1", "4.14.2", "5.4.15", "5.6.2", "5.8.0", "5.8.1", "5.12.0.
 BEGIN = 1795329551
 YEAR = 365 * 24 * 3600
 
-Small = Callable[..., SmallOpenNebula]
+Small = Callable[..., ScriptedOpenNebula]
 
 
 @pytest.fixture
 def small() -> Iterator[Small]:
-    running: list[SmallOpenNebula] = []
+    running: list[ScriptedOpenNebula] = []
 
-    def start(**options: object) -> SmallOpenNebula:
-        running.append(SmallOpenNebula(**options))  # type: ignore[arg-type]
+    def start(**options: object) -> ScriptedOpenNebula:
+        running.append(ScriptedOpenNebula(**options))  # type: ignore[arg-type]
         return running[-1]
 
     yield start
@@ -40,7 +40,7 @@ def small() -> Iterator[Small]:
         cloud.server.close()
 
 
-def cloud_at(one: SmallOpenNebula, timeout: float = 5.0, sleep: Callable[[float], None] = lambda seconds: None) -> Cloud:
+def cloud_at(one: ScriptedOpenNebula, timeout: float = 5.0, sleep: Callable[[float], None] = lambda seconds: None) -> Cloud:
     return Cloud(HttpTransport(resolve(one.url, ALICE), ALICE, timeout, {}), ALICE, one.url, sleep=sleep)
 
 

@@ -17,7 +17,7 @@ from stratuslab.cloud.reply import Fault, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.instance import Instance
-from tests.cloud.answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
+from tests.fakes.opennebula_answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"
 RECORDED = sorted(path.name.removesuffix(".response.xml") for path in RECORDINGS.glob("[0-9]*.response.xml"))

@@ -14,10 +14,10 @@ import pytest
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
-from tests import servers
-from tests.cloud.answers import success
 from tests.cloud.conftest import Authority
-from tests.servers import ScriptedServer
+from tests.fakes import scripted_server as servers
+from tests.fakes.opennebula_answers import success
+from tests.fakes.scripted_server import ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")

@@ -19,8 +19,9 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.ssh.user_keys import make_key_pair
-from tests import sshd
-from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
+from tests.fakes import sshd
+from tests.fakes.staged_cloud import Stage
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 FIRST_CONTACT = re.compile(r"Warning: Permanently added .* to the list of known hosts\.\n")
 SCRIPT = "stratus-connect-instance"

@@ -22,9 +22,10 @@ from stratuslab.commands.shared import reaching
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
 from stratuslab.ssh.user_keys import make_key_pair
-from tests import sshd
-from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
-from tests.servers import Answer, Conversation, ScriptedServer, document, hangs
+from tests.fakes import sshd
+from tests.fakes.scripted_server import Answer, Conversation, ScriptedServer, document, hangs
+from tests.fakes.staged_cloud import Stage
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 SCRIPT = "stratus-connect-instance"
 

@@ -9,7 +9,8 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from tests.harness import TTYLINUX, Ran, Shell, Stage
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Ran, Shell
 
 HEADER = "id  state     vcpu memory    cpu% host/ip                 name\n"
 

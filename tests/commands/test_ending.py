@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
-from tests.harness import TTYLINUX, Ran, Shell, Stage
-from tests.served import Served
+from tests.fakes.served_cloud import Serve
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Ran, Shell
 
 
 @pytest.fixture
@@ -112,10 +112,10 @@ class TestAGuestThatTakesItsTime:
         assert states(slow)[0] == "Shutdown"
 
 
-@pytest.mark.parametrize("flavour", sorted(SERVER_PROFILES))
-def test_every_server_shuts_down_and_keeps_labels(shell: Shell, stage: Stage, serve: Callable[..., Served], flavour: str) -> None:
-    served = serve(stage, users={"alice": "secret"}, flavour=SERVER_PROFILES[flavour])
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
+@pytest.mark.parametrize("profile", sorted(SERVER_PROFILES))
+def test_every_server_shuts_down_and_keeps_labels(shell: Shell, stage: Stage, serve: Serve, profile: str) -> None:
+    served = serve(users={"alice": "secret"}, profile=profile)
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
     shell.environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = served.marketplace
     assert shell("run", "--label", "mine", "--label", "mine", "--name-prefix", "n", TTYLINUX).status == 0
     stage.runs(1)

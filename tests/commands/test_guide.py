@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stratuslab.local.engine.scheduler import Capacity
-from tests.harness import TTYLINUX, Ran, Shell, Stage
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Ran, Shell
 
 RUN = """\
  :::::::::::::::::::::::::

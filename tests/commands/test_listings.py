@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.faulty_proxy import FaultyProxy
-from tests.harness import TTYLINUX, Ran, Shell, Stage
-from tests.served import Served
+from tests.fakes.served_cloud import Serve
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Ran, Shell
 
 
 class Site:
     """A user's shell before a cloud, and the calls that its last command made."""
 
-    def __init__(self, shell: Shell, stage: Stage, served: Served, version: str) -> None:
+    def __init__(self, shell: Shell, stage: Stage, served: Urls, version: str) -> None:
         self.shell, self.stage, self.server = shell, stage, ServerVersion(version)
-        self.proxy = FaultyProxy(served.url)
+        self.proxy = FaultyProxy(served.rpc)
         shell.environ.update(
             STRATUSLAB_ENDPOINT=self.proxy.url,
             STRATUSLAB_USERNAME="alice",
@@ -49,9 +51,9 @@ class Site:
 
 
 @pytest.fixture(params=sorted(SERVER_PROFILES))
-def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Callable[..., Served]) -> Iterator[Site]:
-    flavour = SERVER_PROFILES[request.param]
-    site = Site(shell, stage, serve(stage, users={"alice": "secret", "bob": "secret"}, flavour=flavour), flavour.version)
+def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Serve) -> Iterator[Site]:
+    profile = SERVER_PROFILES[request.param]
+    site = Site(shell, stage, serve(users={"alice": "secret", "bob": "secret"}, profile=profile.name), profile.version)
     yield site
     site.proxy.close()
 

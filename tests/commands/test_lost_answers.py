@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.error_codes import Owner, PoolState
 from tests.fakes import faulty_proxy
 from tests.fakes.faulty_proxy import Fault, FaultyProxy
-from tests.harness import TTYLINUX, Shell, Stage
-from tests.served import Served
+from tests.fakes.served_cloud import Serve
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Shell
 
 USERS = {"alice": "secret", "bob": "secret"}
 TEMPLATE = "template:tiny"
@@ -23,20 +25,20 @@ Behind = Callable[..., FaultyProxy]
 
 
 @pytest.fixture(params=sorted(SERVER_PROFILES))
-def served(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Callable[..., Served]) -> Served:
-    served = serve(stage, users=USERS, flavour=SERVER_PROFILES[request.param])
+def served(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Serve) -> Urls:
+    served = serve(users=USERS, profile=request.param)
     shell.environ.update(STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace, STRATUSLAB_PASSWORD="secret")
     return served
 
 
 @pytest.fixture
-def behind(shell: Shell, served: Served) -> Iterator[Behind]:
+def behind(shell: Shell, served: Urls) -> Iterator[Behind]:
     """Put a proxy with these faults between the shell and the cloud."""
     running: list[FaultyProxy] = []
 
     def start(*faults: Fault | None, always: Fault | None = None) -> FaultyProxy:
         starts = {method: list(faults) for method in STARTS}
-        running.append(FaultyProxy(served.url, starts, {} if always is None else dict.fromkeys(STARTS, always)))
+        running.append(FaultyProxy(served.rpc, starts, {} if always is None else dict.fromkeys(STARTS, always)))
         shell.environ.update(STRATUSLAB_ENDPOINT=running[-1].url, STRATUSLAB_USERNAME="alice")
         return running[-1]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from stratuslab.errors import ExitStatus
-from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell, Stage
-from tests.served import Served
-from tests.servers import ScriptedServer, hangs
+from tests.fakes.scripted_server import ScriptedServer, hangs
+from tests.fakes.served_cloud import Serve
+from tests.fakes.staged_cloud import Stage
+from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 
 @pytest.fixture
@@ -166,10 +167,10 @@ run("describe_instance")
 
 @pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, ExitStatus.INTERRUPTED), (signal.SIGTERM, ExitStatus.TERMINATED)])
 def test_what_was_started_before_ctrl_c_is_reported(
-    shell: Shell, stage: Stage, serve: Callable[..., Served], tmp_path: Path, by: signal.Signals, status: ExitStatus
+    shell: Shell, stage: Stage, serve: Serve, tmp_path: Path, by: signal.Signals, status: ExitStatus
 ) -> None:
-    served = serve(stage, users={"alice": "secret"})
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
+    served = serve(users={"alice": "secret"})
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
     shell.environ.update(STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
     ids = tmp_path / "ids"
 

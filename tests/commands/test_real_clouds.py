@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stratuslab.errors import ExitStatus
-from tests.cloud.answers import failure, machine, recording_of, success
-from tests.cloud.small_opennebula import SmallOpenNebula
+from tests.fakes.opennebula_answers import failure, machine, recording_of, success
+from tests.fakes.scripted_opennebula import ScriptedOpenNebula
 from tests.harness import Ran, Shell
 
-At = Callable[[SmallOpenNebula], Shell]
+At = Callable[[ScriptedOpenNebula], Shell]
 
 
 @pytest.fixture
 def at(shell: Shell) -> Iterator[At]:
     """A shell set up for a small OpenNebula, which ends with the test."""
-    served: list[SmallOpenNebula] = []
+    served: list[ScriptedOpenNebula] = []
 
-    def visit(cloud: SmallOpenNebula) -> Shell:
+    def visit(cloud: ScriptedOpenNebula) -> Shell:
         served.append(cloud)
         shell.environ.update(STRATUSLAB_ENDPOINT=cloud.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD="secret")
         return shell
@@ -31,7 +31,7 @@ def at(shell: Shell) -> Iterator[At]:
         cloud.server.close()
 
 
-class Ending(SmallOpenNebula):
+class Ending(ScriptedOpenNebula):
     """Whose machine 1 goes through states (STATE, LCM_STATE) once it was asked to shut down, one with each look."""
 
     states: list[tuple[int, int]]
@@ -77,7 +77,7 @@ def test_a_shutdown_that_the_driver_refuses_before_the_first_look(at: At, old: b
     """As 3.2.1 was seen to do; the message of an earlier try is there, too, while the machine is being shut down."""
     date = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(time.time() - 3600 * old))
     refused = f"<ERROR>{date} : Error shutting down VM: guest does not answer</ERROR>"
-    cloud = SmallOpenNebula(machines={1: machine(1, user_template=refused)})
+    cloud = ScriptedOpenNebula(machines={1: machine(1, user_template=refused)})
     cloud.vm_action = lambda action, number: success(number)  # type: ignore[method-assign]
     ran = at(cloud)("shutdown", "1", "--timeout", "2")
     assert "runs; the cloud could not shut it down" in ran.err
@@ -89,7 +89,7 @@ def test_a_shutdown_that_the_driver_refuses_before_the_first_look(at: At, old: b
     [(6, "is being suspended"), (18, "is being powered off"), (12, "is being shut down"), (5, "is being stopped")],
 )
 def test_what_is_put_aside_is_not_said_to_end(at: At, lcm: int, words: str) -> None:
-    shell = at(SmallOpenNebula(machines={1: machine(1, lcm=lcm)}))
+    shell = at(ScriptedOpenNebula(machines={1: machine(1, lcm=lcm)}))
     ran = shell("describe", "--wait-for", "running", "1")
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert f"machine 1 {words}\n" in ran.err
@@ -98,13 +98,13 @@ def test_what_is_put_aside_is_not_said_to_end(at: At, lcm: int, words: str) -> N
 
 
 def test_a_machine_that_moves_is_waited_for(at: At) -> None:
-    ran = at(SmallOpenNebula(machines={1: machine(1, lcm=7)}))("describe", "--wait-for", "running", "--timeout", "0.1", "1")
+    ran = at(ScriptedOpenNebula(machines={1: machine(1, lcm=7)}))("describe", "--wait-for", "running", "--timeout", "0.1", "1")
     assert ran.status == ExitStatus.TIMED_OUT
 
 
 def test_a_listing_shows_what_is_well_formed(at: At) -> None:
     broken = machine(2, template="<A><B></A></B>")
-    shell = at(SmallOpenNebula(machines={1: machine(1), 2: broken, 3: machine(3)}))
+    shell = at(ScriptedOpenNebula(machines={1: machine(1), 2: broken, 3: machine(3)}))
     ran = shell("describe", "--columns", "id,state", "--no-header")
     assert [line.split() for line in ran.out.splitlines()] == [["1", "Running"], ["2", "-"], ["3", "Running"]]
     assert (ran.status, ran.err) == (
@@ -116,7 +116,7 @@ def test_a_listing_shows_what_is_well_formed(at: At) -> None:
 
 
 def test_a_machine_is_named_whatever_the_server_says_of_its_state(at: At) -> None:
-    cloud = SmallOpenNebula(version="", machines={7: machine(7, lcm=1)})
+    cloud = ScriptedOpenNebula(version="", machines={7: machine(7, lcm=1)})
     cloud.vm_action = lambda action, number: recording_of(  # type: ignore[method-assign]
         "3.2.1/vm.action-shutdown-wrong-state-PROLOG"
     )
@@ -131,7 +131,7 @@ def test_a_machine_is_named_whatever_the_server_says_of_its_state(at: At) -> Non
 
 def test_a_lock_is_told(at: At) -> None:
     locked = "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER><TIME>1795812481</TIME></LOCK><STIME>"
-    cloud = SmallOpenNebula(machines={68: machine(68).replace("<STIME>", locked)})
+    cloud = ScriptedOpenNebula(machines={68: machine(68).replace("<STIME>", locked)})
     cloud.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
     shell = at(cloud)
     ran = shell("kill", "68")
@@ -156,7 +156,7 @@ def test_a_lock_is_told(at: At) -> None:
     ],
 )
 def test_a_start_that_is_refused_is_advised(at: At, refused: bytes, advice: str) -> None:
-    cloud = SmallOpenNebula(version="6.8.0")
+    cloud = ScriptedOpenNebula(version="6.8.0")
     cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
     ran = at(cloud)("run", "-q", "--no-check-image-url", "http://images.example.org/x.img")
     assert ran.status in (ExitStatus.FAILED, ExitStatus.DENIED)
@@ -164,7 +164,7 @@ def test_a_start_that_is_refused_is_advised(at: At, refused: bytes, advice: str)
 
 
 def test_a_machine_that_has_no_address_yet_is_waited_for(at: At) -> None:
-    shell = at(SmallOpenNebula(machines={1: machine(1, template="<NIC><MAC>02:00:00:00:00:01</MAC></NIC>"), 2: machine(2)}))
+    shell = at(ScriptedOpenNebula(machines={1: machine(1, template="<NIC><MAC>02:00:00:00:00:01</MAC></NIC>"), 2: machine(2)}))
     ran = shell("describe", "--wait-for", "ssh", "--timeout", "0.3", "1")
     assert ran.status == ExitStatus.TIMED_OUT
     assert "it has no address to connect to" in ran.err
@@ -177,7 +177,7 @@ def test_all_addresses_are_shown(at: At) -> None:
         "<NIC_ALIAS><IP>10.0.0.2</IP><NETWORK>public</NETWORK></NIC_ALIAS><PCI><TYPE>NIC</TYPE><IP>10.0.0.3</IP></PCI>"
     )
     reported = "<MONITORING><GUEST_IP_ADDRESSES>10.0.0.1,198.51.100.7</GUEST_IP_ADDRESSES></MONITORING>"
-    shell = at(SmallOpenNebula(machines={1: machine(1, template=template).replace("<MONITORING/>", reported)}))
+    shell = at(ScriptedOpenNebula(machines={1: machine(1, template=template).replace("<MONITORING/>", reported)}))
     block = shell("describe", "-n", "-vv", "1").out
     for line in (
         "address    10.0.0.1, 2001:db8::1, network public, outside 192.0.2.1",
@@ -195,7 +195,7 @@ def test_all_addresses_are_shown(at: At) -> None:
 def test_an_address_that_is_taken_before_opennebula_4(at: At) -> None:
     image = "<IMAGE><ID>0</ID><NAME>tty</NAME><UNAME>alice</UNAME></IMAGE>"
     network = "<VNET><ID>0</ID><NAME>public</NAME><UNAME>oneadmin</UNAME></VNET>"
-    cloud = SmallOpenNebula(version="", things={"image": {0: image}, "vn": {0: network}})
+    cloud = ScriptedOpenNebula(version="", things={"image": {0: image}, "vn": {0: network}})
     refused = recording_of("3.2.1/vm.allocate-unknown-network-name")
     cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
     shell = at(cloud)

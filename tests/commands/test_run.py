@@ -11,7 +11,8 @@ import pytest
 from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
-from tests.harness import TTYLINUX, Shell, Stage
+from tests.fakes.staged_cloud import Stage
+from tests.harness import TTYLINUX, Shell
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q user@example.org"
 

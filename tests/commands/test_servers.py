@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from stratuslab.errors import ExitStatus
+from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
-from tests.front import Front
-from tests.harness import TTYLINUX, Ran, Shell, Stage
-from tests.served import Served
+from tests.fakes.served_cloud import Serve
+from tests.fakes.staged_cloud import Stage
+from tests.fakes.tls_front import TlsFront
+from tests.harness import TTYLINUX, Ran, Shell
 
 USERS = {"alice": "s%cr:t é"}
 
@@ -28,14 +30,14 @@ class Site:
 
 
 @pytest.fixture(params=sorted(SERVER_PROFILES))
-def served(request: pytest.FixtureRequest, stage: Stage, serve: Callable[..., Served]) -> Served:
-    return serve(stage, users=USERS, flavour=SERVER_PROFILES[request.param])
+def served(request: pytest.FixtureRequest, stage: Stage, serve: Serve) -> Urls:
+    return serve(users=USERS, profile=request.param)
 
 
 @pytest.fixture(params=["session", "basic", "certificate"])
-def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Served, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Urls, tmp_path: Path) -> Iterator[Site]:
     shell.environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = served.marketplace
-    front = Front(served.url, tmp_path, USERS)
+    front = TlsFront(served.rpc, tmp_path, USERS)
     if request.param == "certificate":
         certificate, key = front.client_certificate("alice", tmp_path)
         shell.environ.update(
@@ -45,7 +47,7 @@ def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Ser
             STRATUSLAB_CA_BUNDLE=str(front.ca),
         )
     else:
-        endpoint = served.url if request.param == "session" else served.proxy.replace("pswd/", "")
+        endpoint = served.rpc if request.param == "session" else served.proxy.replace("pswd/", "")
         shell.environ.update(STRATUSLAB_ENDPOINT=endpoint, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     yield Site(shell, stage)
     front.close()
@@ -98,8 +100,8 @@ def test_no_level_shows_a_secret(site: Site) -> None:
     assert [secret for secret in secrets if secret in said] == []
 
 
-def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Served) -> None:
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Urls) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     for name in ("one:1", "one:ttylinux", "one:oneadmin/ttylinux"):
         assert shell("run", "-q", "--network", "oneadmin/private", name).out.partition(", ")[2].startswith("127.103."), name
     both = shell("run", "--network", "public", "--network", "2", "one:1")
@@ -113,8 +115,8 @@ def test_images_and_networks_by_name(shell: Shell, stage: Stage, served: Served)
     assert "oneadmin/public" in unknown.err
 
 
-def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+def test_machine_templates(shell: Shell, stage: Stage, served: Urls) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     assert shell("run", "template:tiny").status == 0
     assert shell("run", "--vm-name", "big one", "--cpu", "3", "--swap", "64", "--network", "private", "template:1").status == 0
     tiny, large = (stage.engine.instance(ADMINISTRATOR, number) for number in (1, 2))
@@ -129,18 +131,18 @@ def test_machine_templates(shell: Shell, stage: Stage, served: Served) -> None:
     assert "oneadmin/tiny" in unknown.err
 
 
-def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
-    served = serve(stage, users=USERS, flavour=SERVER_PROFILES["stratuslab-3"])
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
+def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, serve: Serve) -> None:
+    served = serve(users=USERS, profile="stratuslab-3")
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     endpoint = served.marketplace.replace("://", "://joe:hunter2@")
     assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == 0
     record = stage.engine.instance(ADMINISTRATOR, 1)
     assert "hunter2" not in str(vars(record))
 
 
-def test_other_users(shell: Shell, stage: Stage, serve: Callable[..., Served]) -> None:
-    served = serve(stage, users={"alice": "secret", "oneadmin": "nebula"})
-    shell.environ.update(STRATUSLAB_ENDPOINT=served.url, STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
+def test_other_users(shell: Shell, stage: Stage, serve: Serve) -> None:
+    served = serve(users={"alice": "secret", "oneadmin": "nebula"})
+    shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_MARKETPLACE_ENDPOINT=served.marketplace)
     alice, admin = ("-u", "alice", "-p", "secret"), ("-u", "oneadmin", "-p", "nebula")
     assert shell("run", *alice, TTYLINUX).status == 0
     assert shell("describe", *admin).out.count("\n") == 1
@@ -149,10 +151,10 @@ def test_other_users(shell: Shell, stage: Stage, serve: Callable[..., Served]) -
     assert shell("describe", *alice, "--user-id", "0").out.count("\n") == 1
 
 
-def test_several_clouds_side_by_side(shell: Shell, tmp_path: Path, serve: Callable[..., Served]) -> None:
-    clouds = {name: serve(Stage(tmp_path / name), users={"u": "p"}) for name in ("lal", "grnet")}
+def test_several_clouds_side_by_side(shell: Shell, tmp_path: Path, serve: Serve) -> None:
+    clouds = {name: serve({"u": "p"}, cloud=Stage(tmp_path / name)) for name in ("lal", "grnet")}
     sections = "".join(
-        f"[{name}]\nendpoint = {served.url}\nmarketplace_endpoint = {served.marketplace}\n" for name, served in clouds.items()
+        f"[{name}]\nendpoint = {served.rpc}\nmarketplace_endpoint = {served.marketplace}\n" for name, served in clouds.items()
     )
     config = shell.home / ".stratuslab" / "stratuslab-user.cfg"
     config.parent.mkdir()
@@ -165,15 +167,15 @@ def test_several_clouds_side_by_side(shell: Shell, tmp_path: Path, serve: Callab
     assert [line.split()[-1] for line in ran.out.splitlines()] == ["name", "at-lal", "at-grnet"]
     assert "[down]" in ran.err
     # A variable that names one cloud does not make all sections ask it.
-    shell.environ.update(STRATUSLAB_ENDPOINT=clouds["grnet"].url, STRATUSLAB_USERNAME="nobody", STRATUSLAB_PASSWORD="x")
+    shell.environ.update(STRATUSLAB_ENDPOINT=clouds["grnet"].rpc, STRATUSLAB_USERNAME="nobody", STRATUSLAB_PASSWORD="x")
     assert shell("describe", "--all-sections").out == ran.out
-    assert shell("describe", "--all-sections", "--endpoint", clouds["lal"].url).status == ExitStatus.USAGE
+    assert shell("describe", "--all-sections", "--endpoint", clouds["lal"].rpc).status == ExitStatus.USAGE
 
 
-def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, served: Served) -> None:
+def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, served: Urls) -> None:
     session = shell.home / "one_auth"
     session.write_text("alice:wrong-secret\n")
-    shell.environ.update(ONE_XMLRPC=served.url, ONE_AUTH=str(session))
+    shell.environ.update(ONE_XMLRPC=served.rpc, ONE_AUTH=str(session))
     ran = shell("describe")
     assert ran.status == ExitStatus.DENIED
     assert '"alice"' in ran.err
@@ -183,8 +185,8 @@ def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, 
     assert shell("describe").status == 0
 
 
-def test_a_private_authority_has_to_be_named(shell: Shell, served: Served, tmp_path: Path) -> None:
-    front = Front(served.url, tmp_path)
+def test_a_private_authority_has_to_be_named(shell: Shell, served: Urls, tmp_path: Path) -> None:
+    front = TlsFront(served.rpc, tmp_path)
     login = ("--endpoint", f"{front.url}/RPC2", "-u", "alice", "-p", USERS["alice"])
     ran = shell("describe", *login)
     assert ran.status == ExitStatus.UNREACHABLE
@@ -196,8 +198,8 @@ def test_a_private_authority_has_to_be_named(shell: Shell, served: Served, tmp_p
 
 
 @pytest.mark.parametrize("path", ["/", "/rpc2", "/pswd/other"])
-def test_the_wrong_path_is_named_with_the_usual_forms(shell: Shell, served: Served, path: str) -> None:
-    endpoint = served.url.removesuffix("/RPC2") + path
+def test_the_wrong_path_is_named_with_the_usual_forms(shell: Shell, served: Urls, path: str) -> None:
+    endpoint = served.rpc.removesuffix("/RPC2") + path
     if path == "/":
         endpoint += "nothing/here"
     ran = shell("describe", "--endpoint", endpoint, "-u", "alice", "-p", "x")

@@ -32,8 +32,9 @@ from stratuslab.opennebula.states import Lcm
 from stratuslab.output.messages import Messages
 from stratuslab.output.progress import Progress
 from tests.diagnosis.documents import vm
-from tests.harness import CHECKOUT, TTYLINUX, Shell, Stage
-from tests.servers import ScriptedServer, document
+from tests.fakes.scripted_server import ScriptedServer, document
+from tests.fakes.staged_cloud import Stage
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 UNKNOWN_IMAGE = "A" * 27
 

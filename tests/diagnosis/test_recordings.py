@@ -20,8 +20,8 @@ from stratuslab.output.details_text import details_lines
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails
-from tests.cloud.answers import RECORDINGS, recording_of
 from tests.diagnosis.documents import BEGIN, vm
+from tests.fakes.opennebula_answers import RECORDINGS, recording_of
 
 
 @pytest.fixture(autouse=True)

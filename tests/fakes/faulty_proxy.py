@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 from xmlrpc.client import loads
 
-from tests.servers import PATIENCE, Conversation, Request, ScriptedServer
+from tests.fakes.scripted_server import PATIENCE, Conversation, Request, ScriptedServer
 
 Fault = Callable[["FaultyProxy", Conversation, Request], None]
 """What goes wrong with one request."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-
-TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
+from tests.harness import TTYLINUX
 
 SMALL = "CPU=1\nMEMORY=128\n"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from stratuslab.local import supervisor
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.machines import launcher
@@ -24,11 +23,10 @@ from stratuslab.local.machines.launcher import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.ssh.user_keys import make_key_pair
-from tests.harness import Actors
-from tests.local.qemus import FakeQemu, bootable, lives, put_image
-from tests.local.templates import TTYLINUX
+from tests.fakes.fake_qemu import FakeQemu, bootable, lives, put_image
+from tests.fakes.staged_cloud import Actors
+from tests.harness import CHECKOUT, TTYLINUX
 
-CHECKOUT = Path(supervisor.__file__).parents[2]
 SECRETS = {"STRATUSLAB_PASSWORD": "secret", "ONE_AUTH": "/x", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 

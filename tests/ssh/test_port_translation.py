@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stratuslab.errors import StratusLabError, Unreachable
 from stratuslab.ssh import port_translation
 from stratuslab.ssh.port_translation import translated_port
-from tests.servers import Answer, ScriptedServer, chunked, closes, document, endless, hangs, head
+from tests.fakes.scripted_server import Answer, ScriptedServer, chunked, closes, document, endless, hangs, head
 
 
 @pytest.fixture

@@ -1,0 +1,212 @@
+"""The command stratus-local-cloud, in-process and as a script, with machines that really run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from stratuslab.local.api.instance_console import console_lines
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.status_and_reset import reset
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from tests.fakes.staged_cloud import Actors
+from tests.harness import CHECKOUT, Shell
+from tests.local.templates import RECORDED, SMALL
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A user whose embedded cloud is empty, and is emptied at the end."""
+    shell = Shell(tmp_path)
+    yield shell
+    engine = Engine(Path(shell.environment()["STRATUSLAB_LOCAL_DIR"]))
+    reset(engine)
+    engine.close()
+
+
+@contextmanager
+def scripted(shell: Shell, *arguments: str) -> Iterator[tuple[list[str], subprocess.Popen[str]]]:
+    """``stratus-local-cloud serve`` as a process; its URLs."""
+    process = subprocess.Popen(
+        [sys.executable, str(CHECKOUT / "bin" / "stratus-local-cloud"), "serve", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**shell.environment(), "PYTHONPATH": str(CHECKOUT)},
+        text=True,
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split(), process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+class TestStatus:
+    def test_of_a_new_cloud(self, shell: Shell) -> None:
+        ran = shell("local_cloud", "status")
+        assert (ran.status, ran.err) == (0, "")
+        facts = dict(line.split(maxsplit=1) for line in ran.out.splitlines())
+        assert facts["directory"] == str(shell.home / "cloud")
+        assert (facts["instances"], facts["processes"], facts["images"], facts["volumes"]) == ("0", "0", "4", "0")
+        assert facts["cpu"].startswith("0 of ")
+
+    def test_of_a_cloud_at_work(self, shell: Shell) -> None:
+        engine = Engine(shell.home / "cloud", Actors())
+        for hold in (True, True, False):
+            engine.allocate(ADMINISTRATOR, SMALL, hold)
+        facts = dict(line.split(maxsplit=1) for line in shell("local_cloud", "status").out.splitlines())
+        # The one that was to start has no process, as the command sees.
+        assert facts["instances"] == "3 (2 Hold, 1 Prolog_Failure)"
+        assert facts["memory"].startswith("128 of ")
+
+
+class TestReset:
+    def test_asks_first(self, shell: Shell) -> None:
+        ran = shell("local_cloud", "reset", stdin="y\n")
+        assert (ran.status, ran.out) == (2, "")
+        assert "give --yes" in ran.err
+
+    @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("", 1, 1)])
+    def test_at_a_terminal(self, shell: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, left: int) -> None:
+        monkeypatch.setattr("stratuslab.environment.is_terminal", lambda stream: True)
+        engine = Engine(shell.home / "cloud", Actors())
+        engine.allocate(ADMINISTRATOR, SMALL, hold=True)
+        ran = shell("local_cloud", "reset", stdin=answer)
+        assert ran.status == status
+        assert "its images (volumes stay)? [y/N] " in ran.err
+        assert len(list(engine.store.instances())) == left
+
+    def test_with_yes(self, shell: Shell) -> None:
+        engine = Engine(shell.home / "cloud", Actors())
+        engine.allocate(ADMINISTRATOR, SMALL, hold=True)
+        ran = shell("local_cloud", "reset", "--yes", "-v")
+        assert (ran.status, ran.out, ran.err) == (0, "", "Ended 1 instance\n")
+        assert shell("local_cloud", "reset", "--yes").err == ""
+
+
+class TestAddEntry:
+    def test_a_file(self, shell: Shell, entry: bytes) -> None:
+        (shell.home / "entry.xml").write_bytes(entry)
+        ran = shell("local_cloud", "add-entry", "~/entry.xml")
+        assert (ran.status, ran.out, ran.err) == (0, "GOaxJFdoEXvqAm9ArJgnZ0_ky6F\n", "")
+        assert "images      5" in shell("local_cloud", "status").out
+
+    def test_what_is_no_entry(self, shell: Shell) -> None:
+        (shell.home / "entry.xml").write_text("hello")
+        ran = shell("local_cloud", "add-entry", str(shell.home / "entry.xml"))
+        assert (ran.status, ran.out) == (2, "")
+        assert "not well-formed XML" in ran.err
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("frobnicate",),
+            ("serve", "--port", "-1"),
+            ("serve", "--port", "65536"),
+            ("serve", "--flavour", "x"),
+            ("add-entry",),
+        ],
+    )
+    def test_wrong_arguments(self, shell: Shell, arguments: tuple[str, ...]) -> None:
+        ran = shell("local_cloud", *arguments)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+    def test_a_password_is_not_repeated(self, shell: Shell) -> None:
+        for user in ("hunter2", ":hunter2", "alice:"):
+            ran = shell("local_cloud", "serve", "--user", user)
+            assert (ran.status, "hunter2" in ran.err) == (2, False)
+        assert shell("local_cloud", "serve", "--port", "0", "--user", "a:b", "--user", "a:c").status == 2
+
+    @pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("--version",)])
+    def test_help(self, shell: Shell, arguments: tuple[str, ...]) -> None:
+        ran = shell("local_cloud", *arguments)
+        assert (ran.status, ran.err) == (0, "")
+        assert "stratus-local-cloud" in ran.out
+        assert not (shell.home / "cloud").exists()
+
+
+def states(url: str, session: str) -> dict[int, tuple[str, str]]:
+    answered: Any = xmlrpc.client.ServerProxy(url).one.vmpool.info(session, -2, -1, -1, -2)
+    assert answered[0], answered
+    instances = ElementTree.fromstring(answered[1])
+    return {int(one.findtext("ID", "")): (one.findtext("STATE", ""), one.findtext("LCM_STATE", "")) for one in instances}
+
+
+def wait_for(url: str, session: str, number: int, *wanted: tuple[str, str]) -> None:
+    end = time.monotonic() + 30
+    while (found := states(url, session)[number]) not in wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+
+
+def test_served_with_machines_that_run(shell: Shell) -> None:
+    """A server, a machine from start to end, a machine that is lost, and the server's end with which none of them ends."""
+    with scripted(shell, "--user", "alice:secret") as (urls, process):
+        rpc = urls[0]
+        proxy: Any = xmlrpc.client.ServerProxy(rpc)
+        session = "alice:secret"
+        assert proxy.one.vm.allocate(session, RECORDED)[:2] == [True, 1]
+        assert proxy.one.vm.allocate(session, RECORDED)[:2] == [True, 2]
+        for number in (1, 2):
+            wait_for(rpc, session, number, ("3", "3"))
+        assert proxy.one.vm.action(session, "terminate", 1)[0]
+        wait_for(rpc, session, 1, ("6", "0"))
+        lock = shell.home / "cloud" / "instances" / "2" / "lock"
+        os.kill(int(lock.read_text()), signal.SIGKILL)
+        wait_for(rpc, session, 2, ("3", "16"))
+        assert proxy.one.vm.action(session, "resume", 2)[0]
+        wait_for(rpc, session, 2, ("3", "3"))
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, "", "")
+    assert "instances   2 (1 Done, 1 Running)" in shell("local_cloud", "status").out
+    assert shell("local_cloud", "reset", "--yes").status == 0
+    assert not lock.exists()
+
+
+def test_served_without_users(shell: Shell) -> None:
+    with scripted(shell) as (urls, process):
+        session = (shell.home / "cloud" / "one_auth").read_text().strip()
+        assert states(urls[0], session) == {}
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (
+            0,
+            f"stratus-local-cloud: user and password are in {shell.home}/cloud/one_auth\n",
+        )
+
+
+def test_a_port_in_use(shell: Shell) -> None:
+    with scripted(shell, "--user", "alice:secret") as (urls, _):
+        port = urls[0].rsplit(":", 1)[1].split("/")[0]
+        ran = shell.script("stratus-local-cloud", "serve", "--port", port, "--user", "alice:secret")
+        assert (ran.status, ran.out) == (1, "")
+        assert f"port {port} of 127.0.0.1 is in use" in ran.err
+
+
+def test_a_console_is_shown_without_the_firmwares_control_of_the_screen(shell: Shell) -> None:
+    engine = Engine(shell.home / "cloud", Actors())
+    engine.allocate(ADMINISTRATOR, SMALL)
+    firmware = b"started\n\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\nBooting from ROM..\x1bc\x1b[?7l\x1b[2Jone-1: login ready\n"
+    (shell.home / "cloud" / "instances" / "1" / "console.log").write_bytes(firmware)
+    assert console_lines(shell.home / "cloud", 1) == ["started", "SeaBIOS", "Booting from ROM..", "one-1: login ready"]
+    engine.close()

@@ -1,1 +1,0 @@
-"""Stand-ins for what surrounds the client, over real sockets; none is kinder than the real thing."""
