@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
@@ -13,23 +13,20 @@ if TYPE_CHECKING:
     from stratuslab.opennebula.instance import Instance
 
 
-@dataclass(frozen=True)
-class TextLine:
+class TextLine(NamedTuple):
     """A line of text that needs no layout, such as a URL."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class TypeList:
+class TypeList(NamedTuple):
     """The instance types, and the name of the selected one."""
 
     types: Sequence[InstanceType]
     selected: str
 
 
-@dataclass(frozen=True)
-class InstanceRow:
+class InstanceRow(NamedTuple):
     """One instance in the table.
 
     ``memory_kib`` and ``cpu_percent`` are measured (None: not known), ``places`` are its host names or addresses, ``note`` is
@@ -66,22 +63,19 @@ class InstanceRow:
         )
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about."""
 
     rows: Sequence[Any]
 
 
-@dataclass(frozen=True)
-class WatchedInstances:
+class WatchedInstances(NamedTuple):
     """The instances as they are now: they replace those that were shown before."""
 
     rows: Sequence[InstanceRow]
 
 
-@dataclass(frozen=True)
-class InstanceDetails:
+class InstanceDetails(NamedTuple):
     """All that is known of one instance: the ``steps`` of its life until ``now`` (seconds since the epoch), the last lines of its
     ``console`` if they can be read, and whether to show the ``whole`` document."""
 
@@ -93,15 +87,13 @@ class InstanceDetails:
     whole: bool = False
 
 
-@dataclass(frozen=True)
-class LaunchBegins:
-    """The command is about to start ``count`` machines."""
+class LaunchBegins(NamedTuple):
+    """The command is about to start so many machines."""
 
-    count: int
+    machines: int
 
 
-@dataclass(frozen=True)
-class InstanceStarted:
+class InstanceStarted(NamedTuple):
     """A machine was started: its place in the order (from 1), its network and address (may be empty), and its row."""
 
     place: int
@@ -114,15 +106,13 @@ class InstanceStarted:
         return self.row.id
 
 
-@dataclass(frozen=True)
-class InstanceAfterWait:
+class InstanceAfterWait(NamedTuple):
     """A machine that was started, as it is at the end of the wait for it."""
 
     row: InstanceRow
 
 
-@dataclass(frozen=True)
-class LaunchEnds:
+class LaunchEnds(NamedTuple):
     """All machines were started."""
 
 
@@ -139,15 +129,13 @@ class LaunchPlan:
     templates: Sequence[str]
 
 
-@dataclass(frozen=True)
-class InstanceEnded:
+class InstanceEnded(NamedTuple):
     """An instance was killed, or asked to shut down; its row shows it after that."""
 
     row: InstanceRow
 
 
-@dataclass(frozen=True)
-class SettingRow:
+class SettingRow(NamedTuple):
     """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
 
     key: str
@@ -155,8 +143,7 @@ class SettingRow:
     origin: str
 
 
-@dataclass(frozen=True)
-class CloudCheck:
+class CloudCheck(NamedTuple):
     """The cloud answers and accepts the user; ``version`` is empty where the cloud does not say."""
 
     cloud: str
@@ -164,8 +151,7 @@ class CloudCheck:
     user: str
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """An error, as part of the results: its own exit status, its message and its hint."""
 
     status: int

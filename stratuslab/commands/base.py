@@ -260,8 +260,8 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
         if kind is not None:
             session.output = shown = output_options(options, kind, environment)
         if command.filters_choose:
-            shown = replace(shown, filters=())
-        writer = formatter(replace(shown, quiet=messages.level < 0, notes=messages.level > 0))
+            shown = shown._replace(filters=())
+        writer = formatter(shown._replace(quiet=messages.level < 0, notes=messages.level > 0))
         for result in command.run(session):
             _write(environment, writer.show(result))
             if isinstance(result, InstanceStarted):

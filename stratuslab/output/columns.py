@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
@@ -13,8 +12,7 @@ from stratuslab.results import InstanceAfterWait, InstanceEnded, InstanceRow, In
 Value = None | bool | int | float | str | Sequence[str]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A fact about a row: its name, how to read it, and its title in tables (empty: the name).
 
     ``min_width`` is for the user guide's tables. ``numeric``, ``yes_or_no`` and ``time`` say what its values are, ``ignore_case``
@@ -43,8 +41,7 @@ class Column:
         return self.min_width or len(self.heading) + 1
 
 
-@dataclass(frozen=True)
-class RowKind:
+class RowKind(NamedTuple):
     """What rows are about: their name in JSON, and their columns; ``key`` is the column of ``--format ids``.
 
     ``guide`` says that their table has the layout of the user guide, ``single`` that there is one row, whose table has a line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from stratuslab.output import columns, text_formatter
@@ -86,7 +85,7 @@ class TableFormatter:
 
 def _within(options: OutputOptions) -> OutputOptions:
     """The options for a terminal that is one column narrower: not every terminal can redraw a line that fills it."""
-    return options if options.width is None else replace(options, width=options.width - 1)
+    return options if options.width is None else options._replace(width=options.width - 1)
 
 
 class RowFormatter:

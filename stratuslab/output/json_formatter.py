@@ -47,7 +47,7 @@ class JsonFormatter:
             shown = self._options.columns or kind.columns
             document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._options.selected(rows)]
         if self._checked is not None:
-            document["check"] = asdict(self._checked)
+            document["check"] = self._checked._asdict()
         if self._lines:
             document["lines"] = self._lines
         document["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stratuslab.output.columns import CLOUD, Column, RowKind, Value
 from stratuslab.output.terminal import Terminal
@@ -14,8 +13,7 @@ FORMATS = ("table", "json", "csv", "ids")
 """The names of the formats, the default first."""
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(NamedTuple):
     """``COLUMN`` ``operator`` ``operand``; a list matches when one of its words does."""
 
     column: Column
@@ -72,8 +70,7 @@ def _sign(one: Any, other: Any) -> int:
     return int(one > other) - int(one < other)
 
 
-@dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(NamedTuple):
     """How to show a command's results.
 
     ``columns`` is empty and ``sort`` None for the default. Lines are cut at ``width`` columns, None for never. ``quiet`` asks for
@@ -91,7 +88,7 @@ class OutputOptions:
     width: int | None = None
     quiet: bool = False
     notes: bool = False
-    terminal: Terminal = field(default_factory=Terminal)
+    terminal: Terminal = Terminal()
 
     @property
     def is_default(self) -> bool:

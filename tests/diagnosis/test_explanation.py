@@ -34,7 +34,7 @@ def shown(instance: Instance, level: int, width: int = 80) -> str:
     answer = formatter(OutputOptions(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
     explanation = explain(instance, NOW)
     row = InstanceRow.of(instance)
-    table = Listing([InstanceRow(**{**vars(row), "explanation": explanation})])
+    table = Listing([row._replace(explanation=explanation)])
     written = list(answer.show(table))
     if level >= 2:
         written += answer.show(InstanceDetails(instance, explanation, steps(instance, NOW), NOW, whole=level >= 3))

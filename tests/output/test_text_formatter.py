@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -95,7 +94,7 @@ def test_describe_all() -> None:
     ],
 )
 def test_describe_one(state: str, cpu: float, line: str) -> None:
-    shown = text(Listing([replace(ROW, state=state, cpu_percent=cpu, memory_kib=131072)]))
+    shown = text(Listing([ROW._replace(state=state, cpu_percent=cpu, memory_kib=131072)]))
     assert shown == "id  state     vcpu memory    cpu% host/ip                  name\n" + line
 
 
@@ -127,13 +126,13 @@ def test_the_widths_are_those_of_the_original() -> None:
     """A value that fills its column makes it one wider than the longest; the header follows."""
     names = {23: 24, 24: 25, 25: 26, 40: 41}
     for length, room in names.items():
-        header, row = text(Listing([replace(ROW, places=["h" * length])])).splitlines()
+        header, row = text(Listing([ROW._replace(places=["h" * length])])).splitlines()
         assert header.index("name") - header.index("host/ip") == room
         assert row.index("one-165") == header.index("name")
 
 
 def test_long_values_move_header_and_all_rows() -> None:
-    failed = replace(SECOND, id=1_234_567, state="Prolog_Migrate_Poweroff_Failure", memory_kib=10**10, cpu_percent=12345.6)
+    failed = SECOND._replace(id=1_234_567, state="Prolog_Migrate_Poweroff_Failure", memory_kib=10**10, cpu_percent=12345.6)
     header, *rows = text(Listing([ROW, failed])).splitlines()
     assert rows[1].startswith("1234567 Prolog_Migrate_Poweroff_Failure 1    10000000000 12346 ")
     for title, first, second in (("state", "Running", "Prolog"), ("cpu%", "0 ", "12346"), ("name", "one-165", "one-166")):
@@ -147,12 +146,12 @@ def test_missing_facts_are_a_dash() -> None:
 
 def test_several_addresses() -> None:
     assert "  10.0.0.1,10.0.0.2,2001:db8::1 one-165" in text(
-        Listing([replace(ROW, places=["10.0.0.1", "10.0.0.2", "2001:db8::1"])])
+        Listing([ROW._replace(places=["10.0.0.1", "10.0.0.2", "2001:db8::1"])])
     )
 
 
 def test_notes_stand_below_their_row_when_asked_for() -> None:
-    noted = replace(SECOND, explanation=Explanation(ExplanationKind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
+    noted = SECOND._replace(explanation=Explanation(ExplanationKind.WAITING, step="PENDING", message="no\nCPU\x1b[0m left"))
     assert text(Listing([noted, ROW])).count("\n") == 3
     assert text(Listing([noted, ROW]), notes=True) == (
         "id  state     vcpu memory    cpu% host/ip                  name\n"
@@ -163,7 +162,7 @@ def test_notes_stand_below_their_row_when_asked_for() -> None:
 
 
 def test_several_clouds_have_a_column_of_their_own() -> None:
-    shown = text(Listing([replace(ROW, cloud="lal"), replace(SECOND, cloud="grnet-kn", id=7)]))
+    shown = text(Listing([ROW._replace(cloud="lal"), SECOND._replace(cloud="grnet-kn", id=7)]))
     assert shown == (
         "cloud    id  state     vcpu memory    cpu% host/ip                  name\n"
         "lal      165 Running   1    0         0    vm-201.lal.stratuslab.eu one-165\n"
@@ -173,7 +172,7 @@ def test_several_clouds_have_a_column_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", ["Zoë", "Zoe\u0308", "日本語", "กำลัง", "नमस्ते", "a\u200bb", "👩\u200d🔬", "\u2068x"])
 def test_columns_stay_straight_on_a_terminal(name: str) -> None:
-    first, second = replace(ROW, places=[name]), replace(SECOND, places=["vm"])
+    first, second = ROW._replace(places=[name]), SECOND._replace(places=["vm"])
     header, *rows = text(Listing([first, second])).splitlines()
     columns = [
         width(line[: line.index(word)]) for line, word in zip((header, *rows), ("name", "one-165", "one-166"), strict=True)

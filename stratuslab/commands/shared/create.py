@@ -172,7 +172,7 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
                 assert outcome.error is not None
                 errors.append(outcome.error)
                 continue
-            yield replace(outcome.value, place=place)
+            yield outcome.value._replace(place=place)
             told.append(outcome.value.id)
     except GeneratorExit:
         outcomes.close()  # which waits for what is under way

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from stratuslab.commands.base import Session
 from stratuslab.errors import StratusLabError
@@ -21,7 +20,7 @@ def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow
     from stratuslab.diagnosis.explanation import explain
 
     now = session.environment.clock()
-    return [replace(row, explanation=explain(row.instance, now)) if row.instance else row for row in rows]
+    return [row._replace(explanation=explain(row.instance, now)) if row.instance else row for row in rows]
 
 
 def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
