@@ -6,6 +6,7 @@ Every import counts: at the top of a module, inside a function, for types only, 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -160,6 +161,18 @@ def test_cloud_and_the_embedded_cloud_do_not_know_each_other(graph: Graph):
             assert not any(name.startswith("local") for name in used), module
         if module.startswith("local"):
             assert not any(name.startswith(("cloud", "commands", "output", "gateway", "settings")) for name in used), module
+
+
+def test_a_name_stands_for_one_thing():
+    trees = modules()
+    classes = [
+        node.name
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    files = [name.rpartition(".")[2] for name in trees if not any(other.startswith(f"{name}.") for other in trees)]
+    assert [name for name, number in Counter([*classes, *files]).items() if number > 1] == []
 
 
 def test_every_form_of_import_is_seen():
