@@ -1,7 +1,7 @@
 """The embedded cloud: a small cloud inside this package that speaks OpenNebula's XML-RPC.
 
-It is one engine over a store (SQLite) with two doors: in-process (:mod:`stratuslab.local.api.in_process`) and over loopback HTTP
-(:mod:`stratuslab.local.api.wsgi_application`). Each instance is a process of its own, so nothing hangs on a command's life.
+One engine over a store (SQLite) is reached in-process (:mod:`stratuslab.local.api.in_process`) or over loopback HTTP
+(:mod:`stratuslab.local.api.wsgi_application`). Each instance is a process of its own and outlives the command that started it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["state_directory"]
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """The directory that holds the embedded cloud's state, made (mode 0700) when it is not there.
+    """The directory of the embedded cloud's state, created (mode 0700) if missing.
 
     $STRATUSLAB_LOCAL_DIR, else stratuslab/local in the XDG state directory ($XDG_STATE_HOME, else ~/.local/state). Raises
-    UsageError where the environment names no place or the place cannot be used, StratusLabError where the disk is full.
+    UsageError if there is no such directory or it cannot be used, StratusLabError if the disk is full.
     """
     directory = _named(environ)
     try:
-        # Only the last directory is ours to close: those above it may be shared, and follow the umask as XDG has it.
+        # Only the last directory is made private: those above it may be shared, and follow the umask as XDG says.
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -34,15 +34,15 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 def _named(environ: Mapping[str, str]) -> Path:
     named = environ.get("STRATUSLAB_LOCAL_DIR")
     if named:
-        # Supervisors are started from it, and they run in a directory of their own.
+        # Absolute, as supervisors run in another working directory.
         return Path(named).absolute()
     state = environ.get("XDG_STATE_HOME", "")
-    # The XDG base directory specification has relative paths ignored.
+    # The XDG base directory specification says to ignore relative paths.
     if state and Path(state).is_absolute():
         return Path(state, "stratuslab", "local")
     home = environ.get("HOME") or _home_of_user()
     if not home:
-        raise UsageError("no home directory is known to keep the embedded cloud's state in", "set HOME or STRATUSLAB_LOCAL_DIR")
+        raise UsageError("no home directory for the embedded cloud's state", "set HOME or STRATUSLAB_LOCAL_DIR")
     return Path(home, ".local", "state", "stratuslab", "local").absolute()
 
 
@@ -59,8 +59,8 @@ def _home_of_user() -> str:
 
 def _refuse(directory: Path, error: OSError) -> None:
     in_the_way = isinstance(error, FileExistsError)
-    reason = "there is a file in its place" if in_the_way else why(error)
-    message = f"the embedded cloud's directory {directory} cannot be made: {reason}"
+    reason = "a file of that name exists" if in_the_way else why(error)
+    message = f"cannot create the embedded cloud's directory {directory}: {reason}"
     if is_disk_full(error):
         raise StratusLabError(message, "free some space, or set STRATUSLAB_LOCAL_DIR to a directory elsewhere") from error
     raise UsageError(message, "set STRATUSLAB_LOCAL_DIR to a directory of your own") from error

@@ -1,4 +1,4 @@
-"""How the embedded cloud says no: OpenNebula's error numbers with its words."""
+"""The errors that the embedded cloud answers calls with: OpenNebula's numbers and messages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from stratuslab.opennebula.error_codes import ErrorCode
 
 
 class APIError(Exception):
-    """A call that is answered with a failure.
+    """A call that fails.
 
-    ``code`` is the error number, ``text`` the message without the method's name before it, ``object_id`` the object that it
-    is about where OpenNebula tells it.
+    ``code`` is the error number, ``text`` the message without the method's name, ``object_id`` the object it is about if
+    OpenNebula includes that.
     """
 
     def __init__(self, code: ErrorCode, text: str, object_id: int = -1) -> None:
@@ -20,7 +20,7 @@ class APIError(Exception):
 
 
 def no_such(kind: str, number: int) -> APIError:
-    """The refusal for a number that no object of the kind (``virtual machine``, ``image`` ...) has."""
+    """The error for an object of a kind (``virtual machine``, ``image`` ...) that does not exist."""
     return APIError(ErrorCode.NO_EXISTS, f"Error getting {kind} [{number}].", number)
 
 
@@ -32,14 +32,14 @@ class WrongState(APIError):
 
 
 class Unsupported(APIError):
-    """The server has no action of that name."""
+    """The server does not know the action."""
 
     def __init__(self, name: str) -> None:
         super().__init__(ErrorCode.ACTION, f'Action "{name}" is not supported')
 
 
 class BadTemplate(APIError):
-    """A template that asks for something that cannot be. Subclasses are what older servers have other words for."""
+    """The template is not valid. Subclasses are errors that older servers word differently."""
 
     def __init__(self, text: str) -> None:
         super().__init__(ErrorCode.INTERNAL, text)
@@ -50,19 +50,19 @@ class BadCapacity(BadTemplate):
 
 
 class BadVariable(BadTemplate):
-    """``$`` in CONTEXT that the server cannot read."""
+    """A syntax error in a variable in CONTEXT."""
 
 
 class NoSuchImage(BadTemplate):
-    """A disk's image is not there."""
+    """A disk's image does not exist."""
 
 
 class NoSuchNetwork(BadTemplate):
-    """An interface's network is not there, or has no address left."""
+    """A NIC's network does not exist or has no free address."""
 
 
 class Restricted(APIError):
-    """An attribute of the template that only administrators may give."""
+    """The template has an attribute that is for administrators only."""
 
     def __init__(self, user: int, attribute: str) -> None:
         super().__init__(
@@ -73,5 +73,5 @@ class Restricted(APIError):
 
 
 def not_authorized(user: int, right: str, number: int) -> APIError:
-    """The refusal for a user who lacks a right (USE, MANAGE, ADMIN) on an instance."""
+    """The error for a user without a right (USE, MANAGE, ADMIN) to an instance."""
     return APIError(ErrorCode.AUTHORIZATION, f"User [{user}] : Not authorized to perform {right} VM [{number}].")

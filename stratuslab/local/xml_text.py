@@ -1,4 +1,4 @@
-"""Pieces of XML text as OpenNebula writes them: compact, values of templates as CDATA, the rest plain."""
+"""Writes XML as OpenNebula does: compact, values of templates as CDATA, the rest as plain text."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from stratuslab.opennebula.template import Attribute
 
 
 def escape(text: str) -> str:
-    """The text with what XML reserves replaced, without the network code that the standard library's function imports."""
+    """The text with &, < and > escaped. The standard library's function would import its network code."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cdata(text: str) -> str:
-    """The text as CDATA; the end mark, which an XML template can hold, is divided between two sections."""
+    """The text as CDATA. An end mark in it is split between two sections."""
     return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
 def element(name: str, value: str | int) -> str:
-    """A plain element, in the short form where it is empty."""
+    """An element with a text, ``<NAME/>`` if empty."""
     return wrapped(name, escape(str(value)))
 
 
 def wrapped(name: str, content: str) -> str:
-    """An element around markup, in the short form where that is empty."""
+    """An element around markup, ``<NAME/>`` if that is empty."""
     return f"<{name}>{content}</{name}>" if content else f"<{name}/>"
 
 
 def attributes(pairs: Iterable[Attribute]) -> str:
-    """Template attributes in their order, those inside a vector by name."""
+    """Template attributes in the given order; those of a vector are sorted."""
     return "".join(
         f"<{name}>{cdata(value)}</{name}>"
         if isinstance(value, str)

@@ -115,7 +115,7 @@ def machine_gone(record: Record, now: int) -> None:
         failed(record, Lcm(record.lcm_state), _LOST_PROCESS, now)
     elif record.lcm_state in (Lcm.SHUTDOWN_POWEROFF, Lcm.BOOT_POWEROFF):
         _stamp(record, now, "retime", "etime")
-        record.rest(State.POWEROFF)
+        record.leave_active(State.POWEROFF)
     elif record.lcm_state in (Lcm.SHUTDOWN, Lcm.CLEANUP_DELETE):
         done(record, now)
     elif record.lcm_state == Lcm.CLEANUP_RESUBMIT:
@@ -131,14 +131,14 @@ def _recreated(record: Record, now: int) -> None:
     record.message, record.message_time = "", 0
     record.ssh_address, record.ssh_port = "", 0
     record.memory_kib = record.polled = 0
-    record.rest(State.PENDING)
+    record.leave_active(State.PENDING)
 
 
 def done(record: Record, now: int) -> None:
     """The instance is DONE."""
     record.etime = now
     _close_history(record, now)
-    record.rest(State.DONE)
+    record.leave_active(State.DONE)
     record.cpu_percent = 0.0
 
 
@@ -220,18 +220,18 @@ def _start_again(record: Record, now: int) -> Step:
         _add_history(record, stime=now, rstime=now)
         return Step.RESUME
     if record.state == State.STOPPED:
-        record.rest(State.PENDING)
+        record.leave_active(State.PENDING)
         return Step.NOTHING
     return Step.START_AGAIN
 
 
 def _hold(record: Record, now: int) -> Step:
-    record.rest(State.HOLD)
+    record.leave_active(State.HOLD)
     return Step.NOTHING
 
 
 def _release(record: Record, now: int) -> Step:
-    record.rest(State.PENDING)
+    record.leave_active(State.PENDING)
     return Step.NOTHING
 
 
@@ -245,7 +245,7 @@ def _stop(record: Record, now: int) -> Step:
         # The memory of a real machine would have to be saved on the disk.
         raise _wrong_state(record, Verb.STOP)
     if record.state == State.SUSPENDED:
-        record.rest(State.STOPPED)
+        record.leave_active(State.STOPPED)
         return Step.NOTHING
     record.enter(Lcm.SAVE_STOP)
     return Step.PAUSE
@@ -259,7 +259,7 @@ def paused(record: Record, now: int) -> None:
     """The machine is paused and keeps its memory."""
     if record.state == State.ACTIVE and record.lcm_state in SAVING:
         _stamp(record, now, "retime", "etime")
-        record.rest(State.SUSPENDED if record.lcm_state == Lcm.SAVE_SUSPEND else State.STOPPED)
+        record.leave_active(State.SUSPENDED if record.lcm_state == Lcm.SAVE_SUSPEND else State.STOPPED)
         record.cpu_percent = 0.0
 
 

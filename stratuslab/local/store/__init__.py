@@ -1,1 +1,1 @@
-"""What the embedded cloud remembers: the SQLite database, instance records, address leases and volumes."""
+"""The state of the embedded cloud: the SQLite database, instance records, address leases and volumes."""

@@ -1,8 +1,8 @@
-"""Which loopback addresses an embedded cloud may lease: a block that no other cloud of this computer has.
+"""Claims a block of loopback addresses that no other embedded cloud of this computer leases.
 
-A block is three ranges of 254 addresses, one for each network: the first is 127.101.0.x, 127.102.0.x and 127.103.0.x. Each
-cloud claims one by a file in a directory that all users of the computer share and in which only its owner can remove a file.
-The file names the cloud's directory, so the claim outlives processes, and ends with the cloud.
+A block is three ranges of 254 addresses, one per network: the first is 127.101.0.x, 127.102.0.x and 127.103.0.x. A claim is a
+file in a directory that all users of the computer share, in which only its owner can remove it. It names the cloud's
+directory, so it is valid as long as that exists.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stratuslab.files import locked
 from stratuslab.local.store.database import DATABASE
 
 SHARED = Path("/var/tmp/stratuslab-addresses")
-"""Where claims are, unless $STRATUSLAB_LOCAL_ADDRESSES says otherwise. It survives a restart of the computer, as stores do."""
+"""The directory of claims unless $STRATUSLAB_LOCAL_ADDRESSES is set. Like the stores it survives a restart of the computer."""
 
 SIZE = 254
 _NETWORKS = 3
@@ -23,33 +23,33 @@ _BLOCKS = (254 - 101) // _NETWORKS * 256
 
 
 def first_address(block: int, network: int) -> int:
-    """The first address, as a number, of a block's range for the network of that place."""
+    """The first address, as a number, of a block's range for a network."""
     row, column = divmod(block, 256)
     return (127 << 24) + ((101 + _NETWORKS * row + network) << 16) + (column << 8) + 1
 
 
 def block_of(first: int, size: int, network: int) -> int | None:
-    """The block that has exactly this range for the network; None for a range that somebody chose."""
+    """The block with exactly this range for the network, None for a range that was configured."""
     block = ((first >> 16 & 255) - 101 - network) // _NETWORKS * 256 + (first >> 8 & 255)
     same = 0 <= block < _BLOCKS and size == SIZE and first_address(block, network) == first
     return block if same else None
 
 
 def claimed(cloud: Path, preferred: int) -> int:
-    """The block of the cloud in a directory, claimed now where it has none: the preferred one where that is free."""
+    """The block of the cloud in a directory, claimed now if it has none: the preferred one if that is free."""
     path = os.fsencode(os.path.realpath(cloud))
     try:
         shared = _shared_directory()
         return preferred if _owner(shared / _name(preferred)) == path else _claim(shared, path, preferred)
     except OSError:
-        # Where clouds cannot agree, each takes a block that hardly another one takes too.
+        # Without a shared directory each cloud takes a block that another one is unlikely to take.
         from zlib import crc32
 
         return 1 + crc32(b"%d %s" % (os.geteuid(), path)) % (_BLOCKS - 1)
 
 
 def _claim(shared: Path, path: bytes, preferred: int) -> int:
-    # Other users only add claims. What they cannot do to ours, our own processes do one after the other.
+    # Other users can only add claims; our own processes also remove them, one process at a time.
     with locked(shared / f"{os.geteuid()}"):
         names = {entry.name for entry in os.scandir(shared)}
         owners = {name: owner for name in names if (owner := _owner(shared / name)) is not None}
@@ -65,11 +65,11 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
             try:
                 descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileExistsError:
-                continue  # another user was faster
+                continue  # claimed by another user just now
             with os.fdopen(descriptor, "wb") as file:
                 file.write(path)
             return block
-    raise OSError("every block is taken")
+    raise OSError("all blocks are claimed")
 
 
 def _name(block: int) -> str:
@@ -77,7 +77,7 @@ def _name(block: int) -> str:
 
 
 def _owner(claim: Path) -> bytes | None:
-    """The directory of the cloud that a claim of this user names; None where there is none of this user."""
+    """The directory of the cloud that a claim of this user names, None for other users' claims."""
     try:
         descriptor = os.open(claim, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -87,7 +87,7 @@ def _owner(claim: Path) -> bytes | None:
 
 
 def _is_cloud(directory: bytes) -> bool:
-    # Empty where the one who claimed was killed in the middle.
+    # A claim is empty if its process was killed before it wrote the name.
     return bool(directory) and Path(os.fsdecode(directory), DATABASE).exists()
 
 

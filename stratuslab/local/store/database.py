@@ -1,8 +1,7 @@
-"""The embedded cloud's memory: one SQLite file that commands, servers and supervisors share.
+"""The embedded cloud's SQLite database, shared by commands, servers and supervisors.
 
-Each change is one transaction, so a process that is killed anywhere leaves either all of it or nothing. Write-ahead logging
-lets readers go on while one process writes. The file is closed to other users, and so are the files that SQLite makes beside
-it, which take their mode from it.
+Each change is one transaction, so a process that is killed leaves all of it or nothing. With write-ahead logging, readers
+do not wait for the writer. Other users cannot read the file, nor those that SQLite creates beside it with the same mode.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _SCHEMA = (
        title TEXT NOT NULL, bytes INTEGER NOT NULL, registered INTEGER NOT NULL, document TEXT NOT NULL,
        UNIQUE (identifier, email, created))""",
 )
-_CHANGES = (
+_MIGRATIONS = (
     _SCHEMA,
     (
         "ALTER TABLE instances ADD COLUMN hypervisor TEXT NOT NULL DEFAULT 'simulated'",
@@ -71,8 +70,8 @@ _CHANGES = (
         "ALTER TABLE instances RENAME COLUMN listed TO listed_usage",
     ),
 )
-"""What makes a store of each version out of the one before; the first out of an empty file."""
-VERSION = len(_CHANGES)
+"""The statements that lead from each version of the store to the next; the first one starts with an empty file."""
+VERSION = len(_MIGRATIONS)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
 _JSON = ("attributes", "user_attributes", "history", "listed_usage", "lock")
 _COLUMNS = ", ".join(_NAMES)
@@ -81,14 +80,14 @@ _BATCH = 200
 
 
 class DiskFull(StratusLabError):
-    """There is no room for what the store should keep."""
+    """The disk has no space for the store."""
 
 
 class Store:
-    """The open store of a directory. Threads may share it; each transaction has it alone.
+    """The open store of a directory. Threads may share it; transactions are exclusive.
 
-    Raises DiskFull, StratusLabError where the file is damaged or of a newer version, or stays locked; UsageError
-    where the directory cannot be used.
+    Raises DiskFull, StratusLabError if the file is damaged, locked or of a newer version, UsageError if the directory cannot be
+    used.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -96,12 +95,12 @@ class Store:
         self.path = directory / DATABASE
         self._lock = threading.RLock()
         _make_private(directory, self.path)
-        disk_reserve.keep(directory)
+        disk_reserve.create(directory)
         try:
             self._connect()
         except DiskFull:
-            # Even to read, SQLite needs a file beside the database, which is there as long as a machine runs.
-            disk_reserve.give_up(directory)
+            # Even to read, SQLite creates a file beside the database unless a running machine has it open.
+            disk_reserve.release(directory)
             self._connect()
 
     def _connect(self) -> None:
@@ -126,7 +125,7 @@ class Store:
         if version < VERSION:
             self._log_ahead()
             with self.transaction():
-                for statement in chain.from_iterable(_CHANGES[self._version() :]):
+                for statement in chain.from_iterable(_MIGRATIONS[self._version() :]):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -134,7 +133,7 @@ class Store:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _log_ahead(self) -> None:
-        # SQLite does not wait for others when it changes this mode, so that several first commands at once need patience.
+        # SQLite does not wait for locks here, so several first commands at once have to retry.
         end = time.monotonic() + _BUSY_SECONDS
         while True:
             try:
@@ -151,7 +150,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes inside are made together or, when the block raises, not at all. Others wait meanwhile: be short."""
+        """Make all changes in the block together, or none if it raises. Other processes wait, so keep it short."""
         with self._lock, self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -163,18 +162,18 @@ class Store:
                 raise
 
     def query(self, statement: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a statement gives; a change belongs into a transaction."""
+        """The rows that a statement returns. Changes belong in a transaction."""
         with self._lock, self._errors():
             return self._connection.execute(statement, arguments).fetchall()
 
     def with_reserve(self, change: Callable[[], T], stop: Callable[[], object] = lambda: None) -> T:
-        """What ``change`` gives, a change that makes room: on a full disk it has the reserve. ``stop`` ends those who write to
-        the disk meanwhile, as far as they are to end anyway."""
+        """Make a change that frees space, on a full disk by means of the reserve. ``stop`` then first kills the machines that are
+        to end, so that they do not fill the reserve."""
         try:
             return change()
         except DiskFull:
             stop()
-            disk_reserve.give_up(self.directory)
+            disk_reserve.release(self.directory)
             return change()
 
     @contextmanager
@@ -196,12 +195,12 @@ class Store:
     # Instances
 
     def add(self, record: Record) -> None:
-        """Keep a new instance; part of a transaction."""
+        """Insert a new instance. Part of a transaction."""
         values = _values(record)
         self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
 
     def save(self, record: Record) -> None:
-        """Keep what changed of an instance; part of the transaction in which it was read."""
+        """Save an instance. Part of the transaction in which it was read."""
         values = _values(record)
         changes = ", ".join(f"{name} = ?" for name in values)
         self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*values.values(), record.id])
@@ -219,7 +218,7 @@ class Store:
         limit: int = -1,
         newest_first: bool = True,
     ) -> Iterator[Record]:
-        """The instances that meet an SQL condition by their ids, read in pieces so that many cost the memory of few."""
+        """The instances that match an SQL condition, ordered by id and read in batches to save memory."""
         order, beyond = ("DESC", "id < ?") if newest_first else ("ASC", "id > ?")
         last = 2**62 if newest_first else -1
         while limit:
@@ -253,9 +252,9 @@ def _record(row: tuple[Any, ...]) -> Record:
 def _make_private(directory: Path, path: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The directory itself may be the user's own, and open to others.
+        # The directory itself may be one of the user's that others can read.
         (directory / "instances").mkdir(mode=0o700, exist_ok=True)
-        # One that is there is not opened: to close it would give up the locks that SQLite has for other connections of ours.
+        # An existing file is not opened: closing it would release the locks of SQLite's other connections in this process.
         if not path.exists():
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -267,13 +266,13 @@ def _make_private(directory: Path, path: Path) -> None:
         if is_disk_full(error):
             raise _full(path) from error
         raise UsageError(
-            f"the embedded cloud cannot keep its state in {directory}: {why(error)}",
+            f"cannot keep the embedded cloud's state in {directory}: {why(error)}",
             "set STRATUSLAB_LOCAL_DIR to a directory of your own",
         ) from error
 
 
 def _full(path: Path) -> DiskFull:
-    return DiskFull(f"the embedded cloud's store {path} cannot grow: the disk is full", "free some space")
+    return DiskFull(f"cannot write the embedded cloud's store {path}: the disk is full", "free some space")
 
 
 def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
@@ -287,4 +286,4 @@ def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
             f"the embedded cloud's store {path} is damaged: {text}",
             "move it away, or set STRATUSLAB_LOCAL_DIR to another directory",
         )
-    return StratusLabError(f"the embedded cloud's store {path} cannot be used: {text}")
+    return StratusLabError(f"cannot use the embedded cloud's store {path}: {text}")

@@ -1,7 +1,7 @@
-"""A little space of the disk that the store keeps for itself, for the day when machines have filled the rest.
+"""A reserve of disk space, so that machines can be killed when the disk is full.
 
-Ending a machine is what makes room then, and it has to be written down. So the reserve is given up, but only by what ends
-machines, and after they have stopped writing: otherwise they would have it at once.
+Killing a machine frees space, but must be recorded first. The reserve is released only for that, and only after the machines
+have stopped writing, as they would take it at once.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _FULL = 128 << 10
 _PLENTY = 16 << 20
 
 
-def keep(directory: Path) -> None:
-    """Make the reserve in the store's directory where it is missing and there is plenty of room. Never fails."""
+def create(directory: Path) -> None:
+    """Create the reserve in the store's directory if it is missing and the disk has enough space. Never fails."""
     path = directory / NAME
     with contextlib.suppress(OSError):
         if not path.exists() and free_bytes(directory) > _PLENTY:
             _make(path)
 
 
-def give_up(directory: Path) -> None:
-    """Let the store have what was reserved. Never fails."""
+def release(directory: Path) -> None:
+    """Release the reserve. Never fails."""
     with contextlib.suppress(OSError):
         (directory / NAME).unlink()
 
 
 def is_full(directory: Path) -> bool:
-    """Whether the disk of the directory is so full that a store cannot go on."""
+    """Whether the disk of the directory has too little space for the store."""
     try:
         return free_bytes(directory) < _FULL
     except OSError:

@@ -1,4 +1,4 @@
-"""What the embedded cloud knows of one instance, and of the users who own them."""
+"""The record of an instance, and of a user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stratuslab.opennebula.template import Attribute
 
 @dataclass(frozen=True)
 class User:
-    """A user of the cloud. Number 0 may do everything."""
+    """A user of the cloud. Number 0 is the administrator."""
 
     id: int
     name: str
@@ -34,15 +34,14 @@ QEMU = "qemu"
 
 @dataclass
 class Record:
-    """One instance as the store keeps it. Times are seconds since the epoch, 0 for never.
+    """One instance in the store. Times are seconds since the epoch, 0 for never.
 
-    ``cpu`` and ``memory_mib`` are what it takes of the host. ``attributes`` is its template with everything filled in, sorted
-    by name; ``user_attributes`` what the template had besides. ``obstacle`` says why its prolog must fail, ``message`` why it
-    failed, ``waiting`` why it is still pending. ``ssh_address`` and ``ssh_port`` tell where its SSH server listens.
-    ``hypervisor`` is the name of the one that runs it, ``disk_mib`` what its disks take of this computer's when they are full.
-    ``listed`` has the figures (cpu_percent, memory_kib, polled) of the last change of state, which servers since 5.8 list.
-    ``lock`` has the level of a lock with its owner and time, ``permissions`` nine digits (use, manage and administer; for the
-    owner, the group and others), empty for what everybody begins with.
+    ``cpu`` and ``memory_mib`` are its share of the host, ``disk_mib`` the space that real disks take when they are full.
+    ``attributes`` is the completed template, sorted by name; ``user_attributes`` what the server does not know of it.
+    ``prolog_error`` says why the prolog must fail, ``message`` why the instance failed, ``sched_message`` why it is pending.
+    ``ssh_address`` and ``ssh_port`` are where its SSH server listens. ``listed_usage`` has cpu_percent, memory_kib and polled of
+    the last change of state, which servers since 5.8 list. ``lock`` has the level, the owner and the time of a lock.
+    ``permissions`` are nine digits (use, manage and admin; for the owner, the group and others), empty for the default.
     """
 
     id: int
@@ -76,32 +75,32 @@ class Record:
 
     @property
     def state_name(self) -> str:
-        """The state as OpenNebula's messages have it, such as ``RUNNING`` or ``PENDING``."""
+        """The state's name in OpenNebula's messages, such as ``RUNNING`` or ``PENDING``."""
         return Lcm(self.lcm_state).name if self.state == State.ACTIVE else State(self.state).name
 
     @property
     def is_paused(self) -> bool:
-        """Whether it has a process that stands still."""
+        """Whether its process, if any, is paused."""
         return self.state in (State.SUSPENDED, State.STOPPED)
 
     def vectors(self, name: str) -> list[dict[str, str]]:
-        """The values of a repeated attribute such as NIC."""
+        """The values of a vector attribute that may repeat, such as NIC."""
         return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
 
     def text(self, name: str) -> str:
-        """The value of a simple attribute, empty where there is none."""
+        """The value of a simple attribute, empty if missing."""
         return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
 
     def enter(self, lcm_state: Lcm) -> None:
-        """Become ACTIVE in this LCM_STATE."""
-        self._list_figures()
+        """Become ACTIVE with this LCM_STATE."""
+        self._keep_usage()
         self.state, self.lcm_state = State.ACTIVE, lcm_state
 
-    def rest(self, state: State) -> None:
+    def leave_active(self, state: State) -> None:
         """Leave ACTIVE for this STATE."""
-        self._list_figures()
+        self._keep_usage()
         self.state, self.lcm_state = state, Lcm.LCM_INIT
 
-    def _list_figures(self) -> None:
+    def _keep_usage(self) -> None:
         if self.polled:
             self.listed_usage = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}

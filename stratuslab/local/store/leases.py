@@ -1,8 +1,7 @@
 """The networks of the embedded cloud and the addresses that they lease.
 
-Each network is a range of IPv4 addresses, by default of the loopback network, so that an instance has an address of its own
-on this computer, which no machine of another embedded cloud of it has. The next free one after the last given is taken, as
-OpenNebula does, so an address rests before it is used again.
+A network is a range of IPv4 addresses, by default loopback addresses that no other embedded cloud of this computer leases. Like
+OpenNebula it leases the next free one after the last, so an address is not reused at once.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _NETWORKS = ("public", "local", "private")
 
 @dataclass(frozen=True)
 class Network:
-    """A range of addresses: ``size`` addresses from ``first`` (as a number); ``next`` is the place to look at first."""
+    """A range of ``size`` addresses from ``first`` (as a number). ``next`` is the offset at which to look for a free one."""
 
     id: int
     name: str
@@ -36,12 +35,12 @@ class Network:
 
 
 def address_text(number: int) -> str:
-    """The dotted form of an IPv4 address."""
+    """An IPv4 address in dotted form."""
     return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
 
 
 def address_number(text: str) -> int | None:
-    """The number of an IPv4 address in dotted form; None for anything else."""
+    """The number of a dotted IPv4 address, None for anything else."""
     parts = text.strip().split(".")
     if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 4 and int(part) < 256 for part in parts):
         return None
@@ -58,24 +57,24 @@ def parse_range(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     start, end = address_number(first), address_number(last or first)
     if start is None or end is None or not start <= end < start + 65536:
-        raise UsageError(f'"{text}" is no range of addresses', "it is written FIRST-LAST, such as 127.101.0.1-127.101.0.254")
+        raise UsageError(f'"{text}" is not a range of addresses', "write FIRST-LAST, such as 127.101.0.1-127.101.0.254")
     return start, end - start + 1
 
 
 class Leases:
-    """Networks and leases in the store."""
+    """The networks and leases of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def create_networks(self) -> None:
-        """Make the networks of a new store; part of a transaction."""
+        """Create the networks of a new store. Part of a transaction."""
         for number, name in enumerate(_NETWORKS):
             span = (address_blocks.first_address(0, number), address_blocks.SIZE)
             self._store.query("INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *span))
 
     def set_range(self, name: str, span: str) -> None:
-        """Let the network lease other addresses from now on; those that are out stay out. Part of a transaction."""
+        """Change the range of a network; addresses in use stay leased. Part of a transaction."""
         self._store.query("UPDATE networks SET first = ?, size = ?, next = 0 WHERE name = ?", (*parse_range(span), name))
 
     def networks(self) -> list[Network]:
@@ -83,13 +82,13 @@ class Leases:
         return [Network(*row) for row in rows]
 
     def leased(self, network: Network) -> list[tuple[int, int]]:
-        """The addresses that are out, as numbers, each with the instance that has it."""
+        """The leased addresses, as numbers, each with its instance."""
         rows = self._store.query("SELECT address, instance FROM leases WHERE network = ? ORDER BY address", (network.id,))
         return [(row[0], row[1]) for row in rows]
 
     def network_for(self, nic: dict[str, str], user: User) -> Network | None:
-        """The network that a NIC of a template names; None where it names none. Part of a transaction. Raises APIError."""
-        self._keep_to_own_block()
+        """The network that a NIC of a template names, None if it names none. Part of a transaction. Raises APIError."""
+        self._use_own_block()
         networks = self.networks()
         number = nic.get("NETWORK_ID", "")
         if number:
@@ -108,8 +107,8 @@ class Leases:
             )
         return found
 
-    def _keep_to_own_block(self) -> None:
-        """Lease from the block of addresses that is this cloud's alone, from now on; ranges that somebody chose stay."""
+    def _use_own_block(self) -> None:
+        """Move the networks to this cloud's own block of addresses, except for configured ranges."""
         spans = {network.id: address_blocks.block_of(network.first, network.size, network.id) for network in self.networks()}
         blocks = [block for block in spans.values() if block is not None]
         own = address_blocks.claimed(self._store.directory, blocks[-1]) if blocks else None
@@ -121,12 +120,12 @@ class Leases:
     def _owner(self, nic: dict[str, str], user: User) -> int:
         return owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
 
-    def take(self, network: Network, instance: int, asked: str = "") -> int:
-        """Lease an address of the network, the asked one where one is asked; part of a transaction. Raises APIError."""
+    def take(self, network: Network, instance: int, requested: str = "") -> int:
+        """Lease an address of the network, the requested one if any. Part of a transaction. Raises APIError."""
         taken = {address for address, _ in self.leased(network)}
         candidates: Iterable[int]
-        if asked:
-            number = address_number(asked)
+        if requested:
+            number = address_number(requested)
             candidates = [] if number is None else [number - network.first]
         else:
             candidates = ((network.next + step) % network.size for step in range(network.size))
@@ -136,17 +135,17 @@ class Leases:
         else:
             raise NoSuchNetwork(f"Cannot get IP/MAC lease from virtual network {network.id}.")
         self._store.query("INSERT INTO leases VALUES (?, ?, ?)", (network.id, network.first + place, instance))
-        if not asked:
+        if not requested:
             self._store.query("UPDATE networks SET next = ? WHERE id = ?", ((place + 1) % network.size, network.id))
         return network.first + place
 
     def release(self, instance: int) -> None:
-        """Take back all that an instance had; part of a transaction."""
+        """Release the addresses of an instance. Part of a transaction."""
         self._store.query("DELETE FROM leases WHERE instance = ?", (instance,))
 
 
 def owner_named(store: Store, number: str, name: str, user: User) -> int:
-    """The id of the owner that a NIC or DISK names by number or name, else the user's own. Raises APIError."""
+    """The id of the owner that a NIC or DISK names by number or name, by default the user's. Raises APIError."""
     if number:
         try:
             return int(number)

@@ -1,7 +1,7 @@
-"""Volumes: disks that outlive the instances they are attached to, one writer at a time.
+"""Volumes: disks that outlive the instances they are attached to.
 
-A volume is a row in the store and a raw file, ``volumes/UUID`` in the store's directory, with holes where nothing was written.
-Templates name it as StratusLab's do, ``SOURCE="pdisk:HOST:PORT:UUID"``.
+A volume is a row in the store and a sparse raw file, ``volumes/UUID`` in the store's directory. Only one instance at a time
+can have it. Templates name it as StratusLab's do, ``SOURCE="pdisk:HOST:PORT:UUID"``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SOURCE = re.compile(rf"pdisk:(?:.*[:/])?({_UUID})\Z")
 
 
 class Volume(NamedTuple):
-    """``created`` is seconds since the epoch; ``instance`` is the one that it is attached to, None where it is free."""
+    """``created`` is seconds since the epoch; ``instance`` is the one it is attached to, if any."""
 
     uuid: str
     name: str
@@ -34,13 +34,13 @@ class Volume(NamedTuple):
 
 
 def volume_of(disk: Mapping[str, str]) -> str:
-    """The UUID of the volume that a DISK is, empty for any other disk."""
+    """The UUID of the volume in a DISK's SOURCE, empty for other disks."""
     match = _SOURCE.match(disk.get("SOURCE", "").strip())
     return match[1] if match else ""
 
 
 def volume_file(directory: Path, uuid: str) -> Path:
-    """Where the content of a volume is, below the store's directory."""
+    """The file of a volume, below the store's directory."""
     return directory / "volumes" / uuid
 
 
@@ -59,12 +59,12 @@ class Volumes:
         return next((volume for volume in self.all() if volume.uuid == uuid), None)
 
     def create(self, size_mib: int, name: str, now: int) -> Volume:
-        """A new, empty volume. Raises StratusLabError where its file cannot be made."""
+        """Create an empty volume. Raises StratusLabError if its file cannot be created."""
         from uuid import uuid4
 
         volume = Volume(str(uuid4()), name, size_mib, now, None)
         with self._store.transaction():
-            # Files are made inside such a block only, so that one without a row was left by a process that was killed.
+            # Files are created in a transaction only, so one without a row is left from a process that was killed.
             self._remove_unlisted()
             values = (volume.uuid, name, size_mib, now)
             self._store.query("INSERT INTO volumes (uuid, name, size_mib, created) VALUES (?, ?, ?, ?)", values)
@@ -78,18 +78,16 @@ class Volumes:
                 path.unlink(missing_ok=True)
 
     def deletable(self, uuid: str) -> Volume:
-        """The volume of that UUID, which is free. Raises NotFound, and UsageError while it is attached."""
+        """The volume of that UUID. Raises NotFound, and UsageError if it is attached."""
         volume = self.find(uuid)
         if volume is None:
             raise NotFound(f"the embedded cloud has no volume {uuid}", "see: stratus-local-cloud volumes")
         if volume.instance is not None:
-            raise UsageError(
-                f"volume {uuid} is attached to instance {volume.instance}", "kill the instance first, which lets go of it"
-            )
+            raise UsageError(f"volume {uuid} is attached to instance {volume.instance}", "kill the instance first")
         return volume
 
     def delete(self, uuid: str) -> None:
-        """Remove a volume and all that is on it. Raises as :meth:`deletable`."""
+        """Delete a volume and its data. Raises like :meth:`deletable`."""
         self._store.with_reserve(lambda: self._forget(uuid))
         volume_file(self._store.directory, uuid).unlink(missing_ok=True)
 
@@ -99,9 +97,9 @@ class Volumes:
             self._store.query("DELETE FROM volumes WHERE uuid = ?", (uuid,))
 
     def attach(self, uuid: str, instance: int, disk: int) -> Volume | None:
-        """Give a volume to an instance, as the disk of that number; part of a transaction.
+        """Attach a volume to an instance as the disk of that number, and return it. Part of a transaction.
 
-        None where there is no such volume. Raises APIError where another instance has it.
+        Returns None if it does not exist. Raises APIError if it is attached already.
         """
         volume = self.find(uuid)
         if volume is None:
@@ -114,7 +112,7 @@ class Volumes:
         return volume
 
     def release(self, instance: int) -> None:
-        """Take the volumes back that an instance had; part of a transaction."""
+        """Detach the volumes of an instance. Part of a transaction."""
         self._store.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (instance,))
 
 
@@ -129,5 +127,5 @@ def _make(path: Path, size_mib: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         too_large = error.errno in (errno.EFBIG, errno.EINVAL)
-        reason = "the file system takes no file so large" if too_large else why(error)
-        raise StratusLabError(f"a volume of {size_mib} MiB cannot be made in {path.parent}: {reason}") from error
+        reason = "the file system does not allow such a large file" if too_large else why(error)
+        raise StratusLabError(f"cannot create a volume of {size_mib} MiB in {path.parent}: {reason}") from error
