@@ -9,55 +9,58 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser, Session
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.local.images.progress_listener import Listener
+from stratuslab.local.images.progress_listener import ProgressListener
 from stratuslab.output.progress import Progress
 from stratuslab.output.progress_bar import ProgressBar
 from stratuslab.output.safe_text import one_line
 from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
-    from stratuslab.local.images.add_image import Adding, Checksum, Facts
+    from stratuslab.local.images.add_image import ExpectedChecksum, ImageAdder
+    from stratuslab.marketplace.metadata import Metadata
 
 _ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
-identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. A download that was broken off is continued
-by the same command."""
-_IMAGES = """List the images that machines can be made of. A machine of an image whose content is here, or elsewhere in the
-network, is real where QEMU is on this computer; one without content is simulated."""
+identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. The same command continues a
+download that was interrupted."""
+_IMAGES = """List the images that machines can be created from. A machine of an image whose content is here, or elsewhere on the
+network, is real if QEMU is installed on this computer; one without content is simulated."""
 _BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
-identifier. What was built is built again only when there are newer packages."""
+identifier. The image is built again only if there are newer packages."""
 
 
 def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    """The actions ``add-image``, ``build-image`` and ``images``; the parsers that were made."""
-    add = actions.add_parser("add-image", help="add a disk image to it", description=_ADD_IMAGE)
+    """Add the actions ``add-image``, ``build-image`` and ``images``. Returns their parsers."""
+    add = actions.add_parser("add-image", help="add a disk image", description=_ADD_IMAGE)
     add.add_argument("source", metavar="FILE|URL", help="the image: a file, or an http:// or https:// URL")
-    add.add_argument("--title", metavar="TEXT", default="", help="what to call it (default: as its file)")
+    add.add_argument("--title", metavar="TEXT", default="", help="its title (default: the name of the file)")
     add.add_argument(
         "--checksum",
         metavar="[ALGORITHM:]HEX",
         default="",
-        help="MD5, SHA-1, SHA-256 or SHA-512 of the file as it is or of its uncompressed content; anything else is refused",
+        help="refuse the image unless this is the MD5, SHA-1, SHA-256 or SHA-512 of the file or of its uncompressed content",
     )
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
-    build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build; there is one, tiny")
+    build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build: tiny")
     listing = actions.add_parser("images", help="list the images", description=_IMAGES)
     add_output_options(listing)
     return [add, build, listing]
 
 
 def add_image(session: Session) -> Iterator[Result]:
-    """Add an image, and answer with its identifier."""
-    from stratuslab.local.images.add_image import Checksum, Facts
+    """Add an image, and print its identifier."""
+    from stratuslab.local.images.add_image import ExpectedChecksum
     from stratuslab.local.images.image_format import lacks_boot_loader
     from stratuslab.local.images.image_store import content
+    from stratuslab.marketplace.metadata import Metadata
 
     options = session.options
-    checksum = Checksum.of(options.checksum) if options.checksum else None
-    with _bar(session) as bar, _adding(session, checksum, Facts(title=one_line(options.title)), bar) as adding:
+    checksum = ExpectedChecksum.of(options.checksum) if options.checksum else None
+    known = Metadata(identifier="", title=one_line(options.title), version="1.0")
+    with _bar(session) as bar, _adding(session, checksum, known, bar) as adding:
         entry = adding.of(options.source, session.environment.expand(options.source))
         kept = content(adding.store.directory, entry.identifier)
     if kept is not None and lacks_boot_loader(kept):
-        session.messages.note("there is no boot loader on it: it can be a further disk, but a machine of it will not boot")
+        session.messages.note("the image has no boot loader: it can be a further disk, but a machine will not boot from it")
     yield TextLine(entry.identifier)
 
 
@@ -73,15 +76,16 @@ def images(session: Session) -> Iterator[Result]:
 
 
 def build_image(session: Session) -> Iterator[Result]:
-    """Build the image, add it, and answer with its identifier."""
+    """Build the image, add it, and print its identifier."""
     from stratuslab.local import state_directory
-    from stratuslab.local.images.add_image import Facts
     from stratuslab.local.tiny.build_tiny import build
+    from stratuslab.marketplace.metadata import Metadata
 
     environ = session.environment.environ
     with _bar(session) as bar:
         image = build(state_directory(environ) / "cache" / "tiny", environ, _report(session, bar))
-        facts = Facts(
+        known = Metadata(
+            identifier="",
             title="tiny",
             description=f"Small Linux out of Debian's packages: {', '.join(image.packages)}",
             os="linux",
@@ -89,7 +93,7 @@ def build_image(session: Session) -> Iterator[Result]:
             os_arch="x86_64",
             version=image.version,
         )
-        with _adding(session, None, facts, bar) as adding:
+        with _adding(session, None, known, bar) as adding:
             entry = adding.of_file(image.path)
     yield TextLine(entry.identifier)
 
@@ -102,18 +106,18 @@ def _bar(session: Session) -> Iterator[ProgressBar]:
 
 
 @contextmanager
-def _adding(session: Session, checksum: Checksum | None, facts: Facts, bar: ProgressBar) -> Iterator[Adding]:
+def _adding(session: Session, checksum: ExpectedChecksum | None, known: Metadata, bar: ProgressBar) -> Iterator[ImageAdder]:
     from stratuslab.local import state_directory
-    from stratuslab.local.images.add_image import Adding
+    from stratuslab.local.images.add_image import ImageAdder
     from stratuslab.local.images.bootstrap import open_store
 
     now = session.environment.clock()
     with closing(open_store(state_directory(session.environment.environ), now)) as store:
-        yield Adding(store, now, checksum, facts, session.settings.ca_bundle or True, _Told(session, bar))
+        yield ImageAdder(store, now, checksum, known, session.settings.ca_bundle or True, _ProgressMessages(session, bar))
 
 
 def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None], None]:
-    """Tells what is built, and how far that is."""
+    """Shows what is being built, and how far it is."""
     last = ""
 
     def report(what: str, part: float | None) -> None:
@@ -127,8 +131,8 @@ def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None],
     return report
 
 
-class _Told(Listener):
-    """Tells the user."""
+class _ProgressMessages(ProgressListener):
+    """Shows the progress to the user."""
 
     def __init__(self, session: Session, bar: ProgressBar) -> None:
         self._messages = session.messages

@@ -19,7 +19,7 @@ import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import size_text
-from stratuslab.local.images.add_image import Checksum
+from stratuslab.local.images.add_image import ExpectedChecksum
 from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.image_store import content, keep
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries
@@ -128,13 +128,13 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("source", "why"),
         [
-            ("", "no file is given"),
+            ("", "no image file given"),
             ("missing", "no such file"),
             (".", "is a directory"),
-            ("~/pipe", "pipe cannot be read: it is a pipe"),
-            ("file://HOME/pipe", "pipe cannot be read: it is a pipe"),
-            ("~/socket", "socket cannot be read: it is a socket"),
-            ("/dev/zero", "/dev/zero cannot be read: it is a character device"),
+            ("~/pipe", "pipe: it is a pipe"),
+            ("file://HOME/pipe", "pipe: it is a pipe"),
+            ("~/socket", "socket: it is a socket"),
+            ("/dev/zero", "/dev/zero: it is a character device"),
             ("ftp://a:b@example.org/x", "ftp://example.org/x"),
         ],
     )
@@ -173,7 +173,7 @@ class TestFiles:
         monkeypatch.setattr(os, "pwrite", refused)
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
-        assert f"{packed}: the image cannot be kept in {cloud}: read-only file system" in ran.err
+        assert f"{packed}: cannot write the image to {cloud}: read-only file system" in ran.err
 
     def test_holes_need_no_space(self, shell: Shell, cloud: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with (shell.home / "disk").open("wb") as file:
@@ -198,12 +198,12 @@ class TestChecksums:
         ],
     )
     def test_are_told_by_their_length(self, text: str, algorithm: str) -> None:
-        assert Checksum.of(text) == Checksum(algorithm, text.rpartition(":")[2].lower())
+        assert ExpectedChecksum.of(text) == ExpectedChecksum(algorithm, text.rpartition(":")[2].lower())
 
     @pytest.mark.parametrize("text", ["x", "0" * 33, "md5:" + "0" * 40, "crc:" + "0" * 32, "0" * 31 + "g", "sha1:", "٣" * 32])
     def test_that_are_none(self, shell: Shell, text: str) -> None:
         with pytest.raises(UsageError):
-            Checksum.of(text)
+            ExpectedChecksum.of(text)
         ran = shell("local_cloud", "add-image", "x", "--checksum", text)
         assert (ran.status, ran.err.count("\n")) == (2, 1)
 
@@ -217,7 +217,7 @@ class TestChecksums:
         ran = shell("local_cloud", "add-image", str(packed), "--checksum", "0" * 64)
         assert (ran.status, ran.out) == (1, "")
         came, inside = (sums(data).checksums["SHA-256"] for data in (PACKED, DISK))
-        assert f"{packed}: its SHA-256 is {came}, that of its content {inside}; it should be {'0' * 64}" in ran.err
+        assert f"{packed}: its SHA-256 is {came}, that of its content {inside}, expected {'0' * 64}" in ran.err
         assert kept(cloud) == []
 
 
@@ -256,12 +256,12 @@ class TestUrls:
         assert (ran.status, ran.out) == (130, "")
         assert len(kept(cloud)) == 2  # what has arrived, and the note about it
         ran = shell("local_cloud", "add-image", "-v", server.url)
-        assert (ran.status, "are here already" in ran.err) == (0, True)
+        assert (ran.status, "Resuming after" in ran.err) == (0, True)
         assert kept(cloud) == [f"images/{identifier(DISK)}/image"]
 
     def test_a_wrong_checksum(self, shell: Shell, cloud: Path, scripted: Serving) -> None:
         ran = shell("local_cloud", "add-image", scripted(whole(DISK)).url, "--checksum", "1" * 40)
-        assert (ran.status, "it should be 1111" in ran.err) == (1, True)
+        assert (ran.status, ", expected 1111" in ran.err) == (1, True)
         assert kept(cloud) == []
 
     def test_errors(self, shell: Shell, cloud: Path, scripted: Serving) -> None:
@@ -269,7 +269,7 @@ class TestUrls:
         ran = shell("local_cloud", "add-image", f"{server.url}/x?token=secret")
         assert (ran.status, ran.err) == (
             4,
-            f"stratus-local-cloud: {server.url}/x?token=***: it answered 404 Not Found (check the address)\n",
+            f"stratus-local-cloud: {server.url}/x?token=***: the server answered 404 Not Found (check the URL)\n",
         )
         assert shell("local_cloud", "add-image", "http://127.0.0.1:1/x").status == 8
         assert shell("local_cloud", "add-image", "http://[").status == 2
@@ -354,7 +354,7 @@ class TestImages:
         path = tmp_path / "disk.img"
         path.write_bytes(b"no boot loader".ljust(4096, b"."))
         ran = shell("local_cloud", "add-image", str(path))
-        assert (ran.status, "there is no boot loader on it" in ran.err) == (0, True)
+        assert (ran.status, "the image has no boot loader" in ran.err) == (0, True)
         path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(512))
         ran = shell("local_cloud", "add-image", str(path))
         assert (ran.status, ran.err) == (0, "")

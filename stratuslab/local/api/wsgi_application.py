@@ -116,7 +116,7 @@ class Application:
             return _bad_entry(f"an entry is sent as {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
         document = _body(environ, marketplace_entries.LARGEST_ENTRY)
         try:
-            entry = marketplace_entries.MarketplaceEntries(self._engine.store, self._engine.now).add(document, stranger=stranger)
+            entry = marketplace_entries.MarketplaceEntries(self._engine.store, self._engine.now).add(document, anonymous=stranger)
         except marketplace_entries.InvalidEntry as error:
             return _bad_entry(str(error))
         location = "/".join((_METADATA[0], *entry.key))

@@ -15,7 +15,7 @@ from typing import Any
 from stratuslab.local.api_error import BadTemplate, NoSuchImage
 from stratuslab.local.engine.server_rules import ServerRules
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.image_format import form, virtual_size
+from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_listing import ContentLocation, content_location
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
@@ -161,7 +161,7 @@ class DiskAllocation:
         if kept is not None:
             with suppress(ImageError, OSError):
                 size = virtual_size(kept)
-                copied = copied and form(kept) != "kernel"  # its copy is in memory
+                copied = copied and detect_format(kept) != "kernel"  # its copy is in memory
         original = -(-size // 2**20)
         wanted = disk.get("SIZE", "").strip()
         # The document shows the size that was requested, but a copy is never smaller than its image.

@@ -1,6 +1,6 @@
-"""The images of the embedded cloud: the entries of its Marketplace, and the content that real machines boot from.
+"""The images of the embedded cloud: Marketplace entries, and the content that real machines boot from.
 
-Content is kept uncompressed in ``images/IDENTIFIER/image`` of the store's directory, and is never changed.
+Content is uncompressed, in ``images/IDENTIFIER/image`` of the store's directory, and never changes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from stratuslab.errors import StratusLabError
 
 
 class ImageError(StratusLabError):
-    """An image cannot be had, or what is there is none that a machine can use."""
+    """An image cannot be fetched or used."""
 
 
 def about(subject: str, error: StratusLabError) -> StratusLabError:
-    """The error with what it is about in front of it."""
+    """The error with its subject before the message."""
     return error.replaced(f"{subject}: {error.message}")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries
-from stratuslab.local.images.new_entry import entry, kept_here
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries, endorsed, local_location
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
 from stratuslab.marketplace.metadata import Metadata
@@ -21,7 +20,7 @@ def add_builtin_images(store: Store, now: float) -> None:
     """Add the built-in images to a new store. Part of a transaction."""
     marketplace = MarketplaceEntries(store, now)
     for image in _builtin_images():
-        marketplace.keep(entry(image, _ENDORSED))
+        marketplace.keep(endorsed(image, _ENDORSED))
 
 
 def _builtin_images() -> list[Metadata]:
@@ -71,7 +70,7 @@ def _image(identifier: str, title: str, system: str, version: str, arch: str, mi
         version="1.0",
         os_version=version,
         os_arch=arch,
-        locations=(kept_here(identifier),),
+        locations=(local_location(identifier),),
         disks_bus="ide",
         email="images@stratuslab.eu",
         subject="CN=Simulated entry of the embedded cloud,unsigned",

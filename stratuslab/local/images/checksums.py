@@ -1,4 +1,4 @@
-"""The size and the checksums of a run of bytes, by the names that Marketplace entries have for them."""
+"""Size and checksums of data, with the names of algorithms that Marketplace entries use."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ALGORITHMS: Mapping[str, str] = {
     "SHA-384": "sha384",
     "SHA-512": "sha512",
 }
-"""Python's names of the algorithms, by those of entries."""
+"""Python's names of the algorithms, by those in entries."""
 
 USUAL = ("MD5", "SHA-1", "SHA-256", "SHA-512")
-"""Those that an entry of StratusLab's holds."""
+"""The checksums in StratusLab's entries."""
 
 
 @dataclass(frozen=True)
-class Sums:
-    """How many bytes there were, and their checksums as lower-case hexadecimal digits."""
+class Checksums:
+    """The number of bytes, and their checksums as lower-case hexadecimal digits."""
 
     bytes: int
     checksums: Mapping[str, str] = field(hash=False)
@@ -35,8 +35,8 @@ class Sums:
         return identifier_from_sha1(self.checksums["SHA-1"])
 
 
-class Summing:
-    """Adds bytes up."""
+class ChecksumCalculator:
+    """Computes checksums of data as it comes."""
 
     def __init__(self, algorithms: Iterable[str] = USUAL) -> None:
         self.bytes = 0
@@ -47,6 +47,6 @@ class Summing:
         for digest in self._digests.values():
             digest.update(data)
 
-    def sums(self) -> Sums:
-        """The sums of all bytes so far."""
-        return Sums(self.bytes, {name: digest.hexdigest() for name, digest in self._digests.items()})
+    def sums(self) -> Checksums:
+        """The checksums of the data so far."""
+        return Checksums(self.bytes, {name: digest.hexdigest() for name, digest in self._digests.items()})

@@ -1,7 +1,7 @@
-"""Downloading a file over HTTP so that what has arrived is not lost, whatever ends the download.
+"""Downloads a file over HTTP, and resumes an interrupted download.
 
-What there is of a file is kept in ``images/partial`` of the store's directory, by the SHA-256 of its URL, with a note of what
-the server said to tell this version of the file from others (RFC 9110, 13.1.5). The next attempt asks for the rest of it.
+The partial file is kept in ``images/partial`` of the store's directory, named by the SHA-256 of its URL, with the server's
+validator for this version of the file (RFC 9110, 13.1.5). The next attempt requests the rest.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from urllib.parse import urldefrag
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.files import is_at, open_locked, private_directory, size_text
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.free_space import keeping, require
+from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_store import images
-from stratuslab.local.images.progress_listener import SILENT, Listener
+from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.local.images.sparse_writer import SparseFile
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.urls import split_login
@@ -30,36 +30,42 @@ if TYPE_CHECKING:
     import requests
 
 ATTEMPTS = 5
-"""How often in a row an attempt may bring next to nothing."""
+"""How many attempts in a row may fail."""
 
 PAUSE = 0.5
-"""Seconds before the second attempt; twice as long before each one that follows."""
+"""Seconds before the second attempt, doubled before each further one."""
 
 _PROGRESS = 1 << 20
-"""Bytes that an attempt must bring to count as a success."""
+"""Bytes after which an attempt does not count as failed."""
 
 _CHUNK = 1 << 16
-_TIMEOUT = (10.0, 30.0)  # seconds to connect, and of silence
+_TIMEOUT = (10.0, 30.0)  # seconds to connect, and without data
 _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)\Z")
-_PATIENCE = "try again later: what has arrived is kept"
+_TRY_LATER = "try again later: the download is resumed"
 
 
 class Download:
-    """The file at an http or https URL. As a context manager it has the file to itself; what was not discarded or moved away
-    at the end waits to be continued.
+    """The file at an http or https URL. As a context manager it locks the partial file. What is not discarded or moved away by
+    its end is kept for the next attempt.
 
-    No more than ``limit`` bytes are taken, or little more where the file is compressed, as that can make it longer. ``verify``
-    is as in requests. Errors do not name the URL; UsageError is raised for one that is none.
+    At most ``limit`` bytes are accepted, a little more if the file is compressed, as that can make it longer. ``verify`` is as
+    in requests. Errors do not name the URL. Raises UsageError for an invalid one.
     """
 
     def __init__(
-        self, directory: Path, url: str, *, limit: int | None = None, verify: bool | str = True, listener: Listener = SILENT
+        self,
+        directory: Path,
+        url: str,
+        *,
+        limit: int | None = None,
+        verify: bool | str = True,
+        listener: ProgressListener = SILENT,
     ) -> None:
         try:
-            # What cannot be encoded is no address either.
+            # Raises ValueError for surrogates, too.
             self._url, self._login = split_login(urldefrag(url.encode().decode()).url)
         except ValueError:
-            raise _no_address() from None
+            raise _invalid_url() from None
         self._directory = directory
         self._limit = limit
         self._verify = verify
@@ -69,50 +75,50 @@ class Download:
         self._note = self.path.with_suffix(".json")
 
     def __enter__(self) -> Download:
-        with keeping(self._directory):
+        with storage_errors(self._directory):
             private_directory(self.path.parent)
-            self.descriptor = open_locked(self.path, None, lambda: self._listener.step("Another process downloads it: waiting"))
+            self.descriptor = open_locked(self.path, None, lambda: self._listener.step("Waiting for another download of it"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self.size:
             self.discard()
         elif kind is not None and is_at(self.path, self.descriptor):
-            self._listener.step(f"{size_text(self.size)} are kept, to be continued")
+            self._listener.step(f"Keeping {size_text(self.size)}: run the command again to resume")
         os.close(self.descriptor)
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """The number of bytes downloaded so far."""
         return os.fstat(self.descriptor).st_size
 
     @property
     def packing(self) -> str:
-        """How the file is compressed, as :func:`stratuslab.marketplace.compression.packing` has it."""
+        """How the file is compressed, see :func:`stratuslab.marketplace.compression.packing`."""
         return packing(os.pread(self.descriptor, MAGIC_SIZE, 0))
 
     def discard(self) -> None:
-        """Forget what has arrived."""
-        # Where it was moved away, another process may have begun anew.
+        """Remove the partial file."""
+        # After it was moved away, another process may have started a new one.
         if is_at(self.path, self.descriptor):
             self.forget_version()
             self.path.unlink()
 
     def forget_version(self) -> None:
-        """The file is complete and about to be moved away; what was noted about it is of no use any more."""
+        """Remove the validator of a file that is complete and about to be moved away."""
         self._note.unlink(missing_ok=True)
 
     def fetch(self) -> None:
-        """Bring what is missing, in several attempts if need be.
+        """Download what is missing, in several attempts if necessary.
 
-        Raises NoSpace and ImageError for a file that is too large, for both of which nothing is kept; NotFound,
-        PermissionDenied and Unreachable as the server has it; UsageError for a URL that is none.
+        Raises NoSpace, or ImageError for a file that is too large, and keeps nothing then; NotFound, PermissionDenied or
+        Unreachable; UsageError for an invalid URL.
         """
-        with keeping(self._directory):
+        with storage_errors(self._directory):
             try:
                 self._fetch()
             except (ImageError, OSError):
-                # The space is free at once, and not only when the descriptor is closed.
+                # Frees the space at once, not only when the descriptor is closed.
                 os.ftruncate(self.descriptor, 0)
                 raise
 
@@ -125,9 +131,9 @@ class Download:
             except _Lost as lost:
                 failures = 1 if self.size - before >= _PROGRESS else failures + 1
                 if failures >= ATTEMPTS:
-                    raise Unreachable(str(lost), _PATIENCE if self.size else "try again later") from lost
+                    raise Unreachable(str(lost), _TRY_LATER if self.size else "try again later") from lost
                 pause = PAUSE * 2 ** (failures - 1)
-                self._listener.step(f"{size_text(self.size)} have arrived, then: {lost}. Trying again in {pause:g} s")
+                self._listener.step(f"Interrupted after {size_text(self.size)}: {lost}. Trying again in {pause:g} s")
             time.sleep(pause)
 
     def _attempt(self) -> None:
@@ -140,7 +146,7 @@ class Download:
             if status == 416 and continued and total == offset:
                 return
             if status == 206 and continued and begin == offset and _validator(response) in ("", validator):
-                self._listener.step(f"{size_text(offset)} are here already")
+                self._listener.step(f"Resuming after {size_text(offset)}")
                 self._receive(response, total)
             elif status == 200:
                 os.ftruncate(self.descriptor, 0)
@@ -149,7 +155,7 @@ class Download:
                 self._receive(response, size)
             elif status in (206, 416):
                 os.ftruncate(self.descriptor, 0)
-                raise _Lost("it does not continue where the download was broken off")
+                raise _Lost("the server did not send the rest of the file")
             else:
                 raise _refusal(response)
 
@@ -161,7 +167,7 @@ class Download:
         return {}
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
-        """The answer of the server, or of the one that it redirects to."""
+        """The response of the server, or of the one that it redirects to."""
         import requests
 
         from stratuslab.marketplace import http_get
@@ -169,14 +175,14 @@ class Download:
         try:
             return http_get.get(requests.Session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
         except http_get.NotFollowed as error:
-            raise Unreachable(str(error), "give the address of the file itself") from None
+            raise Unreachable(str(error), "give the URL of the file itself") from None
         except requests.RequestException as error:
             raise self._failure(error) from error
         except OSError as error:
-            raise ConfigurationError(f"the certificates to trust cannot be read: {error}") from error
+            raise ConfigurationError(f"cannot read the trusted certificates: {error}") from error
 
     def _failure(self, error: Exception) -> Exception:
-        """What an error of the network is: a lost connection, unless there was none and there will be none."""
+        """The error to raise for an error of the network: one to retry, unless the first attempt failed for good."""
         import socket
         import ssl
 
@@ -185,10 +191,10 @@ class Download:
         from stratuslab.marketplace.http_failure import causes, explained, is_late
 
         if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
-            return _no_address()
-        why, hint = explained(error, "check the address")
+            return _invalid_url()
+        why, hint = explained(error, "check the URL")
         if is_late(error):
-            why = "there was no answer in time"
+            why = "no answer in time"
         final = (ssl.SSLError, socket.gaierror, ConnectionRefusedError)
         if not self._arrived and any(isinstance(cause, final) for cause in causes(error)):
             return Unreachable(why, hint)
@@ -203,7 +209,7 @@ class Download:
         file = SparseFile(self.descriptor)
         packed = bool(self.packing)
         try:
-            # The bytes as they are: a server may say of a compressed file that gzip is how it sends it.
+            # Not decoded: servers declare a compressed file to be gzip transfer encoding.
             for piece in response.raw.stream(_CHUNK, decode_content=False):
                 self._arrived = True
                 packed = packed or (not file.size and bool(packing(piece)))
@@ -217,45 +223,45 @@ class Download:
         if total is not None and file.size != total:
             if file.size > total:
                 os.ftruncate(self.descriptor, 0)
-            raise _Lost("it breaks off in the middle" if file.size < total else "it sends more than it announced")
+            raise _Lost("the connection was closed early" if file.size < total else "the server sent more than it announced")
 
     def _bound(self, size: int | None, packed: bool) -> None:
         if self._limit is None or size is None:
             return
-        # What does not compress becomes a little longer.
+        # Compression makes incompressible data a little longer.
         limit = self._limit + self._limit // 64 + (1 << 16) if packed else self._limit
         if size > limit:
-            raise ImageError(f"it is larger than the {size_text(self._limit)} that it should have")
+            raise ImageError(f"it is larger than the expected {size_text(self._limit)}")
 
 
 class _Lost(Exception):
-    """An attempt failed, and the next may do better."""
+    """An attempt failed, and can be retried."""
 
 
-def _no_address() -> UsageError:
-    return UsageError("this is no address of a file", "give an http:// or https:// URL")
+def _invalid_url() -> UsageError:
+    return UsageError("it is not the URL of a file", "give an http:// or https:// URL")
 
 
 def _refusal(response: requests.Response) -> Exception:
     status = response.status_code
-    answered = f"it answered {status} {response.reason or ''}".rstrip()
+    answered = f"the server answered {status} {response.reason or ''}".rstrip()
     if status in (404, 410):
-        return NotFound(answered, "check the address")
+        return NotFound(answered, "check the URL")
     if status in (401, 403, 407):
-        return PermissionDenied(answered, "is a user name or password missing?")
+        return PermissionDenied(answered, "add a user name and password: https://USER:PASSWORD@HOST/FILE")
     if status in (408, 425, 429) or status >= 500:
         return _Lost(answered)
-    return Unreachable(answered, "check the address")
+    return Unreachable(answered, "check the URL")
 
 
 def _validator(response: requests.Response) -> str:
-    """What tells this version of the file from others by its bytes, for If-Range; empty where nothing does."""
+    """The validator of this version of the file, for If-Range; empty if there is none."""
     tag: str = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else str(response.headers.get("Last-Modified", ""))
 
 
 def _range(response: requests.Response) -> tuple[int | None, int | None]:
-    """Where the part that is sent begins, and how long the whole file is."""
+    """Where the part in the response begins, and the size of the whole file."""
     match = _RANGE.match(response.headers.get("Content-Range", ""))
     if match is None:
         return None, None

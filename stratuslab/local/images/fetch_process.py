@@ -1,10 +1,10 @@
-"""Fetches an image for a machine, as its Marketplace entries say.
+"""The process that downloads an image for a machine from a location in its Marketplace entries.
 
-It is a process of its own (see :func:`stratuslab.local.images.image_store.obtain`), started as
-``python -m stratuslab.local.images.fetch_process DIRECTORY IDENTIFIER METADATA_URL``.
+:func:`stratuslab.local.images.image_store.obtain` starts ``python -m stratuslab.local.images.fetch_process DIRECTORY IDENTIFIER
+METADATA_URL``.
 
-Sizes and checksums of StratusLab's entries are those of the uncompressed image. Some entries have those of the file as it is
-downloaded; such a one is taken where all of them are.
+The size and checksums in StratusLab's entries are those of the uncompressed image. Some entries have those of the compressed
+file instead, which is accepted if all of them match.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.files import locked, private_directory
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.checksums import ALGORITHMS, USUAL, Sums
+from stratuslab.local.images.checksums import ALGORITHMS, USUAL, Checksums
 from stratuslab.local.images.download import Download
-from stratuslab.local.images.free_space import NoSpace, keeping
+from stratuslab.local.images.free_space import NoSpace, storage_errors
+from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_store import content, images
-from stratuslab.local.images.intake import Intake
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries
-from stratuslab.local.images.progress_listener import SILENT, Listener
-from stratuslab.local.images.sparse_writer import Read
+from stratuslab.local.images.progress_listener import SILENT, ProgressListener
+from stratuslab.local.images.sparse_writer import ReadResult
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.marketplace.marketplace_client import Marketplace as Elsewhere
+from stratuslab.marketplace.marketplace_client import Marketplace
 from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.urls import shown
 
 LARGEST = 128 << 30
-"""Bytes of content that are unpacked where an entry does not tell its size."""
+"""The maximum size of an image in bytes if its entry has no size."""
 
 _TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
-class Fetching:
-    """Fetches images into the store of a directory; ``verify`` is as in requests."""
+class ImageFetcher:
+    """Downloads images into the store of a directory. ``verify`` is as in requests."""
 
     directory: Path
     verify: bool | str = True
-    listener: Listener = SILENT
+    listener: ProgressListener = SILENT
 
     def fetch(self, identifier: str, metadata_url: str = "") -> Path:
-        """The content of an image; who asks for the same one meanwhile waits for it. Raises StratusLabError."""
+        """The content of an image, downloaded by one process at a time. Raises StratusLabError."""
         if not is_identifier(identifier):
-            raise ImageError(f"{identifier[:60]!r} is no image identifier")
-        with keeping(self.directory), locked(private_directory(images(self.directory)) / identifier, None):
+            raise ImageError(f"{identifier[:60]!r} is not an image identifier")
+        with storage_errors(self.directory), locked(private_directory(images(self.directory)) / identifier, None):
             return content(self.directory, identifier) or self._first_that_fits(identifier, metadata_url)
 
     def _first_that_fits(self, identifier: str, metadata_url: str) -> Path:
@@ -68,24 +68,24 @@ class Fetching:
             except StratusLabError as error:
                 failures.append(f"from {shown(location)}: {error.message}")
         if not failures:
-            raise ImageError(f"image {identifier} cannot be fetched: its entry names no http or https location")
+            raise ImageError(f"cannot download image {identifier}: its entry names no http or https location")
         raise ImageError(f"image {identifier} {'; '.join(failures)}")
 
     def _locations(self, identifier: str, metadata_url: str) -> Iterator[tuple[Metadata, str]]:
-        """Each place to download from, with the entry that names it."""
+        """The locations to download from, each with its entry."""
         entries = self._entries(identifier)
         known = [(entry, location) for entry in entries for location in entry.locations if _is_http(location)]
         yield from known
         if known:
             return
         if metadata_url:
-            entry = self._entry_elsewhere(identifier, metadata_url)
+            entry = self._remote_entry(identifier, metadata_url)
             yield from ((entry, location) for location in entry.locations if _is_http(location))
         elif not entries:
             raise NotFound(f"image {identifier} is not in this cloud's Marketplace")
 
     def _entries(self, identifier: str) -> list[Metadata]:
-        """The entries of the embedded Marketplace: what may be used before what is deprecated or expired, the newest first."""
+        """The entries in the embedded Marketplace: valid ones before deprecated and expired ones, newest first."""
         now = time.time()
         today = datetime.fromtimestamp(now, timezone.utc)
         store = open_store(self.directory, now)
@@ -96,11 +96,11 @@ class Fetching:
         entries = [read(document.encode(), identifier, today) for document in documents]
         return sorted(entries, key=lambda entry: entry.deprecated is not None or entry.expired(today))
 
-    def _entry_elsewhere(self, identifier: str, url: str) -> Metadata:
+    def _remote_entry(self, identifier: str, url: str) -> Metadata:
         endpoint = re.match(rf"(https?://.+)/metadata/{identifier}(/.*)?\Z", url)
         if endpoint is None:
-            raise ImageError(f"{shown(url)} is no address of the metadata of image {identifier}")
-        return Elsewhere(endpoint[1], timeout=_TIMEOUT, verify=self.verify).find(identifier)
+            raise ImageError(f"{shown(url)} is not the URL of the metadata of image {identifier}")
+        return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify).find(identifier)
 
     def _downloaded(self, entry: Metadata, location: str) -> Path:
         self.listener.step(f"Downloading {shown(location)}")
@@ -108,10 +108,10 @@ class Fetching:
         named = {name for name in entry.checksums if name in ALGORITHMS}
         with Download(self.directory, location, limit=limit, verify=self.verify, listener=self.listener) as download:
             download.fetch()
-            intake = Intake(
+            intake = ImageImport(
                 self.directory,
                 lambda found, path: _checked(entry, found),
-                # Where the file has the size that the entry says, that may be what it means.
+                # If the file has the size in the entry, that may be the compressed size.
                 limit=LARGEST if download.size == entry.bytes else limit,
                 algorithms=sorted({*USUAL, *named}),
                 listener=self.listener,
@@ -123,40 +123,40 @@ def _is_http(location: str) -> bool:
     return re.match(r"https?://", location, re.IGNORECASE) is not None
 
 
-def _checked(entry: Metadata, found: Read) -> str:
-    """The entry's identifier, if what was found is what it says. Raises ImageError."""
+def _checked(entry: Metadata, found: ReadResult) -> str:
+    """The entry's identifier, if the image matches the entry. Raises ImageError."""
     differences = list(_differences(entry, found.content))
     if differences and list(_differences(entry, found.came)):
         raise ImageError(differences[0])
     return entry.identifier
 
 
-def _differences(entry: Metadata, sums: Sums) -> Iterator[str]:
+def _differences(entry: Metadata, sums: Checksums) -> Iterator[str]:
     if entry.bytes is not None and sums.bytes != entry.bytes:
         yield f"its size is {sums.bytes} bytes, the Marketplace says {entry.bytes}"
     for algorithm, value in {"SHA-1": entry.sha1, **entry.checksums}.items():
         if algorithm in sums.checksums and sums.checksums[algorithm] != value:
-            yield f"{algorithm} is {sums.checksums[algorithm]}, the Marketplace says {value[:130]}"
+            yield f"its {algorithm} is {sums.checksums[algorithm]}, the Marketplace says {value[:130]}"
 
 
 def trusted(environ: Mapping[str, str]) -> bool | str:
-    """The certificates to trust: a file that the environment names, else True for the usual ones."""
+    """The trusted certificates: a file named in the environment, else True for the default ones."""
     return environ.get("STRATUSLAB_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch an image; arguments: the store's directory, the identifier, and a metadata URL or nothing. An error is one line on
-    standard output."""
+    """Download an image; arguments: the store's directory, the identifier, and a metadata URL or an empty text. An error is one
+    line on standard output."""
     os.umask(0o077)
     threading.Thread(target=_end_with_starter, daemon=True).start()
     directory, identifier, metadata_url = arguments
     try:
-        Fetching(Path(directory), trusted(os.environ)).fetch(identifier, metadata_url)
+        ImageFetcher(Path(directory), trusted(os.environ)).fetch(identifier, metadata_url)
     except StratusLabError as error:
         return _fail(error.message)
     except Exception as error:
         traceback.print_exc()
-        return _fail(f"image {identifier} cannot be fetched: {type(error).__name__}: {error}")
+        return _fail(f"cannot download image {identifier}: {type(error).__name__}: {error}")
     return 0
 
 

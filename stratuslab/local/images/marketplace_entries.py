@@ -1,43 +1,52 @@
-"""The embedded cloud's Marketplace: the images that its instances can be made of, as StratusLab's REST interface serves them.
+"""The entries of the embedded Marketplace: reading, storing and endorsing them, and answering StratusLab's REST requests.
 
-Entries are RDF/XML documents of StratusLab's format. It is a local Marketplace: whoever may write to the store, and over
-HTTP each of the server's users, may add an entry, and no signature is asked for.
+Entries are RDF/XML documents in StratusLab's format. Everybody who can write to the store, and over HTTP each user, can add
+entries without a signature.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.files import why
+from stratuslab.local.images import ImageError
+from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
 from stratuslab.local.xml_text import escape
-from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single
+from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single, written
 
 CONTENT_TYPE = "application/xml; charset=utf-8"
 LARGEST_ENTRY = 1 << 20
-"""Bytes of an entry that are taken at most."""
+"""The maximum size of an entry in bytes."""
+
+ENDORSER = "images@localhost"
+"""The endorser of the images that the owner of the embedded cloud adds."""
+
+_SUBJECT = "CN=Added to the embedded cloud,unsigned"
+_VALID = datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 
 
 class InvalidEntry(UsageError):
-    """A document that is no entry of a Marketplace; the text says why."""
+    """A document that is not a valid Marketplace entry."""
 
 
 class MarketplaceEntry(NamedTuple):
-    """An entry, and the document that it is read from."""
+    """An entry and its document."""
 
     metadata: Metadata
     document: str
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What is one entry: image, endorser, and date."""
+        """What identifies an entry: image, endorser and date."""
         return self.metadata.identifier, self.metadata.email, date_text(self.metadata.created)
 
     @property
@@ -46,8 +55,8 @@ class MarketplaceEntry(NamedTuple):
 
 
 def read_entry(document: bytes) -> MarketplaceEntry:
-    """The entry in an RDF/XML document. Raises InvalidEntry for what :mod:`stratuslab.marketplace.metadata` refuses, and for an
-    entry without a SHA-1, a size, an endorser or a date."""
+    """The entry in an RDF/XML document. Raises InvalidEntry if :mod:`stratuslab.marketplace.metadata` refuses it, or if it has no
+    SHA-1, size, endorser or date."""
     from lxml import etree
 
     if len(document) > LARGEST_ENTRY:
@@ -60,30 +69,30 @@ def read_entry(document: bytes) -> MarketplaceEntry:
     if "SHA-1" not in metadata.checksums:
         raise InvalidEntry("the entry has no SHA-1 checksum")
     if "@" not in metadata.email:
-        raise InvalidEntry("the entry names no endorser's email")
+        raise InvalidEntry("the entry has no endorser's email")
     if metadata.created is None or (metadata.valid is None and any(valid.text for valid in root.iter(f"{DCTERMS}valid"))):
         name = "dcterms:valid" if metadata.created else "dcterms:created of the endorsement"
-        raise InvalidEntry(f"the entry has no date for {name}: it is written 2012-10-05T09:14:38Z")
+        raise InvalidEntry(f"the entry has no date in {name}, such as 2012-10-05T09:14:38Z")
     if metadata.bytes is None:
         raise InvalidEntry("the entry has no size in slreq:bytes")
     return MarketplaceEntry(metadata, etree.tostring(root, encoding="unicode"))
 
 
 class MarketplaceEntries:
-    """The entries in a store. ``now`` is seconds since the epoch: expired entries are not shown."""
+    """The entries in a store. ``now`` is seconds since the epoch, to tell which entries have expired."""
 
     def __init__(self, store: Store, now: float) -> None:
         self._store = store
         self._now = int(now)
 
-    def add(self, document: bytes, *, stranger: bool = False) -> MarketplaceEntry:
-        """Keep an entry, or replace the one of the same image, endorser and date. Raises InvalidEntry.
+    def add(self, document: bytes, *, anonymous: bool = False) -> MarketplaceEntry:
+        """Add an entry, or replace the one of the same image, endorser and date. Raises InvalidEntry.
 
-        What a ``stranger`` adds neither replaces an entry nor has the title of another image, which machines are started by.
+        An ``anonymous`` user can neither replace an entry nor use the title of another image, as machines are started by title.
         """
         entry = read_entry(document)
         with self._store.transaction():
-            if stranger:
+            if anonymous:
                 self._require_new(entry)
             self.keep(entry)
         return entry
@@ -91,10 +100,10 @@ class MarketplaceEntries:
     def _require_new(self, entry: MarketplaceEntry) -> None:
         taken = "(identifier = ? AND email = ? AND created = ?) OR (title = ? AND identifier <> ?)"
         if self._store.query(f"SELECT 1 FROM entries WHERE {taken}", (*entry.key, entry.title, entry.metadata.identifier)):
-            raise InvalidEntry(f"the entry, or another image with the title {entry.title[:60]!r}, is already there")
+            raise InvalidEntry(f"the entry, or another image with the title {entry.title[:60]!r}, already exists")
 
     def keep(self, entry: MarketplaceEntry) -> None:
-        """Keep an entry that was read; part of a transaction."""
+        """Store an entry. Part of a transaction."""
         self._store.query("DELETE FROM entries WHERE identifier = ? AND email = ? AND created = ?", entry.key)
         self._store.query(
             "INSERT INTO entries (identifier, email, created, title, bytes, registered, document) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -102,8 +111,8 @@ class MarketplaceEntries:
         )
 
     def find(self, filters: Mapping[str, str]) -> list[str]:
-        """The documents that meet all of ``identifier``, ``email`` and ``created``; of an image and endorser only the newest
-        unless a date is asked for, and none that is expired or deprecated unless ``status`` says otherwise."""
+        """The documents that match ``identifier``, ``email`` and ``created``: without a date only the newest of each image and
+        endorser, and by default of ``status`` valid only, not expired or deprecated."""
         wanted = {name: filters[name] for name in ("identifier", "email", "created") if filters.get(name)}
         condition = " AND ".join(f"{name} = ?" for name in wanted) or "1"
         rows = self._store.query(
@@ -128,10 +137,10 @@ _STATUSES = ("valid", "expired", "deprecated")
 
 
 def answer(store: Store, now: float, path: str, filters: Mapping[str, str]) -> tuple[int, bytes]:
-    """What the Marketplace answers to GET of a path below it: HTTP status and an XML document.
+    """The Marketplace's answer to GET of a path: HTTP status and an XML document.
 
-    ``/metadata`` lists all, ``/metadata/A[/B[/C]]`` what identifier, email or date narrow it to; the same as ``filters``.
-    Identifier, email and date together give the single document.
+    ``/metadata`` lists all entries, ``/metadata/A[/B[/C]]`` those with an identifier, email or date, as do ``filters``. All
+    three together give the single document.
     """
     parts = [part for part in path.split("/") if part]
     if not parts or parts[0] != "metadata" or len(parts) > 4:
@@ -155,17 +164,58 @@ def _kind_of(argument: str) -> str:
 
 
 def error_document(text: str) -> bytes:
-    """The body of a refusal."""
+    """The document of an error."""
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<error>{escape(text)}</error>\n'.encode("utf-8", "replace")
 
 
+def endorsed(metadata: Metadata, created: datetime) -> MarketplaceEntry:
+    """The entry for an image, endorsed by the embedded cloud if nobody else has."""
+    metadata = replace(
+        metadata,
+        created=created,
+        valid=metadata.valid or _VALID,
+        email=metadata.email or ENDORSER,
+        subject=metadata.subject or _SUBJECT,
+    )
+    return MarketplaceEntry(metadata, written(metadata))
+
+
+def local_location(identifier: str) -> str:
+    """The location of an image in the embedded cloud itself. It has no path, as all users can read entries."""
+    return f"local://images/{identifier}"
+
+
+def register(store: Store, now: float, metadata: Metadata, *, rename: bool = False) -> Metadata:
+    """Add the entry of an image in the image store, and return it.
+
+    If this endorser has one for the image already, that stays, except for its title with ``rename``. Raises ImageError if the
+    content is gone.
+    """
+    added = endorsed(metadata, datetime.fromtimestamp(int(now), timezone.utc))
+    with store.transaction():
+        # A reset empties the store and then removes the content.
+        if content(store.directory, metadata.identifier) is None:
+            raise ImageError(
+                f"image {metadata.identifier} is gone: the embedded cloud was reset meanwhile", "run the command again"
+            )
+        query = "SELECT document FROM entries WHERE identifier = ? AND email = ? ORDER BY created DESC LIMIT 1"
+        for (document,) in store.query(query, added.key[:2]):
+            known = read_entry(document.encode()).metadata
+            if not rename or known.title == metadata.title:
+                return known
+            # An entry with the same date replaces the old one.
+            added = endorsed(metadata, known.created or datetime.fromtimestamp(int(now), timezone.utc))
+        MarketplaceEntries(store, now).keep(added)
+    return added.metadata
+
+
 def add_entry(store: Store, now: float, path: Path) -> MarketplaceEntry:
-    """Add the entry in a file. Raises UsageError for a file that cannot be read or holds no entry."""
+    """Add the entry in a file. Raises UsageError if the file cannot be read or is not an entry."""
     try:
         with path.open("rb") as stream:
             document = stream.read(LARGEST_ENTRY + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {why(error)}") from error
+        raise UsageError(f"cannot read {path}: {why(error)}") from error
     try:
         return MarketplaceEntries(store, now).add(document)
     except InvalidEntry as error:

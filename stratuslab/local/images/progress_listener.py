@@ -1,16 +1,16 @@
-"""Who is told how it goes while an image is fetched, read and kept."""
+"""The interface that reports the progress of downloading and reading an image."""
 
 from __future__ import annotations
 
 
-class Listener:
-    """Hears nothing; a command's own listener tells its user."""
+class ProgressListener:
+    """Ignores everything. Commands have subclasses that show it to the user."""
 
     def step(self, text: str) -> None:
-        """What is done now, in a sentence without an end."""
+        """A step begins; the text is a sentence without a full stop."""
 
     def moved(self, what: str, done: int, total: int | None) -> None:
-        """So many bytes of the total, which may not be known, have gone through; ``what`` is a word for the work."""
+        """So many bytes are done, of the total if known; ``what`` is a word such as ``Downloading``."""
 
 
-SILENT = Listener()
+SILENT = ProgressListener()

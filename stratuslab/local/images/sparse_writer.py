@@ -1,4 +1,4 @@
-"""Writing what an image holds: uncompressed, with holes where there are zeros, its sums taken on the way."""
+"""Reads the stream of an image, uncompresses it into a sparse file, and computes its checksums."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 from stratuslab.files import size_text
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.checksums import USUAL, Summing, Sums
+from stratuslab.local.images.checksums import USUAL, ChecksumCalculator, Checksums
 from stratuslab.local.images.free_space import free
-from stratuslab.local.images.progress_listener import SILENT, Listener
+from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
 
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
-_CHECKED = 8 << 20  # bytes that are written between two looks at the space that is left
+_CHECKED = 8 << 20  # bytes between two checks of the free space
 
 
 class SparseFile:
-    """Writes to the end of a file, by its descriptor. Zeros become holes; the file has its length after :meth:`finish`.
+    """Appends to a file by its descriptor. Zeros become holes; :meth:`finish` sets the file's length.
 
-    Raises OSError (ENOSPC) before the disk is so full that the store itself has no space.
+    Raises OSError (ENOSPC) while there is still space for the store itself.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -33,7 +33,7 @@ class SparseFile:
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            # Cut where the file's blocks begin, so that a block of zeros is met as a whole.
+            # Split at block boundaries to find whole blocks of zeros.
             piece = view[: _BLOCK - self.size % _BLOCK]
             if piece != _ZEROS[: len(piece)]:
                 self._write(piece)
@@ -56,35 +56,35 @@ class SparseFile:
 
 
 @dataclass(frozen=True)
-class Read:
-    """What a stream held: the sums of its content, and of the stream itself as it came, which may be compressed."""
+class ReadResult:
+    """The checksums of a stream's uncompressed content, and of the stream as it came."""
 
-    content: Sums
-    came: Sums
+    content: Checksums
+    came: Checksums
     packing: str
 
 
-def read(
+def read_image(
     stream: Readable,
     descriptor: int | None,
     *,
     size: int | None = None,
     limit: int | None = None,
     algorithms: Iterable[str] = USUAL,
-    listener: Listener = SILENT,
-) -> Read:
-    """Read a stream to its end, and write its content to a file unless there is none.
+    listener: ProgressListener = SILENT,
+) -> ReadResult:
+    """Read a stream to its end, and write its content to the file of a descriptor if given.
 
-    ``size`` is the stream's length if that is known. Raises ImageError where the content is longer than ``limit``, and
-    StratusLabError where compressed data is damaged.
+    ``size`` is the stream's length if known. Raises ImageError if the content is longer than ``limit``, and StratusLabError for
+    damaged compression.
     """
     algorithms = tuple(algorithms)
     source = _Counted(stream, algorithms)
-    summing = Summing(algorithms)
+    summing = ChecksumCalculator(algorithms)
     file = None if descriptor is None else SparseFile(descriptor)
     for piece in unpacked(source):
         if limit is not None and summing.bytes + len(piece) > limit:
-            raise ImageError(f"its content is larger than the {size_text(limit)} that it should have")
+            raise ImageError(f"its content is larger than the expected {size_text(limit)}")
         summing.add(piece)
         if file is not None:
             file.write(piece)
@@ -92,15 +92,15 @@ def read(
     if file is not None:
         file.finish()
     content = summing.sums()
-    return Read(content, source.sums() or content, source.packing)
+    return ReadResult(content, source.sums() or content, source.packing)
 
 
 class _Counted:
-    """A stream whose bytes are counted, and added up where they are not the content themselves."""
+    """A stream that counts its bytes, and computes their checksums if it is compressed."""
 
     def __init__(self, stream: Readable, algorithms: Iterable[str]) -> None:
         self._stream = stream
-        self._summing = Summing(algorithms)
+        self._summing = ChecksumCalculator(algorithms)
         self._head = b""
         self.bytes = 0
 
@@ -117,6 +117,6 @@ class _Counted:
     def packing(self) -> str:
         return packing(self._head)
 
-    def sums(self) -> Sums | None:
-        """The sums of the stream; None where it is the content itself."""
+    def sums(self) -> Checksums | None:
+        """The checksums of the stream, None if it is not compressed."""
         return self._summing.sums() if self.packing else None

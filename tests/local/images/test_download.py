@@ -19,7 +19,7 @@ from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, St
 from stratuslab.local.images import ImageError, download
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import NoSpace
-from stratuslab.local.images.progress_listener import Listener
+from stratuslab.local.images.progress_listener import ProgressListener
 from stratuslab.local.images.sparse_writer import SparseFile
 from tests.fakes import scripted_server as servers
 from tests.fakes.file_server import TAG, Serving, broken_off, by_range, redirects, refuses, whole
@@ -52,7 +52,7 @@ def bundle(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-class Told(Listener):
+class Told(ProgressListener):
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.moves: list[tuple[str, int, int | None]] = []
@@ -108,13 +108,13 @@ class TestContinuing:
         server = scripted(*[broken_off(FILE, 1 << 20)] * download.ATTEMPTS, by_range(FILE))
         with pytest.raises(Unreachable, match="breaks off in the middle") as raised:
             fetched(tmp_path, server.url)
-        assert "what has arrived is kept" in raised.value.hint
+        assert "the download is resumed" in raised.value.hint
         assert partial(tmp_path) == [1 << 20]
         assert fetched(tmp_path, server.url) == FILE
         assert ranges(server)[-1] == f"bytes={1 << 20}-"
 
     def test_after_an_interruption(self, scripted: Serving, tmp_path: Path) -> None:
-        class Interrupting(Listener):
+        class Interrupting(ProgressListener):
             def moved(self, what: str, done: int, total: int | None) -> None:
                 if done > 1 << 20:
                     raise KeyboardInterrupt
@@ -215,7 +215,7 @@ class TestServers:
     )
     def test_refusals(self, scripted: Serving, tmp_path: Path, status: str, kind: type[StratusLabError]) -> None:
         server = scripted(refuses(status))
-        with pytest.raises(kind, match=f"it answered {status}"):
+        with pytest.raises(kind, match=f"the server answered {status}"):
             fetched(tmp_path, server.url)
         assert (server.connections, partial(tmp_path)) == (1, [])
 
@@ -266,7 +266,7 @@ class TestServers:
 
 class TestLimits:
     def test_announced(self, scripted: Serving, tmp_path: Path) -> None:
-        with pytest.raises(ImageError, match="larger than the 1 MB"):
+        with pytest.raises(ImageError, match="larger than the expected 1 MB"):
             fetched(tmp_path, scripted(whole(FILE)).url, limit=1000000)
         assert partial(tmp_path) == []
 
@@ -352,7 +352,7 @@ class TestTls:
             fetched(tmp_path, secure(redirects(f"{scripted(whole(FILE)).url}/x")).url, verify=str(bundle))
 
     def test_no_such_certificates(self, secure: Serving, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match="cannot be read"):
+        with pytest.raises(ConfigurationError, match="cannot read"):
             fetched(tmp_path, secure(whole(FILE)).url, verify=str(tmp_path / "missing.pem"))
 
 

@@ -24,11 +24,10 @@ import pytest
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.fetch_process import Fetching, trusted
+from stratuslab.local.images.fetch_process import ImageFetcher, trusted
 from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_store import content, obtain
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries
-from stratuslab.local.images.new_entry import entry
+from stratuslab.local.images.marketplace_entries import MarketplaceEntries, endorsed
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers
@@ -56,7 +55,7 @@ def described(data: bytes, *locations: str) -> Metadata:
 
 def publish(directory: Path, metadata: Metadata) -> str:
     store = open_store(directory, time.time())
-    MarketplaceEntries(store, time.time()).add(entry(metadata, CREATED).document.encode())
+    MarketplaceEntries(store, time.time()).add(endorsed(metadata, CREATED).document.encode())
     store.close()
     return metadata.identifier
 
@@ -70,10 +69,10 @@ class TestTheContent:
     def test_as_the_entry_says(self, scripted: Serving, directory: Path, pack: Callable[[bytes], bytes]) -> None:
         server = scripted(whole(pack(DISK)))
         name = publish(directory, described(DISK, f"{server.url}/disk"))
-        path = Fetching(directory).fetch(name)
+        path = ImageFetcher(directory).fetch(name)
         assert (path, path.read_bytes()) == (content(directory, name), DISK)
         assert images(directory) == [f"images/{name}/image"]
-        assert Fetching(directory).fetch(name) == path
+        assert ImageFetcher(directory).fetch(name) == path
         assert server.connections == 1
 
     @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
@@ -82,7 +81,7 @@ class TestTheContent:
     ) -> None:
         packed = pack(DISK)
         name = publish(directory, described(packed, scripted(whole(packed)).url))
-        assert Fetching(directory).fetch(name).read_bytes() == DISK
+        assert ImageFetcher(directory).fetch(name).read_bytes() == DISK
 
     @pytest.mark.parametrize("other", ["bytes", "MD5", "SHA-256", "SHA-512"])
     def test_of_an_entry_about_both(self, scripted: Serving, directory: Path, other: str) -> None:
@@ -94,7 +93,7 @@ class TestTheContent:
         else:
             mixed = replace(mixed, checksums={**mixed.checksums, other: sums(DISK).checksums[other]})
         with pytest.raises(ImageError, match="the Marketplace says"):
-            Fetching(directory).fetch(publish(directory, mixed))
+            ImageFetcher(directory).fetch(publish(directory, mixed))
         assert images(directory) == []
 
     @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512", "SHA-384"])
@@ -102,17 +101,17 @@ class TestTheContent:
         good = described(DISK, scripted(whole(DISK)).url)
         name = publish(directory, replace(good, checksums={**good.checksums, algorithm: "0123"}))
         with pytest.raises(ImageError, match=rf"{algorithm} is [0-9a-f]+, the Marketplace says 0123\Z"):
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
         assert images(directory) == []
 
     def test_another_file(self, scripted: Serving, directory: Path) -> None:
         server = scripted(whole(bytes(len(DISK))))
         name = publish(directory, described(DISK, f"{server.url}/disk?token=secret"))
         with pytest.raises(ImageError) as raised:
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
         found, wanted = (hashlib.sha1(data).hexdigest() for data in (bytes(len(DISK)), DISK))
         where = f"{server.url}/disk?token=***"
-        assert str(raised.value) == f"image {name} from {where}: SHA-1 is {found}, the Marketplace says {wanted}"
+        assert str(raised.value) == f"image {name} from {where}: its SHA-1 is {found}, the Marketplace says {wanted}"
         assert images(directory) == []
 
     @pytest.mark.parametrize(
@@ -120,8 +119,8 @@ class TestTheContent:
         [
             (DISK[:-1], r"its size is 1148575 bytes, the Marketplace says 1148576"),
             (gzip.compress(DISK[:-1], mtime=0), r"its size is 1148575 bytes"),
-            (DISK + b"x", r"it is larger than the 1\.15 MB"),
-            (gzip.compress(DISK + b"x", mtime=0), r"its content is larger than the 1\.15 MB"),
+            (DISK + b"x", r"it is larger than the expected 1\.15 MB"),
+            (gzip.compress(DISK + b"x", mtime=0), r"its content is larger than the expected 1\.15 MB"),
             (gzip.compress(bytes(1 << 28), mtime=0), r"its content is larger"),
             (gzip.compress(DISK, mtime=0)[:-4], r"the file ends too early"),
             (b"", r"its size is 0 bytes"),
@@ -131,7 +130,7 @@ class TestTheContent:
     def test_of_another_size(self, scripted: Serving, directory: Path, served: bytes, why: str) -> None:
         name = publish(directory, described(DISK, scripted(whole(served)).url))
         with pytest.raises(ImageError, match=why):
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
         assert images(directory) == []
 
     def test_that_leads_out_of_itself(self, scripted: Serving, directory: Path) -> None:
@@ -140,14 +139,14 @@ class TestTheContent:
 
         disk = qcow2(backing=1024, backing_length=11)
         with pytest.raises(ImageError, match="backing file"):
-            Fetching(directory).fetch(publish(directory, described(disk, scripted(whole(disk)).url)))
+            ImageFetcher(directory).fetch(publish(directory, described(disk, scripted(whole(disk)).url)))
         assert images(directory) == []
 
     def test_a_full_disk(self, scripted: Serving, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         name = publish(directory, described(DISK, *[scripted(whole(DISK)).url] * 2))
         monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 1000)
         with pytest.raises(NoSpace, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
         assert images(directory) == []
 
 
@@ -157,51 +156,51 @@ class TestLocations:
         gone = scripted(refuses("404 Not Found"))
         good = scripted(whole(DISK))
         name = publish(directory, described(DISK, "file:///etc/passwd", bad.url, gone.url, good.url))
-        assert Fetching(directory).fetch(name).read_bytes() == DISK
+        assert ImageFetcher(directory).fetch(name).read_bytes() == DISK
 
     def test_all_in_vain(self, scripted: Serving, directory: Path) -> None:
         bad, gone = scripted(whole(b"wrong")), scripted(refuses("404 Not Found"))
         name = publish(directory, described(DISK, bad.url, gone.url))
         with pytest.raises(ImageError) as raised:
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
         assert str(raised.value) == (
             f"image {name} from {bad.url}: its size is 5 bytes, the Marketplace says {len(DISK)}; "
-            f"from {gone.url}: it answered 404 Not Found"
+            f"from {gone.url}: the server answered 404 Not Found"
         )
 
     def test_of_several_endorsers(self, scripted: Serving, directory: Path) -> None:
         good = described(DISK, scripted(whole(DISK)).url)
         publish(directory, replace(good, email="alice@example.org"))
         name = publish(directory, replace(good, email="bob@example.org", locations=("local://images/x",)))
-        assert Fetching(directory).fetch(name).read_bytes() == DISK
+        assert ImageFetcher(directory).fetch(name).read_bytes() == DISK
 
     def test_none(self, directory: Path) -> None:
         name = publish(directory, described(DISK, "local://images/x", "file:///etc/passwd"))
         with pytest.raises(ImageError, match="names no http or https location"):
-            Fetching(directory).fetch(name)
+            ImageFetcher(directory).fetch(name)
 
     def test_not_in_the_marketplace(self, directory: Path) -> None:
         with pytest.raises(StratusLabError, match="is not in this cloud's Marketplace"):
-            Fetching(directory).fetch(sums(DISK).identifier)
+            ImageFetcher(directory).fetch(sums(DISK).identifier)
         for name in ("", "../x", "x" * 27):
-            with pytest.raises(ImageError, match="no image identifier"):
-                Fetching(directory).fetch(name)
+            with pytest.raises(ImageError, match="not an image identifier"):
+                ImageFetcher(directory).fetch(name)
 
     def test_an_entry_elsewhere(self, scripted: Serving, directory: Path) -> None:
         made = described(DISK, scripted(whole(DISK)).url)
-        elsewhere = scripted(servers.document(f"<metadata>{entry(made, CREATED).document}</metadata>".encode()))
+        elsewhere = scripted(servers.document(f"<metadata>{endorsed(made, CREATED).document}</metadata>".encode()))
         name = made.identifier
         url = f"{elsewhere.url}/marketplace/metadata/{name}"
-        assert Fetching(directory).fetch(name, url).read_bytes() == DISK
+        assert ImageFetcher(directory).fetch(name, url).read_bytes() == DISK
         assert elsewhere.requests[0].target == f"/marketplace/metadata/{name}"
 
     def test_no_entry_elsewhere_either(self, scripted: Serving, directory: Path) -> None:
         name = sums(DISK).identifier
         with pytest.raises(StratusLabError, match="no image"):
-            Fetching(directory).fetch(name, f"{scripted(refuses('404 Not Found')).url}/metadata/{name}")
+            ImageFetcher(directory).fetch(name, f"{scripted(refuses('404 Not Found')).url}/metadata/{name}")
         for url in ("https://example.org/disk", f"file:///metadata/{name}"):
-            with pytest.raises(ImageError, match="no address of the metadata"):
-                Fetching(directory).fetch(name, url)
+            with pytest.raises(ImageError, match="not the URL of the metadata"):
+                ImageFetcher(directory).fetch(name, url)
 
     def test_certificates(self) -> None:
         assert trusted({}) is True
@@ -214,7 +213,7 @@ class TestObtaining:
 
     def test_what_exists(self, directory: Path, scripted: Serving) -> None:
         name = publish(directory, described(DISK, scripted(whole(DISK)).url))
-        path = Fetching(directory).fetch(name)
+        path = ImageFetcher(directory).fetch(name)
         assert obtain(directory, name, {}) == path
 
     def test_what_is_not(self, directory: Path, scripted: Serving) -> None:
@@ -227,7 +226,7 @@ class TestObtaining:
         name = publish(directory, described(DISK, server.url))
         with pytest.raises(ImageError) as raised:
             obtain(directory, name, os.environ)
-        assert raised.value.message == f"image {name} from {server.url}: it answered 404 Not Here"
+        assert raised.value.message == f"image {name} from {server.url}: the server answered 404 Not Here"
         assert capfd.readouterr() == ("", "")
 
     def test_a_store_that_is_damaged(self, directory: Path) -> None:

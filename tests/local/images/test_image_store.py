@@ -25,13 +25,12 @@ from stratuslab.errors import StratusLabError
 from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.checksums import USUAL, Sums
+from stratuslab.local.images.checksums import USUAL, Checksums
 from stratuslab.local.images.free_space import NoSpace, require
-from stratuslab.local.images.image_store import PARTIAL_SECONDS, Incoming, content
-from stratuslab.local.images.intake import Intake
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries, read_entry
-from stratuslab.local.images.new_entry import ENDORSER, entry, register
-from stratuslab.local.images.sparse_writer import SparseFile, read
+from stratuslab.local.images.image_import import ImageImport
+from stratuslab.local.images.image_store import PARTIAL_SECONDS, IncomingFile, content
+from stratuslab.local.images.marketplace_entries import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
+from stratuslab.local.images.sparse_writer import SparseFile, read_image
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata import read as read_metadata
@@ -46,8 +45,8 @@ HOLES = st.lists(
 ).map(b"".join)
 
 
-def sums(data: bytes) -> Sums:
-    return Sums(len(data), {name: hashlib.new(name.replace("-", "").lower(), data).hexdigest() for name in USUAL})
+def sums(data: bytes) -> Checksums:
+    return Checksums(len(data), {name: hashlib.new(name.replace("-", "").lower(), data).hexdigest() for name in USUAL})
 
 
 def identifier(data: bytes) -> str:
@@ -55,7 +54,7 @@ def identifier(data: bytes) -> str:
 
 
 def taken(directory: Path, data: bytes, name: str = "", limit: int | None = None) -> Path:
-    intake = Intake(directory, lambda found, path: name or found.content.identifier, limit=limit)
+    intake = ImageImport(directory, lambda found, path: name or found.content.identifier, limit=limit)
     return intake.of_stream(io.BytesIO(data), len(data)).path
 
 
@@ -71,7 +70,7 @@ class TestWriting:
         packed = pack(data)
         path = tmp_path_factory.mktemp("content") / "image"
         with path.open("wb") as file:
-            found = read(io.BytesIO(packed), file.fileno())
+            found = read_image(io.BytesIO(packed), file.fileno())
         assert path.read_bytes() == data
         assert (found.content, found.came) == (sums(data), sums(packed))
 
@@ -97,7 +96,7 @@ class TestWriting:
     @pytest.mark.parametrize("pack", PACKERS)
     def test_a_limit(self, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
         assert taken(tmp_path, pack(DISK), limit=len(DISK))
-        with pytest.raises(ImageError, match=r"larger than the 1\.25 MB"):
+        with pytest.raises(ImageError, match=r"larger than the expected 1\.25 MB"):
             taken(tmp_path / "other", pack(DISK), limit=len(DISK) - 1)
         assert everything(tmp_path / "other") == []
 
@@ -107,7 +106,7 @@ class TestWriting:
         with os.fdopen(writable, "wb") as pen:
             pen.write(packed)
         with os.fdopen(readable, "rb", buffering=0) as stream:
-            found = read(stream, None)
+            found = read_image(stream, None)
         assert (found.content, found.came, found.packing) == (sums(b"disk"), sums(packed), "gz")
 
 
@@ -140,8 +139,8 @@ class TestKeeping:
         program = """
 import os, sys
 from pathlib import Path
-from stratuslab.local.images.image_store import Incoming
-with Incoming(Path(sys.argv[1])) as file:
+from stratuslab.local.images.image_store import IncomingFile
+with IncomingFile(Path(sys.argv[1])) as file:
     os.write(file.descriptor, b"half of it")
     print("written", flush=True)
     sys.stdin.read()
@@ -167,7 +166,7 @@ with Incoming(Path(sys.argv[1])) as file:
             os.utime(place / name, (0, (tmp_path.stat().st_mtime) - days * 86400))
         assert PARTIAL_SECONDS == 30 * 86400
         used = open_locked(place / "used")
-        with Incoming(tmp_path):
+        with IncomingFile(tmp_path):
             assert sorted(path.name for path in place.iterdir()) == ["new", "used"]
         os.close(used)
 
@@ -208,7 +207,7 @@ class TestEntries:
 
     @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
     def test_any_text(self, title: str, description: str, location: str) -> None:
-        made = entry(Metadata(identifier(b""), 0, sums(b"").checksums, title, description, locations=(location,)), CREATED)
+        made = endorsed(Metadata(identifier(b""), 0, sums(b"").checksums, title, description, locations=(location,)), CREATED)
         found = read_entry(made.document.encode())
         assert (found.key, found.metadata.bytes) == ((identifier(b""), ENDORSER, "2026-11-22T10:00:00Z"), 0)
         if title.isprintable() and title == title.strip():

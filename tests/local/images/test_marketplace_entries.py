@@ -157,7 +157,7 @@ class TestAdding:
 
     def test_from_a_file(self, store: Store, entry: bytes, tmp_path: Path) -> None:
         path = tmp_path / "entry.xml"
-        with pytest.raises(UsageError, match=r"entry\.xml cannot be read: no such file"):
+        with pytest.raises(UsageError, match=r"cannot read .*entry\.xml: no such file"):
             add_entry(store, 0, path)
         path.write_bytes(b"hello")
         with pytest.raises(InvalidEntry, match=r"entry\.xml: .*XML"):

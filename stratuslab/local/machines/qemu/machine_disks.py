@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from stratuslab.files import replace, replacing
 from stratuslab.local.images import ImageError, about
-from stratuslab.local.images.image_format import form, virtual_size
+from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_store import obtain
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError, MachineSpec
 from stratuslab.local.machines.qemu import context_files
@@ -77,7 +77,7 @@ class MachineDisks:
     def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
         content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url)
         try:
-            kind = form(content)
+            kind = detect_format(content)
             if kind == "kernel" and boots:
                 self._require_memory()
                 self._kernel = unpacked(content)

@@ -1,0 +1,72 @@
+"""Imports an image into the image store: reads it, checks it, detects its format, and moves it into place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratuslab.errors import StratusLabError
+from stratuslab.local.images.checksums import USUAL
+from stratuslab.local.images.download import Download
+from stratuslab.local.images.free_space import storage_errors
+from stratuslab.local.images.image_format import Format, detect_format
+from stratuslab.local.images.image_store import IncomingFile, keep
+from stratuslab.local.images.progress_listener import SILENT, ProgressListener
+from stratuslab.local.images.sparse_writer import ReadResult, read_image
+from stratuslab.marketplace.compression import Readable
+
+Check = Callable[[ReadResult, Path], str]
+"""Checks the image in a file, whose checksums it gets too, and returns its identifier. Raises if the image is refused."""
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """An image in the image store."""
+
+    path: Path
+    read: ReadResult
+    format: Format
+
+
+@dataclass(frozen=True)
+class ImageImport:
+    """Imports images into the store of a directory.
+
+    Content longer than ``limit`` is refused. Methods raise NoSpace, ImageError for an invalid image, StratusLabError for
+    damaged compression, and what the check raises.
+    """
+
+    directory: Path
+    check: Check
+    limit: int | None = None
+    algorithms: Iterable[str] = USUAL
+    listener: ProgressListener = SILENT
+
+    def of_stream(self, stream: Readable, size: int | None) -> ImportedImage:
+        """Import the content of a stream; ``size`` is its length if known."""
+        with storage_errors(self.directory), IncomingFile(self.directory) as file:
+            found = self._read(stream, file.descriptor, size)
+            identifier, kind = self.check(found, file.path), detect_format(file.path)
+            return ImportedImage(file.keep(identifier), found, kind)
+
+    def of_download(self, download: Download) -> ImportedImage:
+        """Import a download, by moving the file if it is not compressed. The download is removed, even if the image is refused,
+        but not on an interruption."""
+        try:
+            with storage_errors(self.directory), download.path.open("rb") as stream:
+                if download.packing:
+                    taken = self.of_stream(stream, download.size)
+                else:
+                    found = self._read(stream, None, download.size)
+                    identifier, kind = self.check(found, download.path), detect_format(download.path)
+                    download.forget_version()
+                    taken = ImportedImage(keep(self.directory, identifier, download.path, download.descriptor), found, kind)
+        except StratusLabError:
+            download.discard()
+            raise
+        download.discard()
+        return taken
+
+    def _read(self, stream: Readable, descriptor: int | None, size: int | None) -> ReadResult:
+        return read_image(stream, descriptor, size=size, limit=self.limit, algorithms=self.algorithms, listener=self.listener)
