@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TextIO
 
 from stratuslab.environment import is_terminal
-from stratuslab.output.safe_text import one_line, width
+from stratuslab.output.safe_text import cut, one_line, width
 from stratuslab.output.terminal import DEFAULT_WIDTH, size
 
 
@@ -30,7 +30,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Write the line over what was there, cut to the terminal's own width: a line that wraps cannot be taken back, whatever
         $COLUMNS says."""
-        line = _cut(one_line(text), (size(self._stream)[0] or DEFAULT_WIDTH) - 1)
+        line = cut(one_line(text), (size(self._stream)[0] or DEFAULT_WIDTH) - 1)
         length = width(line)
         self._write(f"\r{line}{' ' * (self._shown - length)}")
         self._shown = length
@@ -52,9 +52,3 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.clear()
-
-
-def _cut(line: str, columns: int) -> str:
-    while line and width(line) > columns:
-        line = line[:-1]
-    return line

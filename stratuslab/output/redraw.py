@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stratuslab.output.safe_text import cut
 from stratuslab.output.terminal import Terminal
 
 
@@ -25,7 +26,7 @@ class Redraw:
         if len(drawing) >= height:
             left_out = len(drawing) - height + 2
             drawing = [*drawing[: height - 2], f"({left_out} more lines)"]
-        drawing = [line[: self._terminal.width - 1] for line in drawing]
+        drawing = [cut(line, self._terminal.width - 1) for line in drawing]
         # Up to the first line of the last drawing, and everything below is erased.
         over = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
         self._drawn = len(drawing)

@@ -7,7 +7,7 @@ from typing import Any
 
 from stratuslab.output.columns import Column, cell
 from stratuslab.output.output_options import OutputOptions
-from stratuslab.output.safe_text import width
+from stratuslab.output.safe_text import cut, width
 from stratuslab.results import InstanceRow
 
 _LEAST_LAST = 8  # columns that are left of the last one, however narrow the terminal is
@@ -17,7 +17,7 @@ def table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
     """The lines of a table: a header, and a line for each row; of a single row a line for each column."""
     if options.kind is None or options.kind.guide:
         return _guide_table(rows, options)
-    return (_cut(line, options.width, options.terminal.ellipsis) for line in _drawn(rows, options))
+    return (cut(line, options.width, options.terminal.ellipsis) for line in _drawn(rows, options))
 
 
 def _drawn(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
@@ -43,7 +43,7 @@ def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
         yield _joined([column.heading for column in columns], widths)
     room = None if options.width is None else max(options.width - sum(widths[:-1]), _LEAST_LAST)
     for row, values in zip(rows, cells, strict=True):
-        yield _joined([*values[:-1], _cut(values[-1], room, options.terminal.ellipsis)], widths)
+        yield _joined([*values[:-1], cut(values[-1], room, options.terminal.ellipsis)], widths)
         if options.notes and isinstance(row, InstanceRow) and row.explanation is not None:
             from stratuslab.output.reason_text import reason
 
@@ -68,15 +68,3 @@ def _width(column: Column, values: Sequence[str]) -> int:
 def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
     padded = [value + " " * (room - width(value)) for value, room in zip(values[:-1], widths[:-1], strict=True)]
     return "".join(padded) + values[-1]
-
-
-def _cut(text: str, room: int | None, ellipsis: str) -> str:
-    """The text within so many columns of a terminal; where something is left out an ellipsis stands for it."""
-    if room is None or width(text) <= room:
-        return text
-    kept = ""
-    for char in text:
-        if width(kept + char) > room - len(ellipsis):
-            break
-        kept += char
-    return kept + ellipsis

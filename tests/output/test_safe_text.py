@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.output.messages import Messages
-from stratuslab.output.safe_text import one_line, width, word
+from stratuslab.output.safe_text import cut, one_line, width, word
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,10 @@ def test_talk_never_fails(tmp_path: Path) -> None:
         Messages(stream, "stratus-x", 3).error("nobody hears this")
     with contextlib.suppress(BrokenPipeError):
         broken.close()
+
+
+@given(st.text(), st.integers(3, 20))
+def test_what_is_cut_fits(text: str, columns: int) -> None:
+    shown = cut(text, columns, "...")
+    assert shown == text if width(text) <= columns else shown.endswith("...") and width(shown) <= columns
+    assert cut(text, None, "...") == text

@@ -72,3 +72,4 @@ def test_a_screen_is_drawn_over() -> None:
 def test_a_screen_never_scrolls() -> None:
     screen = Redraw(Terminal(10, height=4))
     assert screen.draw(["x" * 20, *map(str, range(9))]) == ["x" * 9, "0", "(8 more lines)"[:9]]
+    assert screen.draw(["日本語" * 3]) == ["\x1b[3F\x1b[J日本語日"], "wide characters take two columns"
