@@ -1,1 +1,1 @@
-"""How answers look, and the talk on stderr. What the data means is decided elsewhere."""
+"""How results look, and the messages on stderr. What the data means is decided elsewhere."""

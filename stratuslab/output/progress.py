@@ -1,4 +1,4 @@
-"""One line at a terminal that says what is being waited for, rewritten in place and gone afterwards."""
+"""A line on a terminal that says what the command waits for: rewritten in place, and removed at the end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from stratuslab.output.terminal import DEFAULT_WIDTH, size
 
 
 class Progress:
-    """The line, on a stream that is a terminal; on any other stream, and where it is not ``wanted``, nothing is ever shown.
-
-    As a context manager it takes the line away at the end, whatever the end is.
-    """
+    """The line. It is shown only on a terminal, and only if it is ``wanted``. The context manager removes it at the end."""
 
     def __init__(self, stream: TextIO | None, environ: Mapping[str, str], wanted: bool = True) -> None:
         self._stream = stream if wanted and is_terminal(stream) and environ.get("TERM") != "dumb" else None
@@ -24,12 +21,11 @@ class Progress:
 
     @property
     def visible(self) -> bool:
-        """Whether somebody sees it."""
+        """Whether it is shown."""
         return self._stream is not None
 
     def show(self, text: str) -> None:
-        """Write the line over what was there, cut to the terminal's own width: a line that wraps cannot be taken back, whatever
-        $COLUMNS says."""
+        """Replace the line. It is cut at the terminal's width, whatever $COLUMNS says: a line that wraps cannot be removed."""
         line = cut(one_line(text), (size(self._stream)[0] or DEFAULT_WIDTH) - 1)
         length = width(line)
         self._write(f"\r{line}{' ' * (self._shown - length)}")

@@ -1,4 +1,4 @@
-"""What the answer is written on: how wide it is, and whether it can show more than ASCII."""
+"""What stdout is: how wide, and whether it can show more than ASCII."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LEAST_WIDTH = 40
 
 
 class Terminal(NamedTuple):
-    """``width`` in columns, for drawings (80 where nobody reads along); ``edge`` the columns to keep lines within, None where
-    there is no terminal; ``height`` in lines, None where the cursor cannot be moved; ``unicode`` whether more than ASCII arrives.
+    """``width`` in columns, for charts (80 where there is no terminal); ``edge`` the columns to cut lines at, None where there is
+    no terminal; ``height`` in lines, None where the cursor cannot be moved; ``unicode`` whether it shows more than ASCII.
     """
 
     width: int = DEFAULT_WIDTH
@@ -24,12 +24,12 @@ class Terminal(NamedTuple):
 
     @classmethod
     def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Terminal:
-        """What a stream is. $COLUMNS counts before the terminal's own width."""
+        """The terminal of a stream. $COLUMNS overrides the terminal's own width."""
         columns, lines = size(stream)
         given = environ.get("COLUMNS", "")
         if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
             columns = int(given)
-        # A terminal that says nothing of itself, and one without a cursor to move, is written to as a file is.
+        # A terminal of unknown height, or whose cursor cannot be moved, is written to like a file.
         height = lines if lines > 2 and environ.get("TERM", "dumb") != "dumb" else None
         edge = columns if columns and is_terminal(stream) else None
         return cls(max(columns, _LEAST_WIDTH) if columns else DEFAULT_WIDTH, _is_utf8(stream, environ), height, edge)
@@ -40,7 +40,7 @@ class Terminal(NamedTuple):
 
 
 def size(stream: TextIO | None) -> tuple[int, int]:
-    """Columns and lines of a terminal, 0 for what is none."""
+    """Columns and lines of a terminal; 0 for other streams."""
     if stream is None or not is_terminal(stream):
         return 0, 0
     try:

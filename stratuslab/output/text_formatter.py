@@ -1,4 +1,4 @@
-"""Answers as text, in the layout of the StratusLab user guide, to the byte."""
+"""Results as text, in the layout of the StratusLab user guide, to the byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stratuslab.results import (
 
 
 def lines(result: Result, options: OutputOptions) -> Iterator[str]:
-    """The lines of an result. ``quiet`` is the form for scripts, ``notes`` adds a line below instances that failed or wait."""
+    """The lines of a result."""
     quiet = options.quiet
     match result:
         case TextLine(text):
@@ -55,7 +55,7 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
 
 
 def checked(result: CloudCheck) -> str:
-    """That the cloud lets the user in."""
+    """That the cloud accepts the user."""
     version = f" (OpenNebula {one_line(result.version)})" if result.version else ""
     return f'Cloud: {result.cloud}{version}. It answers, and lets "{one_line(result.user)}" in.'
 
