@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,13 @@ class TestAddEntry:
         ran = shell("local_cloud", "add-entry", "~/entry.xml")
         assert (ran.status, ran.out, ran.err) == (0, "GOaxJFdoEXvqAm9ArJgnZ0_ky6F\n", "")
         assert "images      5" in shell("local_cloud", "status").out
+
+    def test_a_newer_entry_is_no_further_image(self, shell: Shell, entry: bytes) -> None:
+        for year in (b"2011", b"2012"):
+            (shell.home / "entry.xml").write_bytes(re.sub(rb"<dcterms:created>\d+", b"<dcterms:created>" + year, entry))
+            assert shell("local_cloud", "add-entry", "~/entry.xml").status == 0
+        assert shell("local_cloud", "status", "--columns", "images", "--no-header").out == "5\n"
+        assert shell("local_cloud", "images", "--format", "ids").out.count("\n") == 5
 
     def test_what_is_no_entry(self, shell: Shell) -> None:
         (shell.home / "entry.xml").write_text("hello")

@@ -50,7 +50,7 @@ def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
         used=capacity.used(loads),
         instances=dict(sorted(counts.items())),
         supervisors=sum(1 for load in loads if load.state == State.ACTIVE and engine.reconciler.alive(load.id)),
-        images=int(engine.store.query("SELECT count(*) FROM entries")[0][0]),
+        images=int(engine.store.query("SELECT count(DISTINCT identifier) FROM entries")[0][0]),
         volumes=len(Volumes(engine.store).all()),
     )
 
