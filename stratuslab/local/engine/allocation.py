@@ -49,7 +49,7 @@ def allocate(
     """The instance for a template, with its addresses leased. Part of a transaction. Raises APIError."""
     name = template.text("NAME").strip()
     if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
-        raise BadTemplate(f"NAME is too long; max length is {NAME_LENGTH} chars.")
+        raise BadTemplate(f"Invalid NAME, max length is {NAME_LENGTH} chars")
     forbidden = next((character for character in name if character in rules.name_characters), "")
     if forbidden:
         raise BadTemplate(f"Invalid NAME, char '{forbidden}' is not allowed")

@@ -200,7 +200,7 @@ class Engine:
         if not name:
             raise APIError(ErrorCode.ACTION, "Invalid NAME, it cannot be empty")
         if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
-            raise APIError(ErrorCode.ACTION, f"Invalid NAME, max length is {NAME_LENGTH} chars.")
+            raise APIError(ErrorCode.ACTION, f"Invalid NAME, max length is {NAME_LENGTH} chars")
         for character in name:
             if character in _NEVER_IN_NAMES:
                 raise APIError(ErrorCode.ACTION, f"Invalid NAME, char '{character}' is not allowed")

@@ -289,7 +289,7 @@ class TestTemplates:
                 "User 2 does not own a network with name: public . Set NETWORK_UNAME or NETWORK_UID of owner in NIC.",
             ),
             (SMALL + "NIC=[NETWORK_ID=9]", "Virtual network with ID: 9 does not exist"),
-            (SMALL + "NAME=" + "x" * 129, "NAME is too long; max length is 128 chars."),
+            (SMALL + "NAME=" + "x" * 129, "Invalid NAME, max length is 128 chars"),
             (SMALL + "1ABC=x", 'Parse error: "1ABC" cannot be the name of an attribute'),
             (SMALL + "NOTE=[2=x]", 'Parse error: "2" cannot be the name of an attribute'),
             ("<VM><CPU>1</CPU><a:b>1</a:b></VM>", 'Parse error: "A:B" cannot be the name of an attribute'),
