@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.images import download
-from tests.fakes.scripted_server import Answer, ScriptedServer
+from tests.fakes.certificate_authority import Authority
+from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
+from tests.fakes.scripted_server import Answer, Scripted, ScriptedServer
 from tests.fakes.served_cloud import Serve, served_cloud
 from tests.fakes.staged_cloud import Stage
 from tests.harness import Shell
@@ -86,7 +89,7 @@ def alice(shell: Shell, serve: Serve) -> Shell:
 
 
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+def scripted() -> Iterator[Scripted]:
     """Start scripted servers, which end with the test."""
     with ExitStack() as running:
 
@@ -96,6 +99,31 @@ def scripted() -> Iterator[Callable[..., ScriptedServer]]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def opennebula() -> Iterator[Clouds]:
+    """Start scripted OpenNebulas, which end with the test."""
+    with ExitStack() as running:
+
+        def start(version: str = "7.4.0", **options: Any) -> ScriptedOpenNebula:
+            cloud = ScriptedOpenNebula(version, **options)
+            running.callback(cloud.server.close)
+            return cloud
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority that the user trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from xmlrpc.client import loads
 
@@ -18,16 +17,15 @@ from stratuslab.output.messages import Messages
 from stratuslab.settings import load
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import pool
-from tests.fakes.scripted_server import ScriptedServer
+from tests.fakes.scripted_server import Scripted, ScriptedServer
+from tests.harness import CHECKOUT
 
-BIN = Path(__file__).parents[1] / "bin"
+BIN = CHECKOUT / "bin"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    running = ScriptedServer(servers.document(pool([])))
-    yield running
-    running.close()
+def server(scripted: Scripted) -> ScriptedServer:
+    return scripted(servers.document(pool([])))
 
 
 def opened(home: Path, environ: dict[str, str], **options: str) -> str:

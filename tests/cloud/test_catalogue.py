@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from xmlrpc.client import loads
 
 import pytest
@@ -15,9 +14,8 @@ from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import failure, recording, success
-from tests.fakes.scripted_server import ScriptedServer
+from tests.fakes.scripted_server import Scripted, ScriptedServer
 
-Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")
 RECORDED = {
     ResourceKind.IMAGE: ("one.imagepool.info", "74-imagepool.info"),
@@ -39,9 +37,9 @@ def cloud_at(server: ScriptedServer) -> Cloud:
         (ResourceKind.TEMPLATE, [Resource(0, "tiny", "oneadmin")]),
     ],
 )
-def test_recorded_catalogues(serve: Serve, kind: ResourceKind, entries: list[Resource]) -> None:
+def test_recorded_catalogues(scripted: Scripted, kind: ResourceKind, entries: list[Resource]) -> None:
     method, name = RECORDED[kind]
-    server = serve(servers.document(recording(name)))
+    server = scripted(servers.document(recording(name)))
     cloud = cloud_at(server)
     found = cloud.catalogue(kind)
     assert sorted(map(str, found)) == sorted(map(str, entries))
@@ -52,9 +50,9 @@ def test_recorded_catalogues(serve: Serve, kind: ResourceKind, entries: list[Res
     assert server.connections == 1, "asked once"
 
 
-def test_an_id_is_looked_up(serve: Serve) -> None:
+def test_an_id_is_looked_up(scripted: Scripted) -> None:
     document = "<IMAGE><ID>17</ID><UNAME>alice</UNAME><NAME>data</NAME><PERSISTENT>1</PERSISTENT></IMAGE>"
-    server = serve(servers.document(success(document)))
+    server = scripted(servers.document(success(document)))
     assert cloud_at(server).find(ResourceKind.IMAGE, "17") == Resource(17, "data", "alice", persistent=True)
     assert loads(server.requests[0].body) == (("alice:secret", 17), "one.image.info")
 
@@ -63,18 +61,18 @@ def test_an_id_is_looked_up(serve: Serve) -> None:
     "kind, word", [(ResourceKind.IMAGE, "image"), (ResourceKind.NETWORK, "network"), (ResourceKind.TEMPLATE, "template")]
 )
 @pytest.mark.parametrize("unknown", ["99", "9999999999"])
-def test_an_id_that_is_not_there(serve: Serve, kind: ResourceKind, word: str, unknown: str) -> None:
+def test_an_id_that_is_not_there(scripted: Scripted, kind: ResourceKind, word: str, unknown: str) -> None:
     pool = servers.document(recording(RECORDED[kind][1]))
     gone = servers.document(failure(f"[{kind.call}] Error getting {word} [99].", ErrorCode.NO_EXISTS))
-    server = serve(*([] if len(unknown) > 2 else [gone]), pool)
+    server = scripted(*([] if len(unknown) > 2 else [gone]), pool)
     with pytest.raises(NotFound) as raised:
         cloud_at(server).find(kind, unknown)
     assert raised.value.message == f'this cloud has no {word} "{unknown}"'
     assert raised.value.hint.startswith("available: oneadmin/")
 
 
-def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
-    server = serve(servers.document(recording("75-vnpool.info")))
+def test_a_name_that_is_not_there_lists_those_that_are(scripted: Scripted) -> None:
+    server = scripted(servers.document(recording("75-vnpool.info")))
     for name in ("local", "alice/public", "PUBLIC", "9" * 11):
         with pytest.raises(NotFound) as raised:
             cloud_at(server).find(ResourceKind.NETWORK, name)
@@ -82,27 +80,27 @@ def test_a_name_that_is_not_there_lists_those_that_are(serve: Serve) -> None:
         assert raised.value.hint == "available: oneadmin/private, oneadmin/public"
 
 
-def test_a_name_that_several_have(serve: Serve) -> None:
+def test_a_name_that_several_have(scripted: Scripted) -> None:
     image = "<IMAGE><ID>{}</ID><UNAME>{}</UNAME><NAME>tiny</NAME></IMAGE>"
-    server = serve(servers.document(success(f"<IMAGE_POOL>{image.format(1, 'alice')}{image.format(2, 'bob')}</IMAGE_POOL>")))
+    server = scripted(servers.document(success(f"<IMAGE_POOL>{image.format(1, 'alice')}{image.format(2, 'bob')}</IMAGE_POOL>")))
     with pytest.raises(UsageError) as raised:
         cloud_at(server).find(ResourceKind.IMAGE, "tiny")
     assert str(raised.value) == 'several images are called "tiny": alice/tiny (1), bob/tiny (2) (use the id or USER/NAME)'
     assert cloud_at(server).find(ResourceKind.IMAGE, "bob/tiny").id == 2
 
 
-def test_the_marketplaces_identifier_of_an_image(serve: Serve) -> None:
+def test_the_marketplaces_identifier_of_an_image(scripted: Scripted) -> None:
     body = (
         "<IMAGE_POOL><IMAGE><ID>3</ID><NAME>x</NAME><TEMPLATE><MARKETPLACE_IDENTIFIER> BN1 </MARKETPLACE_IDENTIFIER></TEMPLATE>"
         "</IMAGE><IMAGE><ID>no number</ID></IMAGE><IMAGE/></IMAGE_POOL>"
     )
-    server = serve(servers.document(success(body)))
+    server = scripted(servers.document(success(body)))
     assert cloud_at(server).catalogue(ResourceKind.IMAGE) == [Resource(3, "x", "", "BN1")]
 
 
-def test_a_machine_template_is_read_with_its_disks(serve: Serve) -> None:
+def test_a_machine_template_is_read_with_its_disks(scripted: Scripted) -> None:
     template = "<VMTEMPLATE><ID>5</ID><TEMPLATE><DISK><IMAGE_ID>0</IMAGE_ID></DISK></TEMPLATE></VMTEMPLATE>"
-    server = serve(servers.document(success(template)))
+    server = scripted(servers.document(success(template)))
     found = cloud_at(server).machine_template("5")
     assert (found.id, found.vectors("DISK")) == (5, [{"IMAGE_ID": "0"}])
     assert loads(server.requests[0].body) == (("alice:secret", 5), "one.template.info")

@@ -1,10 +1,10 @@
-"""The cloud endpoint client against a small OpenNebula over HTTP: what it asks, and what becomes of lost answers."""
+"""The cloud endpoint client against a scripted OpenNebula over HTTP: what it asks, and what becomes of lost answers."""
 
 from __future__ import annotations
 
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from xmlrpc.client import loads
@@ -23,10 +23,9 @@ from stratuslab.opennebula.error_codes import Owner, PoolState
 from tests.fakes import scripted_opennebula as mishap
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import failure, fault, machine, recording_of, success
-from tests.fakes.scripted_opennebula import Mishap, ScriptedOpenNebula
-from tests.fakes.scripted_server import Conversation, ScriptedServer
+from tests.fakes.scripted_opennebula import Clouds, Mishap
+from tests.fakes.scripted_server import Conversation, Scripted, ScriptedServer
 
-Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
 REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")
 
@@ -45,49 +44,32 @@ def cloud_at(
     return Cloud(transport, ALICE, url, trace=trace, sleep=Pauses() if pauses is None else pauses)
 
 
-@pytest.fixture
-def small() -> Iterator[Callable[..., ScriptedOpenNebula]]:
-    """Start small OpenNebulas that end with the test."""
-    running: list[ScriptedOpenNebula] = []
-
-    def start(**options: object) -> ScriptedOpenNebula:
-        running.append(ScriptedOpenNebula(**options))  # type: ignore[arg-type]
-        return running[-1]
-
-    yield start
-    for cloud in running:
-        cloud.server.close()
-
-
-Small = Callable[..., ScriptedOpenNebula]
-
-
 # --- starting a machine exactly once --------------------------------------------------------------------------------------
 
 
-def test_a_machine_is_started(small: Small) -> None:
-    one = small()
+def test_a_machine_is_started(opennebula: Clouds) -> None:
+    one = opennebula()
     assert cloud_at(one.url).allocate(REQUEST) == 1
     assert one.counted() == {"one.system.version": 1, "one.vm.allocate": 1}
 
 
 @pytest.mark.parametrize("what", [mishap.lost, mishap.reset, mishap.halved, mishap.bad_gateway_after])
-def test_an_answer_that_is_lost_after_the_machine_was_started(small: Small, what: Mishap) -> None:
-    one = small(mishaps={"one.vm.allocate": [what]})
+def test_an_answer_that_is_lost_after_the_machine_was_started(opennebula: Clouds, what: Mishap) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [what]})
     one.vm_allocate('NAME = "another"')
     assert cloud_at(one.url).allocate(REQUEST) == 2
     assert len(one.machines) == 2
     assert one.counted()["one.vm.allocate"] == 1
 
 
-def test_a_time_out_after_the_machine_was_started(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.silent_after]})
+def test_a_time_out_after_the_machine_was_started(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.silent_after]})
     assert cloud_at(one.url, timeout=0.3).allocate(REQUEST) == 1
     assert one.counted()["one.vm.allocate"] == 1
 
 
-def test_a_machine_that_shows_only_at_the_last_look(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.lost]})
+def test_a_machine_that_shows_only_at_the_last_look(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.lost]})
     looks = Pauses()
 
     class Slow(Pauses):
@@ -105,21 +87,21 @@ def test_a_machine_that_shows_only_at_the_last_look(small: Small) -> None:
     assert one.counted() == {"one.system.version": 1, "one.vm.allocate": 1, "one.vmpool.infoextended": 4}
 
 
-def test_a_dropped_request_is_sent_once_more(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+def test_a_dropped_request_is_sent_once_more(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped]})
     assert cloud_at(one.url).allocate(REQUEST) == 1
     assert len(one.machines) == 1
     assert one.counted()["one.vm.allocate"] == 2
 
 
-def test_a_second_answer_that_is_lost(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped, mishap.lost]})
+def test_a_second_answer_that_is_lost(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped, mishap.lost]})
     assert cloud_at(one.url).allocate(REQUEST) == 1
     assert len(one.machines) == 1
 
 
-def test_a_request_that_is_dropped_twice_is_given_up(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped] * 9})
+def test_a_request_that_is_dropped_twice_is_given_up(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped] * 9})
     with pytest.raises(AnswerLost, match=r"probably did not start.*check with stratus-describe-instance before you try again"):
         cloud_at(one.url).allocate(REQUEST)
     assert one.counted()["one.vm.allocate"] == 2
@@ -129,8 +111,8 @@ def test_a_request_that_is_dropped_twice_is_given_up(small: Small) -> None:
 @pytest.mark.parametrize(
     "what, words", [(mishap.silent, "sent no data"), (mishap.bad_gateway, "502"), (mishap.web_page, "web page")]
 )
-def test_what_may_still_be_at_work_is_not_sent_again(small: Small, what: Mishap, words: str) -> None:
-    one = small(mishaps={"one.vm.allocate": [what]})
+def test_what_may_still_be_at_work_is_not_sent_again(opennebula: Clouds, what: Mishap, words: str) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [what]})
     with pytest.raises(AnswerLost, match=f"{words}.*may still start it") as raised:
         cloud_at(one.url, timeout=0.3).allocate(REQUEST)
     assert raised.value.status == 8
@@ -139,18 +121,18 @@ def test_what_may_still_be_at_work_is_not_sent_again(small: Small, what: Mishap,
 
 @pytest.mark.parametrize("hinders", [mishap.dropped, mishap.bad_gateway, mishap.refused, mishap.denied, mishap.web_page])
 @pytest.mark.parametrize("what", [mishap.lost, mishap.dropped])
-def test_nothing_is_sent_again_where_nobody_can_look(small: Small, what: Mishap, hinders: Mishap) -> None:
+def test_nothing_is_sent_again_where_nobody_can_look(opennebula: Clouds, what: Mishap, hinders: Mishap) -> None:
     """It may run, so a second try may be a second machine, and to say that it was not started would be a guess."""
     listings = ("one.vmpool.info", "one.vmpool.infoextended")
-    one = small(mishaps={"one.vm.allocate": [what], **{listing: [hinders] * 30 for listing in listings}})
+    one = opennebula(mishaps={"one.vm.allocate": [what], **{listing: [hinders] * 30 for listing in listings}})
     with pytest.raises(AnswerLost, match=r"cannot find out whether the machine was started: .*check with") as raised:
         cloud_at(one.url).allocate(REQUEST)
     assert "not started" not in str(raised.value)
     assert one.counted()["one.vm.allocate"] == 1
 
 
-def test_a_look_that_fails_is_repeated(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.lost], "one.vmpool.infoextended": [mishap.bad_gateway, mishap.halved]})
+def test_a_look_that_fails_is_repeated(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.lost], "one.vmpool.infoextended": [mishap.bad_gateway, mishap.halved]})
     assert cloud_at(one.url).allocate(REQUEST) == 1
     assert one.counted()["one.vm.allocate"] == 1
 
@@ -165,8 +147,8 @@ def test_what_was_never_sent_fails_at_once() -> None:
     assert pauses == []
 
 
-def test_a_refusal_is_final(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.refused]})
+def test_a_refusal_is_final(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.refused]})
     with pytest.raises(Refused, match=r"^over quota$"):
         cloud_at(one.url).allocate(REQUEST)
     assert one.counted()["one.vm.allocate"] == 1
@@ -174,8 +156,8 @@ def test_a_refusal_is_final(small: Small) -> None:
 
 
 @pytest.mark.parametrize("what", [mishap.lost, mishap.dropped, mishap.halved])
-def test_a_machine_template_is_instantiated_once_too(small: Small, what: Mishap) -> None:
-    one = small(mishaps={"one.template.instantiate": [what]})
+def test_a_machine_template_is_instantiated_once_too(opennebula: Clouds, what: Mishap) -> None:
+    one = opennebula(mishaps={"one.template.instantiate": [what]})
     laid_over = replace(REQUEST, name="mine", template=MachineTemplate(7))
     assert cloud_at(one.url).allocate(laid_over) == 1
     assert len(one.machines) == 1
@@ -184,18 +166,18 @@ def test_a_machine_template_is_instantiated_once_too(small: Small, what: Mishap)
     assert "t-1/1" in str(extra)
 
 
-def test_an_answer_that_is_no_id(serve: Serve) -> None:
+def test_an_answer_that_is_no_id(scripted: Scripted) -> None:
     """It may have been started all the same, so it is looked for."""
     listing = servers.document(success("<VM_POOL/>"))
-    server = serve(servers.document(success("7.4.0")), servers.document(success("soon")), listing)
+    server = scripted(servers.document(success("7.4.0")), servers.document(success("soon")), listing)
     with pytest.raises(AnswerLost, match="answered without an id; no machine"):
         cloud_at(f"{server.url}/RPC2").allocate(REQUEST)
 
 
-def test_many_at_once_are_started_once_each(small: Small) -> None:
+def test_many_at_once_are_started_once_each(opennebula: Clouds) -> None:
     """With every third answer lost, and every seventh request dropped."""
     mishaps = [mishap.lost if n % 3 == 1 else mishap.dropped if n % 7 == 2 else None for n in range(30)]
-    one = small(mishaps={"one.vm.allocate": mishaps})
+    one = opennebula(mishaps={"one.vm.allocate": mishaps})
     cloud = cloud_at(one.url)
     requests = [replace(REQUEST, token=f"t-2/{place}") for place in range(20)]
     with ThreadPoolExecutor(6) as pool:
@@ -209,31 +191,31 @@ def test_many_at_once_are_started_once_each(small: Small) -> None:
 
 
 @pytest.mark.parametrize("call", [lambda cloud: cloud.instance(1), lambda cloud: list(cloud.instances())])
-def test_reads_are_repeated_when_the_connection_drops(small: Small, call: Callable[[Cloud], object]) -> None:
+def test_reads_are_repeated_when_the_connection_drops(opennebula: Clouds, call: Callable[[Cloud], object]) -> None:
     dropped = [mishap.dropped, mishap.reset]
-    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [*dropped], "one.vmpool.info": [*dropped]})
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.info": [*dropped], "one.vmpool.info": [*dropped]})
     pauses = Pauses()
     assert call(cloud_at(one.url, pauses=pauses))
     assert pauses == [0.2, 1.0]
 
 
-def test_reads_are_not_repeated_for_ever(small: Small) -> None:
-    one = small(mishaps={"one.vm.info": [mishap.dropped] * 9})
+def test_reads_are_not_repeated_for_ever(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.info": [mishap.dropped] * 9})
     with pytest.raises(ConnectionDropped):
         cloud_at(one.url).instance(1)
     assert one.counted()["one.vm.info"] == 3
 
 
 @pytest.mark.parametrize("what", [mishap.halved, mishap.silent, mishap.bad_gateway, mishap.web_page])
-def test_other_failures_of_reads_are_not_repeated(small: Small, what: Mishap) -> None:
-    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [what]})
+def test_other_failures_of_reads_are_not_repeated(opennebula: Clouds, what: Mishap) -> None:
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.info": [what]})
     with pytest.raises(Unreachable):
         cloud_at(one.url, timeout=0.3).instance(1)
     assert one.counted()["one.vm.info"] == 1
 
 
-def test_a_kill_is_repeated_when_the_connection_drops(small: Small) -> None:
-    one = small(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.lost]})
+def test_a_kill_is_repeated_when_the_connection_drops(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.lost]})
     cloud_at(one.url).kill(1)
     assert one.counted()["one.vm.action"] == 2
 
@@ -241,8 +223,8 @@ def test_a_kill_is_repeated_when_the_connection_drops(small: Small) -> None:
 # --- what the calls are ---------------------------------------------------------------------------------------------------
 
 
-def test_the_calls_and_their_session(small: Small) -> None:
-    one = small(machines={7: machine(7)})
+def test_the_calls_and_their_session(opennebula: Clouds) -> None:
+    one = opennebula(machines={7: machine(7)})
     cloud = cloud_at(one.url)
     assert cloud.instance(7).name == "one-7"
     list(cloud.instances(Owner.ALL, PoolState.ANY))
@@ -259,8 +241,8 @@ def test_the_calls_and_their_session(small: Small) -> None:
         assert b"<i8>" not in request.body
 
 
-def test_the_oldest_servers_have_no_pages(small: Small) -> None:
-    one = small(version="", machines={7: machine(7)}, actions=("finalize",))
+def test_the_oldest_servers_have_no_pages(opennebula: Clouds) -> None:
+    one = opennebula(version="", machines={7: machine(7)}, actions=("finalize",))
     cloud = cloud_at(one.url)
     assert [instance.id for instance in cloud.instances()] == [7]
     cloud.kill(7)
@@ -268,16 +250,16 @@ def test_the_oldest_servers_have_no_pages(small: Small) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 12])
-def test_pages(small: Small, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_pages(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(client_module, "PAGE", 5)
-    one = small(machines={number: machine(number) for number in range(count)})
+    one = opennebula(machines={number: machine(number) for number in range(count)})
     assert [instance.id for instance in cloud_at(one.url).instances()] == list(reversed(range(count)))
     assert one.counted()["one.vmpool.info"] == count // 5 + 1
 
 
-def test_a_machine_that_starts_while_pages_are_fetched(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_starts_while_pages_are_fetched(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "PAGE", 5)
-    one = small(machines={number: machine(number) for number in range(1, 9)})
+    one = opennebula(machines={number: machine(number) for number in range(1, 9)})
     found = cloud_at(one.url).instances()
     ids = [next(found).id for _ in range(5)]
     one.machines[9] = machine(9)
@@ -285,18 +267,18 @@ def test_a_machine_that_starts_while_pages_are_fetched(small: Small, monkeypatch
     assert ids == [8, 7, 6, 5, 4, 3, 2, 1]
 
 
-def test_a_server_that_ignores_pages(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ignores_pages(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers with everything each time; where that happens to be a page's size, asking would never end."""
     monkeypatch.setattr(client_module, "PAGE", 5)
-    one = small(machines={number: machine(number) for number in range(5)})
+    one = opennebula(machines={number: machine(number) for number in range(5)})
     everything = one.vmpool_info
     one.vmpool_info = lambda owner, start, end, state: everything(owner, -1, -1, state)  # type: ignore[method-assign]
     assert len(list(cloud_at(one.url).instances())) == 5
     assert one.counted()["one.vmpool.info"] == 2
 
 
-def test_the_version_is_asked_once_by_many(small: Small) -> None:
-    one = small(machines={number: machine(number) for number in range(12)})
+def test_the_version_is_asked_once_by_many(opennebula: Clouds) -> None:
+    one = opennebula(machines={number: machine(number) for number in range(12)})
     cloud, together = cloud_at(one.url), threading.Barrier(6, timeout=10)
 
     def kill(number: int) -> None:
@@ -321,14 +303,14 @@ def test_the_version_is_asked_once_by_many(small: Small) -> None:
         ("", ("terminate-hard",), ["finalize", "terminate-hard"]),
     ],
 )
-def test_how_a_machine_is_killed(small: Small, version: str, has: tuple[str, ...], sent: list[str]) -> None:
-    one = small(version=version, machines={1: machine(1)}, actions=has)
+def test_how_a_machine_is_killed(opennebula: Clouds, version: str, has: tuple[str, ...], sent: list[str]) -> None:
+    one = opennebula(version=version, machines={1: machine(1)}, actions=has)
     cloud_at(one.url).kill(1)
     assert [arguments[0] for method, arguments in one.calls if method == "one.vm.action"] == sent
 
 
-def test_a_server_that_cannot_kill_says_so_about_its_own_action(small: Small) -> None:
-    one = small(machines={1: machine(1)}, actions=())
+def test_a_server_that_cannot_kill_says_so_about_its_own_action(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1)}, actions=())
     with pytest.raises(Refused, match='Action "terminate-hard" is not supported'):
         cloud_at(one.url).kill(1)
 
@@ -336,9 +318,9 @@ def test_a_server_that_cannot_kill_says_so_about_its_own_action(small: Small) ->
 BOOTING = '[one.vm.action] Error performing action "terminate-hard": Could not terminate VM 1, wrong state BOOT.'
 
 
-def test_a_machine_that_boots_is_killed_when_it_can_be(serve: Serve) -> None:
+def test_a_machine_that_boots_is_killed_when_it_can_be(scripted: Scripted) -> None:
     refused, done = servers.document(failure(BOOTING, 2048)), servers.document(success(1))
-    server = serve(servers.document(success("7.4.0")), refused, refused, done)
+    server = scripted(servers.document(success("7.4.0")), refused, refused, done)
     pauses = Pauses()
     cloud_at(server.url, pauses=pauses).kill(1)
     assert (server.connections, pauses) == (4, [0.5, 1.0])
@@ -354,9 +336,9 @@ def test_a_machine_that_boots_is_killed_when_it_can_be(serve: Serve) -> None:
         ("", "[VirtualMachineAction] Wrong state to perform action", "shut_down"),
     ],
 )
-def test_a_state_that_forbids_it_is_named(small: Small, version: str, words: str, action: str) -> None:
+def test_a_state_that_forbids_it_is_named(opennebula: Clouds, version: str, words: str, action: str) -> None:
     actions = ("terminate-hard", "terminate", "shutdown")
-    one = small(version=version, machines={1: machine(1, lcm=2)}, actions=actions)
+    one = opennebula(version=version, machines={1: machine(1, lcm=2)}, actions=actions)
     one.vm_action = lambda action, number: failure(words, 2048)  # type: ignore[method-assign]
     with pytest.raises(InstanceFailed) as raised:
         getattr(cloud_at(one.url), action)(1)
@@ -365,15 +347,15 @@ def test_a_state_that_forbids_it_is_named(small: Small, version: str, words: str
     assert ("onevm recover --delete 1" in raised.value.hint) is (action == "kill")
 
 
-def test_a_state_that_cannot_be_looked_up_is_refused_with_the_servers_words(serve: Serve) -> None:
+def test_a_state_that_cannot_be_looked_up_is_refused_with_the_servers_words(scripted: Scripted) -> None:
     refused = servers.document(failure("[VirtualMachineAction] Wrong state to perform action", 2048))
-    server = serve(servers.document(fault(-506, "Method not defined")), refused, servers.document(b"nonsense"))
+    server = scripted(servers.document(fault(-506, "Method not defined")), refused, servers.document(b"nonsense"))
     with pytest.raises(InstanceFailed, match=r"cannot shut down instance 1 now: Wrong state to perform action"):
         cloud_at(server.url).shut_down(1)
 
 
-def test_to_end_what_is_done_is_a_success_whatever_the_server_says(small: Small) -> None:
-    one = small(version="", machines={1: machine(1, state=6, lcm=0)})
+def test_to_end_what_is_done_is_a_success_whatever_the_server_says(opennebula: Clouds) -> None:
+    one = opennebula(version="", machines={1: machine(1, state=6, lcm=0)})
     one.vm_action = lambda action, number: failure("[VirtualMachineAction] Wrong state to perform action", 2048)  # type: ignore[method-assign]
     cloud_at(one.url).shut_down(1)
 
@@ -387,15 +369,15 @@ def test_to_end_what_is_done_is_a_success_whatever_the_server_says(small: Small)
         "6.8.0/vm.action-shutdown-not-supported",
     ],
 )
-def test_a_name_that_the_server_does_not_have_is_followed_by_the_next(serve: Serve, recorded: str) -> None:
+def test_a_name_that_the_server_does_not_have_is_followed_by_the_next(scripted: Scripted, recorded: str) -> None:
     unknown, done = servers.document(recording_of(recorded)), servers.document(success(1))
-    server = serve(servers.document(success("7.4.0")), unknown, unknown, done)
+    server = scripted(servers.document(success("7.4.0")), unknown, unknown, done)
     cloud_at(server.url).kill(1)
     assert [loads(request.body)[0][1] for request in server.requests[1:]] == ["terminate-hard", "delete", "finalize"]
 
 
-def test_a_lock_is_what_forbids_it(small: Small) -> None:
-    one = small(machines={68: machine(68).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")})
+def test_a_lock_is_what_forbids_it(opennebula: Clouds) -> None:
+    one = opennebula(machines={68: machine(68).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")})
     one.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
     for act in (Cloud.kill, Cloud.shut_down):
         with pytest.raises(PermissionDenied, match=r"^instance 68 is locked by user 2: ") as raised:
@@ -406,16 +388,16 @@ def test_a_lock_is_what_forbids_it(small: Small) -> None:
         cloud_at(one.url).kill(68)
 
 
-def test_other_refusals_of_a_kill_are_final(small: Small) -> None:
-    one = small(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.refused]})
+def test_other_refusals_of_a_kill_are_final(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.refused]})
     with pytest.raises(Refused, match="over quota"):
         cloud_at(one.url).kill(1)
     assert one.counted()["one.vm.action"] == 1
 
 
 @pytest.mark.parametrize("call", [lambda cloud: cloud.instance(99), lambda cloud: cloud.kill(99)])
-def test_an_instance_that_is_not_there(small: Small, call: Callable[[Cloud], object]) -> None:
-    one = small()
+def test_an_instance_that_is_not_there(opennebula: Clouds, call: Callable[[Cloud], object]) -> None:
+    one = opennebula()
     with pytest.raises(NotFound, match=r"^no instance 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
         call(cloud_at(one.url))
 
@@ -423,12 +405,12 @@ def test_an_instance_that_is_not_there(small: Small, call: Callable[[Cloud], obj
 # --- messages -------------------------------------------------------------------------------------------------------------
 
 
-def test_wrong_credentials_name_the_user_and_where_they_came_from(serve: Serve) -> None:
+def test_wrong_credentials_name_the_user_and_where_they_came_from(scripted: Scripted) -> None:
     for answer in (
         servers.document(failure("[one.system.version] User couldn't be authenticated, aborting call.", 256)),
         servers.document(b"", "401 Unauthorized"),
     ):
-        server = serve(answer)
+        server = scripted(answer)
         with pytest.raises(AuthenticationError) as raised:
             list(cloud_at(f"{server.url}/RPC2").instances())
         assert raised.value.message.startswith(f'user "alice" (STRATUSLAB_USERNAME) at {server.url}/RPC2: ')
@@ -454,15 +436,15 @@ def test_wrong_credentials_name_the_user_and_where_they_came_from(serve: Serve) 
         (servers.document(failure("[one.vm.info] Not authorized", 512)), PermissionDenied, "^Not authorized$"),
     ],
 )
-def test_messages(serve: Serve, answer: servers.Answer, kind: type[StratusLabError], words: str) -> None:
-    server = serve(answer)
+def test_messages(scripted: Scripted, answer: servers.Answer, kind: type[StratusLabError], words: str) -> None:
+    server = scripted(answer)
     with pytest.raises(StratusLabError, match=words) as raised:
         cloud_at(f"{server.url}/RPC2").instance(1)
     assert type(raised.value) is kind
 
 
-def test_the_trace_holds_no_secret(small: Small) -> None:
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+def test_the_trace_holds_no_secret(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped]})
     told: list[str] = []
     secretive = replace(REQUEST, context={"ROOT_PASSWORD": "hush"}, name="x")
     cloud_at(one.url, trace=told.append).allocate(secretive)
@@ -474,8 +456,8 @@ def test_the_trace_holds_no_secret(small: Small) -> None:
     assert any(line.startswith("< one.vm.allocate: ") and line.endswith(" s") for line in told)
 
 
-def test_the_trace_tells_of_repetitions(small: Small) -> None:
-    one = small(machines={1: machine(1)}, mishaps={"one.vm.info": [mishap.dropped]})
+def test_the_trace_tells_of_repetitions(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.info": [mishap.dropped]})
     told: list[str] = []
     cloud_at(one.url, trace=told.append).instance(1)
     assert [line[0] for line in told if not line.startswith("< HTTP")] == [">", "!", ">", "<"]
@@ -484,7 +466,7 @@ def test_the_trace_tells_of_repetitions(small: Small) -> None:
 # --- long listings --------------------------------------------------------------------------------------------------------
 
 
-def listing_server(serve: Serve, count: int) -> ScriptedServer:
+def listing_server(scripted: Scripted, count: int) -> ScriptedServer:
     """An old server whose listing is made while it is sent."""
     whole = success("<VM_POOL>HERE</VM_POOL>")
     begin, end = whole.split(b"HERE")
@@ -498,13 +480,13 @@ def listing_server(serve: Serve, count: int) -> ScriptedServer:
             talk.send("".join(machine(first + n) for n in range(50)).replace("<", "&lt;").encode())
         talk.send(end)
 
-    return serve(answer)
+    return scripted(answer)
 
 
-def test_ten_thousand_machines_take_the_memory_of_a_thousand(serve: Serve) -> None:
+def test_ten_thousand_machines_take_the_memory_of_a_thousand(scripted: Scripted) -> None:
     peaks = []
     for count in (1000, 1000, 10_000):  # the first to warm up
-        cloud = cloud_at(f"{listing_server(serve, count).url}/RPC2")
+        cloud = cloud_at(f"{listing_server(scripted, count).url}/RPC2")
         tracemalloc.start()
         try:
             assert sum(1 for _ in cloud.instances()) == count

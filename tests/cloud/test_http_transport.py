@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import repeat
 
 import pytest
@@ -17,9 +17,8 @@ from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpT
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import machine, pool, success
-from tests.fakes.scripted_server import ScriptedServer
+from tests.fakes.scripted_server import Scripted
 
-Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")
 ANSWER = success(165)
 LISTING = pool(machine(number) for number in range(200))
@@ -42,8 +41,8 @@ def closed_port() -> int:
 # --- what is sent ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_sent(serve: Serve) -> None:
-    server = serve(servers.document(ANSWER))
+def test_what_is_sent(scripted: Scripted) -> None:
+    server = scripted(servers.document(ANSWER))
     assert fetch(f"{server.url}/RPC2") == ANSWER
     (request,) = server.requests
     assert (request.method, request.target, request.body) == ("POST", "/RPC2", b"<call/>")
@@ -54,8 +53,8 @@ def test_what_is_sent(serve: Serve) -> None:
     assert "authorization" not in request.headers
 
 
-def test_http_basic_goes_to_the_authentication_proxy_only(serve: Serve) -> None:
-    server = serve(servers.document(ANSWER))
+def test_http_basic_goes_to_the_authentication_proxy_only(scripted: Scripted) -> None:
+    server = scripted(servers.document(ANSWER))
     credentials = Credentials("zoë", "p:ä ss")
     fetch(f"{server.url}/pswd/xmlrpc", credentials=credentials)
     fetch(f"{server.url}/RPC2", credentials=credentials)
@@ -64,9 +63,9 @@ def test_http_basic_goes_to_the_authentication_proxy_only(serve: Serve) -> None:
     assert "authorization" not in plain.headers
 
 
-def test_the_trace_tells_status_and_type(serve: Serve) -> None:
+def test_the_trace_tells_status_and_type(scripted: Scripted) -> None:
     told: list[str] = []
-    server = serve(servers.document(ANSWER))
+    server = scripted(servers.document(ANSWER))
     carrier = HttpTransport(resolve(f"{server.url}/RPC2", ALICE), ALICE, 5.0, {}, trace=told.append)
     assert b"".join(carrier.post(b"<call/>")) == ANSWER
     assert told == ["< HTTP 200 OK, text/xml"]
@@ -92,14 +91,14 @@ def test_the_trace_tells_status_and_type(serve: Serve) -> None:
         pytest.param(servers.document(ANSWER, Connection="keep-alive"), id="keep-alive"),
     ],
 )
-def test_whole_answers(serve: Serve, answer: servers.Answer) -> None:
-    server = serve(answer)
+def test_whole_answers(scripted: Scripted, answer: servers.Answer) -> None:
+    server = scripted(answer)
     assert fetch(f"{server.url}/RPC2") == ANSWER
     assert server.connections == 1
 
 
-def test_an_answer_is_read_as_it_arrives_unchanged(serve: Serve) -> None:
-    server = serve(servers.hangs_in_the_middle(servers.head(Content_Length=1 << 20) + b"begin"))
+def test_an_answer_is_read_as_it_arrives_unchanged(scripted: Scripted) -> None:
+    server = scripted(servers.hangs_in_the_middle(servers.head(Content_Length=1 << 20) + b"begin"))
     pieces = transport(f"{server.url}/RPC2").post(b"<call/>")
     assert next(pieces) == b"begin"
     pieces.close()  # type: ignore[attr-defined]
@@ -122,8 +121,8 @@ def test_an_answer_is_read_as_it_arrives_unchanged(serve: Serve) -> None:
         pytest.param(servers.resets_after(servers.head(Content_Length=999) + ANSWER[:50]), "broke", id="reset in the middle"),
     ],
 )
-def test_answers_that_break_off(serve: Serve, answer: servers.Answer, message: str) -> None:
-    server = serve(answer)
+def test_answers_that_break_off(scripted: Scripted, answer: servers.Answer, message: str) -> None:
+    server = scripted(answer)
     with pytest.raises(AnswerLost, match=message) as raised:
         fetch(f"{server.url}/RPC2")
     assert not isinstance(raised.value, ConnectionDropped)
@@ -132,15 +131,15 @@ def test_answers_that_break_off(serve: Serve, answer: servers.Answer, message: s
     assert server.connections == 1
 
 
-def test_half_an_answer_without_a_length_is_noticed_by_the_reader(serve: Serve) -> None:
-    server = serve(servers.without_length(ANSWER[:-30]))
+def test_half_an_answer_without_a_length_is_noticed_by_the_reader(scripted: Scripted) -> None:
+    server = scripted(servers.without_length(ANSWER[:-30]))
     with pytest.raises(InvalidAnswer, match="broke off"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 
 @pytest.mark.parametrize("answer", [servers.closes, servers.resets, servers.closes_unread])
-def test_dropped_connections(serve: Serve, answer: servers.Answer) -> None:
-    server = serve(answer)
+def test_dropped_connections(scripted: Scripted, answer: servers.Answer) -> None:
+    server = scripted(answer)
     with pytest.raises(ConnectionDropped, match=r"closed the connection|broke: |dropped the connection"):
         fetch(f"{server.url}/RPC2")
     assert server.connections == 1
@@ -155,8 +154,8 @@ def test_dropped_connections(serve: Serve, answer: servers.Answer) -> None:
         servers.hangs_in_the_middle(servers.head(Transfer_Encoding="chunked") + b"5\r\n<?xml"),
     ],
 )
-def test_silence_ends_with_the_time_out(serve: Serve, answer: servers.Answer) -> None:
-    server = serve(answer)
+def test_silence_ends_with_the_time_out(scripted: Scripted, answer: servers.Answer) -> None:
+    server = scripted(answer)
     with pytest.raises(AnswerLost, match=r"sent no data for 0\.2 s \(see --timeout\)") as raised:
         fetch(f"{server.url}/RPC2", timeout=0.2)
     assert not isinstance(raised.value, ConnectionDropped)
@@ -175,8 +174,8 @@ def test_silence_ends_with_the_time_out(serve: Serve, answer: servers.Answer) ->
         b"\x00" * 1000,
     ],
 )
-def test_what_is_no_http(serve: Serve, data: bytes) -> None:
-    server = serve(servers.raw(data))
+def test_what_is_no_http(scripted: Scripted, data: bytes) -> None:
+    server = scripted(servers.raw(data))
     with pytest.raises(AnswerLost, match=r"does not speak HTTP|broke"):
         fetch(f"{server.url}/RPC2")
 
@@ -201,8 +200,8 @@ def test_what_is_no_http(serve: Serve, data: bytes) -> None:
         ("204 No Content", Unreachable, 8, "answers HTTP 204"),
     ],
 )
-def test_http_statuses(serve: Serve, status: str, kind: type[StratusLabError], exit_status: int, message: str) -> None:
-    server = serve(servers.document(b"<html>sorry</html>", status, "text/html"))
+def test_http_statuses(scripted: Scripted, status: str, kind: type[StratusLabError], exit_status: int, message: str) -> None:
+    server = scripted(servers.document(b"<html>sorry</html>", status, "text/html"))
     with pytest.raises(StratusLabError) as raised:
         fetch(f"{server.url}/RPC2")
     assert type(raised.value) is kind
@@ -210,16 +209,16 @@ def test_http_statuses(serve: Serve, status: str, kind: type[StratusLabError], e
     assert message in str(raised.value)
 
 
-def test_a_redirect_is_not_followed_but_told(serve: Serve) -> None:
-    elsewhere = serve(servers.document(ANSWER))
-    server = serve(servers.document(b"", "301 Moved Permanently", Location=f"{elsewhere.url}/RPC2"))
+def test_a_redirect_is_not_followed_but_told(scripted: Scripted) -> None:
+    elsewhere = scripted(servers.document(ANSWER))
+    server = scripted(servers.document(b"", "301 Moved Permanently", Location=f"{elsewhere.url}/RPC2"))
     with pytest.raises(Unreachable, match=f"it redirects to {elsewhere.url}/RPC2, see --endpoint"):
         fetch(f"{server.url}/RPC2")
     assert elsewhere.connections == 0
 
 
-def test_the_web_interface(serve: Serve) -> None:
-    server = serve(servers.document(b"<!DOCTYPE html><html><body>Sunstone</body></html>", kind="text/html"))
+def test_the_web_interface(scripted: Scripted) -> None:
+    server = scripted(servers.document(b"<!DOCTYPE html><html><body>Sunstone</body></html>", kind="text/html"))
     with pytest.raises(InvalidAnswer, match="web page"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
@@ -235,13 +234,13 @@ def test_the_web_interface(serve: Serve) -> None:
         pytest.param(servers.endless(ANSWER[: ANSWER.index(b"165")], b"<array><data><value>" * 1000), id="endless depth"),
     ],
 )
-def test_an_endless_answer_is_left_as_soon_as_it_is_seen_to_be_none(serve: Serve, answer: servers.Answer) -> None:
-    server = serve(answer)
+def test_an_endless_answer_is_left_as_soon_as_it_is_seen_to_be_none(scripted: Scripted, answer: servers.Answer) -> None:
+    server = scripted(answer)
     with pytest.raises(InvalidAnswer):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 
-def test_ten_gigabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_gigabytes(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is announced is not believed and not refused; what is too much is left."""
     monkeypatch.setattr(reply, "LARGEST_ANSWER", 1 << 23)
     ten = 10 << 30
@@ -255,7 +254,7 @@ def test_ten_gigabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
             for more in repeat(piece):
                 talk.send(more)
 
-        server, seen = serve(answer), 0
+        server, seen = scripted(answer), 0
         with pytest.raises(InvalidAnswer, match="larger than 8 MiB"):
             for _ in reply.documents(transport(f"{server.url}/RPC2").post(b"<call/>"), "VM"):
                 seen += 1
@@ -294,8 +293,8 @@ def test_a_server_that_accepts_nobody() -> None:
 # --- an HTTP proxy --------------------------------------------------------------------------------------------------------
 
 
-def test_plain_http_through_a_proxy(serve: Serve) -> None:
-    origin, proxy = serve(servers.document(ANSWER)), serve(servers.forwards)
+def test_plain_http_through_a_proxy(scripted: Scripted) -> None:
+    origin, proxy = scripted(servers.document(ANSWER)), scripted(servers.forwards)
     url = f"{origin.url}/pswd/xmlrpc"
     assert fetch(url, http_proxy=proxy.url) == ANSWER
     assert proxy.requests[0].target == url
@@ -312,27 +311,27 @@ def test_plain_http_through_a_proxy(serve: Serve) -> None:
         {"http_proxy": "PROXY/", "no_proxy": "example.org,10.0.0.0/8"},
     ],
 )
-def test_forms_of_the_proxy(serve: Serve, environ: Mapping[str, str]) -> None:
-    origin, proxy = serve(servers.document(ANSWER)), serve(servers.forwards)
+def test_forms_of_the_proxy(scripted: Scripted, environ: Mapping[str, str]) -> None:
+    origin, proxy = scripted(servers.document(ANSWER)), scripted(servers.forwards)
     forms = {"PROXY": proxy.url, "PROXY/": f"{proxy.url}/", "BARE": f"127.0.0.1:{proxy.port}"}
     assert fetch(f"{origin.url}/RPC2", **{name: forms.get(value, value) for name, value in environ.items()}) == ANSWER
     assert proxy.connections == 1
 
 
 @pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "example.org, 127.0.0.1"])
-def test_no_proxy(serve: Serve, no_proxy: str) -> None:
-    origin, proxy = serve(servers.document(ANSWER)), serve(servers.forwards)
+def test_no_proxy(scripted: Scripted, no_proxy: str) -> None:
+    origin, proxy = scripted(servers.document(ANSWER)), scripted(servers.forwards)
     assert fetch(f"{origin.url}/RPC2", http_proxy=proxy.url, no_proxy=no_proxy) == ANSWER
     assert proxy.connections == 0
 
 
-def test_other_proxies_do_not_count(serve: Serve) -> None:
-    origin = serve(servers.document(ANSWER))
+def test_other_proxies_do_not_count(scripted: Scripted) -> None:
+    origin = scripted(servers.document(ANSWER))
     assert fetch(f"{origin.url}/RPC2", https_proxy="http://127.0.0.1:9", ftp_proxy="x", http_proxy="") == ANSWER
 
 
-def test_a_proxy_that_wants_a_password(serve: Serve) -> None:
-    origin, proxy = serve(servers.document(ANSWER)), serve(servers.forwards)
+def test_a_proxy_that_wants_a_password(scripted: Scripted) -> None:
+    origin, proxy = scripted(servers.document(ANSWER)), scripted(servers.forwards)
     fetch(f"{origin.url}/RPC2", http_proxy=f"http://bob:p%40ss@127.0.0.1:{proxy.port}")
     assert proxy.requests[0].headers["proxy-authorization"] == "Basic " + b64encode(b"bob:p@ss").decode()
 
@@ -358,8 +357,8 @@ def test_a_proxy_with_an_impossible_name(name: str) -> None:
         fetch("http://cloud.example.org:2633/RPC2", http_proxy=f"http://{name}:3128")
 
 
-def test_a_proxy_that_refuses(serve: Serve) -> None:
-    proxy = serve(servers.document(b"", "407 Proxy Authentication Required"))
+def test_a_proxy_that_refuses(scripted: Scripted) -> None:
+    proxy = scripted(servers.document(b"", "407 Proxy Authentication Required"))
     with pytest.raises(Unreachable, match="HTTP 407 Proxy Authentication Required"):
         fetch("http://cloud.example.org:2633/RPC2", http_proxy=proxy.url)
     with pytest.raises(NeverSent, match=r"through the proxy .* 407 Proxy Authentication Required"):
@@ -367,7 +366,7 @@ def test_a_proxy_that_refuses(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("answer", [servers.closes, servers.resets, servers.raw(b"SSH-2.0-x\r\n"), servers.hangs])
-def test_a_proxy_that_tunnels_nothing(serve: Serve, answer: servers.Answer) -> None:
-    proxy = serve(answer)
+def test_a_proxy_that_tunnels_nothing(scripted: Scripted, answer: servers.Answer) -> None:
+    proxy = scripted(answer)
     with pytest.raises(NeverSent, match="through the proxy"):
         fetch("https://cloud.example.org/RPC2", https_proxy=proxy.url, timeout=0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineT
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_opennebula as mishap
 from tests.fakes.opennebula_answers import failure, machine
-from tests.fakes.scripted_opennebula import Mishap, ScriptedOpenNebula
+from tests.fakes.scripted_opennebula import Clouds, Mishap, ScriptedOpenNebula
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
 REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")
@@ -23,21 +23,6 @@ OF_TEMPLATE = replace(REQUEST, template=MachineTemplate(7))
 VERSIONS = ["", "4.4.1", "4.14.2", "5.4.15", "5.6.2", "5.8.0", "5.8.1", "5.12.0.4", "6.8.0", "7.4.0", "nightly 99.1"]
 BEGIN = 1795329551
 YEAR = 365 * 24 * 3600
-
-Small = Callable[..., ScriptedOpenNebula]
-
-
-@pytest.fixture
-def small() -> Iterator[Small]:
-    running: list[ScriptedOpenNebula] = []
-
-    def start(**options: object) -> ScriptedOpenNebula:
-        running.append(ScriptedOpenNebula(**options))  # type: ignore[arg-type]
-        return running[-1]
-
-    yield start
-    for cloud in running:
-        cloud.server.close()
 
 
 def cloud_at(one: ScriptedOpenNebula, timeout: float = 5.0, sleep: Callable[[float], None] = lambda seconds: None) -> Cloud:
@@ -60,19 +45,19 @@ def years_of_machines(count: int) -> dict[int, str]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("request_", [REQUEST, OF_TEMPLATE], ids=["allocate", "instantiate"])
 @pytest.mark.parametrize("what", [mishap.lost, mishap.reset, mishap.halved, mishap.bad_gateway_after, mishap.silent_after])
-def test_a_machine_is_started_once(small: Small, version: str, request_: MachineRequest, what: Mishap) -> None:
+def test_a_machine_is_started_once(opennebula: Clouds, version: str, request_: MachineRequest, what: Mishap) -> None:
     # Before 4.0 the client merges a template itself, and allocates.
     call = "one.template.instantiate" if request_.template and version else "one.vm.allocate"
-    one = small(version=version, machines=years_of_machines(40), mishaps={call: [what] * 9})
+    one = opennebula(version=version, machines=years_of_machines(40), mishaps={call: [what] * 9})
     assert cloud_at(one, timeout=0.3 if what is mishap.silent_after else 5.0).allocate(request_) == 40
     assert one.counted()[call] == 1
     assert len(one.machines) == 41
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_machine_that_is_done_already_counts(small: Small, version: str) -> None:
+def test_a_machine_that_is_done_already_counts(opennebula: Clouds, version: str) -> None:
     """It failed at once, and somebody's script has killed it meanwhile."""
-    one = small(version=version, mishaps={"one.vm.allocate": [mishap.lost]})
+    one = opennebula(version=version, mishaps={"one.vm.allocate": [mishap.lost]})
     pauses: list[float] = []
 
     def kill_it(seconds: float) -> None:
@@ -85,9 +70,9 @@ def test_a_machine_that_is_done_already_counts(small: Small, version: str) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("newest_first", [None, True, False])
-def test_a_large_pool_is_not_read_as_a_whole(small: Small, version: str, newest_first: bool | None) -> None:
+def test_a_large_pool_is_not_read_as_a_whole(opennebula: Clouds, version: str, newest_first: bool | None) -> None:
     """Nor does the order matter, which is another with versions and with API_LIST_ORDER."""
-    one = small(version=version, newest_first=newest_first, machines=years_of_machines(3000))
+    one = opennebula(version=version, newest_first=newest_first, machines=years_of_machines(3000))
     one.mishaps["one.vm.allocate"] = [mishap.lost]
     served: list[int] = []
     listed = one._listed
@@ -103,8 +88,8 @@ def _counting(served: list[int], found: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_one_that_was_not_started_costs_little_too(small: Small, version: str) -> None:
-    one = small(version=version, machines=years_of_machines(3000), mishaps={"one.vm.allocate": [mishap.bad_gateway]})
+def test_one_that_was_not_started_costs_little_too(opennebula: Clouds, version: str) -> None:
+    one = opennebula(version=version, machines=years_of_machines(3000), mishaps={"one.vm.allocate": [mishap.bad_gateway]})
     with pytest.raises(AnswerLost, match="may still start it"):
         cloud_at(one).allocate(REQUEST)
     assert sum(one.counted().values()) <= 50
@@ -112,9 +97,9 @@ def test_one_that_was_not_started_costs_little_too(small: Small, version: str) -
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("count", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
-def test_many_that_were_started_a_moment_later(small: Small, version: str, count: int) -> None:
+def test_many_that_were_started_a_moment_later(opennebula: Clouds, version: str, count: int) -> None:
     """Those of the user's own other requests, and of other users, fill more than a page."""
-    one = small(version=version, machines=years_of_machines(20), mishaps={"one.vm.allocate": [mishap.lost]})
+    one = opennebula(version=version, machines=years_of_machines(20), mishaps={"one.vm.allocate": [mishap.lost]})
     pauses: list[float] = []
 
     def others(seconds: float) -> None:
@@ -125,9 +110,9 @@ def test_many_that_were_started_a_moment_later(small: Small, version: str, count
     assert cloud_at(one, sleep=others).allocate(REQUEST) == 20
 
 
-def test_a_machine_that_the_first_try_starts_after_the_second(small: Small) -> None:
+def test_a_machine_that_the_first_try_starts_after_the_second(opennebula: Clouds) -> None:
     """The daemon was busy for longer than was looked for it: the one that is reported stays, the other goes."""
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped]})
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped]})
     allocate = one.vm_allocate
     killed: list[int] = []
 
@@ -144,9 +129,9 @@ def test_a_machine_that_the_first_try_starts_after_the_second(small: Small) -> N
     assert killed == [1]
 
 
-def test_a_second_try_that_is_refused_since_the_first_succeeded(small: Small) -> None:
+def test_a_second_try_that_is_refused_since_the_first_succeeded(opennebula: Clouds) -> None:
     """The first took what was left of the quota."""
-    one = small(mishaps={"one.vm.allocate": [mishap.dropped, mishap.refused]})
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped, mishap.refused]})
     pauses: list[float] = []
 
     def starts_late(seconds: float) -> None:
@@ -158,7 +143,7 @@ def test_a_second_try_that_is_refused_since_the_first_succeeded(small: Small) ->
     assert len(one.machines) == 1
 
 
-def test_a_server_that_does_not_tell_which_ids_are_taken(small: Small) -> None:
-    one = small(version="", machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost]})
+def test_a_server_that_does_not_tell_which_ids_are_taken(opennebula: Clouds) -> None:
+    one = opennebula(version="", machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost]})
     one.vm_info = lambda number: failure("Not authorized", ErrorCode.AUTHORIZATION)  # type: ignore[method-assign]
     assert cloud_at(one).allocate(REQUEST) == 40

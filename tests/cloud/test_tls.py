@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import pytest
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
-from tests.cloud.conftest import Authority
 from tests.fakes import scripted_server as servers
+from tests.fakes.certificate_authority import Authority
 from tests.fakes.opennebula_answers import success
-from tests.fakes.scripted_server import ScriptedServer
+from tests.fakes.scripted_server import Scripted
 
-Serve = Callable[..., ScriptedServer]
 ALICE = Credentials("alice", "secret")
 ANSWER = success(165)
 
@@ -37,8 +35,8 @@ def wants_certificate(authority: Authority, *, newest: ssl.TLSVersion = ssl.TLSV
     return tls
 
 
-def test_a_private_authority(serve: Serve, authority: Authority) -> None:
-    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1", "localhost"))
+def test_a_private_authority(scripted: Scripted, authority: Authority) -> None:
+    server = scripted(servers.document(ANSWER), tls=authority.server("127.0.0.1", "localhost"))
     assert fetch(f"{server.url}/RPC2", authority.bundle) == ANSWER
     assert fetch(f"https://localhost:{server.port}/RPC2", authority.bundle) == ANSWER
 
@@ -51,53 +49,53 @@ def not_trusted(url: str, bundle: Path | str) -> str:
     return raised.value.message
 
 
-def test_an_unknown_authority(serve: Serve, authority: Authority, stranger: Authority) -> None:
-    server = serve(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
+def test_an_unknown_authority(scripted: Scripted, authority: Authority, stranger: Authority) -> None:
+    server = scripted(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
     not_trusted(f"{server.url}/RPC2", authority.bundle)
     not_trusted(f"{server.url}/RPC2", "")
     assert server.requests == []
 
 
-def test_an_expired_certificate(serve: Serve, authority: Authority) -> None:
+def test_an_expired_certificate(scripted: Scripted, authority: Authority) -> None:
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     tls = authority.server("127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday)
-    server = serve(servers.document(ANSWER), tls=tls)
+    server = scripted(servers.document(ANSWER), tls=tls)
     assert "expired" in not_trusted(f"{server.url}/RPC2", authority.bundle)
     assert server.requests == []
 
 
-def test_a_certificate_for_another_host(serve: Serve, authority: Authority) -> None:
-    server = serve(servers.document(ANSWER), tls=authority.server("cloud.example.org"))
+def test_a_certificate_for_another_host(scripted: Scripted, authority: Authority) -> None:
+    server = scripted(servers.document(ANSWER), tls=authority.server("cloud.example.org"))
     assert "127.0.0.1" in not_trusted(f"{server.url}/RPC2", authority.bundle)
     assert server.requests == []
 
 
-def test_plain_http_where_tls_is_meant(serve: Serve) -> None:
+def test_plain_http_where_tls_is_meant(scripted: Scripted) -> None:
     def answer(talk: servers.Conversation) -> None:
         assert talk.socket.recv(1 << 16)
         talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    server = serve(answer)
+    server = scripted(answer)
     with pytest.raises(NeverSent, match=r"cannot use TLS with .* \(is it an http:// endpoint\?\)"):
         fetch(f"https://127.0.0.1:{server.port}/RPC2")
 
 
-def test_tls_where_plain_http_is_meant(serve: Serve, authority: Authority) -> None:
-    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+def test_tls_where_plain_http_is_meant(scripted: Scripted, authority: Authority) -> None:
+    server = scripted(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
     with pytest.raises(Unreachable):
         fetch(f"http://127.0.0.1:{server.port}/RPC2")
     assert server.requests == []
 
 
-def test_a_server_that_is_silent_in_the_handshake(serve: Serve) -> None:
-    server = serve(lambda talk: talk.closing.wait(servers.PATIENCE) and None)
+def test_a_server_that_is_silent_in_the_handshake(scripted: Scripted) -> None:
+    server = scripted(lambda talk: talk.closing.wait(servers.PATIENCE) and None)
     transport = HttpTransport(resolve(f"https://127.0.0.1:{server.port}/RPC2", ALICE), ALICE, 0.2, {})
     with pytest.raises(NeverSent, match=r"does not answer within 0\.2 s"):
         list(transport.post(b"<call/>"))
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
-def test_a_handshake_that_is_dropped(serve: Serve, abruptly: bool) -> None:
+def test_a_handshake_that_is_dropped(scripted: Scripted, abruptly: bool) -> None:
     """Overloaded servers do so now and then, so that reads are worth another try."""
 
     def drops(talk: servers.Conversation) -> None:
@@ -105,7 +103,7 @@ def test_a_handshake_that_is_dropped(serve: Serve, abruptly: bool) -> None:
         if abruptly:
             talk.reset()
 
-    server = serve(drops)
+    server = scripted(drops)
     with pytest.raises(ConnectionDropped, match="dropped the connection while it was being established"):
         fetch(f"https://127.0.0.1:{server.port}/RPC2")
 
@@ -119,23 +117,23 @@ def test_bundles_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> N
         fetch("https://127.0.0.1:9/RPC2", bundle)
 
 
-def test_a_directory_of_authorities(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+def test_a_directory_of_authorities(scripted: Scripted, authority: Authority, tmp_path: Path) -> None:
     """What OpenSSL's rehash makes, and REQUESTS_CA_BUNDLE may name."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl to name the file in the directory")
     name = subprocess.check_output([openssl, "x509", "-hash", "-noout", "-in", str(authority.bundle)], text=True).strip()
     (tmp_path / f"{name}.0").write_bytes(authority.bundle.read_bytes())
-    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+    server = scripted(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
     assert fetch(f"{server.url}/RPC2", tmp_path) == ANSWER
 
 
 # --- client certificates --------------------------------------------------------------------------------------------------
 
 
-def test_a_client_certificate(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+def test_a_client_certificate(scripted: Scripted, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.client(tmp_path, "alice")
-    server = serve(servers.document(ANSWER), tls=wants_certificate(authority))
+    server = scripted(servers.document(ANSWER), tls=wants_certificate(authority))
     mine = Credentials(certificate=str(certificate), key=str(key))
     assert fetch(f"{server.url}/xmlrpc", authority.bundle, mine) == ANSWER
     assert server.requests[0].target == "/cert/xmlrpc"
@@ -143,24 +141,24 @@ def test_a_client_certificate(serve: Serve, authority: Authority, tmp_path: Path
     assert "alice" in str(server.certificates[0])
 
 
-def test_certificate_and_key_in_one_file(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+def test_certificate_and_key_in_one_file(scripted: Scripted, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.client(tmp_path, "alice")
     both = tmp_path / "both.pem"
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
-    server = serve(servers.document(ANSWER), tls=wants_certificate(authority))
+    server = scripted(servers.document(ANSWER), tls=wants_certificate(authority))
     assert fetch(f"{server.url}/cert/xmlrpc", authority.bundle, Credentials(certificate=str(both))) == ANSWER
 
 
-def test_a_user_name_is_preferred_to_the_certificate(serve: Serve, authority: Authority) -> None:
-    server = serve(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
+def test_a_user_name_is_preferred_to_the_certificate(scripted: Scripted, authority: Authority) -> None:
+    server = scripted(servers.document(ANSWER), tls=authority.server("127.0.0.1"))
     both = Credentials("alice", "secret", certificate="/no/such/file", key="/no/such/key")
     assert fetch(f"{server.url}/xmlrpc", authority.bundle, both) == ANSWER
     assert server.requests[0].target == "/pswd/xmlrpc"
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_certificate_that_is_wanted_and_not_there(serve: Serve, authority: Authority, newest: ssl.TLSVersion) -> None:
-    server = serve(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
+def test_a_certificate_that_is_wanted_and_not_there(scripted: Scripted, authority: Authority, newest: ssl.TLSVersion) -> None:
+    server = scripted(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
     with pytest.raises((AuthenticationError, Unreachable)) as raised:
         fetch(f"{server.url}/cert/xmlrpc", authority.bundle)
     assert server.requests == []
@@ -171,10 +169,10 @@ def test_a_certificate_that_is_wanted_and_not_there(serve: Serve, authority: Aut
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_certificate_of_a_stranger(
-    serve: Serve, authority: Authority, stranger: Authority, tmp_path: Path, newest: ssl.TLSVersion
+    scripted: Scripted, authority: Authority, stranger: Authority, tmp_path: Path, newest: ssl.TLSVersion
 ) -> None:
     certificate, key = stranger.client(tmp_path, "mallory")
-    server = serve(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
+    server = scripted(servers.document(ANSWER), tls=wants_certificate(authority, newest=newest))
     with pytest.raises(AuthenticationError, match="rejected the TLS client certificate") as raised:
         fetch(f"{server.url}/xmlrpc", authority.bundle, Credentials(certificate=str(certificate), key=str(key)))
     assert raised.value.status == 3
@@ -220,10 +218,10 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(authority: Autho
 # --- through a proxy ------------------------------------------------------------------------------------------------------
 
 
-def test_a_tunnel_through_a_proxy(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+def test_a_tunnel_through_a_proxy(scripted: Scripted, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.client(tmp_path, "alice")
-    origin = serve(servers.document(ANSWER), tls=wants_certificate(authority))
-    proxy = serve(servers.forwards)
+    origin = scripted(servers.document(ANSWER), tls=wants_certificate(authority))
+    proxy = scripted(servers.forwards)
     mine = Credentials(certificate=str(certificate), key=str(key))
     assert fetch(f"{origin.url}/xmlrpc", authority.bundle, mine, https_proxy=f"http://bob:pw@127.0.0.1:{proxy.port}") == ANSWER
     (connect,) = proxy.requests
@@ -233,9 +231,9 @@ def test_a_tunnel_through_a_proxy(serve: Serve, authority: Authority, tmp_path: 
     assert "proxy-authorization" not in origin.requests[0].headers
 
 
-def test_a_proxy_cannot_pretend(serve: Serve, authority: Authority, stranger: Authority) -> None:
-    pretender = serve(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
-    proxy = serve(servers.forwards)
+def test_a_proxy_cannot_pretend(scripted: Scripted, authority: Authority, stranger: Authority) -> None:
+    pretender = scripted(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
+    proxy = scripted(servers.forwards)
     with pytest.raises(NeverSent, match="is not trusted"):
         fetch(f"{pretender.url}/pswd/xmlrpc", authority.bundle, https_proxy=proxy.url)
     assert pretender.requests == []

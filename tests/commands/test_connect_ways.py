@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -23,7 +22,7 @@ from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
 from stratuslab.ssh.user_keys import make_key_pair
 from tests.fakes import sshd
-from tests.fakes.scripted_server import Answer, Conversation, ScriptedServer, document, hangs
+from tests.fakes.scripted_server import Answer, Conversation, Scripted, ScriptedServer, document, hangs
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
@@ -38,19 +37,6 @@ def one(alice: Shell, stage: Stage) -> Shell:
     assert alice("run", "--vm-name", "worker", TTYLINUX).status == 0
     stage.runs(1)
     return alice
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[..., ScriptedServer]]:
-    running: list[ScriptedServer] = []
-
-    def start(*script: Answer) -> ScriptedServer:
-        running.append(ScriptedServer(*script))
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.close()
 
 
 def shown(shell: Shell, *arguments: str) -> list[str]:
@@ -167,8 +153,8 @@ def translation(answer: object) -> Answer:
     return document(json.dumps(answer).encode(), kind="application/json")
 
 
-def test_port_translation(one: Shell, server: Callable[..., ScriptedServer]) -> None:
-    service = server(translation({"1": [[80, 10080], [22, 10022]]}))
+def test_port_translation(one: Shell, scripted: Scripted) -> None:
+    service = scripted(translation({"1": [[80, 10080], [22, 10022]]}))
     where = ("--pat-enable", "--pat-service-host", f"127.0.0.1:{service.port}", "--pat-gateway-host", "gate.example.org")
     words = shown(one, *where, "1")
     assert (words[-1], words[2]) == ("gate.example.org", "10022")
@@ -179,15 +165,15 @@ def test_port_translation(one: Shell, server: Callable[..., ScriptedServer]) -> 
     assert (refused.status, "does not translate port 443 of instance 1" in refused.err) == (ExitStatus.FAILED, True)
 
 
-def test_port_translation_by_settings(one: Shell, server: Callable[..., ScriptedServer]) -> None:
-    service = server(translation({"1": [[22, 10022]]}))
+def test_port_translation_by_settings(one: Shell, scripted: Scripted) -> None:
+    service = scripted(translation({"1": [[22, 10022]]}))
     one.environ.update(STRATUSLAB_PORT_TRANSLATION="yes", STRATUSLAB_PAT_SERVICE_HOST=f"127.0.0.1:{service.port}")
     words = shown(one, "1")
     assert (words[-1], words[2]) == ("127.0.0.1", "10022"), "the gateway is the endpoint's host where none is named"
 
 
-def test_an_instance_without_translated_ports(one: Shell, server: Callable[..., ScriptedServer]) -> None:
-    service = server(translation({"2": [[22, 10022]]}))
+def test_an_instance_without_translated_ports(one: Shell, scripted: Scripted) -> None:
+    service = scripted(translation({"2": [[22, 10022]]}))
     words = shown(one, "--pat-enable", "--pat-service-host", f"127.0.0.1:{service.port}", "1")
     assert (words[-1], words[2]) == ("127.101.0.1", "22")
 
@@ -252,10 +238,10 @@ def test_waited_in_vain_for_the_cloud(alice: Shell) -> None:
     assert "is still Prolog" in second
 
 
-def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, server: Callable[..., ScriptedServer]) -> None:
+def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, scripted: Scripted) -> None:
     """The setting ``timeout`` is about each answer of the cloud; the machine takes longer than that."""
     assert alice("run", TTYLINUX).status == 0
-    there = server(lambda talk: talk.send(b"SSH-2.0-Strange\r\n"))
+    there = scripted(lambda talk: talk.send(b"SSH-2.0-Strange\r\n"))
     alice.environ["STRATUSLAB_TIMEOUT"] = "0.5"
     arguments = ["--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
     threading.Timer(1.0, stage.runs, [1]).start()
@@ -276,15 +262,15 @@ def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, 
         (lambda talk: None, "closed the connection"),
     ],
 )
-def test_waited_in_vain_for_ssh(one: Shell, server: Callable[..., ScriptedServer], answer: Answer, words: str) -> None:
-    there = server(answer)
+def test_waited_in_vain_for_ssh(one: Shell, scripted: Scripted, answer: Answer, words: str) -> None:
+    there = scripted(answer)
     ran = one("connect", "--timeout", "0.6", "--address", "127.0.0.1", "-p", str(there.port), "1")
     assert (ran.status, ran.err.count("\n")) == (ExitStatus.TIMED_OUT, 1)
     assert words in ran.err
 
 
 @pytest.mark.parametrize("client", ["openssh", "paramiko"])
-def test_a_banner_and_then_nothing(one: Shell, server: Callable[..., ScriptedServer], client: str) -> None:
+def test_a_banner_and_then_nothing(one: Shell, scripted: Scripted, client: str) -> None:
     if client == "openssh" and shutil.which("ssh") is None:
         pytest.skip("this system has no ssh")
 
@@ -292,7 +278,7 @@ def test_a_banner_and_then_nothing(one: Shell, server: Callable[..., ScriptedSer
         talk.send(b"SSH-2.0-Strange\r\n")
         talk.socket.recv(1000)
 
-    there = server(drops)
+    there = scripted(drops)
     arguments = ["--ssh-client", client, "--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
     ran = one.script(SCRIPT, *arguments, timeout=30)
     assert (ran.status, ran.out) == (ExitStatus.SSH, "")
@@ -300,14 +286,14 @@ def test_a_banner_and_then_nothing(one: Shell, server: Callable[..., ScriptedSer
 
 
 def test_an_instance_that_ends_while_it_is_waited_for(
-    one: Shell, stage: Stage, server: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
+    one: Shell, stage: Stage, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ends(talk: Conversation) -> None:
         stage.halts(1)
         hangs(talk)
 
     monkeypatch.setattr(reaching, "_LOOK_AGAIN", 0.0)
-    there = server(ends)
+    there = scripted(ends)
     ran = one("connect", "--timeout", "20", "--address", "127.0.0.1", "-p", str(there.port), "1")
     assert (ran.status, "it is Unknown" in ran.err) == (ExitStatus.INSTANCE_FAILED, True)
 
@@ -413,8 +399,8 @@ def test_ctrl_c_while_the_cloud_prepares(alice: Shell) -> None:
     assert on_screen(user.before)[-2:] == [f"{SCRIPT}: interrupted", ""] or "interrupted" in user.before
 
 
-def test_ctrl_c_while_ssh_is_silent(one: Shell, server: Callable[..., ScriptedServer]) -> None:
-    there = server(hangs)
+def test_ctrl_c_while_ssh_is_silent(one: Shell, scripted: Scripted) -> None:
+    there = scripted(hangs)
     user = person(one, "--address", "127.0.0.1", "-p", str(there.port), "1")
     user.expect_exact("Waiting for the SSH server of instance 1")
     user.sendintr()

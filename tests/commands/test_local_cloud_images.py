@@ -25,7 +25,8 @@ from stratuslab.local.images.image_store import content, keep
 from stratuslab.local.images.marketplace_entries import MarketplaceEntries
 from stratuslab.local.images.sparse_writer import SparseFile
 from stratuslab.marketplace.metadata import Metadata, read
-from tests.fakes.file_server import Serving, broken_off, by_range, refuses, whole
+from tests.fakes.file_server import broken_off, by_range, refuses, whole
+from tests.fakes.scripted_server import Scripted
 from tests.harness import TTYLINUX, Shell
 from tests.local.images.test_image_format import qcow2
 from tests.local.images.test_image_store import everything, identifier, sums
@@ -223,7 +224,7 @@ class TestChecksums:
 
 class TestUrls:
     @pytest.mark.parametrize("data", [DISK, PACKED])
-    def test_is_added(self, shell: Shell, cloud: Path, scripted: Serving, data: bytes) -> None:
+    def test_is_added(self, shell: Shell, cloud: Path, scripted: Scripted, data: bytes) -> None:
         server = scripted(broken_off(data, 1000), by_range(data))
         url = f"{server.url}/images/my%20disk.img"
         ran = shell("local_cloud", "add-image", f"{url}#top", "--checksum", hashlib.md5(data).hexdigest())
@@ -234,14 +235,14 @@ class TestUrls:
 
     @pytest.mark.parametrize(("login", "query"), [("alice:secret@", ""), ("alice@", ""), ("", "?X-Amz-Signature=secret")])
     def test_what_may_be_secret_is_not_published(
-        self, shell: Shell, cloud: Path, scripted: Serving, login: str, query: str
+        self, shell: Shell, cloud: Path, scripted: Scripted, login: str, query: str
     ) -> None:
         url = scripted(whole(DISK)).url.replace("http://", f"http://{login}")
         assert shell("local_cloud", "add-image", f"{url}/disk.img{query}").status == 0
         (entry,) = entries(cloud, identifier(DISK))
         assert (entry.title, entry.locations) == ("disk", (f"local://images/{identifier(DISK)}",))
 
-    def test_after_ctrl_c(self, shell: Shell, cloud: Path, scripted: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_after_ctrl_c(self, shell: Shell, cloud: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
         write = SparseFile.write
 
         def interrupted(file: SparseFile, data: bytes) -> None:
@@ -259,12 +260,12 @@ class TestUrls:
         assert (ran.status, "Resuming after" in ran.err) == (0, True)
         assert kept(cloud) == [f"images/{identifier(DISK)}/image"]
 
-    def test_a_wrong_checksum(self, shell: Shell, cloud: Path, scripted: Serving) -> None:
+    def test_a_wrong_checksum(self, shell: Shell, cloud: Path, scripted: Scripted) -> None:
         ran = shell("local_cloud", "add-image", scripted(whole(DISK)).url, "--checksum", "1" * 40)
         assert (ran.status, ", expected 1111" in ran.err) == (1, True)
         assert kept(cloud) == []
 
-    def test_errors(self, shell: Shell, cloud: Path, scripted: Serving) -> None:
+    def test_errors(self, shell: Shell, cloud: Path, scripted: Scripted) -> None:
         server = scripted(refuses("404 Not Found"))
         ran = shell("local_cloud", "add-image", f"{server.url}/x?token=secret")
         assert (ran.status, ran.err) == (

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stratuslab.errors import ExitStatus
-from tests.fakes.scripted_server import ScriptedServer, hangs
+from tests.fakes.scripted_server import Scripted, ScriptedServer, hangs
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
@@ -115,10 +115,8 @@ def test_names_beyond_the_character_set_are_shown_somehow(cloud: Shell) -> None:
 
 
 @pytest.fixture
-def silent() -> Iterator[ScriptedServer]:
-    server = ScriptedServer(hangs)
-    yield server
-    server.close()
+def silent(scripted: Scripted) -> ScriptedServer:
+    return scripted(hangs)
 
 
 def interrupted(

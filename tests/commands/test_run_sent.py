@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from xml.etree.ElementTree import tostring
 
 import pytest
@@ -14,7 +14,7 @@ from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import Attribute, parse
 from tests.fakes.opennebula_answers import failure, recording_of
-from tests.fakes.scripted_opennebula import Mishap, ScriptedOpenNebula, servers_answer
+from tests.fakes.scripted_opennebula import Clouds, Mishap, ScriptedOpenNebula, servers_answer
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 DEAD = "http://127.0.0.1:1"  # nothing listens there
@@ -35,9 +35,8 @@ NETWORK = "<VNET><ID>4</ID><UNAME>oneadmin</UNAME><NAME>public</NAME></VNET>"
 
 
 @pytest.fixture
-def cloud() -> Iterator[Callable[..., ScriptedOpenNebula]]:
-    """Start small clouds that end with the test."""
-    running: list[ScriptedOpenNebula] = []
+def cloud(opennebula: Clouds) -> Clouds:
+    """Start clouds that have two images and a network."""
 
     def start(version: str = "7.4.0") -> ScriptedOpenNebula:
         things = {
@@ -47,12 +46,9 @@ def cloud() -> Iterator[Callable[..., ScriptedOpenNebula]]:
             },
             "vn": {4: NETWORK},
         }
-        running.append(ScriptedOpenNebula(version, things=things))
-        return running[-1]
+        return opennebula(version, things=things)
 
-    yield start
-    for one in running:
-        one.server.close()
+    return start
 
 
 def at(shell: Shell, cloud: ScriptedOpenNebula) -> Shell:
@@ -81,7 +77,7 @@ def refusing(answer: bytes) -> Mishap:
 # --- images ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_clouds_own_image_needs_no_marketplace(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_the_clouds_own_image_needs_no_marketplace(shell: Shell, cloud: Clouds) -> None:
     """StratusLab's Marketplace, which nobody named here, may be gone."""
     small = cloud()
     ran = at(shell, small)("run", "-q", TTYLINUX)
@@ -93,7 +89,7 @@ def test_the_clouds_own_image_needs_no_marketplace(shell: Shell, cloud: Callable
     )
 
 
-def test_a_marketplace_that_was_named_and_is_gone(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_marketplace_that_was_named_and_is_gone(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     ran = at(shell, small)("run", "--marketplace-endpoint", DEAD, TTYLINUX)
     assert ran.status == 0
@@ -102,7 +98,7 @@ def test_a_marketplace_that_was_named_and_is_gone(shell: Shell, cloud: Callable[
     assert "the cloud's own image alice/ttylinux (0)" in ran.err
 
 
-def test_an_identifier_that_nobody_has(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_an_identifier_that_nobody_has(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     ran = at(shell, small)("run", "--marketplace-endpoint", DEAD, "A" * 27)
     assert ran.status == ExitStatus.NOT_FOUND
@@ -127,9 +123,7 @@ def test_an_identifier_that_nobody_has(shell: Shell, cloud: Callable[..., Script
         ("--persistent-disk", "99", "one:0"),
     ],
 )
-def test_what_is_not_there_is_4(
-    shell: Shell, cloud: Callable[..., ScriptedOpenNebula], version: str, arguments: tuple[str, ...]
-) -> None:
+def test_what_is_not_there_is_4(shell: Shell, cloud: Clouds, version: str, arguments: tuple[str, ...]) -> None:
     small = cloud(version)
     ran = at(shell, small)("run", *arguments)
     assert ran.status == ExitStatus.NOT_FOUND, ran.err
@@ -137,7 +131,7 @@ def test_what_is_not_there_is_4(
 
 
 @pytest.mark.parametrize("version", ["3.2.1", "6.8.0"])
-def test_a_network_that_the_server_does_not_find(shell: Shell, cloud: Callable[..., ScriptedOpenNebula], version: str) -> None:
+def test_a_network_that_the_server_does_not_find(shell: Shell, cloud: Clouds, version: str) -> None:
     """3.2.1 says the same where all addresses are taken: the list of networks tells which it is."""
     answer = refusing(recording_of(f"{version}/vm.allocate-unknown-network-name"))
     small = cloud("" if version == "3.2.1" else version)
@@ -150,7 +144,7 @@ def test_a_network_that_the_server_does_not_find(shell: Shell, cloud: Callable[.
         assert at(shell, small)("run", "one:0").status == ExitStatus.FAILED
 
 
-def test_an_image_of_the_machine_template_that_is_gone(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_an_image_of_the_machine_template_that_is_gone(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     small.things["template"] = {0: machine_template(0, "t", "<DISK><IMAGE_ID>99</IMAGE_ID></DISK>")}
     gone = failure("[one.template.instantiate] DISK 0: Image with ID: 99 does not exist", 8192)
@@ -165,14 +159,14 @@ UUID = "9ab1a1c1-0000-4000-8000-123456789abc"
 
 
 @pytest.mark.parametrize("name", ["3", "data", "alice/data", "one:data"])
-def test_a_persistent_image_is_attached(shell: Shell, cloud: Callable[..., ScriptedOpenNebula], name: str) -> None:
+def test_a_persistent_image_is_attached(shell: Shell, cloud: Clouds, name: str) -> None:
     small = cloud()
     assert at(shell, small)("run", "-q", "--persistent-disk", name, TTYLINUX).status == 0
     assert [disk.get("IMAGE_ID") for disk in vectors(small, "DISK")] == ["0", None, "3"]
     assert small.counted()["one.imagepool.info"] == 1, "asked once"
 
 
-def test_an_image_that_is_not_persistent_is_refused(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_an_image_that_is_not_persistent_is_refused(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     ran = at(shell, small)("run", "--persistent-disk", "ttylinux", "one:0")
     assert ran.status == ExitStatus.USAGE
@@ -181,7 +175,7 @@ def test_an_image_that_is_not_persistent_is_refused(shell: Shell, cloud: Callabl
 
 
 @pytest.mark.parametrize("name", ["3", "data", "alice/data", "one:3"])
-def test_an_image_is_attached_read_only(shell: Shell, cloud: Callable[..., ScriptedOpenNebula], name: str) -> None:
+def test_an_image_is_attached_read_only(shell: Shell, cloud: Clouds, name: str) -> None:
     small = cloud()
     assert at(shell, small)("run", "-q", "--readonly-disk", name, "one:0").status == 0
     assert vectors(small, "DISK")[-1] == {"IMAGE_ID": "3", "READONLY": "YES"}
@@ -196,9 +190,7 @@ def test_an_image_is_attached_read_only(shell: Shell, cloud: Callable[..., Scrip
         ("http://pdisk.example.org:8080/pdisk", "pdisk:http://pdisk.example.org:8080/pdisk/"),
     ],
 )
-def test_volumes_of_stratuslabs_clouds(
-    shell: Shell, cloud: Callable[..., ScriptedOpenNebula], endpoint: str, source: str
-) -> None:
+def test_volumes_of_stratuslabs_clouds(shell: Shell, cloud: Clouds, endpoint: str, source: str) -> None:
     """Since 14.06 the source holds the service's URL as it is."""
     small = cloud("")
     ran = at(shell, small)("run", "--pdisk-endpoint", endpoint, "--persistent-disk", UUID, "one:0")
@@ -206,7 +198,7 @@ def test_volumes_of_stratuslabs_clouds(
     assert vectors(small, "DISK")[-1]["SOURCE"] == source + UUID
 
 
-def test_a_volume_where_there_are_none(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_volume_where_there_are_none(shell: Shell, cloud: Clouds) -> None:
     small = cloud("6.8.0")
     small.mishaps["one.vm.allocate"] = [refusing(recording_of("6.8.0/vm.allocate-source-block-disk"))]
     ran = at(shell, small)("run", "--persistent-disk", UUID, "one:0")
@@ -231,7 +223,7 @@ def test_a_volume_where_there_are_none(shell: Shell, cloud: Callable[..., Script
 )
 @pytest.mark.parametrize("what", ["one:0", "template:0"])
 def test_what_would_not_arrive_is_refused_before_it_is_sent(
-    shell: Shell, cloud: Callable[..., ScriptedOpenNebula], version: str, what: str, arguments: tuple[str, ...], words: str
+    shell: Shell, cloud: Clouds, version: str, what: str, arguments: tuple[str, ...], words: str
 ) -> None:
     small = cloud(version)
     small.things["template"] = {0: machine_template(0, "t", "")}
@@ -242,7 +234,7 @@ def test_what_would_not_arrive_is_refused_before_it_is_sent(
     assert small.machines == {}
 
 
-def test_a_key_with_a_variable_in_its_comment(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_key_with_a_variable_in_its_comment(shell: Shell, cloud: Clouds) -> None:
     key = shell.home / ".ssh" / "id_ed25519.pub"
     key.write_text(key.read_text().replace("user@", "$user@"))
     ran = at(shell, cloud())("run", "one:0")
@@ -250,7 +242,7 @@ def test_a_key_with_a_variable_in_its_comment(shell: Shell, cloud: Callable[...,
     assert "remove it from the comment of the public key" in ran.err
 
 
-def test_scripts_and_passwords_arrive_in_base64(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_scripts_and_passwords_arrive_in_base64(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     context = "START_SCRIPT=echo $HOME#CRYPTED_PASSWORD=$6$salt$hash#USERDATA=${X} \U0001f600"
     assert at(shell, small)("run", "-q", "--context", context, "one:0").status == 0
@@ -261,13 +253,13 @@ def test_scripts_and_passwords_arrive_in_base64(shell: Shell, cloud: Callable[..
     assert not {"START_SCRIPT", "CRYPTED_PASSWORD"} & told.keys()
 
 
-def test_a_carriage_return_arrives_unchanged(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_carriage_return_arrives_unchanged(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     assert at(shell, small)("run", "-q", "--context", "A=1\r\n2", "one:0").status == 0
     assert vectors(small, "CONTEXT")[0]["A"] == "1\r\n2"
 
 
-def test_the_servers_words_hold_no_context(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_the_servers_words_hold_no_context(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     small.mishaps["one.vm.allocate"] = [refusing(recording_of("7.4.0/vm.allocate-context-dollar"))]
     ran = at(shell, small)("run", "-vvv", "one:0")
@@ -280,7 +272,7 @@ def test_the_servers_words_hold_no_context(shell: Shell, cloud: Callable[..., Sc
 # --- machine templates ----------------------------------------------------------------------------------------------------
 
 
-def test_a_template_before_4_is_merged_and_allocated(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_template_before_4_is_merged_and_allocated(shell: Shell, cloud: Clouds) -> None:
     """3.2.1's instantiate takes a name, and silently nothing else."""
     small = cloud("")
     (document,) = documents([recording_of("3.2.1/template.info-tt")], "VMTEMPLATE")
@@ -296,7 +288,7 @@ def test_a_template_before_4_is_merged_and_allocated(shell: Shell, cloud: Callab
     assert (context["FOO"], context["PUBLIC_KEY"][:12]) == ("bar", "ssh-ed25519 ")
 
 
-def test_the_bus_of_a_template_before_4(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_the_bus_of_a_template_before_4(shell: Shell, cloud: Clouds) -> None:
     """3.2.1 takes a disk's bus from its target."""
     small = cloud("")
     (document,) = documents([recording_of("3.2.1/template.info-tt")], "VMTEMPLATE")
@@ -307,7 +299,7 @@ def test_the_bus_of_a_template_before_4(shell: Shell, cloud: Callable[..., Scrip
 
 
 @pytest.mark.parametrize("version", ["", "7.4.0"])
-def test_no_swap_disk_where_none_is_wanted(shell: Shell, cloud: Callable[..., ScriptedOpenNebula], version: str) -> None:
+def test_no_swap_disk_where_none_is_wanted(shell: Shell, cloud: Clouds, version: str) -> None:
     small = cloud(version)
     assert at(shell, small)("run", "-q", "--swap", "0", "one:0").status == 0
     assert len(vectors(small, "DISK")) == 1
@@ -330,7 +322,7 @@ def asking(small: ScriptedOpenNebula, inputs: Mapping[str, str], more: str = "")
     small.things["template"] = {0: machine_template(0, "t", f"{context}<USER_INPUTS>{asked}</USER_INPUTS>{more}")}
 
 
-def test_the_inputs_of_a_recorded_template(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_the_inputs_of_a_recorded_template(shell: Shell, cloud: Clouds) -> None:
     small = cloud("5.12.0.4")
     (document,) = documents([recording_of("5.12.0.4/template.info-user-inputs")], "VMTEMPLATE")
     small.things["template"] = {1: tostring(document, "unicode")}
@@ -348,7 +340,7 @@ def test_the_inputs_of_a_recorded_template(shell: Shell, cloud: Callable[..., Sc
 
 
 @pytest.mark.parametrize("version", ["", "4.14.2", "7.4.0"])
-def test_given_inputs_and_defaults(shell: Shell, cloud: Callable[..., ScriptedOpenNebula], version: str) -> None:
+def test_given_inputs_and_defaults(shell: Shell, cloud: Clouds, version: str) -> None:
     small = cloud(version)
     asking(small, INPUTS)
     assert at(shell, small)("run", "-q", "--input", "rootpw=x", "--input", "SIZE=", "template:t").status == 0
@@ -386,9 +378,7 @@ def test_given_inputs_and_defaults(shell: Shell, cloud: Callable[..., ScriptedOp
         ("M", "five", "five"),
     ],
 )
-def test_values_are_checked_by_type(
-    shell: Shell, cloud: Callable[..., ScriptedOpenNebula], text: str, value: str, sent_as: str | None
-) -> None:
+def test_values_are_checked_by_type(shell: Shell, cloud: Clouds, text: str, value: str, sent_as: str | None) -> None:
     small = cloud()
     asking(small, {"X": text})
     ran = at(shell, small)("run", "-q", "--input", f"X={value}", "template:t")
@@ -410,9 +400,7 @@ def test_values_are_checked_by_type(
         (("--input", "ROOTPW=hunter2\U0001f600", "template:t"), "ROOTPW contains U+1F600"),
     ],
 )
-def test_inputs_that_cannot_be(
-    shell: Shell, cloud: Callable[..., ScriptedOpenNebula], arguments: tuple[str, ...], words: str
-) -> None:
+def test_inputs_that_cannot_be(shell: Shell, cloud: Clouds, arguments: tuple[str, ...], words: str) -> None:
     small = cloud()
     asking(small, {**INPUTS, "MEMORY": "M|range||64..128|64"})
     ran = at(shell, small)("run", *arguments)
@@ -421,7 +409,7 @@ def test_inputs_that_cannot_be(
     assert "hunter2" not in ran.err
 
 
-def test_the_size_may_be_an_input(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_the_size_may_be_an_input(shell: Shell, cloud: Clouds) -> None:
     for arguments, memory in ((), "64"), (("--ram", "100"), "100"), (("--input", "MEMORY=128"), "128"):
         small = cloud()
         asking(small, {"MEMORY": "M|range||64..128|64"}, "<INPUTS_ORDER>MEMORY</INPUTS_ORDER>")
@@ -429,7 +417,7 @@ def test_the_size_may_be_an_input(shell: Shell, cloud: Callable[..., ScriptedOpe
         assert [value for name, value in sent(small) if name == "MEMORY"] == [memory]
 
 
-def test_mandatory_inputs_are_asked_for_at_a_terminal(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_mandatory_inputs_are_asked_for_at_a_terminal(shell: Shell, cloud: Clouds) -> None:
     small = cloud()
     asking(small, {"FLAVOUR": "M|list|Flavour|plain,sweet|plain", "COUNT": "M|range|How many|1..3|", "SIZE": "O|number|Size||5"})
     shell.terminal = True
@@ -446,7 +434,7 @@ def test_mandatory_inputs_are_asked_for_at_a_terminal(shell: Shell, cloud: Calla
     assert len(small.machines) == 1
 
 
-def test_a_password_is_asked_for_without_echo(shell: Shell, cloud: Callable[..., ScriptedOpenNebula]) -> None:
+def test_a_password_is_asked_for_without_echo(shell: Shell, cloud: Clouds) -> None:
     pexpect = pytest.importorskip("pexpect")
     small = cloud()
     asking(small, INPUTS)

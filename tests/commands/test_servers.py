@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
+from tests.fakes.certificate_authority import Authority
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.tls_front import TlsFront
@@ -35,22 +35,22 @@ def served(request: pytest.FixtureRequest, stage: Stage, serve: Serve) -> Urls:
 
 
 @pytest.fixture(params=["session", "basic", "certificate"])
-def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Urls, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Urls, authority: Authority, tmp_path: Path) -> Site:
     shell.environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = served.marketplace
-    front = TlsFront(served.rpc, tmp_path, USERS)
     if request.param == "certificate":
-        certificate, key = front.client_certificate("alice", tmp_path)
+        front = TlsFront(served.rpc, authority, USERS)
+        request.addfinalizer(front.close)
+        certificate, key = authority.client(tmp_path, "alice")
         shell.environ.update(
             STRATUSLAB_ENDPOINT=f"{front.url}/xmlrpc",
             STRATUSLAB_PEM_CERTIFICATE=str(certificate),
             STRATUSLAB_PEM_KEY=str(key),
-            STRATUSLAB_CA_BUNDLE=str(front.ca),
+            STRATUSLAB_CA_BUNDLE=str(authority.bundle),
         )
     else:
         endpoint = served.rpc if request.param == "session" else served.proxy.replace("pswd/", "")
         shell.environ.update(STRATUSLAB_ENDPOINT=endpoint, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
-    yield Site(shell, stage)
-    front.close()
+    return Site(shell, stage)
 
 
 def test_the_four_commands(site: Site) -> None:
@@ -185,14 +185,14 @@ def test_wrong_credentials_name_the_user_and_where_they_come_from(shell: Shell, 
     assert shell("describe").status == 0
 
 
-def test_a_private_authority_has_to_be_named(shell: Shell, served: Urls, tmp_path: Path) -> None:
-    front = TlsFront(served.rpc, tmp_path)
+def test_a_private_authority_has_to_be_named(shell: Shell, served: Urls, authority: Authority) -> None:
+    front = TlsFront(served.rpc, authority)
     login = ("--endpoint", f"{front.url}/RPC2", "-u", "alice", "-p", USERS["alice"])
     ran = shell("describe", *login)
     assert ran.status == ExitStatus.UNREACHABLE
     assert all(word in ran.err for word in ("--ca-bundle", "ca_bundle", "REQUESTS_CA_BUNDLE"))
-    assert shell("describe", *login, "--ca-bundle", str(front.ca)).status == 0
-    shell.environ["REQUESTS_CA_BUNDLE"] = str(front.ca)
+    assert shell("describe", *login, "--ca-bundle", str(authority.bundle)).status == 0
+    shell.environ["REQUESTS_CA_BUNDLE"] = str(authority.bundle)
     assert shell("describe", *login).status == 0
     front.close()
 

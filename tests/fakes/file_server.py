@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from tests.fakes.scripted_server import Answer, Conversation, ScriptedServer, head
-
-Serving = Callable[..., ScriptedServer]
-"""What the fixture ``scripted`` is."""
+from tests.fakes.scripted_server import Answer, Conversation, head
 
 TAG = '"one"'
 

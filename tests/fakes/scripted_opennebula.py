@@ -1,4 +1,4 @@
-"""A small OpenNebula that counts: it starts machines and lists them, and breaks off where a test wants it to."""
+"""A scripted OpenNebula that counts: it starts machines and lists them, and breaks off where a test wants it to."""
 
 from __future__ import annotations
 
@@ -172,6 +172,10 @@ class ScriptedOpenNebula:
         assert attributes is not None
         short = "".join(one[0] for one in re.finditer(rf"<({kept})>.*?</\1>", attributes[1], re.DOTALL))
         return document.replace(attributes[1], short) if attributes[1] else document
+
+
+Clouds = Callable[..., ScriptedOpenNebula]
+"""What the fixture ``opennebula`` is."""
 
 
 def _is_of(document: str, user: int) -> bool:

@@ -137,6 +137,10 @@ class ScriptedServer:
         client.close()
 
 
+Scripted = Callable[..., ScriptedServer]
+"""What the fixture ``scripted`` is."""
+
+
 def head(status: str = "200 OK", **headers: object) -> bytes:
     """A status line and headers; ``_`` in a name stands for ``-``."""
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
@@ -185,21 +189,21 @@ def byte_by_byte(data: bytes) -> Answer:
     return answer
 
 
-def stream(begin: bytes, pieces: Iterable[bytes]) -> Answer:
-    """An answer that is made while it is sent, until the client has had enough."""
+def stream(begin: bytes, pieces: Iterable[bytes], first: bytes = head(Content_Type="text/xml")) -> Answer:
+    """An answer that is made while it is sent, until the client has had enough; ``first`` is its head."""
 
     def answer(talk: Conversation) -> None:
         talk.read_request()
-        talk.send(head(Content_Type="text/xml") + begin)
+        talk.send(first + begin)
         for piece in pieces:
             talk.send(piece)
 
     return answer
 
 
-def endless(begin: bytes, piece: bytes) -> Answer:
+def endless(begin: bytes, piece: bytes, first: bytes = head(Content_Type="text/xml")) -> Answer:
     """An answer that never ends: ``begin``, then ``piece`` again and again."""
-    return stream(begin, repeat(piece))
+    return stream(begin, repeat(piece), first)
 
 
 def hangs(talk: Conversation) -> None:

@@ -11,36 +11,23 @@ import ssl
 import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import trustme
+from tests.fakes.certificate_authority import Authority
 
 
 class TlsFront:
-    """A running front; ``url`` is its base, ``ca`` the file of the authority that signed it."""
+    """A running front whose certificate an authority issued; ``url`` is its base."""
 
-    def __init__(self, cloud: str, directory: Path, users: dict[str, str] | None = None) -> None:
-        self.authority = trustme.CA()
-        self.ca = directory / "ca.pem"
-        self.authority.cert_pem.write_to_path(self.ca)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.authority.issue_cert("127.0.0.1").configure_cert(context)
-        self.authority.configure_trust(context)
+    def __init__(self, cloud: str, authority: Authority, users: dict[str, str] | None = None) -> None:
+        context = authority.server("127.0.0.1")
+        authority.ca.configure_trust(context)
         context.verify_mode = ssl.CERT_OPTIONAL
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(urlsplit(cloud).netloc, users or {}))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def client_certificate(self, name: str, directory: Path) -> tuple[Path, Path]:
-        """Files with a certificate for a user, and its key."""
-        certificate, key = directory / f"{name}-cert.pem", directory / f"{name}-key.pem"
-        issued = self.authority.issue_cert(f"{name}@example.org", common_name=name)
-        issued.cert_chain_pems[0].write_to_path(certificate)
-        issued.private_key_pem.write_to_path(key)
-        return certificate, key
 
     def close(self) -> None:
         self._server.shutdown()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,6 +21,9 @@ from stratuslab.errors import (
     UsageError,
 )
 from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
+from tests.fakes import scripted_server as servers
+from tests.fakes.certificate_authority import Authority
+from tests.fakes.scripted_server import Answer, Scripted
 
 TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 OTHER = "MMZu9WvwKIro-rtBQfDk4PsKO7_"
@@ -39,66 +38,8 @@ def document(identifier: str = TTYLINUX) -> bytes:
     ).encode()
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.seen.append((self.path, dict(self.headers.items())))
-        self.close_connection = True
-        self.server.answer(self)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def send(self, status: int, body: bytes = b"", kind: str = TYPE, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-Answer = Callable[[Handler], None]
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer = answer
-        self.seen: list[tuple[str, dict[str, str]]] = []
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # The client hangs up on what it does not like; that is what the tests are about.
-        pass
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-@dataclass
-class Servers:
-    running: list[Server] = field(default_factory=list)
-
-    def __call__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> Server:
-        server = Server(answer)
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.running.append(server)
-        return server
-
-
-@pytest.fixture
-def serve() -> Iterator[Servers]:
-    servers = Servers()
-    yield servers
-    for server in servers.running:
-        server.shutdown()
-        server.server_close()
+def answered(status: str, body: bytes = b"", kind: str = TYPE, **headers: str) -> Answer:
+    return servers.document(body, status, kind, **headers)
 
 
 @pytest.fixture(autouse=True)
@@ -108,29 +49,28 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-def good(handler: Handler) -> None:
-    handler.send(200, document())
+good = answered("200 OK", document())
 
 
-def test_one_request_and_its_headers(serve: Servers) -> None:
-    server = serve(good)
+def test_one_request_and_its_headers(scripted: Scripted) -> None:
+    server = scripted(good)
     marketplace = Marketplace(server.url + "/", timeout=5)
     assert marketplace.url(TTYLINUX) == f"{server.url}/metadata/{TTYLINUX}"
     assert marketplace.find(TTYLINUX).title == "ttylinux"
-    [(path, headers)] = server.seen
-    assert path == f"/metadata/{TTYLINUX}"
-    assert headers["Accept"] == "application/rdf+xml, application/xml;q=0.9"
-    assert "Authorization" not in headers
+    [request] = server.requests
+    assert request.target == f"/metadata/{TTYLINUX}"
+    assert request.headers["accept"] == "application/rdf+xml, application/xml;q=0.9"
+    assert "authorization" not in request.headers
 
 
-def test_endpoint_below_a_path(serve: Servers) -> None:
-    server = serve(good)
+def test_endpoint_below_a_path(scripted: Scripted) -> None:
+    server = scripted(good)
     Marketplace(f"{server.url}/marketplace//", timeout=5).find(TTYLINUX)
-    assert server.seen[0][0] == f"/marketplace/metadata/{TTYLINUX}"
+    assert server.requests[0].target == f"/marketplace/metadata/{TTYLINUX}"
 
 
-def test_trace_tells_the_exchange(serve: Servers) -> None:
-    server, lines = serve(good), list[str]()
+def test_trace_tells_the_exchange(scripted: Scripted) -> None:
+    server, lines = scripted(good), list[str]()
     Marketplace(server.url.replace("//", "//ann:s3cret@"), timeout=5, trace=lines.append).find(TTYLINUX)
     assert lines[0] == f"> GET {server.url}/metadata/{TTYLINUX}"
     assert lines[1] == "< 200 OK, application/rdf+xml"
@@ -138,95 +78,60 @@ def test_trace_tells_the_exchange(serve: Servers) -> None:
     assert "s3cret" not in "".join(lines)
 
 
-def test_user_and_password_are_sent_and_never_shown(serve: Servers) -> None:
-    server = serve(lambda handler: handler.send(500))
+def test_user_and_password_are_sent_and_never_shown(scripted: Scripted) -> None:
+    server = scripted(answered("500 Internal Server Error"))
     marketplace = Marketplace(server.url.replace("//", "//ann:s3%2Fcret@"), timeout=5)
     with pytest.raises(Unreachable) as caught:
         marketplace.find(TTYLINUX)
-    assert server.seen[0][1]["Authorization"] == "Basic YW5uOnMzL2NyZXQ="
+    assert server.requests[0].headers["authorization"] == "Basic YW5uOnMzL2NyZXQ="
     assert "cret" not in str(caught.value) + marketplace.url(TTYLINUX) + marketplace.endpoint
 
 
-def test_unknown_image(serve: Servers) -> None:
-    server = serve(lambda handler: handler.send(404, b"<error>no entry</error>"))
+def test_unknown_image(scripted: Scripted) -> None:
+    server = scripted(answered("404 Not Found", b"<error>no entry</error>"))
     with pytest.raises(NotFound) as caught:
         Marketplace(server.url, timeout=5).find(TTYLINUX)
     assert caught.value.message == f"no image {TTYLINUX} in the Marketplace {server.url}"
     assert caught.value.status == ExitStatus.NOT_FOUND
 
 
-def test_no_identifier_is_not_asked_for(serve: Servers) -> None:
-    server = serve(good)
+def test_no_identifier_is_not_asked_for(scripted: Scripted) -> None:
+    server = scripted(good)
     with pytest.raises(UsageError):
         Marketplace(server.url, timeout=5).find("../../etc")
-    assert server.seen == []
+    assert server.requests == []
 
 
-def endless(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Transfer-Encoding", "chunked")
-    handler.end_headers()
-    while True:
-        handler.wfile.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
-
-
-def ten_gigabytes(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(10 << 30))
-    handler.end_headers()
-    while True:
-        handler.wfile.write(b" " * 0x10000)
-
-
-def endless_redirect(handler: Handler) -> None:
-    handler.send_response(302)
-    handler.send_header("Location", "/elsewhere")
-    handler.end_headers()
-    while True:
-        handler.wfile.write(b" " * 0x10000)
-
-
-def compressed_bomb(handler: Handler) -> None:
-    import gzip
-
-    handler.send(200, gzip.compress(bytes(20 << 20)), Content_Encoding="gzip")
-
-
-def half(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(document())))
-    handler.end_headers()
-    handler.wfile.write(document()[:100])
-
-
-def rubbish(handler: Handler) -> None:
-    handler.wfile.write(b"220 mail.example.org ESMTP\r\n")
+ENDLESS_CHUNKS = servers.endless(b"", b"10000\r\n" + b" " * 0x10000 + b"\r\n", servers.head(Transfer_Encoding="chunked"))
+TEN_GIGABYTES = servers.endless(b"", b" " * 0x10000, servers.head(Content_Length=10 << 30))
+ENDLESS_REDIRECT = servers.endless(b"", b" " * 0x10000, servers.head("302 Found", Location="/elsewhere"))
+BOMB = answered("200 OK", gzip.compress(bytes(20 << 20)), Content_Encoding="gzip")
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (endless, "larger than 4 MiB"),
-        (ten_gigabytes, "larger than 4 MiB"),
-        (compressed_bomb, "larger than 4 MiB"),
-        (endless_redirect, "circles"),
-        (half, "breaks off"),
-        (rubbish, "no HTTP"),
-        (lambda handler: None, "no HTTP"),
-        (lambda handler: handler.send(500, b"<html>oops", "text/html"), "answered 500 Internal Server Error"),
-        (lambda handler: handler.send(503), "answered 503"),
-        (lambda handler: handler.send(204), "answered 204"),
-        (lambda handler: handler.send(200, b"<!DOCTYPE html>\n<html><body>Welcome", "text/html"), "web page"),
-        (lambda handler: handler.send(200, b"<html>portal", TYPE), "web page"),
-        (lambda handler: handler.send(302, Location="/elsewhere"), "circles"),
-        (lambda handler: handler.send(302, Location="file:///etc/passwd"), "not followed"),
-        (lambda handler: handler.send(302, Location="local://marketplace/metadata/x"), "not followed"),
-        (lambda handler: handler.send(302, Location="http://[broken"), "not followed"),
+        (ENDLESS_CHUNKS, "larger than 4 MiB"),
+        (TEN_GIGABYTES, "larger than 4 MiB"),
+        (BOMB, "larger than 4 MiB"),
+        (ENDLESS_REDIRECT, "circles"),
+        (servers.half(document()[:100], len(document())), "breaks off"),
+        (servers.raw(b"220 mail.example.org ESMTP\r\n"), "no HTTP"),
+        (servers.closes, "no HTTP"),
+        (answered("500 Internal Server Error", b"<html>oops", "text/html"), "answered 500 Internal Server Error"),
+        (answered("503 Service Unavailable"), "answered 503"),
+        (answered("204 No Content"), "answered 204"),
+        (answered("200 OK", b"<!DOCTYPE html>\n<html><body>Welcome", "text/html"), "web page"),
+        (answered("200 OK", b"<html>portal", TYPE), "web page"),
+        (answered("302 Found", Location="/elsewhere"), "circles"),
+        (answered("302 Found", Location="file:///etc/passwd"), "not followed"),
+        (answered("302 Found", Location="local://marketplace/metadata/x"), "not followed"),
+        (answered("302 Found", Location="http://[broken"), "not followed"),
     ],
 )
-def test_what_answers_is_no_marketplace(serve: Servers, answer: Answer, why: str) -> None:
+def test_what_answers_is_no_marketplace(scripted: Scripted, answer: Answer, why: str) -> None:
     started = time.monotonic()
-    server = serve(answer)
+    server = scripted(answer)
     with pytest.raises(Unreachable) as caught:
         Marketplace(server.url, timeout=5).find(TTYLINUX)
     assert why in str(caught.value)
@@ -236,29 +141,29 @@ def test_what_answers_is_no_marketplace(serve: Servers, answer: Answer, why: str
     assert time.monotonic() - started < 4
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, PermissionDenied)])
-def test_refused(serve: Servers, status: int, kind: type[StratusLabError]) -> None:
+@pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationError), ("403 Forbidden", PermissionDenied)])
+def test_refused(scripted: Scripted, status: str, kind: type[StratusLabError]) -> None:
     with pytest.raises(kind):
-        Marketplace(serve(lambda handler: handler.send(status)).url, timeout=5).find(TTYLINUX)
+        Marketplace(scripted(answered(status)).url, timeout=5).find(TTYLINUX)
 
 
 @pytest.mark.parametrize("body", [document()[:100], b"", document(OTHER), b"<error>x</error>"])
-def test_the_document_is_none_of_this_image(serve: Servers, body: bytes) -> None:
-    server = serve(lambda handler: handler.send(200, body))
+def test_the_document_is_none_of_this_image(scripted: Scripted, body: bytes) -> None:
+    server = scripted(answered("200 OK", body))
     with pytest.raises(StratusLabError) as caught:
         Marketplace(server.url, timeout=5).find(TTYLINUX)
     assert caught.value.message.startswith(f"the Marketplace {server.url} has no usable metadata of {TTYLINUX}: ")
     assert caught.value.status == ExitStatus.FAILED
 
 
-def test_redirects_are_followed_without_the_password(serve: Servers) -> None:
-    target = serve(good)
-    server = serve(lambda handler: handler.send(301, Location=target.url.replace("//", "//eve:x@") + "/moved"))
+def test_redirects_are_followed_without_the_password(scripted: Scripted) -> None:
+    target = scripted(good)
+    server = scripted(answered("301 Moved Permanently", Location=target.url.replace("//", "//eve:x@") + "/moved"))
     found = Marketplace(server.url.replace("//", "//ann:s3cret@"), timeout=5).find(TTYLINUX)
     assert found.identifier == TTYLINUX
-    assert "Authorization" in server.seen[0][1]
-    assert target.seen[0][0] == "/moved"
-    assert "Authorization" not in target.seen[0][1]
+    assert "authorization" in server.requests[0].headers
+    assert target.requests[0].target == "/moved"
+    assert "authorization" not in target.requests[0].headers
 
 
 def test_nobody_listens() -> None:
@@ -273,135 +178,84 @@ def test_unknown_host() -> None:
         Marketplace("https://marketplace.invalid", timeout=5).find(TTYLINUX)
 
 
-def silent(handler: Handler) -> None:
-    handler.rfile.read(1)
+def drips(begin: bytes) -> Answer:
+    """The beginning of an answer, and a byte from time to time that never ends it."""
+
+    def answer(conversation: servers.Conversation) -> None:
+        conversation.read_request()
+        conversation.send(begin)
+        while not conversation.closing.wait(0.05):
+            conversation.send(b"x")
+
+    return answer
 
 
-def dripping_head(handler: Handler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    while not handler.wfile.closed:
-        handler.wfile.write(b"x")
-        time.sleep(0.05)
-
-
-def dripping_body(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000000")
-    handler.end_headers()
-    while not handler.wfile.closed:
-        handler.wfile.write(b" ")
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("answer", [silent, dripping_head, dripping_body])
-def test_the_whole_time_is_bounded(serve: Servers, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [servers.hangs, drips(b"HTTP/1.1 200 OK\r\nX-Slow: "), drips(servers.head(Content_Length=1_000_000))]
+)
+def test_the_whole_time_is_bounded(scripted: Scripted, answer: Answer) -> None:
     started = time.monotonic()
     with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
-        Marketplace(serve(answer).url, timeout=0.3).find(TTYLINUX)
+        Marketplace(scripted(answer).url, timeout=0.3).find(TTYLINUX)
     assert time.monotonic() - started < 1.5
 
 
-@dataclass
-class Authority:
-    """A certificate that certifies itself, for 127.0.0.1."""
-
-    pem: Path
-    tls: ssl.SSLContext
-
-
-def certificate(path: Path, ends: datetime) -> Authority:
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(ends - timedelta(days=10))
-        .not_valid_after(ends)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = path / "certificate.pem"
-    pem.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pem)
-    return Authority(pem, tls)
+def test_foreign_certificate_is_refused(scripted: Scripted, authority: Authority) -> None:
+    server = scripted(good, tls=authority.server("127.0.0.1"))
+    with pytest.raises(Unreachable, match="not trusted: "):
+        Marketplace(server.url, timeout=5).find(TTYLINUX)
+    assert server.requests == []
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return certificate(tmp_path, datetime.now(timezone.utc) + timedelta(days=5))
-
-
-def secure(server: Server) -> str:
-    return server.url.replace("http:", "https:")
-
-
-def test_foreign_certificate_is_refused(serve: Servers, authority: Authority) -> None:
-    server = serve(good, authority.tls)
-    with pytest.raises(Unreachable, match="not trusted: self-signed certificate"):
-        Marketplace(secure(server), timeout=5).find(TTYLINUX)
-    assert server.seen == []
-
-
-def test_expired_certificate_is_refused(serve: Servers, tmp_path: Path) -> None:
-    expired = certificate(tmp_path, datetime.now(timezone.utc) - timedelta(days=1))
+def test_expired_certificate_is_refused(scripted: Scripted, authority: Authority) -> None:
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    expired = authority.server("127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday)
     with pytest.raises(Unreachable, match="certificate has expired"):
-        Marketplace(secure(serve(good, expired.tls)), timeout=5, verify=str(expired.pem)).find(TTYLINUX)
+        Marketplace(scripted(good, tls=expired).url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
 
 
-def test_certificates_to_trust(serve: Servers, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = serve(good, authority.tls)
-    assert Marketplace(secure(server), timeout=5, verify=str(authority.pem)).find(TTYLINUX)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.pem))
-    assert Marketplace(secure(server), timeout=5).find(TTYLINUX)
+def test_certificates_to_trust(scripted: Scripted, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = scripted(good, tls=authority.server("127.0.0.1"))
+    assert Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+    assert Marketplace(server.url, timeout=5).find(TTYLINUX)
 
 
 def test_what_the_user_set_wins_over_the_environment(
-    serve: Servers, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+    scripted: Scripted,
+    authority: Authority,
+    stranger: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
-    (tmp_path / "another").mkdir()
-    another = certificate(tmp_path / "another", datetime.now(timezone.utc) + timedelta(days=5))
-    server = serve(good, authority.tls)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(another.pem))
-    assert Marketplace(secure(server), timeout=5, verify=str(authority.pem)).find(TTYLINUX)
-    assert Marketplace(secure(server), timeout=5, verify=False).find(TTYLINUX)
+    server = scripted(good, tls=authority.server("127.0.0.1"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(stranger.bundle))
+    assert Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+    assert Marketplace(server.url, timeout=5, verify=False).find(TTYLINUX)
     assert not recwarn.list
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.pem))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     with pytest.raises(Unreachable, match="not trusted"):
-        Marketplace(secure(server), timeout=5, verify=str(another.pem)).find(TTYLINUX)
+        Marketplace(server.url, timeout=5, verify=str(stranger.bundle)).find(TTYLINUX)
 
 
-def test_tls_where_there_is_none(serve: Servers) -> None:
+def test_tls_where_there_is_none(scripted: Scripted) -> None:
+    server = scripted(lambda conversation: conversation.send(servers.head("400 Bad Request")))
     with pytest.raises(Unreachable, match="TLS failed"):
-        Marketplace(secure(serve(good)), timeout=5).find(TTYLINUX)
+        Marketplace(server.url.replace("http:", "https:"), timeout=5).find(TTYLINUX)
 
 
-def test_never_from_https_down_to_http(serve: Servers, authority: Authority) -> None:
-    plain = serve(good)
-    server = serve(lambda handler: handler.send(302, Location=plain.url), authority.tls)
+def test_never_from_https_down_to_http(scripted: Scripted, authority: Authority) -> None:
+    plain = scripted(good)
+    server = scripted(answered("302 Found", Location=plain.url), tls=authority.server("127.0.0.1"))
     with pytest.raises(Unreachable, match="not followed"):
-        Marketplace(secure(server), timeout=5, verify=str(authority.pem)).find(TTYLINUX)
-    assert plain.seen == []
+        Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+    assert plain.requests == []
 
 
 @pytest.mark.parametrize("settings", [{"verify": "/nowhere/ca.pem"}, {"cert": "/nowhere/me.pem"}])
-def test_certificate_files_that_are_missing(serve: Servers, authority: Authority, settings: dict[str, str]) -> None:
+def test_certificate_files_that_are_missing(scripted: Scripted, authority: Authority, settings: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="/nowhere/"):
-        Marketplace(secure(serve(good, authority.tls)), timeout=5, **settings).find(TTYLINUX)  # type: ignore[arg-type]
+        Marketplace(scripted(good, tls=authority.server("127.0.0.1")).url, timeout=5, **settings).find(TTYLINUX)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -13,20 +13,12 @@ from hypothesis import strategies as st
 from stratuslab.errors import StratusLabError, Unreachable
 from stratuslab.ssh import port_translation
 from stratuslab.ssh.port_translation import translated_port
-from tests.fakes.scripted_server import Answer, ScriptedServer, chunked, closes, document, endless, hangs, head
+from tests.fakes.scripted_server import Answer, Scripted, chunked, closes, document, endless, hangs, head
 
 
 @pytest.fixture
-def service() -> Iterator[Callable[[Answer], str]]:
-    running: list[ScriptedServer] = []
-
-    def start(answer: Answer) -> str:
-        running.append(ScriptedServer(answer))
-        return f"127.0.0.1:{running[-1].port}"
-
-    yield start
-    for one in running:
-        one.close()
+def service(scripted: Scripted) -> Callable[[Answer], str]:
+    return lambda answer: f"127.0.0.1:{scripted(answer).port}"
 
 
 def says(value: object) -> Answer:

@@ -31,7 +31,8 @@ from stratuslab.local.images.marketplace_entries import MarketplaceEntries, endo
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers
-from tests.fakes.file_server import Serving, broken_off, by_range, refuses, whole
+from tests.fakes.file_server import broken_off, by_range, refuses, whole
+from tests.fakes.scripted_server import Scripted
 from tests.harness import CHECKOUT
 from tests.local.images.test_image_store import everything, sums
 
@@ -66,7 +67,7 @@ def images(directory: Path) -> list[str]:
 
 class TestTheContent:
     @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
-    def test_as_the_entry_says(self, scripted: Serving, directory: Path, pack: Callable[[bytes], bytes]) -> None:
+    def test_as_the_entry_says(self, scripted: Scripted, directory: Path, pack: Callable[[bytes], bytes]) -> None:
         server = scripted(whole(pack(DISK)))
         name = publish(directory, described(DISK, f"{server.url}/disk"))
         path = ImageFetcher(directory).fetch(name)
@@ -77,14 +78,14 @@ class TestTheContent:
 
     @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
     def test_of_an_entry_about_the_compressed_file(
-        self, scripted: Serving, directory: Path, pack: Callable[[bytes], bytes]
+        self, scripted: Scripted, directory: Path, pack: Callable[[bytes], bytes]
     ) -> None:
         packed = pack(DISK)
         name = publish(directory, described(packed, scripted(whole(packed)).url))
         assert ImageFetcher(directory).fetch(name).read_bytes() == DISK
 
     @pytest.mark.parametrize("other", ["bytes", "MD5", "SHA-256", "SHA-512"])
-    def test_of_an_entry_about_both(self, scripted: Serving, directory: Path, other: str) -> None:
+    def test_of_an_entry_about_both(self, scripted: Scripted, directory: Path, other: str) -> None:
         """The figures are all of the file, or all of its content."""
         packed = gzip.compress(DISK)
         mixed = described(packed, scripted(whole(packed)).url)
@@ -97,14 +98,14 @@ class TestTheContent:
         assert images(directory) == []
 
     @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512", "SHA-384"])
-    def test_every_checksum_counts(self, scripted: Serving, directory: Path, algorithm: str) -> None:
+    def test_every_checksum_counts(self, scripted: Scripted, directory: Path, algorithm: str) -> None:
         good = described(DISK, scripted(whole(DISK)).url)
         name = publish(directory, replace(good, checksums={**good.checksums, algorithm: "0123"}))
         with pytest.raises(ImageError, match=rf"{algorithm} is [0-9a-f]+, the Marketplace says 0123\Z"):
             ImageFetcher(directory).fetch(name)
         assert images(directory) == []
 
-    def test_another_file(self, scripted: Serving, directory: Path) -> None:
+    def test_another_file(self, scripted: Scripted, directory: Path) -> None:
         server = scripted(whole(bytes(len(DISK))))
         name = publish(directory, described(DISK, f"{server.url}/disk?token=secret"))
         with pytest.raises(ImageError) as raised:
@@ -127,13 +128,13 @@ class TestTheContent:
             (b"<html>Login</html>", r"its size is 18 bytes"),
         ],
     )
-    def test_of_another_size(self, scripted: Serving, directory: Path, served: bytes, why: str) -> None:
+    def test_of_another_size(self, scripted: Scripted, directory: Path, served: bytes, why: str) -> None:
         name = publish(directory, described(DISK, scripted(whole(served)).url))
         with pytest.raises(ImageError, match=why):
             ImageFetcher(directory).fetch(name)
         assert images(directory) == []
 
-    def test_that_leads_out_of_itself(self, scripted: Serving, directory: Path) -> None:
+    def test_that_leads_out_of_itself(self, scripted: Scripted, directory: Path) -> None:
         """The Marketplace may vouch for it, but it would read other files of this computer."""
         from tests.local.images.test_image_format import qcow2
 
@@ -142,7 +143,7 @@ class TestTheContent:
             ImageFetcher(directory).fetch(publish(directory, described(disk, scripted(whole(disk)).url)))
         assert images(directory) == []
 
-    def test_a_full_disk(self, scripted: Serving, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk(self, scripted: Scripted, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         name = publish(directory, described(DISK, *[scripted(whole(DISK)).url] * 2))
         monkeypatch.setattr("stratuslab.local.images.free_space.free", lambda place: 1000)
         with pytest.raises(NoSpace, match=rf"image {name}: the disk of .* is full: the image needs 1\.15 MB, 1 KB are free"):
@@ -151,14 +152,14 @@ class TestTheContent:
 
 
 class TestLocations:
-    def test_one_after_the_other(self, scripted: Serving, directory: Path) -> None:
+    def test_one_after_the_other(self, scripted: Scripted, directory: Path) -> None:
         bad = scripted(whole(b"wrong"))
         gone = scripted(refuses("404 Not Found"))
         good = scripted(whole(DISK))
         name = publish(directory, described(DISK, "file:///etc/passwd", bad.url, gone.url, good.url))
         assert ImageFetcher(directory).fetch(name).read_bytes() == DISK
 
-    def test_all_in_vain(self, scripted: Serving, directory: Path) -> None:
+    def test_all_in_vain(self, scripted: Scripted, directory: Path) -> None:
         bad, gone = scripted(whole(b"wrong")), scripted(refuses("404 Not Found"))
         name = publish(directory, described(DISK, bad.url, gone.url))
         with pytest.raises(ImageError) as raised:
@@ -168,7 +169,7 @@ class TestLocations:
             f"from {gone.url}: the server answered 404 Not Found"
         )
 
-    def test_of_several_endorsers(self, scripted: Serving, directory: Path) -> None:
+    def test_of_several_endorsers(self, scripted: Scripted, directory: Path) -> None:
         good = described(DISK, scripted(whole(DISK)).url)
         publish(directory, replace(good, email="alice@example.org"))
         name = publish(directory, replace(good, email="bob@example.org", locations=("local://images/x",)))
@@ -186,7 +187,7 @@ class TestLocations:
             with pytest.raises(ImageError, match="not an image identifier"):
                 ImageFetcher(directory).fetch(name)
 
-    def test_an_entry_elsewhere(self, scripted: Serving, directory: Path) -> None:
+    def test_an_entry_elsewhere(self, scripted: Scripted, directory: Path) -> None:
         made = described(DISK, scripted(whole(DISK)).url)
         elsewhere = scripted(servers.document(f"<metadata>{endorsed(made, CREATED).document}</metadata>".encode()))
         name = made.identifier
@@ -194,7 +195,7 @@ class TestLocations:
         assert ImageFetcher(directory).fetch(name, url).read_bytes() == DISK
         assert elsewhere.requests[0].target == f"/marketplace/metadata/{name}"
 
-    def test_no_entry_elsewhere_either(self, scripted: Serving, directory: Path) -> None:
+    def test_no_entry_elsewhere_either(self, scripted: Scripted, directory: Path) -> None:
         name = sums(DISK).identifier
         with pytest.raises(StratusLabError, match="no image"):
             ImageFetcher(directory).fetch(name, f"{scripted(refuses('404 Not Found')).url}/metadata/{name}")
@@ -211,17 +212,17 @@ class TestLocations:
 class TestObtaining:
     """In a process of its own, as a supervisor has it done."""
 
-    def test_what_exists(self, directory: Path, scripted: Serving) -> None:
+    def test_what_exists(self, directory: Path, scripted: Scripted) -> None:
         name = publish(directory, described(DISK, scripted(whole(DISK)).url))
         path = ImageFetcher(directory).fetch(name)
         assert obtain(directory, name, {}) == path
 
-    def test_what_is_not(self, directory: Path, scripted: Serving) -> None:
+    def test_what_is_not(self, directory: Path, scripted: Scripted) -> None:
         name = publish(directory, described(DISK, scripted(broken_off(DISK, 1000), by_range(DISK)).url))
         assert obtain(directory, name, os.environ).read_bytes() == DISK
         assert images(directory) == [f"images/{name}/image"]
 
-    def test_an_error_is_one_line(self, directory: Path, scripted: Serving, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_an_error_is_one_line(self, directory: Path, scripted: Scripted, capfd: pytest.CaptureFixture[str]) -> None:
         server = scripted(refuses("404 Not\tHere"))
         name = publish(directory, described(DISK, server.url))
         with pytest.raises(ImageError) as raised:
@@ -240,7 +241,7 @@ class TestObtaining:
         ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
         assert {"requests", "paramiko", "sqlite3", "hashlib"} & set(ran.stdout.split()) == set()
 
-    def test_several_at_once_download_it_once(self, directory: Path, scripted: Serving) -> None:
+    def test_several_at_once_download_it_once(self, directory: Path, scripted: Scripted) -> None:
         asked, go = threading.Semaphore(0), threading.Event()
 
         def slowly(talk: servers.Conversation) -> None:
@@ -264,7 +265,7 @@ class TestObtaining:
         assert images(directory) == [f"images/{name}/image"]
 
     @pytest.mark.parametrize("group", [True, False])
-    def test_it_ends_with_its_starter(self, directory: Path, scripted: Serving, group: bool) -> None:
+    def test_it_ends_with_its_starter(self, directory: Path, scripted: Scripted, group: bool) -> None:
         """Killed as a group, as an instance is, and also alone: the connection to the server ends."""
         asked, gone = threading.Event(), threading.Event()
 
