@@ -64,7 +64,8 @@ def _allocate(call: MethodCall) -> Answer:
 
 
 def _instantiate(call: MethodCall) -> Answer:
-    base, name = machine_templates.find(call.parameters.integer(1)), call.parameters.text(2)
+    number, name = call.parameters.integer(1), call.parameters.text(2)
+    base = machine_templates.find(number)
     hold, over = False, ""
     if call.profile.number >= (4,):
         hold, over = call.parameters.flag(3, False), call.parameters.text(4, "")
@@ -108,6 +109,8 @@ def _rename(call: MethodCall) -> Answer:
 
 def _update(call: MethodCall) -> Answer:
     number, template, merge = call.parameters.integer(1), call.parameters.text(2), call.parameters.integer(3, 0)
+    if merge not in (0, 1):
+        raise APIError(ErrorCode.API, "Wrong update type")
     call.engine.update(call.user, number, template, merge=merge == 1)
     return xmlrpc_wire.number(number)
 
@@ -200,6 +203,22 @@ def _of_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:
     return lambda call: xmlrpc_wire.document([releases.document_of(write(call.engine), call.profile.number)])
 
 
+_LEAST_FILTER = -4  # what belongs to the user's group
+
+
+def _of_filtered_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:
+    """A pool of what everybody may use: the filter and the range are required, and make no difference."""
+    read = _of_pool(write)
+
+    def filtered(call: MethodCall) -> Answer:
+        owner, _, _ = (call.parameters.integer(place) for place in range(1, 4))
+        if owner < _LEAST_FILTER:
+            raise APIError(ErrorCode.API, "Incorrect filter_flag")
+        return read(call)
+
+    return filtered
+
+
 def _of_number(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
     return lambda call: xmlrpc_wire.document(
         [releases.document_of(write(call.engine, call.parameters.integer(1)), call.profile.number)]
@@ -254,11 +273,11 @@ _METHODS: dict[str, Callable[[MethodCall], Answer]] = {
     "one.vmpool.infoset": _set,
     "one.vmpool.monitoring": _pool_monitoring,
     "one.vm.monitoring": _monitoring,
-    "one.imagepool.info": _of_pool(pool_documents.images),
+    "one.imagepool.info": _of_filtered_pool(pool_documents.images),
     "one.image.info": _of_number(pool_documents.image),
-    "one.vnpool.info": _of_pool(pool_documents.networks),
+    "one.vnpool.info": _of_filtered_pool(pool_documents.networks),
     "one.vn.info": _network,
-    "one.templatepool.info": _of_pool(pool_documents.templates),
+    "one.templatepool.info": _of_filtered_pool(pool_documents.templates),
     "one.template.info": _of_number(pool_documents.template),
     "one.template.instantiate": _instantiate,
     "one.hostpool.info": _of_pool(pool_documents.hosts),

@@ -60,7 +60,8 @@ class Access:
         """Unlock an instance: for the user who locked it, and the administrator."""
 
         def change(record: Record) -> None:
-            if record.lock and record.lock["owner"] != user.id and not user.is_administrator:
+            # Of one that is not locked real servers say the same.
+            if (not record.lock or record.lock["owner"] != user.id) and not user.is_administrator:
                 raise APIError(ErrorCode.ACTION, "Cannot unlock: Lock is owned by another user")
             record.lock = {}
 
@@ -73,6 +74,9 @@ class Access:
 
         def change(record: Record) -> None:
             before = record.permissions or _PERMISSIONS
+            # The third of each three is the right to administer.
+            if any(bits[place] not in (-1, int(before[place])) for place in (2, 5, 8)):
+                self.require_administrator(user, number)
             record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
 
         self.alter(user, number, change)

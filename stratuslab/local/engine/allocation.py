@@ -54,8 +54,8 @@ def allocate(
     if forbidden:
         raise BadTemplate(f"Invalid NAME, char '{forbidden}' is not allowed")
     _check_restricted(user, template, rules)
-    cpu = _positive_float(template.text("CPU"), "CPU")
     memory = _positive_integer(template.text("MEMORY"), "MEMORY")
+    cpu = _positive_float(template.text("CPU"), "CPU")
     if template.text("VCPU"):
         _positive_integer(template.text("VCPU"), "VCPU")
     disks = DiskAllocation(store, user, template.vectors("DISK"), number, rules)

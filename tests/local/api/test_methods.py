@@ -113,3 +113,29 @@ def test_tokens_let_in_for_a_time(serve: Serve, clock: StoppedClock) -> None:
     assert server.one.user.login("alice:secret", "alice", "", 0)[0] is True
     assert server.one.user.info("alice:my-token", -1)[0] is False
     assert server.one.user.login("alice:secret", "bob", "", 60)[2] == ErrorCode.AUTHORIZATION
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "said"),
+    [
+        ("one.vm.update", (1, "A=1", 7), (4096, "[one.vm.update] Wrong update type")),
+        (
+            "one.vm.chmod",
+            (1, 1, 1, 1, 0, 0, 0, 0, 0, 0),
+            (512, "[one.vm.chmod] User [2] : Not authorized to perform ADMIN VM [1]."),
+        ),
+        ("one.vm.unlock", (1,), (2048, "[one.vm.unlock] Cannot unlock: Lock is owned by another user")),
+        ("one.imagepool.info", (-99, -1, -1), (4096, "[one.imagepool.info] Incorrect filter_flag")),
+        ("one.vm.allocate", ("NAME=x", True), (8192, "[one.vm.allocate] MEMORY attribute must be a positive integer value.")),
+    ],
+)
+def test_what_a_real_7_4_refuses(call: Caller, method: str, arguments: tuple[object, ...], said: tuple[int, str]) -> None:
+    assert call("one.vm.allocate", SMALL, True, user="alice") == [True, 1, 0]
+    answer = call(method, *arguments, user="alice")
+    assert (answer[0], answer[2], answer[1]) == (False, *said)
+
+
+@pytest.mark.parametrize(("method", "arguments"), [("one.vnpool.info", (-2, -1)), ("one.template.instantiate", (99,))])
+def test_what_a_real_7_4_needs(call: Caller, method: str, arguments: tuple[int, ...]) -> None:
+    answer = call(method, *arguments, user="alice")
+    assert (answer.faultCode, answer.faultString) == (-501, "Not enough parameters")
