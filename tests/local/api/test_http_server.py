@@ -270,7 +270,7 @@ class TestServer:
         urls = serve()
         stage.engine.store.query("DROP TABLE entries")
         status, _, body = request(f"{urls.marketplace}/metadata", "GET", None)
-        assert (status, b"cannot be used" in body) == (500, True)
+        assert (status, b"cannot use" in body) == (500, True)
 
 
 SERVE = """
