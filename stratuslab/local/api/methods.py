@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local import releases
-from stratuslab.local.api import introspection, machine_templates, pool_documents, refusal_words, vm_documents, xmlrpc_wire
+from stratuslab.local.api import introspection, machine_templates, refusal_words, xmlrpc_wire
+from stratuslab.local.api.documents import (
+    host_documents,
+    image_documents,
+    network_documents,
+    template_documents,
+    user_documents,
+    vm_documents,
+)
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported
@@ -199,14 +206,14 @@ def _login(call: MethodCall) -> Answer:
     return xmlrpc_wire.document([call.engine.access.login(user, token, seconds)])
 
 
-def _of_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document([releases.document_of(write(call.engine), call.profile.number)])
+def _of_pool(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document([write(call.engine, call.profile.release)])
 
 
 _LEAST_FILTER = -4  # what belongs to the user's group
 
 
-def _of_filtered_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], Answer]:
+def _of_filtered_pool(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
     """A pool of what everybody may use: the filter and the range are required, and make no difference."""
     read = _of_pool(write)
 
@@ -219,15 +226,8 @@ def _of_filtered_pool(write: Callable[[Engine], str]) -> Callable[[MethodCall], 
     return filtered
 
 
-def _of_number(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document(
-        [releases.document_of(write(call.engine, call.parameters.integer(1)), call.profile.number)]
-    )
-
-
-def _network(call: MethodCall) -> Answer:
-    document = pool_documents.network(call.engine, call.parameters.integer(1), legacy=call.profile.legacy)
-    return xmlrpc_wire.document([releases.document_of(document, call.profile.number)])
+def _of_number(write: Callable[[Engine, int, int], str]) -> Callable[[MethodCall], Answer]:
+    return lambda call: xmlrpc_wire.document([write(call.engine, call.profile.release, call.parameters.integer(1))])
 
 
 def _seen_by_user(write: Callable[[Engine, User], str]) -> Callable[[MethodCall], Answer]:
@@ -273,21 +273,21 @@ _METHODS: dict[str, Callable[[MethodCall], Answer]] = {
     "one.vmpool.infoset": _set,
     "one.vmpool.monitoring": _pool_monitoring,
     "one.vm.monitoring": _monitoring,
-    "one.imagepool.info": _of_filtered_pool(pool_documents.images),
-    "one.image.info": _of_number(pool_documents.image),
-    "one.vnpool.info": _of_filtered_pool(pool_documents.networks),
-    "one.vn.info": _network,
-    "one.templatepool.info": _of_filtered_pool(pool_documents.templates),
-    "one.template.info": _of_number(pool_documents.template),
+    "one.imagepool.info": _of_filtered_pool(image_documents.pool),
+    "one.image.info": _of_number(image_documents.image),
+    "one.vnpool.info": _of_filtered_pool(network_documents.pool),
+    "one.vn.info": _of_number(network_documents.network),
+    "one.templatepool.info": _of_filtered_pool(template_documents.pool),
+    "one.template.info": _of_number(template_documents.template),
     "one.template.instantiate": _instantiate,
-    "one.hostpool.info": _of_pool(pool_documents.hosts),
-    "one.host.info": _of_number(pool_documents.host),
-    "one.datastorepool.info": _of_pool(pool_documents.datastores),
-    "one.datastore.info": _of_number(pool_documents.datastore),
-    "one.clusterpool.info": _of_pool(pool_documents.clusters),
-    "one.cluster.info": _of_number(pool_documents.cluster),
-    "one.userpool.info": _seen_by_user(pool_documents.users),
-    "one.user.info": _number_seen_by_user(pool_documents.user),
-    "one.grouppool.info": _seen_by_user(pool_documents.groups),
-    "one.group.info": _number_seen_by_user(pool_documents.group),
+    "one.hostpool.info": _of_pool(host_documents.hosts),
+    "one.host.info": _of_number(host_documents.host),
+    "one.datastorepool.info": _of_pool(host_documents.datastores),
+    "one.datastore.info": _of_number(host_documents.datastore),
+    "one.clusterpool.info": _of_pool(host_documents.clusters),
+    "one.cluster.info": _of_number(host_documents.cluster),
+    "one.userpool.info": _seen_by_user(user_documents.users),
+    "one.user.info": _number_seen_by_user(user_documents.user),
+    "one.grouppool.info": _seen_by_user(user_documents.groups),
+    "one.group.info": _number_seen_by_user(user_documents.group),
 }

@@ -80,6 +80,11 @@ class ServerProfile:
         """The release for comparison."""
         return tuple(map(int, self.version.split(".")))
 
+    @property
+    def release(self) -> int:
+        """The number of the major release."""
+        return self.number[0]
+
     def shown_state(self, state: int, lcm_state: int) -> tuple[int, int]:
         """STATE and LCM_STATE as documents of this family have them."""
         if self.legacy and has_failed(state, lcm_state):

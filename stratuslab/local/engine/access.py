@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 
 from stratuslab.local.api_error import APIError, no_such, not_authorized
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
+from stratuslab.local.store.instance_record import ADMINISTRATOR, DEFAULT_PERMISSIONS, Record, User
 from stratuslab.opennebula.error_codes import ErrorCode, Owner
 
 # The place of each right in the nine digits of the permissions.
 _RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}
-_PERMISSIONS = "110000000"
 # The highest level of a lock that refuses what needs the right. A locked instance can still be read.
 _REFUSED_UP_TO = {"USE": 0, "MANAGE": 2, "ADMIN": 4}
 
@@ -73,7 +72,7 @@ class Access:
             raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
 
         def change(record: Record) -> None:
-            before = record.permissions or _PERMISSIONS
+            before = record.permissions or DEFAULT_PERMISSIONS
             # The third of each three is the right to administer.
             if any(bits[place] not in (-1, int(before[place])) for place in (2, 5, 8)):
                 self.require_administrator(user, number)
@@ -109,7 +108,7 @@ class Access:
 
 def may(user: User, record: Record, right: str = "USE") -> bool:
     """Whether the instance's permissions give the user this right."""
-    digits = record.permissions or _PERMISSIONS
+    digits = record.permissions or DEFAULT_PERMISSIONS
     place = _RIGHTS[right]
     if user.is_administrator:
         return True

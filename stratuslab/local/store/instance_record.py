@@ -32,6 +32,10 @@ QEMU = "qemu"
 """The names of the drivers, in the store and in documents."""
 
 
+DEFAULT_PERMISSIONS = "110000000"
+"""Use, manage and administer: for the owner, the group and others."""
+
+
 @dataclass
 class Record:
     """One instance in the store. Times are seconds since the epoch, 0 for never.

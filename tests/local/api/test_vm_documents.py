@@ -191,7 +191,8 @@ class TestOthers:
         ours = next(network for network in pool if network.findtext("NAME") == "public")
         theirs = next(network for network in recorded("75-vnpool.info") if network.findtext("NAME") == "public")
         optional = ("TEMPLATE/DNS", "TEMPLATE/GATEWAY", "TEMPLATE/NETWORK_ADDRESS", "UPDATED_VMS/ID")
-        assert shape(without(ours, *optional)) == shape(without(theirs, *optional))
+        vlans = ("TEMPLATE/OUTER_VLAN_ID", "TEMPLATE/VLAN_ID")
+        assert shape(without(ours, *optional)) == shape(without(theirs, *optional, *vlans))
         assert (ours.findtext("USED_LEASES"), ours.findtext("AR_POOL/AR/ALLOCATED")) == ("1", " 0 68719476737")
         assert document(call, "one.vn.info", 2).findtext("NAME") == "private"
         assert call("one.vn.info", 9)[2] == 1024
@@ -207,8 +208,8 @@ class TestOthers:
 
     def test_machine_templates(self, call: Caller) -> None:
         ours, theirs = document(call, "one.templatepool.info", -2, -1, -1), recorded("73-templatepool.info")
-        assert shape(without(ours[0], "TEMPLATE/CONTEXT")) == shape(theirs[0])
-        assert [template.findtext("NAME") for template in ours] == ["tiny", "large"]
+        assert shape(without(ours[-1], "TEMPLATE/CONTEXT")) == shape(theirs[0])
+        assert [template.findtext("NAME") for template in ours] == ["large", "tiny"]
         assert document(call, "one.template.info", 1).findtext("TEMPLATE/MEMORY") == "2048"
         assert call("one.template.info", 9)[2] == 1024
 

@@ -1,0 +1,1 @@
+"""The XML documents of the embedded cloud, element for element as each release of OpenNebula writes them."""

@@ -1,0 +1,91 @@
+"""The documents of virtual networks, with their leases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stratuslab.local.api.documents.elements import OWNED, SHARED, contents, elements, filled, ids, permissions, written
+from stratuslab.local.api.documents.elements import pool as pool_of
+from stratuslab.local.api_error import no_such
+from stratuslab.local.engine.engine import Engine
+from stratuslab.local.store.leases import Network, address_text, mac_address
+from stratuslab.local.xml_text import attributes, cdata, escape, wrapped
+
+_NETWORK = elements(
+    f"{OWNED} TYPE:-3=0 CLUSTER_ID:4-4=0 CLUSTER:4-4=default CLUSTERS:5- BRIDGE BRIDGE_TYPE:5-=[linux] VLAN:-4=0 "
+    "STATE:6-=[1]  PREV_STATE:6-=[1] PARENT_NETWORK_ID:4- TEMPLATE_ID:7- VN_MAD:5-=[local] PHYDEV VLAN_ID "
+    "OUTER_VLAN_ID:5-  VLAN_ID_AUTOMATIC:5-=0 OUTER_VLAN_ID_AUTOMATIC:5-=0 RANGE:-3 TOTAL_LEASES:-3 USED_LEASES:4- "
+    "VROUTERS:5- UPDATED_VMS:6- OUTDATED_VMS:6-  UPDATING_VMS:6- ERROR_VMS:6- TEMPLATE AR_POOL:4- LEASES:-3"
+)
+_TEMPLATE = elements(
+    "BRIDGE:4- BRIDGE_TYPE:5-=linux NETWORK_MASK=255.0.0.0 PHYDEV:4- SECURITY_GROUPS:4-=0 VLAN:4-4=NO VLAN_ID:4-4 VN_MAD:4-=local"
+)
+_RANGE = elements("ALLOCATED AR_ID=[0] IP MAC NEXT_INDEX:7- SHARED:7-=[NO] SIZE TYPE=[IP4] MAC_END IP_END USED_LEASES LEASES")
+
+Leases = Sequence[tuple[int, int]]
+"""Addresses, with the instances that have them."""
+
+
+def pool(engine: Engine, release: int) -> str:
+    """All virtual networks."""
+    networks = sorted(engine.leases.networks(), key=lambda network: network.id)
+    return pool_of("VNET_POOL", [_listed(engine, network, release) for network in networks], release)
+
+
+def _listed(engine: Engine, network: Network, release: int) -> str:
+    """A lease is written as its place in the range and its owner, a number whose upper half says that it is an instance."""
+    leases = _leases(engine, network)
+    allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leases)
+    alone = dict.fromkeys(("MAC_END", "IP_END", "USED_LEASES", "LEASES"))
+    return _network(network, leases, {**alone, "ALLOCATED": cdata(allocated) if leases else None}, None, release)
+
+
+def network(engine: Engine, release: int, number: int) -> str:
+    """One virtual network, with its leases: below its range, and below itself up to 3.x. Raises APIError."""
+    for found in engine.leases.networks():
+        if found.id == number:
+            break
+    else:
+        raise no_such("virtual network", number)
+    leases = _leases(engine, found)
+    owner = "<USED>1</USED><VID>{0}</VID>" if release < 4 else "<VM>{0}</VM>"
+    leased = "".join(
+        f"<LEASE><IP>{address_text(address)}</IP><MAC>{mac_address(address)}</MAC>{owner.format(instance)}</LEASE>"
+        for address, instance in leases
+    )
+    last = found.first + found.size - 1
+    ends = {"MAC_END": cdata(mac_address(last)), "IP_END": cdata(address_text(last))}
+    return _network(found, leases, {"ALLOCATED": None, **ends, "USED_LEASES": len(leases), "LEASES": leased}, leased, release)
+
+
+def _leases(engine: Engine, network: Network) -> Leases:
+    """The leases out of the range that the network has now."""
+    leased = engine.leases.leased(network)
+    return [(address, instance) for address, instance in leased if 0 <= address - network.first < network.size]
+
+
+def _network(network: Network, leases: Leases, of_range: Mapping[str, object], of_network: str | None, release: int) -> str:
+    """The document; its leases are written below its range and below itself, each None where they are not."""
+    span: dict[str, object] = {
+        **of_range,
+        "IP": cdata(address_text(network.first)),
+        "MAC": cdata(mac_address(network.first)),
+        "NEXT_INDEX": cdata(str(network.next)),
+        "SIZE": cdata(str(network.size)),
+    }
+    ends = (address_text(address) for address in (network.first, network.first + network.size - 1))
+    content = {
+        "ID": network.id,
+        "NAME": escape(network.name),
+        "PERMISSIONS": permissions(SHARED),
+        "CLUSTERS": ids([0]),
+        "BRIDGE": cdata(network.bridge),
+        "RANGE": "<IP_START>{}</IP_START><IP_END>{}</IP_END>".format(*ends),
+        "TOTAL_LEASES": len(leases),
+        "USED_LEASES": len(leases),
+        "UPDATED_VMS": ids(sorted({instance for _, instance in leases})),
+        "TEMPLATE": attributes(contents(_TEMPLATE, release, {"BRIDGE": network.bridge})),
+        "AR_POOL": wrapped("AR", filled(_RANGE, release, span)),
+        "LEASES": of_network,
+    }
+    return written("VNET", _NETWORK, release, content)

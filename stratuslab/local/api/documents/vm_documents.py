@@ -1,0 +1,204 @@
+"""The documents of instances: whole, short as listings since 5.8 have them, and what their host reported last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from stratuslab.local.api.documents import vm_attributes
+from stratuslab.local.api.documents.elements import elements, filled, permissions, written
+from stratuslab.local.api.server_profiles import ServerProfile
+from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME
+from stratuslab.local.store.instance_record import DEFAULT_PERMISSIONS, Record, User
+from stratuslab.local.xml_text import attributes, cdata, escape, wrapped
+from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.template import Attribute
+
+_VM = elements(
+    "ID UID GID UNAME GNAME NAME PERMISSIONS LAST_POLL STATE LCM_STATE PREV_STATE:4- PREV_LCM_STATE:4- RESCHED:4-=0 STIME "
+    "ETIME DEPLOY_ID LOCK MEMORY:-3 CPU:-3 NET_TX:-3=0 NET_RX:-3=0 MONITORING:4- SCHED_ACTIONS:6- TEMPLATE USER_TEMPLATE:4- "
+    "HISTORY_RECORDS BACKUPS:6-"
+)
+_SHORT_VM = elements(
+    "ID UID GID UNAME GNAME NAME LAST_POLL STATE LCM_STATE RESCHED=0 STIME ETIME DEPLOY_ID LOCK TEMPLATE MONITORING "
+    "USER_TEMPLATE HISTORY_RECORDS"
+)
+_HISTORY = elements(
+    "OID:4- SEQ HOSTNAME VM_DIR:-3=/var/lib/one/ HID CID:4-=0 STIME ETIME VM_MAD:5- TM_MAD:5-=[local] VMMMAD:-4 VNMMAD:-4=local "
+    "TMMAD:-4=local DS_LOCATION:4-4=/var/lib/one/datastores DS_ID:4-=0 PLAN_ID:7-=-1 ACTION_ID:7-=-1 PSTIME PETIME RSTIME RETIME "
+    "ESTIME EETIME REASON:-4=0 ACTION:4- UID:5- GID:5- REQUEST_ID:5-=-1"
+)
+_SHORT_HISTORY = elements("OID SEQ HOSTNAME HID CID=0 DS_ID=0 VM_MAD:6- TM_MAD:6-=[local] ACTION")
+_FIGURES = elements("CPU ID:5- MEMORY TIMESTAMP:5-")
+_SHORT_CAPACITY = elements("CPU MEMORY VCPU:6-")
+_SHORT_DISK = (
+    *("DISK_ID", "DATASTORE", "DATASTORE_ID", "IMAGE", "IMAGE_ID", "SIZE", "TYPE"),
+    *("CLONE", "CLONE_TARGET", "LN_TARGET", "DISK_SNAPSHOT_TOTAL_SIZE"),
+)
+_SHORT_NIC = ("IP", "EXTERNAL_PORT_RANGE", "MAC", "NETWORK", "NETWORK_ID", "NIC_ID", "SECURITY_GROUPS")
+_SOMETIMES = frozenset(["EXTERNAL_PORT_RANGE"])
+
+
+def instance(record: Record, profile: ServerProfile) -> str:
+    """The whole VM document."""
+    return _whole(record, profile, _now(record))
+
+
+def pooled_instance(record: Record, profile: ServerProfile) -> str:
+    """The VM document as the pool has it: also where it is whole, it tells of the last stay on a host only."""
+    return _short(record, profile) if profile.listed is not None else _whole(record, profile, _now(record), latest=True)
+
+
+def extended_instance(record: Record, profile: ServerProfile) -> str:
+    """The whole VM document as one.vmpool.infoextended has it: with the figures of the last change of state."""
+    return _whole(record, profile, record.listed_usage, latest=True)
+
+
+def monitoring(record: Record, profile: ServerProfile) -> str:
+    """What the host reported last, as one.vmpool.monitoring has it; empty where it reported nothing."""
+    if not record.polled:
+        return ""
+    if profile.listed is None:
+        return pooled_instance(record, profile)
+    return wrapped("MONITORING", _figures(record, profile, _now(record)))
+
+
+def _now(record: Record) -> dict[str, float]:
+    return {"cpu_percent": record.cpu_percent, "memory_kib": record.memory_kib, "polled": record.polled}
+
+
+def _figures(record: Record, profile: ServerProfile, figures: Mapping[str, float]) -> str:
+    if not figures.get("polled"):
+        return ""
+    cpu, memory, polled = _decimal(figures["cpu_percent"]), figures["memory_kib"], figures["polled"]
+    content = {"CPU": cdata(cpu), "ID": cdata(str(record.id)), "MEMORY": cdata(str(memory)), "TIMESTAMP": cdata(str(polled))}
+    return filled(_FIGURES, profile.release, content)
+
+
+def _decimal(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def _common(record: Record, profile: ServerProfile, polled: float) -> dict[str, object]:
+    state, lcm_state = profile.shown_state(record.state, record.lcm_state)
+    gid, group = User(record.uid, record.owner).group
+    return {
+        "ID": record.id,
+        "UID": record.uid,
+        "GID": gid,
+        "UNAME": escape(record.owner),
+        "GNAME": group,
+        "NAME": escape(record.name),
+        "LAST_POLL": polled,
+        "STATE": int(state),
+        "LCM_STATE": int(lcm_state),
+        "PREV_STATE": int(state),
+        "PREV_LCM_STATE": int(lcm_state),
+        "STIME": record.stime,
+        "ETIME": record.etime,
+        "DEPLOY_ID": _deploy_id(record),
+        "LOCK": f"<LOCKED>{record.lock['level']}</LOCKED>" if record.lock else None,
+    }
+
+
+def _deploy_id(record: Record) -> str:
+    booted = record.state not in (State.PENDING, State.HOLD) and record.history and record.history[-1]["rstime"]
+    return f"one-{record.id}" if booted and record.lcm_state not in (Lcm.BOOT, Lcm.BOOT_FAILURE) else ""
+
+
+def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float], *, latest: bool = False) -> str:
+    """The whole document; ``latest``: with the last record of its history alone."""
+    template = list(vm_attributes.template(record, profile.release))
+    if profile.legacy:
+        template = sorted([*template, *_legacy_attributes(record)], key=lambda pair: pair[0])
+    first = max(0, len(record.history) - 1) if latest else 0
+    history = (_history(record, profile, number) for number in range(first, len(record.history)))
+    content = {
+        **_common(record, profile, figures.get("polled", 0)),
+        "PERMISSIONS": permissions(record.permissions or DEFAULT_PERMISSIONS),
+        "MEMORY": record.memory_kib,
+        "CPU": f"{record.cpu_percent:.0f}",
+        "MONITORING": _figures(record, profile, figures),
+        "TEMPLATE": attributes(template),
+        "USER_TEMPLATE": attributes(_user_template(record)),
+        "HISTORY_RECORDS": "".join(history),
+        "BACKUPS": "<BACKUP_CONFIG/><BACKUP_IDS/>",
+    }
+    if record.lock:
+        content["LOCK"] = "<LOCKED>{level}</LOCKED><OWNER>{owner}</OWNER><TIME>{time}</TIME><REQ_ID>-1</REQ_ID>".format(
+            **record.lock
+        )
+    return written("VM", _VM, profile.release, content)
+
+
+def _legacy_attributes(record: Record) -> list[Attribute]:
+    """What 3.2 has below TEMPLATE and later releases elsewhere."""
+    pairs: list[Attribute] = [*record.user_attributes, ("NAME", record.name)]
+    if record.message:
+        pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
+    elif record.sched_message and record.state == State.PENDING:
+        # The real 3.2 says nothing of this; here is where its clients look for a reason.
+        date, _, reason = record.sched_message.partition(": ")
+        pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
+    return pairs
+
+
+def _user_template(record: Record) -> list[Attribute]:
+    pairs = list(record.user_attributes)
+    if record.message:
+        pairs.append(("ERROR", f"{_date(record.message_time)}: {record.message}"))
+    if record.sched_message:
+        pairs.append(("SCHED_MESSAGE", record.sched_message))
+    return sorted(pairs, key=lambda pair: pair[0])
+
+
+def _date(seconds: int) -> str:
+    return time.asctime(time.localtime(seconds))
+
+
+def _history(record: Record, profile: ServerProfile, number: int) -> str:
+    content: dict[str, object] = {
+        **{name.upper(): value for name, value in record.history[number].items()},
+        **{"OID": record.id, "SEQ": number, "HOSTNAME": HOST_NAME, "HID": HOST_ID},
+        **{"VM_MAD": cdata(record.hypervisor), "VMMMAD": record.hypervisor},
+    }
+    return written("HISTORY", _HISTORY, profile.release, content)
+
+
+def _short(record: Record, profile: ServerProfile) -> str:
+    usage = record.listed_usage
+    user_template = dict(_user_template(record))
+    content = {
+        **_common(record, profile, usage.get("polled", 0)),
+        "TEMPLATE": _short_template(record, profile),
+        "MONITORING": _short_figures(usage),
+        "USER_TEMPLATE": attributes((name, user_template[name]) for name in profile.listed or () if name in user_template),
+        "HISTORY_RECORDS": _short_history(record, profile) if record.history else "",
+    }
+    return written("VM", _SHORT_VM, profile.release, content)
+
+
+def _short_template(record: Record, profile: ServerProfile) -> str:
+    written = filled(_SHORT_CAPACITY, profile.release, {name: escape(record.text(name)) for name in ("CPU", "MEMORY", "VCPU")})
+    for name, value in vm_attributes.template(record, profile.release):
+        if name == "DISK" and not isinstance(value, str):
+            written += _vector("DISK", {key: value.get(key, "") for key in _SHORT_DISK})
+        elif name == "NIC" and not isinstance(value, str):
+            written += _vector("NIC", {key: value.get(key, "") for key in _SHORT_NIC if key in value or key not in _SOMETIMES})
+    return written + attributes(("GRAPHICS", graphics) for graphics in record.vectors("GRAPHICS")[:1])
+
+
+def _vector(name: str, values: Mapping[str, str]) -> str:
+    return wrapped(name, "".join(f"<{key}>{cdata(value)}</{key}>" for key, value in values.items()))
+
+
+def _short_figures(usage: Mapping[str, float]) -> str:
+    return f"<CPU>{_decimal(usage['cpu_percent'])}</CPU><MEMORY>{usage['memory_kib']}</MEMORY><STATE/>" if usage else ""
+
+
+def _short_history(record: Record, profile: ServerProfile) -> str:
+    content: dict[str, object] = {
+        **{"OID": record.id, "SEQ": len(record.history) - 1, "HOSTNAME": cdata(HOST_NAME), "HID": HOST_ID},
+        **{"VM_MAD": cdata(record.hypervisor), "ACTION": cdata(str(record.history[-1]["action"]))},
+    }
+    return written("HISTORY", _SHORT_HISTORY, profile.release, content)
