@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "diagnosis": ({"diagnosis"}, {"ground"}),
     "results": ({"results"}, {"ground", "diagnosis", "settings"}),
     "output": ({"output"}, {"ground", "diagnosis", "results"}),
-    "local": ({"local", "local.api_error", "local.xml_text", "local.child_process"}, {"ground"}),
+    "local": ({"local", "local.api_error", "local.xml_text", "local.python_path"}, {"ground"}),
     "local: tiny": ({"local.tiny"}, {"ground"}),
     "local: store": ({"local.store"}, {"ground", "local"}),
     "local: images": ({"local.images"}, {"ground", "marketplace", "local", "local: store"}),

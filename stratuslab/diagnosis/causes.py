@@ -180,7 +180,7 @@ CAUSES = (
         "no emulator",
         # A QEMU that was started and lacks nothing of itself says what else is in the way.
         (
-            "qemu cannot be started",
+            "cannot start qemu",
             r"qemu-system-\w+ is not installed",
             "qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
         ),
@@ -200,7 +200,7 @@ CAUSES = (
         "no such volume",
         (
             "has no volume",
-            "persistent disk .* is not there",
+            "persistent disk .* no longer exists",
         ),
         "the persistent disk does not exist",
         "kill it, and start it with one that there is (stratus-local-cloud volumes)",

@@ -1,6 +1,6 @@
-"""The process of an instance: it owns the machine, tells the engine what becomes of it, and ends with it.
+"""The process of an instance: runs its machine, reports to the engine, and ends with the machine.
 
-``python -m stratuslab.local.supervisor DIRECTORY INSTANCE`` is one; :mod:`stratuslab.local.machines.launcher` starts it.
+:mod:`stratuslab.local.machines.launcher` starts it as ``python -m stratuslab.local.supervisor DIRECTORY INSTANCE``.
 """
 
 from __future__ import annotations
@@ -26,128 +26,128 @@ if TYPE_CHECKING:
 FIRST_POLL = 1.0
 POLL = 5.0
 REPORT = 30.0
-"""Seconds: from running to the first poll, from poll to poll, and the longest between two reports of unchanged figures."""
+"""Seconds until the first poll, between polls, and between reports of unchanged usage."""
 
-_ASKING = (signal.SIGTERM, signal.SIGUSR1)
-"""To shut down, and to start again after that."""
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""To halt, and to reboot."""
 
 
 def main(arguments: list[str]) -> int:
-    """Be the supervisor of an instance; arguments: directory, instance, and the descriptor of the lock if it is inherited."""
+    """Supervise an instance; arguments: directory, instance, and the descriptor of the lock if it is inherited."""
     directory, instance = Path(arguments[0]), int(arguments[1])
     os.umask(0o077)
-    asked = _catch_signals()
+    signals = _catch_signals()
     place = directory / "instances" / str(instance)
     lock = int(arguments[2]) if len(arguments) > 2 else open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
     if not acquire(lock):
-        print(f"instance {instance} has a supervisor already", file=sys.stderr)
+        print(f"instance {instance} already has a supervisor", file=sys.stderr)
         return 1
-    # What the machine starts must not keep the lock, but for what runs it, which is given it.
+    # Only QEMU is to inherit the lock, and gets it explicitly.
     os.set_inheritable(lock, False)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
 
-    # Paramiko imports invoke where it is installed, for something that is not used here, and with it asyncio and a YAML
-    # reader: a third of the time to the first connection, and 5 MB for every instance.
+    # Paramiko imports invoke if it is installed, which is not needed here and costs a third of the time to the first
+    # connection and 5 MB per instance.
     sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]
 
     from stratuslab.local.engine.engine import Engine
 
     try:
-        _supervise(Engine(directory), instance, _Place(place / "lock", lock), asked)
+        _supervise(Engine(directory), instance, _Lock(place / "lock", lock), signals)
     except Exception:
-        _complain()
+        _log_exception()
         return 1
     return 0
 
 
-def _complain() -> None:
-    """Note the exception that is being handled. On a full disk that cannot be done, which must not end the machine."""
+def _log_exception() -> None:
+    """Log the exception being handled. On a full disk this fails, which must not end the machine."""
     with contextlib.suppress(OSError):
         traceback.print_exc()
 
 
-class _Place:
-    """The instance's directory, known by its lock: whoever removes the store's directory has ended its machines."""
+class _Lock:
+    """The lock of the instance. If its file is gone, the store's directory was removed, which ends the machine."""
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
-        self.lock = lock
+        self.descriptor = descriptor
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         try:
-            return self._path.stat().st_ino == os.fstat(self.lock).st_ino
+            return self._path.stat().st_ino == os.fstat(self.descriptor).st_ino
         except OSError:
             return False
 
 
 def _catch_signals() -> int:
-    """Turn each SIGTERM and SIGUSR1 into a byte, its number; the descriptor to read them from. So nothing runs inside a
-    handler, which could find a lock of its own thread taken."""
+    """Write the number of each SIGTERM and SIGUSR1 to a pipe and return its reading end. So nothing runs inside a signal
+    handler, which could deadlock."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    for number in _ASKING:
+    for number in _SIGNALS:
         signal.signal(number, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # A starter that had them blocked hands that down.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
+    # They may be blocked in the process that started this one, and so in this one.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return readable
 
 
-def _supervise(engine: Engine, instance: int, place: _Place, asked: int) -> None:
-    # Whatever becomes of the instance, nothing runs its machine once its supervisor is gone.
-    with contextlib.ExitStack() as ending:
-        machine = _brought_up(engine, instance, place, asked, ending)
-        if machine is not None and _watch(engine, instance, machine, place):
+def _supervise(engine: Engine, instance: int, lock: _Lock, signals: int) -> None:
+    # The machine always ends with its supervisor.
+    with contextlib.ExitStack() as cleanup:
+        machine = _started(engine, instance, lock, signals, cleanup)
+        if machine is not None and _watch(engine, instance, machine, lock):
             engine.machine_ended(instance)
 
 
-def _brought_up(engine: Engine, instance: int, place: _Place, asked: int, ending: contextlib.ExitStack) -> Machine | None:
-    """The running machine; None when it failed, which the engine then knows, or when nobody wants it any more."""
-    from stratuslab.local.engine.driver_choice import driver
+def _started(engine: Engine, instance: int, lock: _Lock, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:
+    """The running machine. None if it failed, which the engine has recorded, or if the instance is no longer wanted."""
+    from stratuslab.local.engine.driver_choice import new_machine
     from stratuslab.local.machines.driver import MachineError
 
     step = Lcm.PROLOG
     try:
-        spec = replace(engine.machine(instance), hold=place.lock)
-        machine = driver(spec.hypervisor, os.environ).make(spec)
-        ending.callback(machine.kill)
+        spec = replace(engine.machine(instance), lock=lock.descriptor)
+        machine = new_machine(spec, os.environ)
+        cleanup.callback(machine.kill)
         if not engine.machine_reached(instance, Lcm.PROLOG):
             return None
         machine.prepare()
         if not engine.machine_reached(instance, Lcm.BOOT):
             return None
         step = Lcm.BOOT
-        threading.Thread(target=_ask_the_guest, args=(asked, machine), daemon=True, name="asked").start()
+        threading.Thread(target=_handle_signals, args=(signals, machine), daemon=True, name="signals").start()
         address, port = machine.boot()
         engine.machine_listens(instance, address, port)
         return machine if engine.machine_reached(instance, Lcm.RUNNING) else None
     except MachineError as error:
         engine.machine_failed(instance, step, str(error))
     except Exception as error:
-        _complain()
+        _log_exception()
         engine.machine_failed(instance, step, " ".join(f"{type(error).__name__}: {error}".split()))
     return None
 
 
-def _ask_the_guest(asked: int, machine: Machine) -> None:
-    while number := os.read(asked, 1):
+def _handle_signals(signals: int, machine: Machine) -> None:
+    while number := os.read(signals, 1):
         if number[0] == signal.SIGUSR1:
             machine.reboot()
         else:
             machine.halt()
 
 
-def _watch(engine: Engine, instance: int, machine: Machine, place: _Place) -> bool:
-    """Poll the machine until it ends: True. False when its place in the store was taken away meanwhile."""
+def _watch(engine: Engine, instance: int, machine: Machine, lock: _Lock) -> bool:
+    """Poll the machine until it ends and return True, or False if the store's directory was removed."""
     reported: tuple[int, int] | None = None
     last = 0.0
     wait = FIRST_POLL
     while not machine.wait(wait):
         wait = POLL
-        if not place.is_there():
+        if not lock.exists():
             return False
         cpu, memory = machine.usage()
         figures = (round(cpu), memory)
@@ -156,8 +156,8 @@ def _watch(engine: Engine, instance: int, machine: Machine, place: _Place) -> bo
             try:
                 engine.machine_used(instance, cpu, memory)
             except Exception:
-                # A store that is full or busy is no reason to end a machine; its figures are late, that is all.
-                _complain()
+                # A full or busy store must not end the machine; the usage is reported later.
+                _log_exception()
             else:
                 reported, last = figures, now
     return True
@@ -167,5 +167,5 @@ if __name__ == "__main__":
     status = main(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    # Threads of clients that never close their side would be waited for.
+    # Do not wait for the threads of clients that never close their connections.
     os._exit(status)

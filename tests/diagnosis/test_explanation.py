@@ -229,7 +229,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
         "image expired": "The image's metadata entry is expired",
         "checksum": "Image sha1 checksum check failed.",
         "policy": "Policy check failed for this image",
-        "no emulator": "DEPLOY: QEMU cannot be started: /usr/bin/qemu-system-x86_64: no such file or directory",
+        "no emulator": "DEPLOY: cannot start QEMU: /usr/bin/qemu-system-x86_64: no such file or directory",
         "no content": "the image AAAA has no known content, so a real machine cannot boot from it",
         "no such volume": "the embedded cloud has no volume 0b6a5dd3-0000-4000-8000-000000000000",
         "too little RAM": "a machine of this image does not boot with 64 MiB of RAM: it needs 96",
@@ -263,7 +263,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
 @pytest.mark.parametrize(
     ("message", "name"),
     [
-        ("QEMU cannot be started: /usr/bin/qemu-system-x86_64: permission denied", "no emulator"),
+        ("cannot start QEMU: /usr/bin/qemu-system-x86_64: permission denied", "no emulator"),
         ("qemu-system-x86_64 is not installed on this computer", "no emulator"),
         ("QEMU does not start: error while loading shared libraries: libx.so: No such file or directory", "no emulator"),
         ("QEMU does not start: could not load PC BIOS 'bios-256k.bin'", "no emulator"),

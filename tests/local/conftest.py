@@ -14,7 +14,7 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.api.methods import answer
-from stratuslab.local.machines.simulated.simulated_driver import SimulatedDriver, SimulatedMachine
+from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage, build
 from stratuslab.ssh.user_keys import make_key_pair
@@ -91,7 +91,7 @@ def boot(tmp_path: Path) -> Iterator[Callable[..., Booted]]:
         if not keys.exists():
             make_key_pair(keys)
         changes = {"authorized_keys": (keys / "id_ed25519.pub").read_text(), "addresses": ("127.0.0.1",), **changes}
-        machine = SimulatedDriver(port).make(specified(directory, **changes))
+        machine = SimulatedMachine(specified(directory, **changes), port)
         machines.append(machine)
         return Booted(machine, directory, keys / "id_ed25519")
 

@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
-from stratuslab.local.machines.simulated.simulated_driver import SimulatedMachine
+from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 
 needs_openssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="the system has no OpenSSH client")
 

@@ -284,7 +284,7 @@ def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.Monke
     try:
         assert launcher.acquire(descriptor)
         ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
-        assert (ran.returncode, ran.stderr) == (1, "instance 3 has a supervisor already\n")
+        assert (ran.returncode, ran.stderr) == (1, "instance 3 already has a supervisor\n")
     finally:
         os.close(descriptor)
 
@@ -354,7 +354,7 @@ def test_a_prolog_that_fails(cloud: Cloud) -> None:
     instance = cloud.allocate()
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.PROLOG_FAILURE)
     assert "the host key" in cloud.record(instance).message
-    assert "cannot be made" in cloud.record(instance).message
+    assert "cannot create" in cloud.record(instance).message
     eventually(lambda: not cloud.supervisors.alive(instance))
 
 
@@ -363,7 +363,7 @@ def test_a_boot_that_fails(cloud: Cloud) -> None:
     (cloud.place(1) / "ssh_host_ed25519_key").write_text("broken")
     instance = cloud.allocate()
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.BOOT_FAILURE)
-    assert "cannot be read" in cloud.record(instance).message
+    assert "cannot read" in cloud.record(instance).message
 
 
 def test_an_instance_that_nobody_wants(cloud: Cloud) -> None:

@@ -13,7 +13,7 @@ from stratuslab.local.store.instance_record import QEMU, SIMULATED
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.disk_allocation import DiskAllocation
-    from stratuslab.local.machines.driver import Driver
+    from stratuslab.local.machines.driver import Machine, MachineSpec
 
 VARIABLE = "STRATUSLAB_HYPERVISOR"
 """The default for templates that request none."""
@@ -23,15 +23,20 @@ _REQUESTED = re.compile(r"\bHYPERVISOR\s*=+\s*[\"']?(\w+)", re.IGNORECASE)
 _NAMES = {"qemu": QEMU, "kvm": QEMU, "simulated": SIMULATED}
 
 
-def driver(name: str, environ: Mapping[str, str]) -> Driver:
-    """The driver of that name."""
-    if name == QEMU:
-        from stratuslab.local.machines.qemu.qemu_driver import QemuDriver
+def new_machine(spec: MachineSpec, environ: Mapping[str, str]) -> Machine:
+    """The machine of an instance, not started yet. Raises MachineError if QEMU is needed and not installed (any more)."""
+    if spec.hypervisor != QEMU:
+        from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 
-        return QemuDriver(environ)
-    from stratuslab.local.machines.simulated.simulated_driver import SimulatedDriver
+        return SimulatedMachine(spec)
+    from stratuslab.local.machines.driver import MachineError
+    from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
+    from stratuslab.local.machines.qemu.qemu_program import PROGRAM, find_qemu
 
-    return SimulatedDriver()
+    program = find_qemu(environ)
+    if program is None:
+        raise MachineError(f"{PROGRAM} is not installed on this computer: install QEMU, or use simulated machines")
+    return QemuMachine(spec, program, environ)
 
 
 class DriverChoice:
@@ -54,22 +59,22 @@ class DriverChoice:
 
     def missing(self) -> str:
         """Why this computer cannot run real machines; empty if it can."""
-        from stratuslab.local.machines.qemu.qemu_driver import PROGRAM, find_qemu
+        from stratuslab.local.machines.qemu.qemu_program import PROGRAM, find_qemu
 
         return "" if find_qemu(self._environ) else f"{PROGRAM} is not installed on this computer"
 
     def described(self, requested: str = "") -> str:
         """The hypervisor and the reason for it, in words; ``requested`` is what requests ask for, if anything."""
-        missing = self.missing()
-        name = _NAMES.get((requested or self._environ.get(VARIABLE, "")).lower(), "")
-        if missing and name == QEMU:
-            return f"qemu, as requested, but {missing}"
-        if missing or name == SIMULATED:
-            return f"simulated ({missing or 'as requested'})"
-        from stratuslab.local.machines.qemu.qemu_driver import described
+        from stratuslab.local.machines.qemu.qemu_program import describe_qemu, find_qemu
 
+        name = _NAMES.get((requested or self._environ.get(VARIABLE, "")).lower(), "")
+        program = find_qemu(self._environ)
+        if program is None and name == QEMU:
+            return f"qemu, as requested, but {self.missing()}"
+        if program is None or name == SIMULATED:
+            return f"simulated ({'as requested' if program else self.missing()})"
         which = "as requested" if name else "simulated for images that cannot boot"
-        return f"qemu ({described(self._environ)}), {which}"
+        return f"qemu ({describe_qemu(program)}), {which}"
 
 
 def _empty(disks: DiskAllocation) -> str:

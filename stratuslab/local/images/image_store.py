@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.files import acquire, open_locked, private_directory, why
-from stratuslab.local.child_process import python_path
 from stratuslab.local.images import ImageError
+from stratuslab.local.python_path import python_path
 from stratuslab.marketplace.identifier import is_identifier
 
 PARTIAL_SECONDS = 30 * 86400

@@ -1,1 +1,1 @@
-"""What runs the embedded cloud's instances: the driver protocol, the launcher of supervisors, simulated and QEMU machines."""
+"""Runs the machines of instances: the driver protocol, the launcher of supervisors, simulated and QEMU machines."""

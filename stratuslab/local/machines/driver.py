@@ -1,7 +1,7 @@
-"""What the embedded cloud asks of the things that run its instances: a hypervisor's machines, and the processes around them.
+"""The driver protocol: what runs an instance's machine, and what controls its process.
 
-One instance is one process, its supervisor. Inside it a :class:`Driver` makes the :class:`Machine`; outside, the engine
-starts and stops supervisors through :class:`SupervisorControl`.
+Each instance has a process of its own, its supervisor. Inside it a driver runs the :class:`Machine`; from outside the engine
+starts and stops it through :class:`SupervisorControl`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _LONGEST_LABEL = 63
 
 
 class MachineError(Exception):
-    """The machine could not be prepared or booted; the text is what the instance's owner reads as the reason."""
+    """The machine could not be prepared or booted. The text is the reason, for the instance's owner."""
 
 
 class DiskKind(Enum):
-    """What is on a disk, and what becomes of it."""
+    """What is on a disk."""
 
     IMAGE = "image"
-    """A copy of an image, the instance's own; or, where it is read-only, the image itself."""
+    """A copy of an image, or the image itself if read-only."""
     SWAP = "swap"
     VOLATILE = "volatile"
-    """Empty at first; goes with the instance, as the two above."""
+    """Initially empty, and removed with the instance, like the two above."""
     VOLUME = "persistent"
     """A volume, which outlives the instance."""
 
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk of a machine. The copy of an image is as large as the image, or ``size_mib`` where that is more.
+    """A disk of a machine. The copy of an image is as large as the image, or ``size_mib`` if that is more.
 
-    ``image`` is an image's Marketplace identifier, and ``metadata_url`` where a Marketplace elsewhere describes it, if one was
-    named; ``file`` is a volume's content.
+    ``image`` is an image's Marketplace identifier, ``metadata_url`` the URL of its metadata in another Marketplace if the
+    template names one; ``file`` is a volume's.
     """
 
     kind: DiskKind
@@ -51,14 +51,12 @@ class DiskSpec:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """The machine that an instance is to be.
+    """Describes the machine of an instance.
 
-    ``vcpu`` counts virtual CPUs, ``memory_mib`` is its RAM. ``disks`` are in the order in which the guest sees them, without
-    those of size 0. ``addresses`` are the leases in the order of the NICs, the first is the main one. ``authorized_keys``
-    holds public keys, one a line. ``context`` is the contextualisation, names in upper case. ``image`` is the first image's
-    Marketplace identifier, or its name where it has none. ``hypervisor`` is the one that the machine was placed on, by its
-    name. ``directory`` is the instance's own; it exists and is closed to others. ``hold`` is a descriptor that whatever runs the
-    machine keeps open until it has ended: the instance's lock.
+    ``disks`` are in the guest's order, without those of size 0. ``addresses`` are those of the NICs in order, the main one
+    first. ``authorized_keys`` are public keys, one per line. ``context`` has names in upper case. ``image`` is the first image's
+    Marketplace identifier, or its name if it has none. ``directory`` is for the instance's files; it exists and is private.
+    ``lock`` is the descriptor of the instance's lock, which the process that runs the machine inherits.
     """
 
     id: int
@@ -72,7 +70,7 @@ class MachineSpec:
     directory: Path = field(repr=False)
     hypervisor: str = "simulated"
     disks: tuple[DiskSpec, ...] = ()
-    hold: int | None = None
+    lock: int | None = None
 
     @property
     def cloud(self) -> Path:
@@ -89,10 +87,10 @@ class MachineSpec:
 
     @property
     def host_name(self) -> str:
-        """The guest's host name: what its context asks for, else its instance's name, as a label of RFC 1123."""
+        """The guest's host name, a label as in RFC 1123: from its context, else the instance's name."""
         for wanted in (self.context.get("SET_HOSTNAME", ""), self.context.get("HOSTNAME", ""), self.name):
             plain = unicodedata.normalize("NFKD", wanted).encode("ascii", "ignore").decode().lower()
-            # The first label of a name with dots is the host's.
+            # Of a name with dots the first label is the host name.
             label = re.sub(r"[^a-z0-9]+", "-", plain.split(".")[0]).strip("-")[:_LONGEST_LABEL].strip("-")
             if label:
                 return label
@@ -103,68 +101,54 @@ class MachineSpec:
 
 
 class Machine(Protocol):
-    """One machine of a hypervisor, from its disks to its end. It lives inside the supervisor's process."""
+    """One machine, controlled from inside its supervisor's process."""
 
     def prepare(self) -> None:
-        """Make the disks ready (PROLOG). Raises MachineError."""
+        """Prepare the disks (PROLOG). Raises MachineError."""
 
     def boot(self) -> tuple[str, int]:
-        """Start the guest (BOOT); the address and port where its SSH server answers. Raises MachineError."""
+        """Start the guest (BOOT). Returns address and port of its SSH server. Raises MachineError."""
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most so long for the guest to end; True when it has ended."""
+        """Wait at most so long for the guest to end. Returns whether it has."""
         ...
 
     def usage(self) -> tuple[float, int]:
-        """What the machine uses now: percent of one CPU, and memory in KiB."""
+        """Current use: percent of one CPU, and memory in KiB."""
         ...
 
     def halt(self) -> None:
-        """Press the power button: the guest is asked to shut down; returns at once."""
+        """Press the power button, to ask the guest to shut down. Returns at once."""
 
     def reboot(self) -> None:
-        """Ask the guest to shut down and start it again, also where it does not; returns at once. A halt asked for meanwhile
-        wins."""
+        """Ask the guest to shut down, and start it again in any case. Returns at once. A halt meanwhile takes precedence."""
 
     def kill(self) -> None:
-        """Pull the cord: nothing runs the machine any more when this returns."""
-
-
-class Driver(Protocol):
-    """A way to make machines."""
-
-    @property
-    def name(self) -> str:
-        """The word that the store and the documents know it by."""
-        ...
-
-    def make(self, spec: MachineSpec) -> Machine:
-        """A machine for the instance; nothing is started yet."""
-        ...
+        """Stop the machine at once; it no longer runs when this returns."""
 
 
 class SupervisorControl(Protocol):
-    """The supervisors of a store's instances, as the engine sees them."""
+    """Starts and stops the supervisors of a store's instances."""
 
     def spawn(self, instance: int) -> None:
-        """Start the instance's supervisor and return at once."""
+        """Start the instance's supervisor. Returns at once."""
 
     def alive(self, instance: int) -> bool:
-        """Whether the instance's supervisor lives, or what it has left running."""
+        """Whether the supervisor, or the machine that it started, is running."""
         ...
 
     def kill(self, instance: int) -> None:
-        """Pull the cord: the supervisor is gone when this returns. Fine when it is gone already."""
+        """Kill the supervisor, if it is running; it is gone when this returns."""
 
     def halt(self, instance: int) -> None:
-        """Ask the guest to shut down; returns at once."""
+        """Ask the guest to shut down. Returns at once."""
 
     def reboot(self, instance: int) -> None:
-        """Have the guest shut down and started again; returns at once."""
+        """Ask the guest to shut down, and start it again. Returns at once."""
 
     def pause(self, instance: int) -> None:
-        """Let the machine stand still, supervisor and all. The caller has the store to itself."""
+        """Pause the machine with its supervisor. The caller has locked the store, so no supervisor stops while it writes."""
 
     def resume(self, instance: int) -> None:
-        """Let a machine that stands still run on."""
+        """Continue a paused machine."""

@@ -1,1 +1,1 @@
-"""The hypervisor ``qemu``: instances as real machines, without root."""
+"""The driver of real machines: QEMU, without root."""

@@ -1,6 +1,6 @@
-"""What runs a guest's instructions: the processor itself by KVM, where that is proven to work, else QEMU's translator TCG.
+"""Chooses QEMU's accelerator: KVM if it works, else TCG, which emulates the processor.
 
-That /dev/kvm opens proves nothing: in virtual machines and containers it may be there without a processor behind it.
+It is not enough that /dev/kvm opens: in virtual machines and containers it may exist without working.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _API_VERSION = 12
 
 @dataclass(frozen=True)
 class Accelerator:
-    """``name`` is QEMU's word for it; ``reason`` says why it is not KVM, and is empty where it is."""
+    """``name`` is QEMU's; ``reason`` says why it is not KVM."""
 
     name: str
     reason: str = ""
@@ -33,25 +33,25 @@ class Accelerator:
 
 
 def choose() -> Accelerator:
-    """KVM where it is proven to work, else TCG and why."""
+    """KVM if it works, else TCG with the reason."""
     problem = _kvm_problem()
     return Accelerator(TCG, problem) if problem else Accelerator(KVM)
 
 
 def _kvm_problem() -> str:
-    """Why KVM cannot be used; empty where it can."""
+    """Why KVM cannot be used; empty if it can."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return "KVM needs Linux on x86_64"
     try:
         has_extensions = re.search(r"^flags\s*:.*\b(vmx|svm)\b", _PROCESSORS.read_text("utf-8", "replace"), re.MULTILINE)
     except OSError as error:
-        return f"{_PROCESSORS} cannot be read: {why(error)}"
+        return f"cannot read {_PROCESSORS}: {why(error)}"
     if not has_extensions:
         return "the processor has no vmx or svm"
     try:
         device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        return f"{_DEVICE} cannot be opened: {why(error)}"
+        return f"cannot open {_DEVICE}: {why(error)}"
     try:
         return _trial(device)
     finally:
@@ -59,14 +59,14 @@ def _kvm_problem() -> str:
 
 
 def _trial(device: int) -> str:
-    """Make a virtual machine, without anything in it, and let it go. Why that does not work; empty where it does."""
+    """Create an empty virtual machine. Returns why that fails; empty if it works."""
     from fcntl import ioctl
 
     try:
         version = ioctl(device, _GET_API_VERSION, 0)
         if version != _API_VERSION:
-            return f"{_DEVICE} speaks version {version}, not {_API_VERSION}"
+            return f"{_DEVICE} has version {version}, not {_API_VERSION}"
         os.close(ioctl(device, _CREATE_VM, 0))
     except OSError as error:
-        return f"{_DEVICE} makes no machine: {why(error)}"
+        return f"{_DEVICE} cannot create a machine: {why(error)}"
     return ""

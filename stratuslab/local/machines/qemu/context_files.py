@@ -1,6 +1,6 @@
-"""What a guest is told at its start, in the words of OpenNebula's guest packages and of cloud-init's data source NoCloud.
+"""The context of a guest, as files for OpenNebula's guest packages and for cloud-init's data source NoCloud.
 
-The formats: https://docs.opennebula.io (open cluster deployment, "Contextualization") and
+Formats: https://docs.opennebula.io (open cluster deployment, "Contextualization") and
 https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html.
 """
 
@@ -20,16 +20,16 @@ NETWORK = {
     "GATEWAY": "10.0.2.2",
     "DNS": "10.0.2.3",
 }
-"""The guest's side of QEMU's user network, the same for all guests."""
+"""The guest's addresses in QEMU's user network, the same for all guests."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_OF_AN_INTERFACE = re.compile(r"ETH[0-9]+_")
+_INTERFACE_NAME = re.compile(r"ETH[0-9]+_")
 _BY_ID = "/dev/disk/by-id/virtio-"
 
 
 def shell_assignments(spec: MachineSpec, mac: str) -> str:
-    """``context.sh``: the instance's context, with the network that the guest really has."""
-    values = {name: value for name, value in spec.context.items() if not _OF_AN_INTERFACE.match(name)}
+    """``context.sh``: the instance's context, with the addresses that the guest has in QEMU's network."""
+    values = {name: value for name, value in spec.context.items() if not _INTERFACE_NAME.match(name)}
     values |= {f"ETH0_{name}": value for name, value in NETWORK.items()} | {"ETH0_MAC": mac}
     values["SET_HOSTNAME"] = spec.host_name
     if spec.authorized_keys:
@@ -39,17 +39,17 @@ def shell_assignments(spec: MachineSpec, mac: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """The value as one word of a POSIX shell. A shell knows no NUL, so those are left out."""
+    """The value as one word of a POSIX shell, without NULs, which a shell cannot have."""
     return "'" + value.replace("\0", "").replace("'", r"'\''") + "'"
 
 
 def meta_data(spec: MachineSpec, instance_id: str) -> str:
-    """NoCloud's ``meta-data``. It is JSON, which is YAML for cloud-init, and what CirrOS reads."""
+    """NoCloud's ``meta-data``, as JSON, which is also YAML and is the format that CirrOS reads."""
     return _document({"instance-id": instance_id, "local-hostname": spec.host_name, "public-keys": _keys(spec)})
 
 
 def user_data(context: Mapping[str, str]) -> bytes:
-    """NoCloud's ``user-data``: what the context has, unpacked as cloud-init does for OpenNebula; gzip it unpacks itself."""
+    """NoCloud's ``user-data`` from the context, decoded as cloud-init does for OpenNebula, but still with gzip."""
     stratuslab = context.get("CLOUD_INIT_USER_DATA", "")
     text = stratuslab or context.get("USER_DATA", "") or context.get("USERDATA", "")
     encoding = context.get("USERDATA_ENCODING", "") or context.get("USER_DATA_ENCODING", "")
@@ -64,15 +64,15 @@ def user_data(context: Mapping[str, str]) -> bytes:
 
 
 def vendor_data(spec: MachineSpec, serials: Iterable[str]) -> str:
-    """NoCloud's ``vendor-data``: what makes other images do as StratusLab's, as far as the user's data says nothing else.
+    """NoCloud's ``vendor-data``: defaults that make other images behave like StratusLab's.
 
-    Root may log in with the keys, swap is used, the volatile disk is at /mnt; ``serials`` are the disks that there are.
+    Root can log in with the keys, swap is used, and the volatile disk is at /mnt. ``serials`` are those of the disks.
     """
     disks = {DiskKind.SWAP.value: ("swap", "none", "sw"), DiskKind.VOLATILE.value: ("ext4", "/mnt", "defaults")}
     there = {name: disks[name] for name in serials if name in disks}
     config: dict[str, object] = {"disable_root": False, "ssh_pwauth": False, "ssh_authorized_keys": _keys(spec)}
     if there:
-        # A file system of that kind and label is left as it is.
+        # An existing file system of that type and label is kept.
         config["fs_setup"] = [
             {"device": _BY_ID + name, "filesystem": kind, "label": name, "overwrite": False}
             for name, (kind, _, _) in there.items()
@@ -88,11 +88,11 @@ def _keys(spec: MachineSpec) -> list[str]:
 
 
 def _document(content: Mapping[str, object]) -> str:
-    """JSON that is YAML too: no characters that YAML has not, and none that JSON writes in two halves."""
+    """JSON that is also YAML: without characters that YAML does not allow, or that JSON escapes as surrogates."""
     text = json.dumps(content, ensure_ascii=False, indent=1)
     return "".join(character if character in "\n" or _plain(character) else "?" for character in text) + "\n"
 
 
 def _plain(character: str) -> bool:
-    # Among the others are controls, and halves of characters that no encoding takes.
+    # False for control characters and lone surrogates.
     return character.isprintable()

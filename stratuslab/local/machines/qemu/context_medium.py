@@ -1,9 +1,9 @@
-"""The medium that brings a guest its context: one device that serves OpenNebula's guests and cloud-init's.
+"""The disk with a guest's context, for OpenNebula's guest packages and for cloud-init.
 
-The first look for a file system labelled CONTEXT, the others for one labelled cidata, and an ISO 9660 image has one label.
-So this is a hybrid, as the CDs of Linux distributions are: the device is an ISO image labelled CONTEXT, and a partition table in
-its first sector, which ISO 9660 leaves to others (ECMA-119, 6.2.1, System Area), has two partitions: that same image, because
-who looks for a label (blkid, udev) passes over the device where it has partitions, and behind it an ISO image labelled cidata.
+The first look for a file system labelled CONTEXT, cloud-init for one labelled cidata, and an ISO 9660 image has one label. So
+this is a hybrid, like the CDs of Linux distributions: an ISO image labelled CONTEXT, with a partition table in its first
+sector, which ISO 9660 leaves free (ECMA-119, 6.2.1, System Area). One partition is that same image, as blkid and udev ignore the
+label of a device with partitions; the other is an ISO image labelled cidata.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BEYOND_CHS = b"\xfe\xff\xff"
 
 
 def context_medium(context: Mapping[str, bytes], cidata: Mapping[str, bytes]) -> bytes:
-    """The medium's content; both are files by name."""
+    """The content of the disk; both arguments are files by name."""
     images = [_iso("CONTEXT", context), _iso("cidata", cidata)]
     table, start = b"", 0
     for image in images:
@@ -33,7 +33,7 @@ def context_medium(context: Mapping[str, bytes], cidata: Mapping[str, bytes]) ->
 
 
 def _iso(label: str, files: Mapping[str, bytes]) -> bytes:
-    """An ISO 9660 image; Rock Ridge and Joliet keep the names as they are."""
+    """An ISO 9660 image with Rock Ridge and Joliet, which allow any names."""
     import pycdlib
 
     image = pycdlib.PyCdlib()

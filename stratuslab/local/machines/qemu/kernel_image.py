@@ -1,4 +1,4 @@
-"""Images that are a kernel with its initial file system: a tar of ``vmlinuz``, ``initrd`` and ``cmdline``, booted directly."""
+"""Unpacks kernel images: a tar of ``vmlinuz``, ``initrd`` and ``cmdline``, which QEMU boots directly."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _PIECE = 1 << 20
 
 
 def unpacked(content: Path) -> Kernel:
-    """The kernel in an image's content, unpacked beside it once for all machines. Raises ImageError, MachineError, OSError."""
+    """The kernel of an image, unpacked beside its content once for all machines. Raises ImageError, MachineError, OSError."""
     place = content.with_name("boot")
     if not place.is_dir():
-        # One at a time: so what is there half was left by a process that was killed.
+        # Locked, so that an incomplete directory can only be left from a killed process.
         with locked(place, None):
             if not place.is_dir():
                 _unpack(content, place)
     parameters = (place / "cmdline").read_bytes().decode("ascii", "replace").strip()
     if not parameters.isprintable():
-        raise MachineError(f"the image {content.parent.name} has kernel parameters that are no line of text")
+        raise MachineError(f"image {content.parent.name}: the kernel parameters are not a line of text")
     return Kernel(place / "vmlinuz", place / "initrd", parameters)
 
 
 def _unpack(content: Path, place: Path) -> None:
-    """All of it or nothing."""
+    """Unpack all files or none."""
     new = place.with_name("boot.new")
     shutil.rmtree(new, ignore_errors=True)
     members = kernel_members(content)
     new.mkdir(0o700)
     try:
         with content.open("rb") as archive:
-            # By content only: what else an archive says of a file (modes, owners) is not believed.
+            # Only the content is copied: modes and owners in the archive are not trusted.
             for name, (offset, size) in members.items():
                 archive.seek(offset)
                 with (new / name).open("xb") as file:

@@ -1,7 +1,7 @@
-"""The disks of a real machine, made in its instance's directory (PROLOG).
+"""Creates the disks of a real machine in its instance's directory (PROLOG).
 
-Each comes to its name when it is whole, and is kept from then on: a machine that is started again finds what it has written,
-and one that was killed in the middle has the rest made.
+A disk gets its name when it is complete, and is then kept: a machine that is started again finds its data, and an interrupted
+prolog creates what is missing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from stratuslab.local.store.leases import address_number, mac_address
 _STATE_BYTES = 65536
 
 _LEAST_MIB = 96
-"""RAM that a kernel needs whose root is in memory: with 80 MiB the tiny image starts over and over."""
+"""RAM that a kernel with its root in memory needs: with 80 MiB the tiny image reboots endlessly."""
 
-# ext4 as Linux has it since 2.6.28: what a newer mke2fs adds, older guests cannot mount. Lazily, so that holes remain.
+# Only the features of ext4 in Linux 2.6.28, so that older guests can mount it. Initialized lazily, so that holes remain.
 _EXT4 = (
     *("-t", "ext4", "-L", DiskKind.VOLATILE.value, "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"),
     "-O",
@@ -43,7 +43,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class MachineDisks:
-    """The disks of one machine; ``environ`` is what images and other programs are found by."""
+    """The disks of one machine. ``environ`` has the PATH, and the settings of downloads."""
 
     def __init__(self, spec: MachineSpec, environ: Mapping[str, str]) -> None:
         self._spec = spec
@@ -51,7 +51,7 @@ class MachineDisks:
         self._kernel: Kernel | None = None
 
     def prepare(self) -> Hardware:
-        """Make what is not there yet; the machine with all of its disks. Raises MachineError, OSError, StratusLabError."""
+        """Create the missing disks and return the hardware. Raises MachineError, OSError, StratusLabError."""
         spec = self._spec
         drives = list(self._drives())
         mac = mac_address((address_number(spec.addresses[0]) if spec.addresses else None) or spec.id)
@@ -96,11 +96,11 @@ class MachineDisks:
 
     def _volume(self, serial: str, disk: DiskSpec) -> Drive:
         if disk.file is None or not disk.file.is_file():
-            raise MachineError(f"the persistent disk {disk.file.name if disk.file else serial} is not there any more")
+            raise MachineError(f"the persistent disk {disk.file.name if disk.file else serial} no longer exists")
         return Drive(serial, disk.file, RAW, disk.read_only)
 
     def _volatile(self, path: Path, size: int) -> None:
-        """With a file system where mke2fs can be had, else empty: then the guest makes it."""
+        """A disk with a file system if mke2fs is installed, else an empty one, which the guest can format."""
         _empty(path, size)
         mke2fs = shutil.which("mke2fs", path=os.pathsep.join((self._environ.get("PATH", os.defpath), _SYSTEM_PATH)))
         if mke2fs:
@@ -125,7 +125,7 @@ class MachineDisks:
         return Drive(drive.serial, drive.file, RAW, read_only=True)
 
     def _instance_id(self) -> str:
-        """What tells cloud-init that this is another machine than any before, or the same again."""
+        """The id by which cloud-init tells a new machine from one that was started again."""
         path = self._spec.directory / "instance-id"
         if not path.exists():
             replace(path, str(uuid4()).encode())

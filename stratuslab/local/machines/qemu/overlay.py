@@ -1,8 +1,7 @@
-"""Copy-on-write disks: what a machine writes is in a qcow2 file of its own, over an image that all share.
+"""Writes empty qcow2 files, the copy-on-write disks over an image that machines share.
 
-The file names no base; QEMU's command line does (:mod:`stratuslab.local.machines.qemu.command_line`). An empty one is four
-tables, which are written here since qemu-img is not installed wherever QEMU is. QEMU's ``docs/interop/qcow2.txt`` explains
-the fields.
+The file does not name the image; QEMU's command line does (:mod:`stratuslab.local.machines.qemu.command_line`). It is written
+here, as qemu-img is not installed everywhere QEMU is. QEMU's ``docs/interop/qcow2.txt`` explains the fields.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ _VERSION = 3
 _CLUSTER_BITS = 16
 _CLUSTER = 1 << _CLUSTER_BITS
 _COVERED = _CLUSTER * _CLUSTER // 8
-"""Bytes of the disk for each entry of the L1 table, which leads to a cluster of entries of 8 bytes, each for a cluster."""
+"""Bytes of the disk per entry of the L1 table: each points to a cluster of 8-byte entries, each for one cluster."""
 
-_REFCOUNT_ORDER = 4  # 16 bits for each cluster
+_REFCOUNT_ORDER = 4  # 16 bits per cluster
 
 
 def make_overlay(path: Path, size: int) -> None:
-    """Make the file an empty qcow2 of ``size`` bytes. Raises OSError."""
+    """Create an empty qcow2 of ``size`` bytes. Raises OSError."""
     entries = max(1, -(-size // _COVERED))
     refcount_table, refcounts, l1 = _CLUSTER, 2 * _CLUSTER, 3 * _CLUSTER
     clusters = 3 + -(-entries * 8 // _CLUSTER)

@@ -1,6 +1,6 @@
-"""The power button of a real machine: the guest is asked to switch itself off, for good or to be started again.
+"""The power button of a real machine: asks the guest to shut down, for good or to reboot.
 
-A guest that is to start again is kept by QEMU when it is off, then reset and let go, as libvirt does it.
+To reboot, QEMU pauses the machine when the guest has shut down, then resets and continues it, as libvirt does.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from stratuslab.local.machines.qemu.qemu_process import QemuProcess
 from stratuslab.local.machines.qemu.qmp_client import QmpError
 
 PRESS_SECONDS = 4.0
-"""From one press to the next: a guest that is still booting does not hear the first."""
+"""Between two presses, as a guest that is still booting ignores the first."""
 
-PATIENCE_SECONDS = 60.0
-"""A guest that is to start again and is not off by then is reset."""
+SHUTDOWN_SECONDS = 60.0
+"""How long a guest may take to shut down before a reboot resets it."""
 
 _RESET_SECONDS = 10.0
 
 
 class PowerButton:
-    """The button of one machine. ``qemu`` gives the QEMU that it is connected to, ``log`` takes lines for the console; ``over``
-    is set when the machine has ended."""
+    """The button of one machine. ``qemu`` returns its QEMU, ``log`` writes a line to the console, and ``over`` is set when the
+    machine has ended."""
 
     def __init__(self, qemu: Callable[[], QemuProcess | None], log: Callable[[str], None], over: threading.Event) -> None:
         self._qemu = qemu
@@ -36,26 +36,26 @@ class PowerButton:
         self._news = threading.Event()
 
     def halt(self) -> None:
-        """Have the guest switch itself off, however often it must be asked; returns at once."""
+        """Press the button until the guest shuts down. Returns at once."""
         if not self._halting.is_set():
             self._halting.set()
             self._news.set()
             threading.Thread(target=self._halt, daemon=True, name="power button").start()
 
     def reboot(self) -> None:
-        """Have the guest switch itself off and start it again; returns at once."""
+        """Have the guest shut down, and start it again. Returns at once."""
         if not self._halting.is_set() and self._rebooting.acquire(blocking=False):
             threading.Thread(target=self._reboot, daemon=True, name="power button").start()
 
-    def guest_switched_off(self) -> None:
-        """The guest did so: to be called with QEMU's event, before the next is heard."""
+    def guest_shut_down(self) -> None:
+        """Called on QEMU's event that the guest has shut down, before the next event is read."""
         if self._rebooting.locked():
             self._off.set()
             self._news.set()
 
     @property
-    def keeps(self) -> bool:
-        """Whether the guest is off and QEMU has stopped for it, to start it again."""
+    def is_paused(self) -> bool:
+        """Whether QEMU has paused the machine to start it again."""
         return self._off.is_set()
 
     def _halt(self) -> None:
@@ -64,7 +64,7 @@ class PowerButton:
             qemu = self._qemu()
             if qemu is not None:
                 with contextlib.suppress(QmpError):
-                    qemu.ask("system_powerdown")
+                    qemu.execute("system_powerdown")
             self._over.wait(PRESS_SECONDS)
 
     def _reboot(self) -> None:
@@ -74,44 +74,44 @@ class PowerButton:
                 self._start_again(qemu)
         except QmpError as error:
             if qemu is not None and not qemu.ended.is_set():
-                self._log(f"the guest cannot be started again: {error}")
-                if self.keeps:
+                self._log(f"cannot start the guest again: {error}")
+                if self.is_paused:
                     qemu.kill()
         finally:
             self._off.clear()
             self._rebooting.release()
 
     def _start_again(self, qemu: QemuProcess) -> None:
-        self._log("the power button is pressed, to start again")
+        self._log("the power button is pressed to reboot")
         self._news.clear()
-        # Since QEMU 6.0; an older one refuses, and then the guest is left alone rather than switched off.
-        qemu.ask("set-action", {"shutdown": "pause"})
+        # Older QEMUs than 6.0 refuse this; the guest is then left running.
+        qemu.execute("set-action", {"shutdown": "pause"})
         self._wait_until_off(qemu)
-        # What the guest does after this answer ends the machine, and what it did before is known by now.
-        qemu.ask("set-action", {"shutdown": "poweroff"})
+        # From now on a shutdown ends the machine; events of an earlier one have been read by now.
+        qemu.execute("set-action", {"shutdown": "poweroff"})
         if not self._halting.is_set():
-            if not self.keeps:
-                self._log(f"the guest does not switch itself off in {PATIENCE_SECONDS:.0f} seconds: it is reset")
-            qemu.ask("system_reset")
-            if self.keeps:
+            if not self.is_paused:
+                self._log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: resetting it")
+            qemu.execute("system_reset")
+            if self.is_paused:
                 _continue(qemu)
                 self._log("the guest is started again")
-        elif self.keeps:
-            qemu.ask("quit")
+        elif self.is_paused:
+            qemu.execute("quit")
 
     def _wait_until_off(self, qemu: QemuProcess) -> None:
-        end = time.monotonic() + PATIENCE_SECONDS
-        while not self.keeps and not self._halting.is_set() and time.monotonic() < end:
-            qemu.ask("system_powerdown")
+        end = time.monotonic() + SHUTDOWN_SECONDS
+        while not self.is_paused and not self._halting.is_set() and time.monotonic() < end:
+            qemu.execute("system_powerdown")
             self._news.wait(PRESS_SECONDS)
 
 
 def _continue(qemu: QemuProcess) -> None:
-    # The reset comes a moment after its answer, and QEMU does not go on before.
+    # QEMU resets shortly after its reply, and cannot continue before.
     end = time.monotonic() + _RESET_SECONDS
     while True:
         try:
-            qemu.ask("cont")
+            qemu.execute("cont")
             return
         except QmpError:
             if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""A real machine: QEMU with its disks, its SSH forward and its console, from PROLOG to its end."""
+"""A real machine: QEMU with its disks, its SSH port forwarding and its console."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 from stratuslab.errors import StratusLabError
 from stratuslab.files import why
+from stratuslab.local.machines.console_log import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.qemu import accelerator
 from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
-from stratuslab.local.machines.qemu.console_log import ConsoleLog
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
 from stratuslab.local.machines.qemu.power_button import PowerButton
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess
@@ -24,10 +24,10 @@ from stratuslab.local.machines.qemu.qmp_client import QmpError
 from stratuslab.opennebula.error_codes import SSH_PORT
 
 TRIAL_SECONDS = 30.0
-"""A machine that fails with KVM by then is started again without: inside other virtual machines KVM may look well and not be."""
+"""A machine that fails with KVM within this time is restarted without: KVM inside other virtual machines may not work."""
 
 REBOOT_SECONDS = 1.0
-"""Less than any guest takes from one reboot to the next."""
+"""Less than any guest takes between two reboots."""
 
 _ATTEMPTS = 20
 
@@ -35,8 +35,8 @@ _ATTEMPTS = 20
 class QemuMachine:
     """One real machine, see :class:`stratuslab.local.machines.driver.Machine`.
 
-    ``program`` is QEMU; ``environ`` is what it and other programs are found by. All methods but :meth:`halt` and :meth:`reboot`
-    are called by the thread that lives as long as the process, because QEMU is to end with it.
+    ``program`` is QEMU; ``environ`` has the PATH for other programs. Methods other than :meth:`halt` and :meth:`reboot` must be
+    called in the main thread, because QEMU is killed when the thread that started it ends.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class QemuMachine:
         self._forward: tuple[str, int] | None = None
         self._news = threading.Event()
         self._stopped = threading.Event()
-        self._told: set[str] = set()
+        self._failed_disks: set[str] = set()
         self._over = threading.Event()
         self._button = PowerButton(lambda: self._qemu, self._console.log, self._over)
         self._trial_ends = 0.0
@@ -77,14 +77,14 @@ class QemuMachine:
             raise MachineError(error.message) from error
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
-            raise MachineError(f"the machine's disks cannot be made: {what}{why(error)}") from error
+            raise MachineError(f"cannot create the machine's disks: {what}{why(error)}") from error
 
     # BOOT
 
     def boot(self) -> tuple[str, int]:
         self._accelerator = self._choose()
         spec = self._spec
-        self._console.log(f"QEMU starts machine {spec.id}: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
+        self._console.log(f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
         try:
             self._start()
         except MachineError as error:
@@ -92,18 +92,18 @@ class QemuMachine:
                 raise
             self._start_without_kvm(str(error))
         if self._forward is None:
-            raise MachineError("no port can be had for the SSH server")
+            raise MachineError("no free port for the SSH server")
         return self._forward
 
     def _start(self) -> None:
-        """Start QEMU and its forward. Raises MachineError."""
+        """Start QEMU and its port forwarding. Raises MachineError."""
         self._polled = (time.monotonic(), 0.0)
         self._stopped.clear()
         self._qemu = self._emulator()
         try:
             self._qemu.start()
         except MachineError as error:
-            # Built without seccomp, or in a container that does not let it.
+            # QEMU was built without seccomp, or the container does not allow it.
             if not (self._sandbox and any(word in str(error) for word in ("sandbox", "seccomp"))):
                 raise
             self._sandbox = False
@@ -114,33 +114,33 @@ class QemuMachine:
             self._forward = self._forwarded(self._qemu)
         except (QmpError, MachineError) as error:
             self._qemu.kill()
-            raise MachineError(self._qemu.complaint() or str(error)) from error
+            raise MachineError(self._qemu.last_error() or str(error)) from error
 
     def _emulator(self) -> QemuProcess:
         if self._hardware is None:
-            raise MachineError("the machine's disks are not made")
+            raise MachineError("the machine has no disks yet")
         hardware, kind, sandbox, log = self._hardware, self._accelerator.name, self._sandbox, self._console.path.name
         return QemuProcess(
             lambda monitor: command(self._program, hardware, kind, monitor, log, sandbox),
             self._spec.directory,
             self._spec.directory / "qemu.log",
-            self._take_event,
+            self._handle_event,
             self._news,
-            self._spec.hold,
+            self._spec.lock,
         )
 
     def _forwarded(self, qemu: QemuProcess) -> tuple[str, int]:
-        """Have an address and port of this computer lead to the guest's SSH server: QEMU tries, so none is between."""
+        """Forward an address and port of this computer to the guest's SSH server. QEMU binds it, so nobody else can first."""
         refused = ""
         for address, port in self._places():
-            refused = qemu.ask("human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"})
+            refused = qemu.execute("human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"})
             if not refused:
                 return address, port
-        raise MachineError(f"no port can be had for the SSH server: {' '.join(str(refused).split())}")
+        raise MachineError(f"no free port for the SSH server: {' '.join(str(refused).split())}")
 
     def _places(self) -> Iterator[tuple[str, int]]:
         if self._forward:
-            # Started again: it is known by this place already.
+            # After a restart without KVM the address is already published.
             yield self._forward
             return
         yield self._wanted
@@ -148,8 +148,8 @@ class QemuMachine:
             yield "127.0.0.1", _free_port()
 
     def _start_without_kvm(self, what: str) -> None:
-        """Raises MachineError: then it was not for KVM."""
-        self._console.log(f"the machine does not come up with KVM ({what}): it is started again without")
+        """Raises MachineError if it fails without KVM, too."""
+        self._console.log(f"the machine fails with KVM ({what}): starting it without")
         self._accelerator = Accelerator(TCG, what)
         self._start()
 
@@ -168,28 +168,28 @@ class QemuMachine:
             try:
                 self._start_without_kvm(failure)
             except MachineError as error:
-                self._console.log(f"the machine cannot be started again: {error}")
+                self._console.log(f"cannot start the machine again: {error}")
         elif self._stopped.is_set() and not self._qemu.ended.is_set():
-            self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): it is ended")
+            self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): killing it")
             self._qemu.kill()
         if self._qemu.ended.is_set():
-            self._console.log(_ending(self._qemu))
+            self._console.log(_end_reason(self._qemu))
             self._over.set()
         return self._over.is_set()
 
     def _failure_of_kvm(self, qemu: QemuProcess) -> str:
-        """What has gone wrong with QEMU itself while KVM is on trial; not that somebody switched it off or killed it."""
+        """How QEMU has failed within the trial of KVM; empty if it has not, or was switched off or killed."""
         if self._accelerator.name != KVM or time.monotonic() > self._trial_ends:
             return ""
         if qemu.ended.is_set():
-            return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _ending(qemu)
+            return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _end_reason(qemu)
         return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
 
     def _status(self, qemu: QemuProcess) -> str:
         try:
-            return str(qemu.ask("query-status")["status"])[:40]
+            return str(qemu.execute("query-status")["status"])[:40]
         except (QmpError, LookupError, TypeError):
-            return "no state known"
+            return "unknown state"
 
     def usage(self) -> tuple[float, int]:
         seconds, memory = self._qemu.used() if self._qemu is not None else (0.0, 0)
@@ -209,44 +209,43 @@ class QemuMachine:
             self._qemu.kill()
         self._over.set()
 
-    def _take_event(self, name: str, data: Mapping[str, Any]) -> None:
-        """An event of QEMU's, in a thread of the monitor."""
+    def _handle_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """Handle an event of QEMU, in the monitor's thread."""
         if name == "STOP":
-            if not self._button.keeps:
-                # Nobody else here stops a machine: QEMU could not go on with it.
+            if not self._button.is_paused:
+                # Only the power button pauses a machine, so QEMU has stopped because of an error.
                 self._stopped.set()
                 self._news.set()
         elif name == "RESET":
-            self._tell_reboot(data.get("guest") is True)
+            self._log_reboot(data.get("guest") is True)
         elif name == "SHUTDOWN" and data.get("guest") is True:
-            self._button.guest_switched_off()
-            self._console.log("the guest switches itself off")
+            self._button.guest_shut_down()
+            self._console.log("the guest shuts down")
         elif name == "GUEST_PANICKED":
             self._console.log("the guest's kernel has panicked")
         elif name == "BLOCK_IO_ERROR":
-            self._tell_once(data)
+            self._log_io_error(data)
 
-    def _tell_reboot(self, by_guest: bool) -> None:
-        """A guest that reboots tries the ways to do so one after the other, as firmware does after QEMU's own reset, and each is
-        an event."""
+    def _log_reboot(self, by_guest: bool) -> None:
+        """Log a reboot once: guests and firmware try several ways to reset, each of which is an event."""
         now = time.monotonic()
         if by_guest and now - self._rebooted > REBOOT_SECONDS:
             self._console.log("the guest reboots")
         self._rebooted = now
 
-    def _tell_once(self, data: Mapping[str, Any]) -> None:
+    def _log_io_error(self, data: Mapping[str, Any]) -> None:
         device, operation = (str(data.get(key, ""))[:40] for key in ("node-name", "operation"))
-        reason = "no space is left on this computer's disk" if data.get("nospace") is True else str(data.get("reason", ""))[:200]
-        if device not in self._told and len(self._told) < 100:
-            self._told.add(device)
-            self._console.log(f"the disk {device} had an I/O error ({operation}): {reason}; further ones are not told")
+        reason = "no space left on this computer's disk" if data.get("nospace") is True else str(data.get("reason", ""))[:200]
+        if device not in self._failed_disks and len(self._failed_disks) < 100:
+            self._failed_disks.add(device)
+            self._console.log(f"the disk {device} had an I/O error ({operation}): {reason}; further ones are not logged")
 
 
-def _ending(qemu: QemuProcess) -> str:
+def _end_reason(qemu: QemuProcess) -> str:
     if qemu.status < 0:
         return f"QEMU was killed by signal {-qemu.status}"
     if qemu.status > 0:
-        return f"QEMU ended with status {qemu.status}: {qemu.complaint()}"
+        return f"QEMU ended with status {qemu.status}: {qemu.last_error()}"
     return "the machine is off"
 
 

@@ -1,12 +1,14 @@
-"""One life of a QEMU process: started with a monitor, followed to its end."""
+"""A QEMU process: starts it, talks to its monitor, kills it, and measures its use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,21 +16,21 @@ from typing import Any
 
 from stratuslab.files import why
 from stratuslab.local.machines.driver import MachineError
-from stratuslab.local.machines.qemu.child_lifetime import ends_with_us, used
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
 
 END_SECONDS = 2.0
-"""How long a process that was killed, or told to end, may take for it."""
+"""How long a process may take to end after it was killed or asked to quit."""
 
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _LARGEST_LOG = 1 << 20
 _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 
 
 class QemuProcess:
-    """A QEMU. ``command`` makes its command line, given the monitor's descriptor; it runs in ``directory``.
+    """A QEMU process in ``directory``. ``command`` makes its command line, given the descriptor of the monitor.
 
-    What it complains of is added to ``log``; ``tell`` is called with its events, in a thread. :attr:`ended` is set when the
-    process is gone, and ``news`` as well, if given. ``hold`` is a descriptor that it keeps open as long as it lives.
+    Its errors are appended to ``log``; ``on_event`` is called with its events, in a thread. :attr:`ended` is set when the
+    process has ended, as is ``news`` if given. It inherits the descriptor ``lock``.
     """
 
     def __init__(
@@ -36,24 +38,24 @@ class QemuProcess:
         command: Callable[[int], list[str]],
         directory: Path,
         log: Path,
-        tell: Event,
+        on_event: Event,
         news: threading.Event | None = None,
-        hold: int | None = None,
+        lock: int | None = None,
     ) -> None:
         self._command = command
         self._directory = directory
         self._log = log
-        self._tell = tell
+        self._on_event = on_event
         self._news = news
-        self._hold = hold
-        self._complaints = 0
+        self._lock = lock
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: QmpClient | None = None
         self._open = False
         self.ended = threading.Event()
 
     def start(self) -> None:
-        """Start the process and its monitor; by the thread that lives as long as this process. Raises MachineError."""
+        """Start the process and its monitor, in the main thread: QEMU is killed when that ends. Raises MachineError."""
         ours, its = socket.socketpair()
         try:
             with its:
@@ -62,27 +64,27 @@ class QemuProcess:
             ours.close()
             self.ended.set()
             what = f"{error.filename}: " if error.filename else ""
-            raise MachineError(f"QEMU cannot be started: {what}{why(error)}") from error
-        self._monitor = QmpClient(ours, self._tell)
+            raise MachineError(f"cannot start QEMU: {what}{why(error)}") from error
+        self._monitor = QmpClient(ours, self._on_event)
         threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:
             self._monitor.open()
             self._open = True
         except QmpError as error:
             self.kill()
-            raise MachineError(f"QEMU does not start: {self.complaint() or error}") from error
+            raise MachineError(f"QEMU does not start: {self.last_error() or error}") from error
 
     def _start(self, monitor: int) -> subprocess.Popen[bytes]:
         log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._complaints = os.fstat(log).st_size
+            self._log_start = os.fstat(log).st_size
             return subprocess.Popen(
                 self._command(monitor),
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(monitor,) if self._hold is None else (monitor, self._hold),
+                pass_fds=(monitor,) if self._lock is None else (monitor, self._lock),
                 preexec_fn=ends_with_us(),  # noqa: PLW1509 - a system call alone, safe in a process with threads
             )
         finally:
@@ -98,54 +100,54 @@ class QemuProcess:
             if self._news is not None:
                 self._news.set()
 
-    def ask(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """What QEMU returns for a command of its monitor. Raises QmpError."""
+    def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """The result of a monitor command. Raises QmpError."""
         if self._monitor is None or not self._open:
             raise QmpError("QEMU is not ready")
         return self._monitor.execute(command, arguments)
 
     def kill(self) -> None:
-        """Pull the cord; the process is gone when this returns."""
+        """Kill the process; it is gone when this returns."""
         if self._process is None:
             return
         self._process.kill()
         if self._monitor is not None and not self.ended.wait(END_SECONDS):
-            # Somebody still has the monitor: the process was a script, and QEMU its child.
+            # The monitor is still open: the process was a script, and QEMU is its child.
             with contextlib.suppress(QmpError):
-                self.ask("quit")
+                self.execute("quit")
             self.ended.wait(END_SECONDS)
             self._monitor.close()
         self.ended.wait()
 
     def used(self) -> tuple[float, int]:
-        """Seconds of CPU that it has used, and the KiB of memory that it has now; zeros when it has ended."""
+        """CPU seconds used so far and memory in KiB; zeros if the process has ended."""
         return (0.0, 0) if self._process is None or self.ended.is_set() else used(self._process.pid)
 
     @property
     def status(self) -> int:
-        """How it ended, as subprocess has it: 0 when its guest was switched off, negative for a signal."""
+        """The exit status as in subprocess: 0 if the guest was switched off, negative for a signal."""
         return self._process.returncode or 0 if self._process is not None else 0
 
-    def complaint(self) -> str:
-        """The last thing that it has complained of, on one line; empty if nothing."""
+    def last_error(self) -> str:
+        """The last error in the log, on one line; empty if none."""
         try:
             with self._log.open("rb") as file:
-                file.seek(self._complaints)
+                file.seek(self._log_start)
                 lines = file.read(65536).decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
         return _last(lines)
 
     def shorten_log(self) -> None:
-        """Keep what it complains of bounded: a guest may be the cause of it."""
+        """Empty the log if it is too large: a guest may cause endless errors."""
         with contextlib.suppress(OSError):
             if self._log.stat().st_size > _LARGEST_LOG:
                 os.truncate(self._log, 0)
-                self._complaints = 0
+                self._log_start = 0
 
 
 def _last(lines: list[str]) -> str:
-    """QEMU begins what it says with its name, and goes on on further lines."""
+    """QEMU's messages begin with its name, and may continue on further lines."""
     said: list[str] = []
     for line in lines:
         name, colon, text = line.partition(": ")
@@ -154,3 +156,50 @@ def _last(lines: list[str]) -> str:
         else:
             said.append(line)
     return " ".join(" ".join(said).split())
+
+
+def ends_with_us() -> Callable[[], None] | None:
+    """A ``preexec_fn`` that has the kernel kill the child with the thread that starts it.
+
+    None if the system cannot: the child then survives if this process alone is killed.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    # Prepared before the fork: after it, locks of other threads may be held for ever.
+    prctl = ctypes.CDLL(None).prctl
+    parent, kill = os.getpid(), int(signal.SIGKILL)
+
+    def before_exec() -> None:
+        prctl(_SET_PARENT_DEATH_SIGNAL, kill, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec
+
+
+def used(process: int) -> tuple[float, int]:
+    """CPU seconds and KiB of memory of a process; zeros if it has ended."""
+    try:
+        return _from_proc(process) if Path("/proc/self/stat").exists() else _from_ps(process)
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0
+
+
+def _from_proc(process: int) -> tuple[float, int]:
+    place = Path("/proc", str(process))
+    # proc(5): the name in brackets may contain anything; utime and stime are fields 14 and 15.
+    fields = (place / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    pages = int((place / "statm").read_text("ascii").split()[1])
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * (os.sysconf("SC_PAGE_SIZE") // 1024)
+
+
+def _from_ps(process: int) -> tuple[float, int]:
+    said = subprocess.run(["ps", "-o", "time=,rss=", "-p", str(process)], capture_output=True, text=True, check=False)
+    clock, memory = said.stdout.split()
+    days, _, rest = clock.rpartition("-")
+    seconds = 0.0
+    for part in rest.split(":"):
+        seconds = seconds * 60 + float(part)
+    return int(days or 0) * 86400 + seconds, int(memory)

@@ -1,7 +1,7 @@
-"""QEMU's monitor: a client of QMP over a socket that QEMU has inherited.
+"""A client of QMP, the protocol of QEMU's monitor, over a socket that QEMU has inherited.
 
-QMP is lines of JSON: QEMU greets, answers commands by their id, and tells events in between. QEMU runs what strangers made, so
-what it says is read with limits, and nonsense ends the conversation.
+QMP is lines of JSON: a greeting, replies to commands by their id, and events. QEMU runs untrusted guests, so messages are
+read with limits, and an invalid one ends the connection.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 LONGEST_LINE = 1 << 20
-"""Bytes; statistics of dozens of disks are well below."""
+"""The maximum length of a message in bytes."""
 
 GREETING_SECONDS = 60.0
 REPLY_SECONDS = 20.0
-"""How long QEMU may take on a busy computer."""
+"""Time-outs, long enough for a busy computer."""
 
 Event = Callable[[str, Mapping[str, Any]], None]
 
 
 class QmpError(Exception):
-    """QEMU refuses a command (the text is its own), or does not answer."""
+    """QEMU refuses a command (the text is QEMU's) or does not answer."""
 
 
 class QmpClient:
-    """A conversation with one QEMU. One thread runs :meth:`listen`; any thread may :meth:`execute`.
+    """The connection to one QEMU. One thread runs :meth:`listen`; any thread can :meth:`execute`.
 
-    ``tell`` is called in the listening thread with each event's name and data.
+    ``on_event`` is called in the listening thread with each event's name and data.
     """
 
-    def __init__(self, connection: socket.socket, tell: Event) -> None:
+    def __init__(self, connection: socket.socket, on_event: Event) -> None:
         self._connection = connection
-        self._tell = tell
+        self._on_event = on_event
         self._one_at_a_time = threading.Lock()
         self._news = threading.Condition()
         self._greeted = False
@@ -44,14 +44,14 @@ class QmpClient:
         self._reply: Mapping[str, Any] | None = None
 
     def open(self) -> None:
-        """Wait for QEMU's greeting and leave the negotiation. Raises QmpError."""
+        """Wait for QEMU's greeting and enter the command mode. Raises QmpError."""
         with self._news:
             if not self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS) or not self._greeted:
                 raise QmpError("QEMU does not answer")
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """What QEMU returns for a command. Raises QmpError."""
+        """The result of a command. Raises QmpError."""
         with self._one_at_a_time:
             with self._news:
                 self._awaited += 1
@@ -62,7 +62,7 @@ class QmpClient:
             try:
                 self._connection.sendall(json.dumps(request).encode() + b"\n")
             except OSError as error:
-                raise QmpError("QEMU does not listen any more") from error
+                raise QmpError("QEMU has closed its monitor") from error
             with self._news:
                 self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
                 reply = self._reply
@@ -71,15 +71,15 @@ class QmpClient:
         if "return" in reply:
             return reply["return"]
         error = reply.get("error")
-        raise QmpError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refuses it")
+        raise QmpError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refused the command")
 
     def close(self) -> None:
-        """End the conversation, whether QEMU has ended or not."""
+        """Close the connection."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def listen(self) -> None:
-        """Read what QEMU says until it ends, or says what is no QMP."""
+        """Read messages until QEMU ends or sends something else than QMP."""
         try:
             for message in self._messages():
                 self._take(message)
@@ -92,7 +92,7 @@ class QmpClient:
     def _take(self, message: Mapping[str, Any]) -> None:
         name, data = message.get("event"), message.get("data", {})
         if isinstance(name, str):
-            self._tell(name, data if isinstance(data, Mapping) else {})
+            self._on_event(name, data if isinstance(data, Mapping) else {})
             return
         with self._news:
             if "QMP" in message:
@@ -121,7 +121,7 @@ class QmpClient:
 
 
 def _parsed(line: bytes) -> Mapping[str, Any] | None:
-    """The message in a line; None where there is none."""
+    """The message in a line, None if it is not one."""
     try:
         message = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):

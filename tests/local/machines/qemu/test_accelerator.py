@@ -6,13 +6,15 @@ import errno
 import fcntl
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stratuslab.local.engine.driver_choice import new_machine
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu import accelerator
-from stratuslab.local.machines.qemu.qemu_driver import QemuDriver, described, find_qemu
+from stratuslab.local.machines.qemu.qemu_program import describe_qemu, find_qemu
 from tests.fakes.fake_qemu import FakeQemu, specified
 
 
@@ -70,23 +72,23 @@ def test_amd_has_its_own_word(computer: Computer):
 
 def test_no_device(computer: Computer):
     computer.device.unlink()
-    assert str(accelerator.choose()) == f"TCG: {computer.device} cannot be opened: no such file or directory"
+    assert str(accelerator.choose()) == f"TCG: cannot open {computer.device}: no such file or directory"
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
 def test_a_device_of_others(computer: Computer):
     computer.device.chmod(0)
-    assert str(accelerator.choose()) == f"TCG: {computer.device} cannot be opened: permission denied"
+    assert str(accelerator.choose()) == f"TCG: cannot open {computer.device}: permission denied"
 
 
 def test_a_device_that_is_none(computer: Computer):
     computer.answers(11)
-    assert str(accelerator.choose()) == f"TCG: {computer.device} speaks version 11, not 12"
+    assert str(accelerator.choose()) == f"TCG: {computer.device} has version 11, not 12"
 
 
 def test_a_device_that_makes_no_machine(computer: Computer):
     computer.answers(12, errno.EBUSY)
-    assert str(accelerator.choose()) == f"TCG: {computer.device} makes no machine: device or resource busy"
+    assert str(accelerator.choose()) == f"TCG: {computer.device} cannot create a machine: device or resource busy"
 
 
 def test_other_systems_and_processors(computer: Computer, monkeypatch: pytest.MonkeyPatch):
@@ -102,22 +104,21 @@ def test_qemu_is_found_on_the_path_and_described(computer: Computer, tmp_path: P
     installed = find_qemu(qemu.environ)
     assert installed is not None
     assert installed == qemu.program
-    assert described(qemu.environ) == "QEMU 9.9.9, KVM"
+    assert describe_qemu(installed) == "QEMU 9.9.9, KVM"
     computer.processors.write_text("")
-    assert described(qemu.environ) == "QEMU 9.9.9, TCG: the processor has no vmx or svm"
+    assert describe_qemu(installed) == "QEMU 9.9.9, TCG: the processor has no vmx or svm"
 
 
 def test_a_computer_without_qemu(tmp_path: Path):
     nowhere = {"PATH": str(tmp_path)}
     assert find_qemu(nowhere) is None
-    assert described(nowhere) == "qemu-system-x86_64 is not installed on this computer"
     with pytest.raises(MachineError, match=r"qemu-system-x86_64 is not installed on this computer: install QEMU, or"):
-        QemuDriver(nowhere).make(specified(tmp_path))
+        new_machine(replace(specified(tmp_path), hypervisor="qemu"), nowhere)
 
 
 def test_a_qemu_that_does_not_start(computer: Computer, tmp_path: Path):
     qemu = FakeQemu(tmp_path / "bin")
     qemu.program.write_text("#!/nonexistent\n")
-    assert described(qemu.environ) == "QEMU that does not start, KVM"
+    assert describe_qemu(qemu.program) == "QEMU (does not start), KVM"
     qemu.program.write_text("#!/bin/sh\necho hello\n")
-    assert described(qemu.environ) == "QEMU of unknown version, KVM"
+    assert describe_qemu(qemu.program) == "QEMU (unknown version), KVM"

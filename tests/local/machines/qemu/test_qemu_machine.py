@@ -21,12 +21,13 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images.image_format import virtual_size
+from stratuslab.local.machines import console_log
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError
-from stratuslab.local.machines.qemu import child_lifetime, console_log, machine_disks, power_button, qemu_machine, qemu_process
+from stratuslab.local.machines.qemu import machine_disks, power_button, qemu_machine, qemu_process
 from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.machines.qemu.overlay import make_overlay
-from stratuslab.local.machines.qemu.qemu_driver import PROGRAM
 from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
+from stratuslab.local.machines.qemu.qemu_program import PROGRAM
 from tests.fakes.fake_qemu import IMAGE, FakeQemu, bootable, eventually, lives, put_image, specified
 from tests.harness import CHECKOUT
 
@@ -108,9 +109,9 @@ def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
     assert made.usage() == (0.0, 0)
     told = [line.split(" ", 1)[1] for line in cloud.console.splitlines() if line.startswith("20")]
     assert told == [
-        "QEMU starts machine 7: 1 CPU, 96 MiB RAM, TCG: tested",
+        "machine 7 starts: 1 CPU, 96 MiB RAM, TCG: tested",
         "the power button is pressed",
-        "the guest switches itself off",
+        "the guest shuts down",
         "the machine is off",
     ]
 
@@ -148,19 +149,19 @@ def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Cloud, tmp_path: P
     made.halt()
     assert ends(made)
     told = [line.split(" ", 1)[1] for line in cloud.console.splitlines() if line.startswith("20")]
-    again = ["the power button is pressed, to start again", "the guest switches itself off", "the guest is started again"]
-    assert told[1:] == [*again, *again, "the power button is pressed", "the guest switches itself off", "the machine is off"]
+    again = ["the power button is pressed to reboot", "the guest shuts down", "the guest is started again"]
+    assert told[1:] == [*again, *again, "the power button is pressed", "the guest shuts down", "the machine is off"]
     assert len(fake.starts) == 1
 
 
 def test_a_guest_that_does_not_listen_is_reset(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
-    monkeypatch.setattr(power_button, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(power_button, "SHUTDOWN_SECONDS", 0.2)
     fake = FakeQemu(tmp_path / "bin", deaf=1000)
     made = cloud.started(fake)
     made.reboot()
     eventually(lambda: fake.restarts == ["system_reset"])
-    assert "the guest does not switch itself off in 0 seconds: it is reset\n" in cloud.console
+    assert "the guest has not shut down in 0 seconds: resetting it\n" in cloud.console
     assert not made.wait(0.05)
 
 
@@ -182,13 +183,13 @@ def test_a_guest_that_cannot_be_started_again_is_left_alone_or_ended(
     monkeypatch.setattr(power_button, "_RESET_SECONDS", 0.2)
     old = cloud.started(FakeQemu(tmp_path / "old", refuses=["set-action"]))
     old.reboot()
-    eventually(lambda: "the guest cannot be started again: no set-action\n" in cloud.console)
+    eventually(lambda: "cannot start the guest again: no set-action\n" in cloud.console)
     assert not old.wait(0.05)
     old.kill()
     broken = cloud.started(FakeQemu(tmp_path / "broken", refuses=["cont"]))
     broken.reboot()
     assert ends(broken)
-    assert "the guest cannot be started again: no cont\n" in cloud.console
+    assert "cannot start the guest again: no cont\n" in cloud.console
 
 
 def test_a_qemu_that_is_killed(cloud: Cloud, tmp_path: Path):
@@ -215,18 +216,18 @@ def test_a_qemu_that_cannot_start_says_why(cloud: Cloud, tmp_path: Path):
 def test_a_program_that_is_none(cloud: Cloud, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     fake.program.write_text("#!/nonexistent/program\n")
-    with pytest.raises(MachineError, match=rf"^QEMU cannot be started: {fake.program}: no such file or directory$"):
+    with pytest.raises(MachineError, match=rf"^cannot start QEMU: {fake.program}: no such file or directory$"):
         cloud.started(fake)
     fake.program.write_text("")
     fake.program.chmod(0o600)
-    with pytest.raises(MachineError, match=rf"^QEMU cannot be started: {fake.program}: permission denied$"):
+    with pytest.raises(MachineError, match=rf"^cannot start QEMU: {fake.program}: permission denied$"):
         cloud.started(fake)
 
 
 def test_a_machine_that_qemu_has_stopped_is_ended(cloud: Cloud, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", tcg="stop"))
     assert ends(made)
-    assert "QEMU has stopped the machine (internal-error): it is ended" in cloud.console
+    assert "QEMU has stopped the machine (internal-error): killing it" in cloud.console
 
 
 def test_a_qemu_without_its_sandbox(cloud: Cloud, tmp_path: Path):
@@ -254,7 +255,7 @@ def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", events=events))
     assert ends(made)
     assert cloud.console.count("the guest reboots\n") == 1
-    full = "the disk swap had an I/O error (write): no space is left on this computer's disk; further ones are not told\n"
+    full = "the disk swap had an I/O error (write): no space left on this computer's disk; further ones are not logged\n"
     assert cloud.console.count(full) == 1
     assert "the guest's kernel has panicked\n" in cloud.console
 
@@ -308,7 +309,7 @@ def test_a_machine_that_does_not_come_up_with_kvm(
     eventually(started_again)
     assert made._forward == place
     assert [("kvm" in " ".join(start)) for start in fake.starts] == [True, False]
-    assert f"the machine does not come up with KVM ({why}): it is started again without\n" in cloud.console
+    assert f"the machine fails with KVM ({why}): starting it without\n" in cloud.console
     socket.create_connection(made._forward or ("", 0), 5).close()
     assert not made.wait(0.05)
     made.halt()
@@ -338,7 +339,7 @@ def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
         cloud.started(FakeQemu(tmp_path / "bin", kvm="die", tcg="die"), KVM)
     made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
     assert ends(made)
-    assert "the machine cannot be started again: QEMU does not start" in cloud.console
+    assert "cannot start the machine again: QEMU does not start" in cloud.console
 
 
 # What others may read and do
@@ -402,7 +403,7 @@ def wrapped(fake: FakeQemu, directory: Path) -> Path:
 def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Cloud, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     readable, writable = os.pipe()
-    made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ, hold=writable)
+    made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ, lock=writable)
     made.prepare()
     made.boot()
     os.close(writable)
@@ -485,11 +486,11 @@ def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
 @pytest.mark.skipif(shutil.which("ps") is None, reason="the computer has no ps")
 def test_what_a_process_uses():
     sum(range(10**6))
-    for ask in (child_lifetime.used, child_lifetime._from_ps):
+    for ask in (qemu_process.used, qemu_process._from_ps):
         seconds, memory = ask(os.getpid())
         assert 0 <= seconds < 36000
         assert 10_000 < memory < 10_000_000
-    assert child_lifetime.used(2**22 + 1) == (0.0, 0)
+    assert qemu_process.used(2**22 + 1) == (0.0, 0)
 
 
 # Disks
@@ -556,7 +557,7 @@ def test_a_machine_may_have_no_image(cloud: Cloud, tmp_path: Path):
 
 
 def test_a_volume_that_is_gone(cloud: Cloud, tmp_path: Path):
-    with pytest.raises(MachineError, match=r"^the persistent disk 4f2a is not there any more$"):
+    with pytest.raises(MachineError, match=r"^the persistent disk 4f2a no longer exists$"):
         prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLUME, 1, file=tmp_path / "4f2a"),))
 
 
@@ -576,7 +577,7 @@ def test_a_full_disk_is_one_line(cloud: Cloud, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "truncate", full)
     what = f"{cloud.file('swap.raw.new')}: " if named else ""
-    with pytest.raises(MachineError, match=rf"^the machine's disks cannot be made: {what}no space left on device$"):
+    with pytest.raises(MachineError, match=rf"^cannot create the machine's disks: {what}no space left on device$"):
         prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.SWAP, 1),))
     assert not cloud.file("swap.raw").exists()
 
@@ -671,7 +672,7 @@ def sparse(size: int) -> bytes:
     ids=["member missing", "two lines", "long line", "cut off", "one more", "sparse"],
 )
 def test_a_kernel_image_that_is_damaged(cloud: Cloud, kernels: Callable[[bytes], QemuMachine], content: bytes):
-    with pytest.raises(MachineError, match=rf"^(the )?image {IMAGE}(: the kernel image cannot be used| has kernel parameters)"):
+    with pytest.raises(MachineError, match=rf"^(the )?image {IMAGE}(: the kernel image is invalid|: the kernel parameters)"):
         kernels(content)
     assert {path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()} <= {"boot", "image"}
 
@@ -685,7 +686,7 @@ def test_links_in_a_kernel_image_lead_nowhere(tmp_path: Path, kernels: Callable[
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, str(secret)
             tar.addfile(link)
-    with pytest.raises(MachineError, match="vmlinuz is no plain file"):
+    with pytest.raises(MachineError, match="vmlinuz is not a plain file"):
         kernels(written.getvalue())
 
 
@@ -734,7 +735,7 @@ class TestReal:
         made.prepare()
         made.boot()
         eventually(lambda: not made.wait(0.05) and "HELLO FROM THE GUEST" in cloud.console)
-        assert ("does not come up with KVM" in cloud.console) == (made._accelerator.name == TCG)
+        assert ("fails with KVM" in cloud.console) == (made._accelerator.name == TCG)
 
     def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Cloud):
         content = (cloud.directory / f"images/{IMAGE}/image").read_bytes()

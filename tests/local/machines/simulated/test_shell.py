@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.local.machines.simulated.simulated_driver import SimulatedDriver
+from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 from stratuslab.ssh.user_keys import make_key_pair
 from tests.local.guests import Booted, disks, specified
 
@@ -50,7 +50,7 @@ class Asked:
 def started(directory: Path, **changes: object) -> Iterator[Asked]:
     key = make_key_pair(directory / "keys")
     changes = {"authorized_keys": key.read_text(), "addresses": ("127.0.0.1",), **changes}
-    machine = SimulatedDriver(0).make(specified(directory, **changes))
+    machine = SimulatedMachine(specified(directory, **changes), 0)
     client = Booted(machine, directory, key.with_suffix("")).client()
     yield Asked(client)
     client.close()

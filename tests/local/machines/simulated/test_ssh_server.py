@@ -15,9 +15,8 @@ import pexpect
 import pytest
 from paramiko.common import DEFAULT_WINDOW_SIZE
 
-from stratuslab.local.engine.driver_choice import driver
 from stratuslab.local.machines.driver import MachineError
-from stratuslab.local.machines.simulated import simulated_driver, ssh_server
+from stratuslab.local.machines.simulated import simulated_machine, ssh_server
 from stratuslab.local.machines.simulated.ssh_server import authorized
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.ssh.user_keys import make_key_pair
@@ -75,10 +74,6 @@ def test_port_22_where_it_may_be_bound(boot: Callable[..., Booted]) -> None:
     booted = boot(SSH_PORT, addresses=("127.77.0.4",))
     assert (booted.address, booted.port) == ("127.77.0.4", 22) or booted.address == "127.0.0.1"
     booted.client().close()
-
-
-def test_it_is_one_of_the_hypervisors() -> None:
-    assert driver("simulated", {}).name == "simulated"
 
 
 # Who gets in
@@ -481,7 +476,7 @@ def test_the_power_button(booted: Booted) -> None:
 
 
 def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated_driver, "REBOOT_SECONDS", 0.05)
+    monkeypatch.setattr(simulated_machine, "REBOOT_SECONDS", 0.05)
     client = booted.client()
     transport = client.get_transport()
     assert transport is not None
@@ -500,12 +495,12 @@ def test_a_reboot_keeps_address_key_and_files(booted: Booted, monkeypatch: pytes
 
 
 def test_a_reboot_that_fails_is_the_end(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated_driver, "REBOOT_SECONDS", 0.0)
+    monkeypatch.setattr(simulated_machine, "REBOOT_SECONDS", 0.0)
     (booted.directory / "ssh_host_ed25519_key").write_text("broken")
     client = booted.client()
     client.exec_command("reboot")
     assert booted.machine.wait(5)
-    assert "the guest does not boot: the host key" in (booted.directory / "console.log").read_text()
+    assert "the guest does not boot: cannot read the host key" in (booted.directory / "console.log").read_text()
     client.close()
 
 
@@ -525,7 +520,7 @@ def test_a_restart_keeps_the_host_key(boot: Callable[..., Booted]) -> None:
 def test_a_key_file_that_is_broken(boot: Callable[..., Booted], tmp_path: Path) -> None:
     (tmp_path / "machine").mkdir()
     (tmp_path / "machine" / "ssh_host_ed25519_key").write_text("broken")
-    with pytest.raises(MachineError, match=r"the host key .* cannot be read"):
+    with pytest.raises(MachineError, match=r"cannot read the host key"):
         boot()
 
 
@@ -536,7 +531,7 @@ def test_the_console(booted: Booted) -> None:
     transport = client.get_transport()
     assert transport is not None
     assert lines == [
-        "simulated machine one-165, image BN1EEkPiBx87_uLj2-sdybSI-Xb: no disk is booted",
+        "simulated machine one-165, image BN1EEkPiBx87_uLj2-sdybSI-Xb: no disk boots",
         "2 CPU, 128 MiB RAM, 1024 MiB swap",
         f"host key {transport.get_remote_server_key().fingerprint} (ED25519)",
         f"SSH server on 127.0.0.1 port {booted.port}",

@@ -1,4 +1,4 @@
-"""The log of an instance's serial console: QEMU adds what the guest writes, and this process what becomes of the machine."""
+"""The log of an instance's serial console: what the guest writes, and lines about the machine from its supervisor."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 MOST_BYTES = 4 << 20
 KEPT_BYTES = 1 << 20
-"""A log beyond the first is cut to its end of the second size: a guest must not fill this computer's disk."""
+"""A log larger than the first is cut to its last bytes of the second, so that a guest cannot fill the disk."""
 
 
 class ConsoleLog:
-    """The log in a file, which only its owner may read. A full disk is no reason for a machine to stop."""
+    """The log in a file that only its owner can read. Errors, as of a full disk, are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def log(self, line: str) -> None:
-        """Add a line of our own, whatever the guest has left unfinished before it."""
+        """Append a line from the supervisor, after finishing the guest's last one."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with contextlib.suppress(OSError), self._opened() as descriptor:
             size = os.fstat(descriptor).st_size
@@ -28,14 +28,14 @@ class ConsoleLog:
             os.write(descriptor, f"{chr(10) * unfinished}{stamp} {line}\n".encode("utf-8", "replace"))
 
     def size(self) -> int:
-        """Bytes in the log; one that is not there has none."""
+        """The size of the log in bytes, 0 if it does not exist."""
         try:
             return self.path.stat().st_size
         except OSError:
             return 0
 
     def shorten(self) -> None:
-        """Keep the log bounded. QEMU goes on adding at the end, wherever that is."""
+        """Cut the log if it is too large. QEMU has it open to append, so it continues at the new end."""
         if self.size() > MOST_BYTES:
             with contextlib.suppress(OSError), self._opened() as descriptor:
                 size = os.fstat(descriptor).st_size

@@ -1,22 +1,21 @@
-"""The hypervisor ``simulated``: no disk is booted, but each instance has a real SSH server on its address.
+"""The driver of simulated machines: no disk boots, but each instance has a real SSH server on its address.
 
-A machine is this process itself: a guest held in memory (``guest/``) that knows its instance and nothing of this
-computer. Its memory figure is the whole of the instance's RAM, as libvirt gives it for a domain: the guest has all of it.
+The machine runs in the supervisor's process and knows nothing of this computer. It reports all of the instance's RAM as used,
+as libvirt does for a domain.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.files import replace
 from stratuslab.key_format import new_private_key
+from stratuslab.local.machines.console_log import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.opennebula.error_codes import SSH_PORT
@@ -25,31 +24,22 @@ if TYPE_CHECKING:
     from stratuslab.local.machines.simulated.ssh_server import SshServer
 
 GRACE_SECONDS = 0.5
-"""From the command that halts the guest to its end: what services take to stop. The shell shows its prompt meanwhile."""
+"""From the command that halts the guest to its end, as services need time to stop. The shell shows its prompt meanwhile."""
 
 REBOOT_SECONDS = 1.0
 
 
-class SimulatedDriver:
-    """Makes simulated machines. Where ``port`` may not be bound on an instance's own address, its SSH server is elsewhere."""
-
-    name = "simulated"
-
-    def __init__(self, port: int = SSH_PORT) -> None:
-        self._port = port
-
-    def make(self, spec: MachineSpec) -> SimulatedMachine:
-        return SimulatedMachine(spec, self._port)
-
-
 class SimulatedMachine:
-    """One simulated machine, see :class:`stratuslab.local.machines.driver.Machine`."""
+    """One simulated machine, see :class:`stratuslab.local.machines.driver.Machine`.
+
+    If the SSH server cannot bind ``port`` of the instance's address, it listens on a free port of 127.0.0.1.
+    """
 
     def __init__(self, spec: MachineSpec, port: int = SSH_PORT) -> None:
         self._spec = spec
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
-        self._console = spec.directory / "console.log"
+        self._log = ConsoleLog(spec.directory / "console.log").log
         self._guest = Guest(spec, self._plan)
         self._planned: threading.Timer | None = None
         self._planning = threading.Lock()
@@ -61,16 +51,16 @@ class SimulatedMachine:
 
     def prepare(self) -> None:
         try:
-            # A machine keeps its identity over restarts.
+            # A restarted machine keeps its host key.
             if not self._key_file.exists():
                 replace(self._key_file, new_private_key())
         except OSError as error:
-            raise MachineError(f"the host key {self._key_file} cannot be made: {error.strerror}") from error
+            raise MachineError(f"cannot create the host key {self._key_file}: {error.strerror}") from error
 
     def boot(self) -> tuple[str, int]:
         self._listener = _listening(self._spec.addresses[0] if self._spec.addresses else "127.0.0.1", self._port)
         address, port = self._listener.getsockname()
-        self._log(f"simulated machine {self._guest.host_name}, image {self._spec.image}: no disk is booted")
+        self._log(f"simulated machine {self._guest.host_name}, image {self._spec.image}: no disk boots")
         self._log(f"{self._spec.vcpu} CPU, {self._spec.memory_mib} MiB RAM, {self._spec.swap_mib} MiB swap")
         self._serve(self._listener)
         self._log(f"SSH server on {address} port {port}")
@@ -97,7 +87,7 @@ class SimulatedMachine:
         self._ended.set()
 
     def _serve(self, listener: socket.socket) -> None:
-        # Here and not above: the instance shows its progress before so large a library is loaded.
+        # Imported late, so that the instance shows progress before such a large library is loaded.
         import paramiko
 
         from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
@@ -105,15 +95,15 @@ class SimulatedMachine:
         try:
             host_key = paramiko.Ed25519Key.from_private_key_file(str(self._key_file))
         except (OSError, paramiko.SSHException, ValueError) as error:
-            raise MachineError(f"the host key {self._key_file} cannot be read") from error
+            raise MachineError(f"cannot read the host key {self._key_file}") from error
         keys = authorized(self._spec.authorized_keys)
         self._log(f"host key {host_key.fingerprint} (ED25519)")
         if not keys:
-            self._log("no public key was given: nobody can log in")
+            self._log("no public key given: nobody can log in")
         self._server = SshServer(listener, self._guest, host_key, keys)
 
     def _plan(self, reboot: bool) -> None:
-        """Have the guest halt, or start again, once its services have stopped; what was planned before is off."""
+        """Halt or reboot the guest after the grace period, in place of what was planned before."""
         with self._planning:
             if self._planned is not None:
                 self._planned.cancel()
@@ -136,7 +126,7 @@ class SimulatedMachine:
             self._ended.set()
 
     def _boot_again(self, listener: socket.socket) -> bool:
-        """Start over on the same socket: the address stays this machine's, and clients wait in the kernel's queue."""
+        """Boot again with the same socket, so that the machine keeps its address and clients wait in the kernel's queue."""
         time.sleep(REBOOT_SECONDS)
         self._guest.booted = time.monotonic()
         try:
@@ -147,20 +137,9 @@ class SimulatedMachine:
         self._log("login ready")
         return True
 
-    def _log(self, line: str) -> None:
-        """A line on the serial console. A full disk is no reason for a machine to stop."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with contextlib.suppress(OSError):
-            _append(self._console, f"{stamp} {line}\n")
-
-
-def _append(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-
 
 def _listening(address: str, port: int) -> socket.socket:
-    """A socket that listens at the address, or where that may not be on a free port of 127.0.0.1. Raises MachineError."""
+    """A socket that listens at the address, or else on a free port of 127.0.0.1. Raises MachineError."""
     failure: OSError | None = None
     for place in ((address, port), ("127.0.0.1", 0)):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -173,4 +152,4 @@ def _listening(address: str, port: int) -> socket.socket:
             listener.close()
             failure = error
     reason = os.strerror(failure.errno or errno.EIO) if failure else ""
-    raise MachineError(f"no port can be had for the SSH server: {reason}")
+    raise MachineError(f"no free port for the SSH server: {reason}")

@@ -1,4 +1,4 @@
-"""What the processes need that this one starts with the same Python."""
+"""The PYTHONPATH of the Python processes that the embedded cloud starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def python_path() -> str:
-    """The PYTHONPATH with which another process finds the modules that this one finds, this package among them."""
+    """The PYTHONPATH with which another process finds the same modules as this one, including this package."""
     paths = [str(Path(path).absolute()) for path in sys.path if path]
     package = str(Path(__file__).absolute().parents[2])
     return os.pathsep.join(paths if package in paths else [package, *paths])
