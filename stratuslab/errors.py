@@ -103,9 +103,13 @@ class TimedOut(StratusLabError):
 
 
 class Unreachable(StratusLabError):
-    """Nothing that speaks the expected protocol answers at the address."""
+    """Nothing that speaks the expected protocol answers at the address. ``lasting`` says that asking again will not help."""
 
     status = ExitStatus.UNREACHABLE
+
+    def __init__(self, message: str, hint: str = "", lasting: bool = False) -> None:
+        super().__init__(message, hint)
+        self.lasting = lasting
 
 
 class SSHError(StratusLabError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -165,17 +166,19 @@ class HttpTransport:
             return NeverSent(
                 f"the TLS certificate of {url} is not trusted: {error.verify_message}",
                 "to trust a private authority use --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE",
+                lasting=True,
             )
         if _about_certificate(error):
             return self._certificate_refused(error)
         if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return ConnectionDropped(f"{url} dropped the connection while it was being established")
         if isinstance(error, ssl.SSLError):
-            return NeverSent(f"cannot use TLS with {url}: {_reason(error)}", "is it an http:// endpoint?")
+            return NeverSent(f"cannot use TLS with {url}: {_reason(error)}", "is it an http:// endpoint?", lasting=True)
         via = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
         if isinstance(error, TimeoutError):
             return NeverSent(f"{url} does not answer{via} within {self.timeout:g} s", "see --endpoint and --timeout")
-        return NeverSent(f"cannot reach {url}{via}: {_reason(error)}", "see --endpoint")
+        unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        return NeverSent(f"cannot reach {url}{via}: {_reason(error)}", "see --endpoint", lasting=unknown)
 
     def _certificate_refused(self, error: Exception) -> StratusLabError:
         return AuthenticationError(
@@ -192,10 +195,11 @@ class HttpTransport:
             return Unreachable(
                 f"{url} does not speak XML-RPC (HTTP {status} {reason})",
                 "usually http://HOST:2633/RPC2 for OpenNebula, https://HOST:2634/xmlrpc for StratusLab",
+                lasting=True,
             )
         place = response.getheader("Location")
         hint = f"it redirects to {place[:200]}, see --endpoint" if place and 300 <= status < 400 else ""
-        return Unreachable(f"{url} answers HTTP {status} {reason}", hint)
+        return Unreachable(f"{url} answers HTTP {status} {reason}", hint, lasting=300 <= status < 400)
 
 
 def _basic(user: str, password: str) -> str:

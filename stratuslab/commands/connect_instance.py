@@ -11,6 +11,7 @@ from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
 from stratuslab.commands.shared.ssh_login import PATIENCE, SSHLogin
+from stratuslab.commands.shared.waiting import patiently
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
@@ -90,7 +91,7 @@ def _run(session: Session) -> Iterator[Result]:
         yield from map(TextLine, lines)
         report(session.messages, errors, len(found), "instances")
         return
-    numbers, errors = select(session.cloud, words)
+    numbers, errors = patiently(session, lambda: select(session.cloud, words), session.settings.wait_timeout(PATIENCE))
     if len(words) > 1:
         runner = ParallelSSH(session, login, options.command, options.parallel or _AT_ONCE)
         session.status = summed_up(session, runner.run(numbers) if numbers else [], errors)

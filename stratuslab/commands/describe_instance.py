@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -113,19 +114,25 @@ def _awaited(session: Session) -> Iterator[Result]:
     from stratuslab.commands.shared import waiting
 
     patience = session.settings.wait_timeout()
-    if session.options.instances:
-        numbers, errors = select(session.cloud, session.options.instances, _owner(session))
-    else:
-        numbers, errors = sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
-    waited = waiting.wait(session, numbers, session.options.wait_for, patience)
+    begin = time.monotonic()
+    numbers, errors = waiting.patiently(session, lambda: _meant(session), patience)
+    left = max(begin + patience - time.monotonic(), 0.0)
+    waited = waiting.wait(session, numbers, session.options.wait_for, left)
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:
         yield from _shown(session, {"": found})
     report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
 
+def _meant(session: Session) -> tuple[list[int], list[StratusLabError]]:
+    """The ids of the instances that were asked for, without any of all; and an error for each word that names none."""
+    if session.options.instances:
+        return select(session.cloud, session.options.instances, _owner(session))
+    return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
+
+
 def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
-    """The instances as they are now; the first that cannot be read ends the watch."""
+    """The instances as they are now. Raises the first error, also where only one of several cannot be read."""
     if session.options.all_sections:
         found, errors = _by_cloud(session)
     elif session.options.instances:

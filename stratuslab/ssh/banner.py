@@ -11,18 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from queue import SimpleQueue
 from typing import Protocol
 
-from stratuslab.errors import TimedOut, Unreachable
+from stratuslab.errors import Unreachable
 
 Point = tuple[str, int]
 """A host name or address, and a port."""
+
+ReadBanner = Callable[[str, int, float], object]
+"""What reads a banner, as :func:`read_banner` does: of a host, a port, within so many seconds."""
 
 TRY_TIMEOUT = 4.0
 """Seconds that one attempt may take: a machine may come up behind an address that dropped the first packets."""
 
 _PAUSE = 0.5
-_TICK = 1.0
+_AT_ONCE = 32
 
 _MAXIMUM_SIZE = 16 << 10
 
@@ -91,53 +95,62 @@ def _instead(received: bytearray) -> str:
     return f"not an SSH server, it sent {line.decode('ascii', 'backslashreplace')!r}"
 
 
-def wait_for_ssh(
-    points: Sequence[Point],
-    deadline: float,
-    clock: Callable[[], float] = time.monotonic,
-    on_wait: Callable[[str], None] | None = None,
-    read: Callable[[str, int, float], object] = read_banner,
-) -> Point:
-    """The first of the points at which an SSH server sent its banner.
+class Knocking:
+    """SSH servers of instances, tried in the background again and again, so many at once, until each has sent its banner.
 
-    All points are tried in parallel, again and again. ``deadline`` is a time of ``clock``; at least one attempt is made.
-    ``on_wait`` is called about once a second with what was last seen; an exception from it ends the waiting. ``read`` replaces
-    :func:`read_banner`. Raises TimedOut, which says what was last seen at each point, and Unreachable without any point.
+    ``deadline`` is a time of time.monotonic(): no try takes much longer, so that it is known by then what was found instead.
     """
-    if not points:
-        raise Unreachable("the instance has no address to connect to", "stratus-describe-instance -vv shows its interfaces")
-    from queue import Empty, SimpleQueue
 
-    found: SimpleQueue[Point] = SimpleQueue()
-    over = threading.Event()
-    last = dict.fromkeys(points, "not answered yet")
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._tries: SimpleQueue[tuple[int, Point, ReadBanner] | None] = SimpleQueue()
+        self._threads = 0
+        self._over = threading.Event()
+        self._news = threading.Condition()
+        self._is_news = False
+        self._seen: dict[int, dict[Point, str]] = {}
+        self.answered: dict[int, Point] = {}
+        """By instance, the first of its points that sent a banner."""
 
-    def knock(point: Point) -> None:
-        while not over.is_set():
-            begin = clock()
+    def begin(self, instance: int, points: Sequence[Point], read: ReadBanner = read_banner) -> None:
+        """Try all points of an instance in parallel; ``read`` is called like :func:`read_banner`."""
+        self._seen[instance] = dict.fromkeys(points, "not answered yet")
+        for point in self._seen[instance]:
+            self._tries.put((instance, point, read))
+            if self._threads < _AT_ONCE:
+                self._threads += 1
+                # Daemons: a hanging name service must not keep the process alive.
+                threading.Thread(target=self._knock, name="ssh-banner", daemon=True).start()
+
+    def seen(self, instance: int) -> str:
+        """What was found last at each point of the instance; empty before the first try was begun."""
+        return "; ".join(f"{host} port {port}: {what}" for (host, port), what in self._seen.get(instance, {}).items())
+
+    def wait(self, seconds: float) -> None:
+        """Wait until another server has answered, at most so long."""
+        with self._news:
+            self._news.wait_for(lambda: self._is_news, seconds)
+            self._is_news = False
+
+    def close(self) -> None:
+        """Try nothing more."""
+        self._over.set()
+        for _ in range(self._threads):
+            self._tries.put(None)
+
+    def _knock(self) -> None:
+        while (one := self._tries.get()) is not None and not self._over.is_set():
+            instance, point, read = one
+            begin = time.monotonic()
             try:
-                read(*point, min(TRY_TIMEOUT, max(deadline - begin, 0.2)))
+                if instance not in self.answered:
+                    read(*point, min(TRY_TIMEOUT, max(self._deadline - begin, 0.2)))
             except Unreachable as error:
-                last[point] = error.message
-            else:
-                found.put(point)
-                return
-            over.wait(max(_PAUSE - (clock() - begin), 0.1))
-
-    for point in last:
-        # Daemons: a hanging name service must not keep the process alive.
-        threading.Thread(target=knock, args=(point,), name="ssh-banner", daemon=True).start()
-    try:
-        while True:
-            left = deadline - clock()
-            try:
-                return found.get(timeout=min(max(left, 0.25), _TICK))
-            except Empty:
-                pass
-            seen = "; ".join(f"{host} port {port}: {what}" for (host, port), what in last.items())
-            if left <= 0.25:
-                raise TimedOut(f"no SSH server answered in time ({seen})", "the machine may still be booting: try again")
-            if on_wait is not None:
-                on_wait(seen)
-    finally:
-        over.set()
+                self._seen[instance][point] = error.message
+                self._over.wait(max(_PAUSE - (time.monotonic() - begin), 0.1))
+                self._tries.put(one)
+                continue
+            with self._news:
+                self.answered.setdefault(instance, point)
+                self._is_news = True
+                self._news.notify_all()

@@ -228,7 +228,7 @@ def test_several_instances_side_by_side(machine: Machine, client: str) -> None:
     ran = machine.shell.script(SCRIPT, *options, "1", "2", "3", "--", "true")
     assert (ran.status, ran.out) == (ExitStatus.PARTIAL, "")
     first, last = ran.err.splitlines()
-    assert first.startswith(f"{SCRIPT}: instance 2 cannot be connected to, it is Unknown")
+    assert first.startswith(f"{SCRIPT}: machine 2 is no longer seen by")
     assert last == f"{SCRIPT}: failed on 1 of 3 instances"
     ran = machine.shell.script(SCRIPT, *options, "1", "3", "--", "exit 3")
     assert (ran.status, ran.err.count("the command exited with status 3")) == (3, 2)

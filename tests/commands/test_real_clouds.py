@@ -94,7 +94,7 @@ def test_what_is_put_aside_is_not_said_to_end(at: At, lcm: int, words: str) -> N
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert f"machine 1 {words}\n" in ran.err
     ran = shell("connect", "1", "--", "true")
-    assert f": it {words}" in ran.err
+    assert f"machine 1 {words}\n" in ran.err
 
 
 def test_a_machine_that_moves_is_waited_for(at: At) -> None:

@@ -6,12 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
-from stratuslab.errors import ExitStatus, TimedOut, Unreachable
-from stratuslab.ssh.banner import read_banner, wait_for_ssh
+from stratuslab.errors import Unreachable
+from stratuslab.ssh.banner import Knocking, read_banner
 
 Answer = Callable[[socket.socket], None]
 
@@ -144,43 +144,53 @@ def test_nobody_listens(refused: tuple[str, int]) -> None:
         read_banner("x" * 300, 22, timeout=1)
 
 
-def test_waiting_through_a_boot(port: Callable[..., Port]) -> None:
+@pytest.fixture
+def knocking() -> Iterator[Knocking]:
+    with closing(Knocking(time.monotonic() + 20)) as made:
+        yield made
+
+
+def test_waiting_through_a_boot(port: Callable[..., Port], knocking: Knocking) -> None:
     booting = port(hangs_up, web_server, says(b"SSH-2.0-half", close=True), ssh)
-    seen: list[str] = []
-    assert wait_for_ssh([booting.point], time.monotonic() + 20, on_wait=seen.append) == booting.point
-    assert all(f"127.0.0.1 port {booting.point[1]}: " in text for text in seen)
+    knocking.begin(7, [booting.point])
+    assert knocking.seen(7).startswith(f"127.0.0.1 port {booting.point[1]}: ")
+    knocking.wait(20)
+    assert knocking.answered == {7: booting.point}
 
 
-def test_several_points_side_by_side(port: Callable[..., Port], refused: tuple[str, int]) -> None:
+def test_several_points_in_parallel(port: Callable[..., Port], refused: tuple[str, int], knocking: Knocking) -> None:
     good = port(ssh)
     started = time.monotonic()
-    points = [refused, port(silence).point, ("host.invalid", 22), good.point]
-    assert wait_for_ssh(points, time.monotonic() + 20) == good.point
+    knocking.begin(7, [refused, port(silence).point, ("host.invalid", 22), good.point])
+    knocking.wait(20)
+    assert knocking.answered == {7: good.point}
     assert time.monotonic() - started < 1
 
 
-def test_waited_in_vain(port: Callable[..., Port], refused: tuple[str, int]) -> None:
+def test_several_instances(port: Callable[..., Port], knocking: Knocking) -> None:
+    """More than are tried at once, of which many are silent: those do not keep the others from being tried."""
+    there = [port(silence) for _ in range(3)] + [port(ssh) for _ in range(40)]
+    for number, one in enumerate(there):
+        knocking.begin(number, [one.point])
+    deadline = time.monotonic() + 20
+    while len(knocking.answered) < 40 and time.monotonic() < deadline:
+        knocking.wait(1)
+    assert knocking.answered == {number: one.point for number, one in enumerate(there) if number > 2}
+
+
+def test_waited_in_vain(port: Callable[..., Port], refused: tuple[str, int], knocking: Knocking) -> None:
     started = time.monotonic()
-    with pytest.raises(TimedOut) as caught:
-        wait_for_ssh([refused, port(web_server).point], time.monotonic() + 0.6)
-    assert f"127.0.0.1 port {refused[1]}: Connection refused; " in caught.value.message
-    assert "it sent 'HTTP/1.1 400 Bad Request'" in caught.value.message
-    assert caught.value.status == ExitStatus.TIMED_OUT
+    knocking.begin(7, [refused, port(web_server).point])
+    knocking.wait(0.6)
+    assert knocking.answered == {}
+    assert f"127.0.0.1 port {refused[1]}: Connection refused; " in knocking.seen(7)
+    assert "it sent 'HTTP/1.1 400 Bad Request'" in knocking.seen(7)
     assert time.monotonic() - started < 2
 
 
-def test_one_try_is_made_even_when_the_time_is_over(port: Callable[..., Port]) -> None:
-    good = port(ssh)
-    assert wait_for_ssh([good.point], time.monotonic() - 5) == good.point
-
-
-def test_no_point_at_all() -> None:
-    with pytest.raises(Unreachable, match="no address"):
-        wait_for_ssh([], time.monotonic() + 5)
-
-
-def test_the_patient_leave_a_slow_server_to_its_work(port: Callable[..., Port]) -> None:
+def test_the_patient_leave_a_slow_server_to_its_work(port: Callable[..., Port], knocking: Knocking) -> None:
     there = port(silence)
-    with pytest.raises(TimedOut):
-        wait_for_ssh([there.point], time.monotonic() + 1.5)
+    knocking.begin(7, [there.point])
+    knocking.wait(1.5)
+    assert knocking.answered == {}
     assert len(there.held) <= 2

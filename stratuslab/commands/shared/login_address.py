@@ -1,4 +1,4 @@
-"""The way in to instances of a cloud that translates ports: the gateway's port, asked for as the options and settings say."""
+"""Where to log in to an instance: its addresses, or the gateway of a cloud that translates ports."""
 
 from __future__ import annotations
 
@@ -6,21 +6,47 @@ from urllib.parse import urlsplit
 
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
-from stratuslab.errors import UsageError
+from stratuslab.errors import InstanceFailed, UsageError
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
 from stratuslab.ssh.banner import Point
+from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import checked_host
 
 _TIMEOUT = 10.0
 _YES = ("1", "yes", "true", "on")
 
 
-def translated_point(session: Session, instance: Instance, port: int = SSH_PORT) -> Point | None:
-    """Where the gateway passes on what is for the instance's port; None where the cloud translates no ports, as far as is set.
+def login_points(session: Session, instance: Instance, port: int = SSH_PORT, nic: int | None = None) -> list[Point]:
+    """Where the instance's SSH server may answer, the likeliest first: at its network interfaces, or only at the one with the
+    number ``nic``, or where the cloud translates ports at the gateway. Empty where there is no address yet.
 
-    Raises UsageError for settings that cannot be, and what the service that knows the ports gives cause to.
+    Raises UsageError for settings that make no sense, InstanceFailed where there will be no address, and what the service that
+    knows the ports gives cause to.
     """
+    if translated := _translated_point(session, instance, port):
+        return [translated]
+    nics, reported = instance.nics, instance.guest_addresses
+    if nic is not None:
+        if nic >= len(nics):
+            there = f"they are 0 to {len(nics) - 1}" if nics else "it has none"
+            raise UsageError(f"machine {instance.id} has no network interface {nic} (--nic)", there)
+        nics, reported = (nics[nic],), ()
+    points = listening_points(nics, instance.hostname, port, reported)
+    if not points and (not nics or nic is not None):
+        raise no_address(instance)
+    return points
+
+
+def no_address(instance: Instance) -> InstanceFailed:
+    """That nothing can be connected to."""
+    return InstanceFailed(
+        f"machine {instance.id} has no address to connect to", "stratus-describe-instance -vv shows its interfaces"
+    )
+
+
+def _translated_point(session: Session, instance: Instance, port: int) -> Point | None:
+    """Where the gateway forwards to the instance's port; None where no port translation is configured."""
     settings = session.settings
     asked = getattr(session.options, "pat_enable", False)
     if not asked and settings.get("port_translation").lower() not in _YES:

@@ -193,6 +193,7 @@ def _said(outcome: Outcome[int, int]) -> str:
     name = f"instance {outcome.item}"
     if outcome.error is not None:
         # Most errors name the instance themselves.
-        return str(outcome.error) if f"{name} " in outcome.error.message else f"{name}: {outcome.error}"
+        named = outcome.error.message.startswith((f"{name} ", f"machine {outcome.item} "))
+        return str(outcome.error) if named else f"{name}: {outcome.error}"
     what = "SSH failed (255)" if outcome.value == ExitStatus.SSH else f"the command exited with status {outcome.value}"
     return f"{name}: {what}"

@@ -1,24 +1,24 @@
-"""The way into an instance that the options describe: waited for, looked up, and checked as far as that can be done before."""
+"""Logging in to an instance by SSH as the options say: where, with which key, and checked as far as possible before."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.login_address import translated_point
+from stratuslab.commands.shared.login_address import login_points, no_address
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
-from stratuslab.commands.shared.reaching import refuse_if_away, until_ssh, until_up
-from stratuslab.errors import InstanceFailed, StratusLabError, UsageError
+from stratuslab.commands.shared.waiting import hopeless, wait
+from stratuslab.errors import UsageError
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.progress import Progress
+from stratuslab.opennebula.states import SSH, Phase
 from stratuslab.ssh import jump_hosts, openssh
-from stratuslab.ssh.banner import Point, read_banner
+from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
-from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
 
 PATIENCE = 120.0
@@ -50,8 +50,7 @@ class SSHLogin:
         if self._options.login:
             checked_user(self._options.login)
         self.asks = alone and can_ask(session)
-        # With -v other lines come meanwhile, and would stand behind it.
-        self._progress = Progress(session.environment.stderr, session.environment.environ, alone and session.messages.level == 0)
+        self._alone = alone
         self._keys = LoginKey(session, self.asks)
         self._deadline = time.monotonic() + session.settings.wait_timeout(PATIENCE)
 
@@ -72,16 +71,23 @@ class SSHLogin:
 
         Raises InstanceFailed, TimedOut, SSHError for a host key that has changed, and what the cloud raises.
         """
-        with self._progress as progress:
-            instance = until_up(self._session, number, self._deadline, progress)
+        reader, direct = None, False
+
+        def way(instance: Instance) -> tuple[Sequence[Point], ReadBanner | None]:
+            nonlocal reader, direct
             points = self._points(instance)
-            reader, direct = self._reader(points[0])
-            if reader is None:
-                host, port = points[0]
-            else:
-                host, port = until_ssh(self._session, instance, points, self._deadline, progress, reader)
-                self._session.messages.step(f"Instance {instance.id} answers at {host} port {port}")
-        target = self._described(instance, host, port)
+            if points:
+                reader, direct = self._reader(points[0])
+            return points, reader
+
+        left = max(self._deadline - time.monotonic(), 0.0)
+        waited = wait(self._session, [number], SSH, left, way, visible=self._alone, announce=True)
+        if number in waited.errors:
+            raise waited.errors[number]
+        host, port = waited.answered[number]
+        if reader is not None:
+            self._session.messages.step(f"Instance {number} answers at {host} port {port}")
+        target = self._described(waited.latest[number], host, port)
         self._known_hosts.prepare()
         if self._options.forget_host_key:
             self._known_hosts.forget(target.alias)
@@ -93,16 +99,20 @@ class SSHLogin:
 
     def described(self, instance: Instance) -> Target:
         """As target, but of an instance as it is now, without waiting: of several addresses one that answers, else the first."""
-        refuse_if_away(self._session, instance)
+        if instance.phase >= Phase.LEAVING:
+            raise hopeless(self._session, instance)
         points = self._points(instance)
+        if not points:
+            raise no_address(instance)
         host, port = points[0]
         reader, _ = self._reader(points[0])
         if len(points) > 1 and reader is not None:
-            try:
-                with self._progress as progress:
-                    host, port = until_ssh(self._session, instance, points, time.monotonic() + _FIRST_LOOK, progress, reader)
-            except StratusLabError as error:
-                self._session.messages.step(f"{error}; taking the first address")
+            with closing(Knocking(time.monotonic() + _FIRST_LOOK)) as knocking:
+                knocking.begin(instance.id, points, reader)
+                knocking.wait(_FIRST_LOOK)
+                host, port = knocking.answered.get(instance.id, points[0])
+            if not knocking.answered:
+                self._session.messages.step(f"{knocking.seen(instance.id)}; taking the first address")
         return self._described(instance, host, port)
 
     def _described(self, instance: Instance, host: str, port: int) -> Target:
@@ -119,27 +129,13 @@ class SSHLogin:
             jump=self._options.jump,
         )
 
-    def _points(self, instance: Instance) -> list[Point]:
+    def _points(self, instance: Instance) -> Sequence[Point]:
         port = self._options.port or SSH_PORT
         if self._options.address:
             return [(self._options.address, port)]
-        if translated := translated_point(self._session, instance, port):
-            return [translated]
-        nics = instance.nics
-        if self._options.nic is not None:
-            if self._options.nic >= len(nics):
-                there = f"they are 0 to {len(nics) - 1}" if nics else "it has none"
-                raise UsageError(f"instance {instance.id} has no network interface {self._options.nic} (--nic)", there)
-            nics = (nics[self._options.nic],)
-        reported = instance.guest_addresses if self._options.nic is None else ()
-        points = listening_points(nics, instance.hostname, port, reported)
-        if not points:
-            raise InstanceFailed(
-                f"instance {instance.id} has no address to connect to", "stratus-describe-instance -vv shows its interfaces"
-            )
-        return points
+        return login_points(self._session, instance, port, self._options.nic)
 
-    def _reader(self, point: Point) -> tuple[Callable[[str, int, float], object] | None, bool]:
+    def _reader(self, point: Point) -> tuple[ReadBanner | None, bool]:
         """How a banner is read, None where that cannot be done beforehand; and whether the connection is a direct one."""
         through = self._options.jump
         if self.ssh is None:

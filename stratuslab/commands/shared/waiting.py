@@ -1,16 +1,21 @@
-"""Waiting until instances are where somebody wants them (--wait-for), and saying why they will not get there."""
+"""Waiting for instances, as run, describe, connect and shutdown do: until they are in a state, or answer by SSH.
+
+A cloud that cannot be reached is asked again as long as the time lasts; what it refuses (AuthenticationError, NotFound) is final.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.commands.base import Session
-from stratuslab.commands.shared.login_address import translated_point
-from stratuslab.commands.shared.parallel import Outcome, in_order
+from stratuslab.commands.shared.login_address import login_points
+from stratuslab.commands.shared.parallel import in_order
 from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
@@ -18,99 +23,215 @@ from stratuslab.opennebula.states import SSH, Lcm, Phase, cannot_reach, has_reac
 from stratuslab.output.progress import Progress
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.time_format import duration
-from stratuslab.ssh.banner import Point, wait_for_ssh
-from stratuslab.ssh.listening_points import listening_points
+from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-_ROUND = 2.0  # seconds that SSH is knocked for before the cloud is asked again whether the machine still runs
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds between looks
+_TICK = 1.0  # seconds between changes of the line that shows the progress
+_LAST_TRY = 0.25  # seconds that an SSH server has to answer when the time is over already
 _REFUSED_AT_ONCE = 5.0  # seconds from the request to the first look, and between the clocks
+
+_Value = TypeVar("_Value")
+
+Way = Callable[[Instance], tuple[Sequence[Point], ReadBanner | None]]
+"""Where an instance's SSH server may answer, and how its banner is read (None: not at all, the first point is taken)."""
 
 
 @dataclass
 class Waited:
     """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
-    ``points`` where SSH was tried; ``begun`` when the waiting began, in seconds since the epoch."""
+    ``answered`` where SSH did; ``begun`` when the waiting began, in seconds since the epoch."""
 
     begun: float
     latest: dict[int, Instance] = field(default_factory=dict)
     errors: dict[int, StratusLabError] = field(default_factory=dict)
-    points: dict[int, list[Point]] = field(default_factory=dict)
+    answered: dict[int, Point] = field(default_factory=dict)
 
     @property
     def reached(self) -> list[int]:
         return [number for number in self.latest if number not in self.errors]
 
 
-def wait(session: Session, numbers: Sequence[int], goal: str, seconds: float) -> Waited:
-    """Wait until the instances are in the state ``goal``, or answer by SSH; a state on the way to Running is also reached by
-    what is behind it.
+def patiently(session: Session, ask: Callable[[], _Value], seconds: float, *, known: bool = False) -> _Value:
+    """What ``ask`` gives. A cloud that cannot be reached is asked again, as long as the time lasts; one that is not ``known`` to
+    have answered before only where that can help."""
+    deadline = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    with _progress(session) as progress:
+        while True:
+            try:
+                return ask()
+            except Unreachable as error:
+                now = time.monotonic()
+                if now >= deadline or (error.lasting and not known):
+                    raise
+                session.messages.step(f"{error.message}; asking again")
+                progress.show(f"{error.message}; asking again")
+            time.sleep(min(pause, deadline - now))
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+
+
+def wait(
+    session: Session,
+    numbers: Sequence[int],
+    goal: str,
+    seconds: float,
+    way: Way | None = None,
+    *,
+    visible: bool = True,
+    announce: bool = False,
+) -> Waited:
+    """Wait until the instances are in the state ``goal`` or past it on the way to Running, or answer by SSH (``way`` says where).
 
     An instance that failed or went away has an InstanceFailed, which says why; one that was not there in time a TimedOut,
-    which says how far it got. Raises nothing for a single instance but KeyboardInterrupt.
+    which says how far it got. Raises nothing for a single instance but KeyboardInterrupt. A line shows the progress where it is
+    to be ``visible``; where nobody sees it, and there is something to ``announce``, a note says that an instance is waited for.
     """
-    begin = time.monotonic()
-    deadline = begin + seconds
-    waited = Waited(session.environment.clock())
-    waiting = list(numbers)
-    if waiting:
-        session.messages.step(f"Waiting for {goal.lower()}, at most {duration(int(seconds))}")
-    with Progress(session.environment.stderr, session.environment.environ, session.messages.level >= 0) as progress:
-        pause = _FIRST_PAUSE
-        while waiting:
-            now = time.monotonic()
-            late = now >= deadline
-            for outcome in in_order(lambda number: _look(session, waited, number, goal, deadline), waiting):
-                if _is_over(session, waited, outcome, int(time.monotonic() - begin), late):
-                    waiting.remove(outcome.item)
-            if waiting:
-                progress.show(_progress(waited, waiting, len(numbers), int(time.monotonic() - begin)))
-                # A round that knocked at SSH servers has taken its time.
-                time.sleep(max(min(now + pause, deadline) - time.monotonic(), 0.0))
-                pause = min(pause * 1.3, _LONGEST_PAUSE)
-    return waited
+    if numbers:
+        session.messages.step(f"Waiting for {goal.lower()}, at most {duration(round(seconds))}")
+    progress = _progress(session, visible)
+    with progress, closing(_Wait(session, goal, seconds, way or _usual_way(session), progress)) as waiting:
+        return waiting.until_over(numbers, announce and not progress.visible)
 
 
-def _is_over(session: Session, waited: Waited, outcome: Outcome[int, _Look], seconds: int, late: bool) -> bool:
-    """Note what was seen of an instance; whether it need not be looked at again."""
-    number, look, error = outcome.item, outcome.value, outcome.error
-    if look is not None:
-        waited.latest[number] = look.instance
-        error = look.error
-    if not late and (isinstance(error, _NotYet) or (isinstance(error, Unreachable) and number in waited.latest)):
-        return False  # a cloud that was there a moment ago may be there again, too
-    if isinstance(error, _NotYet):
-        error = _too_late(session, waited.latest[number], seconds, error.message)
-    if error is not None:
-        waited.errors[number] = error
-    return True
+def _progress(session: Session, visible: bool = True) -> Progress:
+    # With -v other lines come meanwhile, and would stand behind it.
+    environment = session.environment
+    return Progress(environment.stderr, environment.environ, visible and session.messages.level == 0)
+
+
+def _usual_way(session: Session) -> Way:
+    return lambda instance: (login_points(session, instance), read_banner)
 
 
 class _NotYet(StratusLabError):
     """The instance is not there yet; the text says what is missing beside its state."""
 
 
-@dataclass(frozen=True)
-class _Look:
-    instance: Instance
-    error: StratusLabError | None = None
+class _Wait:
+    def __init__(self, session: Session, goal: str, seconds: float, way: Way, progress: Progress) -> None:
+        self._session = session
+        self._goal = goal
+        self._begin = time.monotonic()
+        self._deadline = self._begin + seconds
+        self._way = way
+        self._knocking = Knocking(self._deadline)
+        self._progress = progress
+        self._waited = Waited(session.environment.clock(), answered=self._knocking.answered)
+        self._points: dict[int, Sequence[Point]] = {}
+        self._missing: dict[int, str] = {}
 
+    def close(self) -> None:
+        self._knocking.close()
 
-def _look(session: Session, waited: Waited, number: int, goal: str, deadline: float) -> _Look:
-    instance = session.cloud.instance(number)
-    before = waited.latest.get(number)
-    if _is_hopeless(instance, goal, before) or (goal == "Done" and before and _was_refused(session, instance, waited.begun)):
-        return _Look(instance, _hopeless(session, instance))
-    if goal == SSH and instance.phase == Phase.UP:
-        return _Look(instance, _no_ssh(instance, _points(session, waited, instance), deadline))
-    return _Look(instance, None if has_reached(instance.state, instance.lcm_state, goal) else _NotYet(""))
+    def until_over(self, numbers: Sequence[int], announce: bool) -> Waited:
+        waiting = list(numbers)
+        pause = _FIRST_PAUSE
+        while waiting:
+            now = time.monotonic()
+            waiting = self._look(waiting, late=now >= self._deadline)
+            for instance in (self._waited.latest[number] for number in waiting if number in self._waited.latest and announce):
+                if instance.phase != Phase.UP:
+                    self._session.messages.note(f"machine {instance.id} is {instance.state_label}, waiting for it")
+            announce = False
+            self._show(waiting, len(numbers))
+            while waiting and (left := min(now + pause, self._deadline) - time.monotonic()) > 0:
+                self._knocking.wait(min(left, _TICK))
+                waiting = [number for number in waiting if number not in self._waited.answered]
+                self._show(waiting, len(numbers))
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+        return self._waited
 
+    def _look(self, waiting: Sequence[int], late: bool) -> list[int]:
+        """Ask the cloud for the instances; those to go on waiting for."""
+        found = []
+        lost: StratusLabError | None = None
+        for outcome in in_order(self._instance, waiting):
+            number, error = outcome.item, outcome.error
+            if outcome.value is not None:
+                error = self._missing_of(outcome.value, late)
+            elif not late and isinstance(error, Unreachable) and (number in self._waited.latest or not error.lasting):
+                lost = error
+                found.append(number)
+                self._missing[number] = "the cloud does not answer"
+                continue
+            if isinstance(error, _NotYet):
+                self._missing[number] = error.message
+                if not late:
+                    found.append(number)
+                    continue
+                error = self._too_late(self._waited.latest[number])
+            if error is not None:
+                self._waited.errors[number] = error
+        if lost is not None:
+            self._session.messages.step(f"{lost.message}; asking again")
+        return found
 
-def _is_hopeless(instance: Instance, goal: str, before: Instance | None) -> bool:
-    """Whether waiting alone will not bring the instance there. ``before`` is how it was seen the last time."""
-    if goal == "Done":
+    def _instance(self, number: int) -> Instance:
+        """The instance as it is now; from when it is up its SSH server is tried in the background."""
+        instance = self._session.cloud.instance(number)
+        if self._goal == SSH and instance.phase == Phase.UP and not self._points.get(number):
+            points, read = self._way(instance)
+            self._points[number] = points
+            if points and read is None:
+                self._waited.answered[number] = points[0]
+            elif points and read is not None:
+                self._knocking.begin(number, points, read)
+        return instance
+
+    def _missing_of(self, instance: Instance, late: bool) -> StratusLabError | None:
+        """Why an instance is not there (a _NotYet), or never will be."""
+        before = self._waited.latest.get(instance.id)
+        self._waited.latest[instance.id] = instance
+        if self._is_hopeless(instance, before):
+            return hopeless(self._session, instance)
+        if self._goal != SSH or instance.phase != Phase.UP:
+            return None if has_reached(instance.state, instance.lcm_state, self._goal) else _NotYet("")
+        if late and instance.id not in self._waited.answered:
+            self._knocking.wait(_LAST_TRY)
+        if instance.id in self._waited.answered:
+            return None
+        seen = self._knocking.seen(instance.id)
+        # An address that the cloud does not give may be reported by the guest.
+        return _NotYet(f"no SSH server answered ({seen})" if seen else "it has no address to connect to")
+
+    def _is_hopeless(self, instance: Instance, before: Instance | None) -> bool:
+        """Whether waiting alone will not bring the instance there. ``before`` is how it was seen the last time."""
+        fails = cannot_reach(instance.state, instance.lcm_state, self._goal)
+        if self._goal != "Done":
+            return fails
         # Seen twice: the first time may be from before it was asked to end.
-        return before is not None and (cannot_reach(instance.state, instance.lcm_state, goal) or _came_back(instance, before))
-    return cannot_reach(instance.state, instance.lcm_state, goal)
+        return before is not None and (fails or _came_back(instance, before) or self._was_refused(instance))
+
+    def _was_refused(self, instance: Instance) -> bool:
+        """Whether its driver refused to shut it down, so fast that no look saw it try. An earlier refusal does not count."""
+        explanation = explain(instance, self._session.environment.clock())
+        if explanation is None or explanation.kind is not ExplanationKind.REFUSED:
+            return False
+        return (explanation.since or 0) >= self._waited.begun - _REFUSED_AT_ONCE
+
+    def _too_late(self, instance: Instance) -> TimedOut:
+        explanation = explain(instance, self._session.environment.clock())
+        missing = self._missing[instance.id]
+        why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
+        said = f"machine {instance.id} is still {instance.state_label} after {self._passed()}{why}"
+        if instance.phase == Phase.UP and is_local(self._session.settings.endpoint.value):
+            return TimedOut(said, f"stratus-describe-instance --console {instance.id} shows its console")
+        return TimedOut(said, "wait longer with --wait-timeout")
+
+    def _passed(self) -> str:
+        return duration(int(time.monotonic() - self._begin))
+
+    def _show(self, waiting: Sequence[int], count: int) -> None:
+        if not waiting:
+            return
+        latest = self._waited.latest
+        states = {number: latest[number].state_label if number in latest else "-" for number in waiting}
+        if count == 1:
+            missing = self._missing.get(waiting[0], "")
+            self._progress.show(f"machine {waiting[0]}: {states[waiting[0]]}, {self._passed()}{missing and ', '}{missing}")
+            return
+        numbers = ", ".join(f"{number} {state}" for state, number in Counter(states.values()).most_common(3))
+        self._progress.show(f"{count - len(waiting)} of {count} machines are there; {numbers}; {self._passed()}")
 
 
 def _came_back(instance: Instance, before: Instance) -> bool:
@@ -118,15 +239,8 @@ def _came_back(instance: Instance, before: Instance) -> bool:
     return before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
 
 
-def _was_refused(session: Session, instance: Instance, begun: float) -> bool:
-    """Whether its driver refused to shut it down, so fast that no look saw it try. An earlier refusal may be in the document."""
-    explanation = explain(instance, session.environment.clock())
-    if explanation is None or explanation.kind is not ExplanationKind.REFUSED:
-        return False
-    return (explanation.since or 0) >= begun - _REFUSED_AT_ONCE
-
-
-def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
+def hopeless(session: Session, instance: Instance) -> InstanceFailed:
+    """Why waiting does not bring an instance where it should be, and what helps."""
     explanation = explain(instance, session.environment.clock())
     if explanation:
         return InstanceFailed(f"machine {instance.id} {reason(explanation)}")
@@ -134,42 +248,3 @@ def _hopeless(session: Session, instance: Instance) -> InstanceFailed:
         said = f"machine {instance.id} is {instance.state_label} again: the cloud could not shut it down"
         return InstanceFailed(said, f"stratus-kill-instance {instance.id} ends it")
     return InstanceFailed(f"machine {instance.id} {away(instance)}")
-
-
-def _points(session: Session, waited: Waited, instance: Instance) -> list[Point]:
-    """Where the instance's SSH server may answer; a cloud that translates ports is asked once."""
-    if not waited.points.get(instance.id):
-        translated = translated_point(session, instance)
-        waited.points[instance.id] = (
-            [translated] if translated else listening_points(instance.nics, instance.hostname, reported=instance.guest_addresses)
-        )
-    return waited.points[instance.id]
-
-
-def _no_ssh(instance: Instance, points: list[Point], deadline: float) -> StratusLabError | None:
-    if not points and not instance.nics:
-        return InstanceFailed(f"machine {instance.id} has no address to connect to")
-    if not points:
-        return _NotYet("it has no address to connect to")  # where the cloud gives none its guest may report one
-    try:
-        wait_for_ssh(points, min(deadline, time.monotonic() + _ROUND))
-    except TimedOut as error:
-        return _NotYet(error.message)
-    return None
-
-
-def _too_late(session: Session, instance: Instance, seconds: int, missing: str) -> TimedOut:
-    explanation = explain(instance, session.environment.clock())
-    why = f", it {reason(explanation)}" if explanation else f", {missing}" if missing else ""
-    said = f"machine {instance.id} is still {instance.state_label} after {duration(seconds)}{why}"
-    if instance.phase == Phase.UP and is_local(session.settings.endpoint.value):
-        return TimedOut(said, f"stratus-describe-instance --console {instance.id} shows what it says")
-    return TimedOut(said)
-
-
-def _progress(waited: Waited, waiting: Sequence[int], count: int, seconds: int) -> str:
-    states = Counter(waited.latest[number].state_label if number in waited.latest else "-" for number in waiting)
-    if count == 1:
-        return f"machine {waiting[0]}: {next(iter(states))}, {duration(seconds)}"
-    told = ", ".join(f"{number} {state}" for state, number in states.most_common(3))
-    return f"{count - len(waiting)} of {count} machines are there; {told}; {duration(seconds)}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from stratuslab.commands.base import Session
+from stratuslab.commands.shared.waiting import patiently
 from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.states import Phase
@@ -15,15 +16,15 @@ from stratuslab.results import InstanceRow, Result, WatchedInstances
 def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterator[Result]:
     """The table that ``look`` gives, again and again. Where nobody sees a terminal only those that differ are told.
 
-    It ends when none of the instances can change by itself: all are done, failed, or lie aside. Raises UsageError for another
-    form than a table.
+    It ends when none of the instances can change by itself: all are done, failed, or put aside. Each time the cloud may be
+    unreachable for as long as commands wait. Raises UsageError for another form than a table.
     """
     if session.output.format != "table":
-        raise UsageError(f"--watch shows tables, and no {session.output.format}")
+        raise UsageError(f"--watch cannot be combined with --format {session.output.format}", "it shows tables")
     last: list[tuple[object, ...]] | None = None
     live = is_terminal(session.environment.stdout)
     while True:
-        rows = session.output.selected(look())
+        rows = session.output.selected(patiently(session, look, session.settings.wait_timeout(), known=last is not None))
         seen = [_seen(row) for row in rows]
         if live or seen != last:
             yield WatchedInstances(rows)
