@@ -30,6 +30,8 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
         # An ordinary user's quotas are looked at first, and they need the numbers.
         text = f"user [{user.id}] {refusal.text.rstrip('.')}"
         return APIError(ErrorCode.AUTHORIZATION, text if number < (5,) else f"User [{user.id}] : {text}.")
+    if number < (5,) and isinstance(refusal, Restricted):
+        return APIError(refusal.code, f"User [{user.id}] : VM Template includes a restricted attribute {refusal.attribute}.")
     if number < (5,) and refusal.code == ErrorCode.INTERNAL:
         return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {refusal.text}")
     return refusal

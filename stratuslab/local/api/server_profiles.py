@@ -112,7 +112,7 @@ _TAGS = {
     "one.hostpool.info": "HostPoolInfo",
     "one.host.info": "HostInfo",
     "one.template.info": "TemplateInfo",
-    "one.template.instantiate": "VirtualMachineTemplateInstantiate",
+    "one.template.instantiate": "TemplateInstantiate",
     "one.templatepool.info": "TemplatePoolInfo",
     "one.userpool.info": "UserPoolInfo",
     "one.grouppool.info": "GroupPoolInfo",

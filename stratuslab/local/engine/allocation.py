@@ -57,7 +57,7 @@ def allocate(
     memory = _positive_integer(template.text("MEMORY"), "MEMORY")
     cpu = _positive_float(template.text("CPU"), "CPU")
     if template.text("VCPU"):
-        _positive_integer(template.text("VCPU"), "VCPU")
+        _positive_integer(template.text("VCPU"), "VCPU", BadTemplate)
     disks = DiskAllocation(store, user, template.vectors("DISK"), number, rules)
     hypervisor, prolog_error = drivers.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
     prolog_error = prolog_error or disks.prolog_error
@@ -178,10 +178,10 @@ def _with_variables(context: dict[str, str], known: list[Attribute], user: User,
         raise BadVariable(str(error)) from None
 
 
-def _positive_integer(text: str, name: str) -> int:
+def _positive_integer(text: str, name: str, refusal: type[BadTemplate] = BadCapacity) -> int:
     number = int(text) if re.match(r"\s*[0-9]{1,15}\s*\Z", text, re.ASCII) else 0
     if number <= 0:
-        raise BadCapacity(f"{name} attribute must be a positive integer value.")
+        raise refusal(f"{name} attribute must be a positive integer value.")
     return number
 
 

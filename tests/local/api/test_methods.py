@@ -139,3 +139,21 @@ def test_what_a_real_7_4_refuses(call: Caller, method: str, arguments: tuple[obj
 def test_what_a_real_7_4_needs(call: Caller, method: str, arguments: tuple[int, ...]) -> None:
     answer = call(method, *arguments, user="alice")
     assert (answer.faultCode, answer.faultString) == (-501, "Not enough parameters")
+
+
+def test_what_a_real_4_14_says(call: Caller) -> None:
+    def refused(method: str, *arguments: object) -> list[object]:
+        return call(method, *arguments, user="alice", profile="opennebula-4")[1:3]
+
+    assert refused("one.template.instantiate", 99, "") == [
+        "[TemplateInstantiate] Error getting virtual machine template [99].",
+        1024,
+    ]
+    assert refused("one.vm.allocate", SMALL + "VCPU=0") == [
+        "[VirtualMachineAllocate] Error allocating a new virtual machine. VCPU attribute must be a positive integer value.",
+        8192,
+    ]
+    assert refused("one.vm.allocate", SMALL + 'NIC=[NETWORK_ID=0,MAC="02:00:00:00:00:01"]') == [
+        "[VirtualMachineAllocate] User [2] : VM Template includes a restricted attribute NIC/MAC.",
+        512,
+    ]
