@@ -573,7 +573,7 @@ class TestOwners:
     def test_many_are_read_in_pieces(self, call: Caller, stage: Stage) -> None:
         stage.engine.configure(capacity=Capacity(0.001, 1))
         for _ in range(450):
-            stage.engine.allocate(stage.engine.user("oneadmin"), SMALL, lock=True)
+            stage.engine.allocate(stage.engine.user("oneadmin"), SMALL, hold=True)
         numbers = list(range(450, 0, -1))
         assert [instance.id for instance in pool(call)] == numbers
         assert [instance.id for instance in pool(call, -3, 10, -300, -1)] == numbers[10:310]
