@@ -106,7 +106,7 @@ class Cloud:
             found = self._find_lost(token, begun, error)
             if found is None:
                 raise _not_started(error) from None
-            return found
+            again = found
         except StratusLabError:
             # Perhaps refused only because the first attempt succeeded after all and used up the quota.
             found = self._find_lost(token, begun, lost)
@@ -138,7 +138,7 @@ class Cloud:
         return self._lost.carrying(token, time.monotonic() - begun)
 
     def _kill_duplicates(self, token: str, begun: float, number: int) -> None:
-        """Kill what the first attempt started after all, too late to be found before the second."""
+        """Kill what the other attempt started as well: the first one too late to be found before the second."""
         others: list[int] = []
         try:
             others = [other for other in self._carrying(token, begun) if other != number]

@@ -129,6 +129,24 @@ def test_a_machine_that_the_first_try_starts_after_the_second(opennebula: Clouds
     assert killed == [1]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_answer_to_the_second_try_is_lost_too(opennebula: Clouds, version: str) -> None:
+    one = opennebula(
+        version=version,
+        mishaps={"one.vm.allocate": [mishap.dropped, mishap.lost]},
+        actions=("terminate-hard", "finalize", "delete"),
+    )
+    allocate = one.vm_allocate
+
+    def both(template: str, hold: bool = False) -> bytes:
+        allocate(template)
+        return allocate(template)
+
+    one.vm_allocate = both  # type: ignore[method-assign]
+    assert cloud_at(one).allocate(REQUEST) == 2
+    assert [arguments[1] for method, arguments in one.calls if method == "one.vm.action"] == [1]
+
+
 def test_a_second_try_that_is_refused_since_the_first_succeeded(opennebula: Clouds) -> None:
     """The first took what was left of the quota."""
     one = opennebula(mishaps={"one.vm.allocate": [mishap.dropped, mishap.refused]})
