@@ -8,10 +8,6 @@ LOCAL_MARKETPLACE = "local://marketplace"
 """The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
 
 
-WAIT_TIMEOUT = 600.0
-"""Seconds to wait for instances with --wait-for, where nothing else is set."""
-
-
 @dataclass(frozen=True)
 class Known:
     """A setting's key, what it means, and a value for an example."""

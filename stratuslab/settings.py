@@ -15,7 +15,7 @@ from pathlib import Path
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, UsageError
-from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE, WAIT_TIMEOUT
+from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
 from stratuslab.suggestion import did_you_mean, join_hints
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
@@ -126,7 +126,7 @@ class Settings:
         found = self.find("timeout")
         return self.timeout if found and found.origin != "default" else usual
 
-    def wait_timeout(self, usual: float = WAIT_TIMEOUT) -> float:
+    def wait_timeout(self, usual: float) -> float:
         """How long to wait for instances, in seconds: as somebody set it, else ``usual``."""
         return self._seconds("wait_timeout", 0, 1000 * _DAY) if self.find("wait_timeout") else usual
 

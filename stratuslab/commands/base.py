@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stratuslab.commands.shared.output_arguments import output_options
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
-from stratuslab.known_settings import WAIT_TIMEOUT
 from stratuslab.output.columns import RowKind
 from stratuslab.output.formatters import formatter
 from stratuslab.output.messages import Messages
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
 _OF_ONE_CLOUD = {
     f"STRATUSLAB_{key}" for key in ("ENDPOINT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "PEM_CERTIFICATE", "PEM_KEY")
 }
+
+
+WAIT_TIMEOUT = 600.0
+"""Seconds to wait for instances with --wait-for, unless set."""
 
 
 class _HelpFormatter(argparse.HelpFormatter):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import all_details, explained
 from stratuslab.commands.shared.listing import listed
@@ -113,7 +113,7 @@ def _awaited(session: Session) -> Iterator[Result]:
     """The instances once all are where they are waited for, or will not get there."""
     from stratuslab.commands.shared import waiting
 
-    patience = session.settings.wait_timeout()
+    patience = session.settings.wait_timeout(WAIT_TIMEOUT)
     begin = time.monotonic()
     numbers, errors = waiting.patiently(session, lambda: _meant(session), patience)
     left = max(begin + patience - time.monotonic(), 0.0)

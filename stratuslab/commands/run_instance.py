@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.option_values import (
     ip_address,
     label,
@@ -121,7 +121,7 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
-    patience = session.settings.wait_timeout() if options.wait_for else 0.0
+    patience = session.settings.wait_timeout(WAIT_TIMEOUT) if options.wait_for else 0.0
     request = machine_request(session, _size(session))
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))

@@ -77,7 +77,7 @@ class LoginKey:
             self._note(str(error))
             return None
         if self._locked(key):
-            self._note(f"{_locked_text(key)} (ssh-add gives it to an SSH agent)")
+            self._note(f"{_locked_text(key)} (add it to an SSH agent with ssh-add)")
         return private
 
     def _locked(self, key: PrivateKey) -> bool:
@@ -94,7 +94,7 @@ class LoginKey:
 
 
 def _locked_text(key: PrivateKey) -> str:
-    return f"the private key {key.path} is protected by a passphrase, and there is no terminal to ask for it"
+    return f"private key {key.path} is protected by a passphrase, and there is no terminal to ask for it"
 
 
 def can_ask(session: Session) -> bool:

@@ -41,7 +41,7 @@ class SSHLogin:
         self._ssh_options = ssh_options
         home = session.environment.home
         if home is None:
-            raise UsageError("there is no home directory to keep the keys of hosts in", "set HOME")
+            raise UsageError("HOME is not set: no place for the keys of hosts", "set HOME")
         self._known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
         self.ssh = self._client()
         jumps(self._options.jump)
@@ -151,7 +151,7 @@ class SSHLogin:
         try:
             return jump_hosts.banner_through(self.ssh, through, _without_jump(self._ssh_options)), False
         except UsageError:
-            # ssh's own configuration may say it in a form that only ssh understands.
+            # ssh's configuration may have it in a form that only ssh understands.
             return None, False
 
     def words(self, target: Target, command: Sequence[str], extra: Sequence[str] = ()) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.base import WAIT_TIMEOUT, Session
 from stratuslab.commands.shared.waiting import patiently
 from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError
@@ -23,8 +23,9 @@ def watch(session: Session, look: Callable[[], Sequence[InstanceRow]]) -> Iterat
         raise UsageError(f"--watch cannot be combined with --format {session.output.format}", "it shows tables")
     last: list[tuple[object, ...]] | None = None
     live = is_terminal(session.environment.stdout)
+    seconds = session.settings.wait_timeout(WAIT_TIMEOUT)
     while True:
-        rows = session.output.selected(patiently(session, look, session.settings.wait_timeout(), known=last is not None))
+        rows = session.output.selected(patiently(session, look, seconds, known=last is not None))
         seen = [_seen(row) for row in rows]
         if live or seen != last:
             yield WatchedInstances(rows)
