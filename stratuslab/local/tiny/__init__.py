@@ -1,1 +1,1 @@
-"""The image `tiny`: a small Linux made on this computer, without root, of the distribution's own packages."""
+"""Builds the image ``tiny``: a small Linux from the distribution's packages, without root."""

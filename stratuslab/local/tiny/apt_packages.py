@@ -1,7 +1,7 @@
-"""The distribution's packages through apt, which checks their signatures: as any user, with the system's sources and keys.
+"""Downloads the distribution's packages with apt, which checks their signatures, without root.
 
-The system's package lists are taken as they are; :meth:`Apt.update` makes lists of our own, where the system has none (as in
-a new container) or they are too old. Nothing of the system is changed.
+It uses the system's sources, keys and package lists. If the system has no lists, as in a new container, or old ones,
+:meth:`Apt.update` downloads its own. Nothing in the system is changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import IO
 from stratuslab.errors import StratusLabError
 
 Report = Callable[[str, float | None], None]
-"""Told what is being done, and which part of it is done: 0 to 1, None where that is not known."""
+"""Called with the current step, and the part of it that is done: 0 to 1, or None if unknown."""
 
-OTHERWISE = "it is made of Debian's or Ubuntu's packages; an image that you have is added by stratus-local-cloud add-image FILE"
+ALTERNATIVE = "it is built from Debian's or Ubuntu's packages; to add another image: stratus-local-cloud add-image FILE"
 
 _DEPENDENCY = re.compile(r" [ |](?:Pre)?Depends: <?([^:>\s]+)")
 _DOWNLOAD = re.compile(r"'[^']+' (\S+) (\d+) \S*")
@@ -30,12 +30,12 @@ _STATUS = re.compile(r"dlstatus:\d+:([\d.]+):")
 
 
 class AptError(StratusLabError):
-    """Apt or dpkg could not do what was asked; the text says why in its own words."""
+    """Apt or dpkg has failed; the text is its error message."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package at the version that apt would install: its file's name, ``NAME_VERSION_ARCHITECTURE.deb``, and size in bytes."""
+    """The version of a package that apt would install: file name, ``NAME_VERSION_ARCHITECTURE.deb``, and size in bytes."""
 
     file: str
     size: int
@@ -50,9 +50,9 @@ class Package:
 
 
 class Apt:
-    """Apt with state of its own in the directory, that is made. ``environ`` is what the programs are run with.
+    """Apt with its own state in the directory, which is created. ``environ`` is the environment of its programs.
 
-    Every method raises AptError, and OSError where the directory cannot be written.
+    Methods raise AptError, and OSError if the directory cannot be written.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str], own_lists: bool) -> None:
@@ -60,18 +60,18 @@ class Apt:
         self._environ = {**environ, "LC_ALL": "C"}
         self._search = environ.get("PATH", os.defpath)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What is installed here says nothing of what can be fetched.
+        # Packages that are installed here must be downloaded, too.
         status = directory / "status"
         status.touch()
         self._options = {
             "Dir::State::status": str(status),
             "Dir::Cache": str(directory / "cache"),
-            # Where a container's configuration turns it off, each call would read the lists anew.
+            # Containers turn the cache off, and each call would read the lists again.
             "Dir::Cache::pkgcache": "pkgcache.bin",
             "Dir::Cache::srcpkgcache": "",
             "APT::Architecture": "amd64",
             "APT::Architectures::": "amd64",
-            # Root's apt would fetch as a user who may not enter our directory.
+            # As root, apt would download as a user who cannot enter the directory.
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
             "Acquire::Retries": "2",
@@ -83,15 +83,15 @@ class Apt:
             self._options["Dir::State::Lists"] = str(lists)
 
     def update(self, report: Report) -> None:
-        """Fetch the package lists into our own. A source that fails is one that we may not need; that all fail is an error."""
-        what = "fetching the package lists"
-        _, complaints = self._fetch("update", [], self._directory, lambda part: report(what, part))
+        """Download own package lists. Raises AptError only if all sources fail, as a single one may not be needed."""
+        what = "downloading the package lists"
+        _, errors = self._fetch("update", [], self._directory, lambda part: report(what, part))
         lists = Path(self._options.get("Dir::State::Lists", "/var/lib/apt/lists"))
         if not any("_Packages" in path.name for path in lists.iterdir()):
-            raise AptError(_reason(complaints) or "this computer has no package sources")
+            raise AptError(_reason(errors) or "this computer has no package sources")
 
     def dependencies(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """The known ones of the packages and of all below them, with what each depends on."""
+        """The direct dependencies of the packages and, recursively, of their dependencies. Unknown packages are missing."""
         output = self._run("apt-cache", "--important", "--recurse", "depends", *names)
         found: dict[str, list[str]] = {}
         below: list[str] = []
@@ -104,43 +104,43 @@ class Apt:
         return found
 
     def candidates(self, names: Iterable[str]) -> list[Package]:
-        """The packages as they would be fetched, sorted."""
+        """The versions that would be downloaded, sorted."""
         output = self._run("apt-get", "-qq", "--print-uris", "download", *sorted(names))
         return sorted((Package(match[1], int(match[2])) for match in _DOWNLOAD.finditer(output)), key=lambda it: it.file)
 
     def download(self, packages: Iterable[Package], directory: Path, report: Callable[[float], None]) -> None:
-        """Fetch the packages into the directory, under their names. ``report`` is told which part is done."""
+        """Download the packages into the directory. ``report`` is called with the part that is done."""
         packages = list(packages)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=directory) as incoming:
             wanted = [f"{package.name}={package.version}" for package in packages]
-            status, complaints = self._fetch("download", wanted, Path(incoming), report)
+            status, errors = self._fetch("download", wanted, Path(incoming), report)
             if status:
-                raise AptError(_reason(complaints) or f"apt-get download ended with status {status}")
+                raise AptError(_reason(errors) or f"apt-get download ended with status {status}")
             for package in packages:
                 arrived = Path(incoming, package.file)
                 if not arrived.is_file() or arrived.stat().st_size != package.size:
-                    raise AptError(_reason(complaints) or f"the package {package.name} did not arrive")
+                    raise AptError(_reason(errors) or f"package {package.name} was not downloaded")
                 arrived.replace(directory / package.file)
 
     def _fetch(self, action: str, arguments: list[str], place: Path, report: Callable[[float], None]) -> tuple[int, str]:
-        """Run apt-get with a report of its progress; its status, and what it complains of."""
+        """Run apt-get and report its progress. Returns its status and its error output."""
         command = self._command("apt-get", "-qq", "-o", "APT::Status-Fd=1", action, *arguments)
-        with tempfile.TemporaryFile() as complaints:
-            with self._started(command, cwd=place, stderr=complaints) as process:
+        with tempfile.TemporaryFile() as errors:
+            with self._started(command, cwd=place, stderr=errors) as process:
                 for line in process.stdout or ():
                     status = _STATUS.match(line.decode("utf-8", "replace"))
                     if status:
                         report(min(float(status[1]) / 100, 1.0))
-            complaints.seek(0)
-            text = complaints.read().decode("utf-8", "replace")
+            errors.seek(0)
+            text = errors.read().decode("utf-8", "replace")
         return process.returncode, text
 
     def _run(self, program: str, *arguments: str) -> str:
         command = self._command(program, *arguments)
         ran = subprocess.run(command, env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        complaints = ran.stderr.decode("utf-8", "replace")
+        errors = ran.stderr.decode("utf-8", "replace")
         if ran.returncode:
-            raise AptError(_reason(complaints) or f"{program} ended with status {ran.returncode}")
+            raise AptError(_reason(errors) or f"{program} ended with status {ran.returncode}")
         return ran.stdout.decode("utf-8", "replace")
 
     def _command(self, program: str, *arguments: str) -> list[str]:
@@ -166,16 +166,16 @@ class Apt:
 
 
 def find_program(name: str, search: str) -> str:
-    """Where the program is on the search path. Raises StratusLabError where it is not: this is no Debian."""
+    """The program's path. Raises StratusLabError if it is not installed, as on other systems than Debian."""
     path = shutil.which(name, path=search)
     if path is None:
-        raise StratusLabError(f"the tiny image cannot be made on this computer: there is no {name}", OTHERWISE)
+        raise StratusLabError(f"cannot build the tiny image on this computer: {name} is not installed", ALTERNATIVE)
     return path
 
 
-def _reason(complaints: str) -> str:
-    """The first error in what apt complains of, or the first warning where there is no error."""
-    lines = [line.strip() for line in complaints.splitlines()]
+def _reason(errors: str) -> str:
+    """The first error in apt's error output, or the first warning if there is no error."""
+    lines = [line.strip() for line in errors.splitlines()]
     for mark in ("E: ", "W: ", "Err:", ""):
         for line in lines:
             if line.startswith(mark) and line:

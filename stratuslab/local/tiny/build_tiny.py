@@ -1,6 +1,6 @@
-"""Makes the image ``tiny``: a kernel, an initrd and the kernel's parameters in one tar, which QEMU boots without a boot loader.
+"""Builds the image ``tiny``: a kernel, an initrd and the kernel's parameters in one tar, which QEMU boots directly.
 
-The packages come from apt, the image is put together here; the same packages give the same bytes, and so the same identifier.
+The same packages give the same bytes, and so the same identifier.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.files import is_disk_full, locked, private_directory, replacing
-from stratuslab.local.tiny.apt_packages import OTHERWISE, Apt, AptError, Package, Report, find_program
+from stratuslab.local.tiny.apt_packages import ALTERNATIVE, Apt, AptError, Package, Report, find_program
 from stratuslab.local.tiny.initrd import GUEST, guest_paths, initrd
 from stratuslab.local.tiny.kernel_modules import Modules
-from stratuslab.local.tiny.package_files import PROGRAMS, Selection, files, programs, select
+from stratuslab.local.tiny.package_files import PROGRAMS, PackageSelection, files, programs, select
 
 FORMAT = 1
-"""Counts the changes of what this program makes of the same packages."""
+"""The version of this builder: increased when it makes another image of the same packages."""
 
 PARAMETERS = "console=ttyS0 quiet loglevel=1 cryptomgr.notests"
-"""The kernel's parameters. Its self-tests of ciphers cost 0.2 s of a boot without KVM."""
+"""The kernel's parameters. Without cryptomgr.notests, a boot without KVM takes 0.2 s longer."""
 
-# The kernel stays as it is packed, and the initrd is not compressed. Until SSH answers, without KVM, that takes 2.15 s of
-# processor time; with an initrd by gzip 0.1 s more; with the kernel unpacked 0.15 s less, but of an image of 61 MB, not 23.
+# The kernel stays compressed and the initrd is not. Until SSH answers, without KVM, this takes 2.15 s of CPU time; 0.1 s more
+# with gzip for the initrd; 0.15 s less with the kernel uncompressed, but the image has 61 MB then, not 23.
 
-_NETWORK = "check the network, and with apt-get update the package sources"
+_NETWORK = "check the network, and the package sources with apt-get update"
 
 _KERNEL = re.compile(r"boot/vmlinuz-(.+)")
 _MODULE = re.compile(r"(?:usr/)?lib/modules/[^/]+/.+\.ko(?:\.\w+)?")
@@ -40,7 +40,7 @@ _PROGRAMS = frozenset(end for ends in PROGRAMS.values() for end in ends)
 
 @dataclass(frozen=True)
 class TinyImage:
-    """An image that was made. ``version`` tells images of different packages apart; ``os_version`` is the kernel's release;
+    """An image that was built. ``version`` depends on the packages; ``os_version`` is the kernel's release;
     ``packages`` are the packages' names and versions, as ``busybox-static 1:1.35.0-4``."""
 
     path: Path
@@ -50,10 +50,10 @@ class TinyImage:
 
 
 def build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
-    """The image of the present packages, made where the cache has none of them.
+    """The image of the current packages, built unless it is in the cache.
 
-    ``cache`` is a directory of its own; ``environ`` is what apt is run with. One process at a time builds in a cache, others
-    wait for it. Raises StratusLabError: no apt or dpkg here, no network, no such package, a full disk.
+    ``cache`` is a directory for this only; ``environ`` is apt's environment. One process at a time builds in a cache, others
+    wait. Raises StratusLabError if apt or dpkg is not installed, a package cannot be downloaded, or the disk is full.
     """
     search = environ.get("PATH", os.defpath)
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
@@ -64,16 +64,16 @@ def build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
     except OSError as error:
         if is_disk_full(error):
             raise _full(cache) from error
-        raise StratusLabError(f"the tiny image cannot be made in {cache}: {error.strerror or error}") from error
+        raise StratusLabError(f"cannot build the tiny image in {cache}: {error.strerror or error}") from error
     except AptError as error:
         if re.search("No space left|enough free space", error.message):
             raise _full(cache) from error
-        hint = _NETWORK if "Failed to fetch" in error.message else OTHERWISE
-        raise StratusLabError(f"the tiny image cannot be made: {error.message}", hint) from error
+        hint = _NETWORK if "Failed to fetch" in error.message else ALTERNATIVE
+        raise StratusLabError(f"cannot build the tiny image: {error.message}", hint) from error
 
 
 def _full(cache: Path) -> StratusLabError:
-    return StratusLabError(f"the tiny image cannot be made: the disk of {cache} is full", "it needs 120 MB")
+    return StratusLabError(f"cannot build the tiny image: the disk of {cache} is full", "it needs 120 MB")
 
 
 def _build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
@@ -82,7 +82,7 @@ def _build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage
     try:
         return _build_with(Apt(cache / "apt", environ, own_lists=False), cache, environ, report)
     except AptError:
-        # The system has no lists of packages, as a new container, or they name versions that are gone.
+        # The system has no package lists, as in a new container, or old ones with versions that no longer exist.
         apt = Apt(cache / "apt", environ, own_lists=True)
         apt.update(report)
         return _build_with(apt, cache, environ, report)
@@ -100,13 +100,13 @@ def _build_with(apt: Apt, cache: Path, environ: Mapping[str, str], report: Repor
     )
     if not image.path.exists():
         _fetch(apt, selection.packages, cache / "packages", report)
-        report("making the image", None)
+        report("building the image", None)
         _write(image.path, _content(selection, cache / "packages", environ))
         _remove_others(image.path, selection.packages)
     return image
 
 
-def _version(selection: Selection) -> str:
+def _version(selection: PackageSelection) -> str:
     digest = hashlib.sha256(PARAMETERS.encode())
     for package in selection.packages:
         digest.update(package.file.encode() + b"\0")
@@ -119,31 +119,31 @@ def _fetch(apt: Apt, packages: Iterable[Package], store: Path, report: Report) -
     missing = [package for package in packages if not (store / package.file).exists()]
     if missing:
         size = sum(package.size for package in missing)
-        what = f"fetching {len(missing)} packages ({size / 1e6:.0f} MB)"
+        what = f"downloading {len(missing)} packages ({size / 1e6:.0f} MB)"
         report(what, 0.0)
         apt.download(missing, store, lambda part: report(what, part))
 
 
-def _content(selection: Selection, store: Path, environ: Mapping[str, str]) -> dict[str, bytes]:
-    """The files of the image, made of the packages' files."""
+def _content(selection: PackageSelection, store: Path, environ: Mapping[str, str]) -> dict[str, bytes]:
+    """The files of the image, from those in the packages."""
     contents: dict[str, bytes] = {}
     for package in selection.packages:
         try:
             contents.update(files(store / package.file, environ, _wanted))
         except AptError:
-            # The next build is to fetch it again.
+            # The next build downloads it again.
             (store / package.file).unlink(missing_ok=True)
             raise
     kernels = [(match[1], content) for path, content in sorted(contents.items()) if (match := _KERNEL.fullmatch(path))]
     if not kernels:
-        raise AptError(f"the package {selection.kernel.name} has no kernel")
+        raise AptError(f"package {selection.kernel.name} has no kernel")
     release, kernel = kernels[0]
     modules = Modules({path: content for path, content in contents.items() if _MODULE.fullmatch(path)})
     libraries = {path.rpartition("/")[2]: content for path, content in contents.items() if _LIBRARY.fullmatch(path)}
     try:
         first_files = initrd(programs(contents), libraries, modules, release)
     except ValueError as error:
-        raise AptError(f"the packages do not fit together: {error}") from error
+        raise AptError(f"the packages do not match: {error}") from error
     return {"vmlinuz": kernel, "initrd": first_files, "cmdline": f"{PARAMETERS}\n".encode()}
 
 
@@ -154,7 +154,7 @@ def _wanted(path: str) -> bool:
 
 
 def _write(path: Path, content: Mapping[str, bytes]) -> None:
-    """Write the tar whole or not at all, with nothing in it of the time or of who made it."""
+    """Write the tar atomically, without times and owners."""
     with replacing(path) as new, tarfile.open(new, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in content.items():
             member = tarfile.TarInfo(name)
@@ -163,7 +163,7 @@ def _write(path: Path, content: Mapping[str, bytes]) -> None:
 
 
 def _remove_others(image: Path, packages: Iterable[Package]) -> None:
-    """Older images and packages, and what a killed build left, so that the cache does not grow with every update."""
+    """Remove older images and packages, and what a killed build has left, so that the cache does not grow."""
     import shutil
 
     kept = {image.name, *(package.file for package in packages)}

@@ -1,7 +1,7 @@
-"""A writer of cpio archives in the form `newc`, of which Linux makes its first file system.
+"""Writes cpio archives in the format ``newc``, from which Linux makes its initial file system.
 
-The format is that of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst. The archive is written by us as
-no tool is needed that way, device nodes need no root, and the same files always give the same bytes.
+The format is explained in the kernel's Documentation/driver-api/early-userspace/buffer-format.rst. No tool and no root is needed
+this way, and the same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 class Member:
     """A file, directory, symbolic link or device node of an archive, owned by root.
 
-    ``path`` is relative; ``mode`` is as in stat, with the type; ``content`` is a file's, or where a link leads; ``device``
-    is a device node's major and minor number.
+    ``path`` is relative; ``mode`` includes the type, as in stat; ``content`` is that of a file, or the target of a link;
+    ``device`` has the major and minor number of a device node.
     """
 
     path: str
@@ -42,23 +42,23 @@ def character_device(path: str, major: int, minor: int, rights: int = 0o600) -> 
 
 
 def archive(members: Iterable[Member]) -> bytes:
-    """The archive of the members, sorted by path, with the directories above them where none was given.
+    """The archive of the members, sorted by path, with missing parent directories added.
 
-    Times are 0 and inodes count, so that the same members give the same bytes. Raises ValueError for a path that is absolute
-    or leads upwards, or that is there twice.
+    Times are 0 and inodes are counted, so that the same members give the same bytes. Raises ValueError for a path that is
+    absolute, has "..", or is duplicate.
     """
     by_path: dict[str, Member] = {}
     for member in members:
         parts = member.path.split("/")
         if not all(parts) or ".." in parts or "." in parts or "\0" in member.path:
-            raise ValueError(f"{member.path!r} is no path for an archive")
+            raise ValueError(f"{member.path!r} is not a path for an archive")
         if by_path.setdefault(member.path, member) != member:
-            raise ValueError(f"{member.path} is there twice")
+            raise ValueError(f"{member.path} is duplicate")
     for path in list(by_path):
         while "/" in path:
             path = path.rpartition("/")[0]
             by_path.setdefault(path, directory(path))
-    # Sorted by path a directory comes before what is in it, which the kernel needs.
+    # Sorted, because the kernel needs a directory before its content.
     entries = [_entry(inode, by_path[path]) for inode, path in enumerate(sorted(by_path), start=1)]
     return b"".join([*entries, _entry(0, Member("TRAILER!!!", 0))])
 

@@ -1,6 +1,6 @@
-"""What is read of ELF files: which libraries a program needs, and what a kernel module says of itself.
+"""Reads ELF files: the libraries that a program needs, and the sections of a kernel module.
 
-Only the 64-bit little-endian form, that of x86_64; field offsets are those of the System V ABI's chapters 4 and 5.
+Only 64-bit little-endian files, as for x86_64. Field offsets are in chapters 4 and 5 of the System V ABI.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ _NEEDED = 1  # DT_NEEDED
 
 
 def sections(content: bytes) -> dict[str, bytes]:
-    """The contents of the sections by name, of equal names the first. Raises ValueError for what is no such file."""
+    """The sections by name; of equal names the first. Raises ValueError if it is not such a file."""
     try:
         if content[:6] != b"\x7fELF\x02\x01":
-            raise ValueError("no 64-bit ELF file")
+            raise ValueError("not a 64-bit ELF file")
         (offset,) = struct.unpack_from("<Q", content, 0x28)
         size, count, names = struct.unpack_from("<HHH", content, 0x3A)
         headers = [struct.unpack_from("<IIQQQQ", content, offset + size * number) for number in range(count)]
@@ -28,9 +28,7 @@ def sections(content: bytes) -> dict[str, bytes]:
 
 
 def needed_libraries(content: bytes) -> list[str]:
-    """The names of the shared libraries that a program or library needs, and of the program interpreter.
-
-    Raises ValueError for what is no ELF file."""
+    """The names of the shared libraries and the interpreter that a program or library needs. Raises like :func:`sections`."""
     parts = sections(content)
     dynamic, texts = parts.get(".dynamic", b""), parts.get(".dynstr", b"")
     entries = struct.iter_unpack("<QQ", dynamic[: len(dynamic) // 16 * 16])

@@ -1,4 +1,4 @@
-"""The guest's first and only file system: its programs and libraries, the kernel's modules, and the scripts of ``guest/``."""
+"""Builds the guest's initrd: programs, libraries, kernel modules, and the scripts in ``guest/``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from stratuslab.local.tiny.elf import needed_libraries
 from stratuslab.local.tiny.kernel_modules import Modules
 
 GUEST = Path(__file__).with_name("guest")
-"""Files of our own, laid out as in the guest."""
+"""This package's own files for the guest, with their paths in the guest."""
 
 EARLY = ("virtio_pci", "virtio_net", "virtio_blk", "isofs", "ext4")
 LATE = ("button", "evdev", "virtio_rng")
-"""Modules that are loaded before the SSH server starts, and behind it."""
+"""Modules that are loaded before and after the SSH server starts."""
 
 _DIRECTORIES = ("dev", "etc/dropbear", "media", "mnt", "proc", "run", "sys", "var/log", "var/run")
 _LINKS = {
-    # Programs are looked for in all of them, by people and by dropbear.
+    # Users and dropbear look for programs in all of them.
     "sbin": "bin",
     "usr/bin": "../bin",
     "usr/sbin": "../bin",
@@ -27,16 +27,16 @@ _LINKS = {
     "bin/mkfs.ext2": "mke2fs",
     "bin/mkfs.ext3": "mke2fs",
     "bin/mkfs.ext4": "mke2fs",
-    # Where dropbear looks for it, by its older and its newer path.
+    # Older and newer versions of dropbear look for it here.
     "lib/openssh/sftp-server": "../sftp-server",
     "usr/libexec": "../lib",
 }
 
 
 def initrd(programs: Mapping[str, bytes], libraries: Mapping[str, bytes], modules: Modules, release: str) -> bytes:
-    """The cpio archive. ``programs`` by name, ``libraries`` by the name that they are needed by, ``release`` is the kernel's.
+    """The cpio archive. ``programs`` and ``libraries`` are by name, ``release`` is the kernel's.
 
-    Raises ValueError where a library or one of the modules is missing or damaged.
+    Raises ValueError if a library is missing, or a file is damaged.
     """
     members = [cpio.directory(path) for path in _DIRECTORIES]
     members += [cpio.directory("root", 0o700), cpio.directory("tmp", 0o1777)]
@@ -71,7 +71,7 @@ def _modules(modules: Modules, place: str) -> Iterator[cpio.Member]:
 
 
 def _needed(programs: Mapping[str, bytes], libraries: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The libraries that the programs need, and those that these need."""
+    """The libraries that the programs need, directly or indirectly."""
     found: dict[str, bytes] = {}
     open_ = [name for content in programs.values() for name in needed_libraries(content)]
     while open_:

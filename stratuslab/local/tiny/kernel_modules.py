@@ -1,4 +1,4 @@
-"""The kernel's modules: those that the guest loads, with what they need, and the list by which modprobe finds that."""
+"""Kernel modules: their content, their dependencies, and the list of these for modprobe."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from stratuslab.local.tiny.elf import sections
 
 
 class Modules:
-    """The modules of a kernel's packages. ``files`` has their files by path, compressed (.gz, .xz, .zst) or not."""
+    """The modules in the kernel's packages. ``files`` are by path, and may be compressed (.gz, .xz, .zst)."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = {module_name(path): (path, content) for path, content in files.items()}
         self._plain: dict[str, bytes] = {}
 
     def content(self, name: str) -> bytes:
-        """A module's uncompressed content. Raises KeyError where there is none, ValueError where it is damaged."""
+        """A module's uncompressed content. Raises KeyError if there is none, ValueError if it is damaged."""
         if name not in self._plain:
             self._plain[name] = _plain(*self._files[name])
         return self._plain[name]
 
     def order(self, wanted: Iterable[str]) -> list[str]:
-        """The wanted modules and all that they need, each behind what it needs. Raises ValueError for a damaged one.
+        """The wanted modules and their dependencies, each after those that it needs. Raises ValueError for a damaged one.
 
-        What is not there is left out: it is part of the kernel itself.
+        Missing modules are skipped, as they are built into the kernel.
         """
         order: dict[str, None] = {}
         begun: set[str] = set()
@@ -41,7 +41,7 @@ class Modules:
         return list(order)
 
     def list_for_modprobe(self, names: Iterable[str]) -> str:
-        """The file ``modules.dep`` (see modules.dep(5)) for modules that lie beside it: what is loaded first comes last."""
+        """The file ``modules.dep`` (see modules.dep(5)) for modules in the same directory: what is loaded first comes last."""
         lines = []
         for name in names:
             *below, _ = self.order([name])
@@ -50,12 +50,12 @@ class Modules:
 
 
 def module_name(path: str) -> str:
-    """The name of the module in a file: ``kernel/drivers/char/hw_random/virtio-rng.ko.xz`` is ``virtio_rng``."""
+    """The name of a module by its path: ``kernel/drivers/char/hw_random/virtio-rng.ko.xz`` is ``virtio_rng``."""
     return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
 
 
 def _needs(module: bytes) -> list[str]:
-    """The names of the modules that a module needs, as its section ``.modinfo`` has them."""
+    """The dependencies of a module, from its section ``.modinfo``."""
     for entry in sections(module).get(".modinfo", b"").split(b"\0"):
         name, _, value = entry.partition(b"=")
         if name == b"depends":
@@ -76,13 +76,13 @@ def _plain(path: str, content: bytes) -> bytes:
             return lzma.decompress(content)
         if suffix == "zst":
             return _zstd(content)
-    except Exception as error:  # lzma's own error is none of the usual ones, and zstd's library may not be there
-        raise ValueError(f"{path} cannot be uncompressed: {error}") from error
+    except Exception as error:  # libraries have their own exceptions, and zstd's may be missing
+        raise ValueError(f"cannot uncompress {path}: {error}") from error
     return content
 
 
 def _zstd(content: bytes) -> bytes:
-    """By the library that dpkg itself is linked with: Python has none before 3.14."""
+    """Uncompress with dpkg's library, as Python has none before 3.14."""
     import ctypes
 
     zstd = ctypes.CDLL("libzstd.so.1")
@@ -90,9 +90,9 @@ def _zstd(content: bytes) -> bytes:
     zstd.ZSTD_decompress.restype = ctypes.c_size_t
     zstd.ZSTD_decompress.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
     size = zstd.ZSTD_getFrameContentSize(content, ctypes.c_size_t(len(content)))
-    if size > 1 << 28:  # the largest numbers mean that it is not known, or that this is no frame
-        raise ValueError("its size is not known")
+    if size > 1 << 28:  # the largest numbers mean an unknown size or invalid data
+        raise ValueError("unknown size")
     plain = ctypes.create_string_buffer(size)
     if zstd.ZSTD_decompress(plain, size, content, len(content)) != size:
-        raise ValueError("the data are damaged")
+        raise ValueError("damaged data")
     return plain.raw[:size]

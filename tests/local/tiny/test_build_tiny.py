@@ -185,7 +185,7 @@ def test_an_image_is_made(distribution: Distribution, tmp_path: Path):
     assert "busybox-static 1:1.35" in image.packages
     assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
     assert [what for what, part in distribution.reports if part == 0.5] == [
-        f"fetching {len(PACKAGES)} packages (0 MB)",
+        f"downloading {len(PACKAGES)} packages (0 MB)",
     ] * len(PACKAGES)
 
 
@@ -209,7 +209,7 @@ def test_a_new_version_makes_a_new_image_of_the_new_package(distribution: Distri
     distribution.calls()
     second = distribution.build(tmp_path / "cache")
     assert second.version != first.version
-    assert distribution.reports[-2][0] == "fetching 1 packages (0 MB)"
+    assert distribution.reports[-2][0] == "downloading 1 packages (0 MB)"
     assert sorted(path.name for path in (tmp_path / "cache").glob("tiny-*")) == [second.path.name]
     assert len(list((tmp_path / "cache/packages").glob("busybox*"))) == 1
 
@@ -239,7 +239,7 @@ def test_no_network(distribution: Distribution, tmp_path: Path, lists: bool):
 def test_no_debian(distribution: Distribution, tmp_path: Path, program_name: str):
     distribution.lack(f"bin/{program_name}")
     said = message(distribution, tmp_path / "cache")
-    assert said.startswith(f"the tiny image cannot be made on this computer: there is no {program_name} (")
+    assert said.startswith(f"cannot build the tiny image on this computer: {program_name} is not installed (")
     assert "Debian" in said and "add-image" in said
 
 
@@ -247,13 +247,13 @@ def test_a_package_that_is_not_to_be_had(distribution: Distribution, tmp_path: P
     distribution.depends(
         {name: DEPENDENCIES.get(name, []) for name in [*PACKAGES, "linux-image-cloud-amd64"] if name != "e2fsprogs"}
     )
-    assert "there is no package e2fsprogs" in message(distribution, tmp_path / "cache")
+    assert "package e2fsprogs" in message(distribution, tmp_path / "cache")
     distribution.depends({name: DEPENDENCIES.get(name, []) for name in PACKAGES})
-    assert "there is no package linux-image-cloud-amd64" in message(distribution, tmp_path / "cache")
+    assert "package linux-image-cloud-amd64" in message(distribution, tmp_path / "cache")
 
 
 def test_a_full_disk(distribution: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    full = f"the tiny image cannot be made: the disk of {tmp_path}/cache is full (it needs 120 MB)"
+    full = f"cannot build the tiny image: the disk of {tmp_path}/cache is full (it needs 120 MB)"
     distribution.have("full")
     assert message(distribution, tmp_path / "cache") == full
     distribution.lack("full")
@@ -281,9 +281,9 @@ def test_a_damaged_package_is_fetched_again(distribution: Distribution, tmp_path
     ("package", "files", "reason"),
     [
         ("zlib1g", {}, "the library libz.so.1 is in none of the packages"),
-        ("busybox-static", {}, "the package busybox-static has no program bin/busybox"),
-        (KERNEL, {}, f"the package {KERNEL} has no kernel"),
-        ("e2fsprogs", {"sbin/mke2fs": b"no program"}, "no 64-bit ELF file"),
+        ("busybox-static", {}, "package busybox-static has no program bin/busybox"),
+        (KERNEL, {}, f"package {KERNEL} has no kernel"),
+        ("e2fsprogs", {"sbin/mke2fs": b"no program"}, "not a 64-bit ELF file"),
     ],
 )
 def test_packages_that_are_not_as_expected(

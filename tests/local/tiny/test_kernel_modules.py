@@ -79,9 +79,9 @@ def test_a_module_by_zstd():
 
 @pytest.mark.parametrize(("suffix", "content"), [("xz", b"no"), ("gz", b"no"), ("zst", b"no"), ("zst", b"")])
 def test_a_damaged_module(suffix: str, content: bytes):
-    with pytest.raises(ValueError, match=f"a.ko.{suffix} cannot be uncompressed"):
+    with pytest.raises(ValueError, match=f"cannot uncompress .*a.ko.{suffix}"):
         Modules({f"lib/a.ko.{suffix}": content}).order(["a"])
-    with pytest.raises(ValueError, match="no 64-bit ELF file"):
+    with pytest.raises(ValueError, match="not a 64-bit ELF file"):
         Modules({"lib/a.ko": b"text"}).order(["a"])
 
 

@@ -1,1 +1,1 @@
-"""The guest of a simulated machine: an SSH server and a small shell in it that knows nothing of this computer."""
+"""The driver of simulated machines: an SSH server with a small shell that knows nothing of this computer."""

@@ -1,6 +1,6 @@
-"""The files of a simulated guest: a tree in memory, bounded, gone with the machine's process.
+"""The files of a simulated guest: a bounded tree in memory, gone with the machine's process.
 
-Nothing in here touches the disk of this computer. Errors are the OSErrors that a kernel would give.
+Nothing here touches this computer's disk. Errors are the OSErrors that a kernel would give.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import threading
 import time
 from collections.abc import Iterator
 
-CAPACITY = 32 * 1024 * 1024  # bytes that all files together may hold. It is this process's memory, so it is little
-MAX_NODES = 4096  # files and directories that there may be
+CAPACITY = 32 * 1024 * 1024  # bytes of all files together; little, as it is this process's memory
+MAX_NODES = 4096  # files and directories
 MAX_PATH = 1024
 PIECE = 32 * 1024
 
 
 def failure(number: int, path: str) -> OSError:
-    """What a kernel says of a path."""
+    """The OSError that a kernel gives for a path."""
     return OSError(number, os.strerror(number), path)
 
 
 class Node:
-    """A file or a directory, with what ``os.stat`` tells of one. ``path`` is the one it was made at."""
+    """A file or a directory, with attributes as of ``os.stat``. ``path`` is where it was created."""
 
     st_uid = st_gid = 0
 
@@ -48,7 +48,7 @@ class Node:
 
 
 class FileTree:
-    """Paths are absolute, or seen from the home directory; several sessions may use it at once."""
+    """Paths are absolute or relative to the home directory. Several sessions can use it at once."""
 
     def __init__(self) -> None:
         self._nodes = {"/": Node("/", stat.S_IFDIR | 0o755)}
@@ -57,8 +57,8 @@ class FileTree:
 
     @staticmethod
     def resolve(path: str) -> str:
-        """The path in its one absolute form."""
-        # POSIX lets two leading slashes mean something else, and normpath keeps them.
+        """The normalized absolute path."""
+        # normpath keeps two leading slashes, which POSIX gives another meaning.
         return "/" + posixpath.normpath(posixpath.join("/root", path)).lstrip("/")
 
     def node(self, path: str) -> Node:
@@ -69,7 +69,7 @@ class FileTree:
         return node
 
     def listing(self, path: str) -> dict[str, Node]:
-        """What is in a directory, by name, sorted."""
+        """The content of a directory by name, sorted."""
         with self._lock:
             if not self.node(path).is_directory:
                 raise failure(errno.ENOTDIR, path)
@@ -78,7 +78,7 @@ class FileTree:
             return {name: self._nodes[prefix + name] for name in sorted(names) if name and "/" not in name}
 
     def file(self, path: str, create: bool = False, mode: int = 0o644) -> Node:
-        """The file at the path; with ``create`` it is made where there is none."""
+        """The file at the path, created if missing with ``create``."""
         with self._lock:
             node = self.add(path, stat.S_IFREG | mode) if create and self.resolve(path) not in self._nodes else self.node(path)
         if node.is_directory:
@@ -86,7 +86,7 @@ class FileTree:
         return node
 
     def add(self, path: str, mode: int) -> Node:
-        """Make a file or a directory, as the type in the mode says."""
+        """Create a file or a directory, depending on the type in the mode."""
         with self._lock:
             path = self.resolve(path)
             self._check_new(path, len(path))
@@ -96,24 +96,24 @@ class FileTree:
             return self._nodes[path]
 
     def read(self, node: Node) -> Iterator[bytes]:
-        """The content of a file, piece by piece."""
+        """The content of a file in pieces."""
         offset = 0
         while piece := bytes(node.content[offset : offset + PIECE]):
             yield piece
             offset += len(piece)
 
     def write(self, node: Node, data: bytes, offset: int | None = None) -> None:
-        """Write to a file, at its end unless an offset is given."""
+        """Write to a file, by default at its end."""
         with self._lock:
             start = node.st_size if offset is None else offset
             self.resize(node, max(node.st_size, start + len(data)))
             node.content[start : start + len(data)] = data
 
     def resize(self, node: Node, size: int) -> None:
-        """Cut a file off, or fill it up with zeros."""
+        """Truncate a file, or extend it with zeros."""
         with self._lock:
             added = size - node.st_size
-            # What is removed is not counted any more, so it must not grow, even where it is still open.
+            # A removed file that is still open is not counted, so it must not grow.
             if node.removed or node.is_directory:
                 raise failure(errno.ENOENT if node.removed else errno.EISDIR, node.path)
             if added > 0 and self.used + added > CAPACITY:
@@ -137,7 +137,7 @@ class FileTree:
             del self._nodes[self.resolve(path)]
 
     def rename(self, path: str, target: str) -> None:
-        """Move a file, or a directory with all below it, to where nothing is."""
+        """Rename a file or a directory to a path that does not exist."""
         with self._lock:
             self.node(path)
             path, target = self.resolve(path), self.resolve(target)

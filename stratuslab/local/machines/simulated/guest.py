@@ -1,6 +1,6 @@
-"""What a simulated guest is: its name, its hardware, its files, its power switch.
+"""A simulated guest: its name, hardware, files and power switch.
 
-It is made from the instance's description alone. Nothing of this computer (names, users, kernel, files) is in it.
+It is made from the instance's description alone and shows nothing of this computer (names, users, kernel, files).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from stratuslab.local.machines.driver import MachineSpec
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
 
-SYSTEM_KIB = 8 * 1024  # what the kernel and the SSH server of so small a system take of the memory
+SYSTEM_KIB = 8 * 1024  # memory that the kernel and the SSH server of such a small system would use
 
 
 class Guest:
-    """One guest, shared by all its sessions. ``power`` halts it, or with True starts it again; it returns at once."""
+    """One guest, shared by all its sessions. ``power`` halts it, or reboots it if True, and returns at once."""
 
     def __init__(self, spec: MachineSpec, power: Callable[[bool], None]) -> None:
         self.host_name, self.addresses, self.vcpu = spec.host_name, spec.addresses, spec.vcpu
@@ -25,14 +25,14 @@ class Guest:
         self.power = power
         self.sessions: set[object] = set()
         self.booted = time.monotonic()
-        # Devices, where they are mounted, and their sizes in KiB.
+        # Devices, mount points, and sizes in KiB.
         self.disks = [("/dev/vda", "/", CAPACITY // 1024)]
         if spec.volatile_mib:
             self.disks.append(("/dev/vdc" if spec.swap_mib else "/dev/vdb", "/mnt", spec.volatile_mib * 1024))
         self.files = FileTree()
         for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
             self.files.add(path, stat.S_IFDIR | mode)
-        # The image's name comes from outside, and shells read os-release.
+        # The image's name is untrusted, and shells read os-release.
         image = re.sub(r"[^A-Za-z0-9._:/ -]", "_", spec.image)
         self._put("/etc/hostname", f"{self.host_name}\n")
         self._put("/etc/os-release", f'NAME="StratusLab simulated machine"\nID=simulated\nIMAGE_ID="{image}"\n')
@@ -40,7 +40,7 @@ class Guest:
 
     @property
     def used_kib(self) -> int:
-        """The memory that the system and the files hold; they are never more than there is."""
+        """The memory of the system and the files, at most all that there is."""
         return min(SYSTEM_KIB + self.files.used // 1024, self.memory_kib)
 
     def _put(self, path: str, text: str, mode: int = 0o644) -> None:

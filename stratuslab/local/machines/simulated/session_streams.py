@@ -1,4 +1,4 @@
-"""The streams of a session in a simulated guest: those of a command, and those of a person's terminal."""
+"""Input and output of a session in a simulated guest, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 
 import paramiko
 
-PIECE = 32 * 1024  # bytes that are received at once
-MAX_LINE = 64 * 1024  # bytes of a line; a longer one is read in parts
-MAX_AHEAD = 16 * 1024  # keys that are kept while a command runs; what is typed beyond them waits on the way
-# As ECMA-48 has them. The keys that send these (arrows and the like) mean nothing here.
+PIECE = 32 * 1024  # bytes received at once
+MAX_LINE = 64 * 1024  # bytes of a line; a longer one is split
+MAX_AHEAD = 16 * 1024  # keys that are buffered while a command runs; further ones wait in the connection
+# Escape sequences as in ECMA-48, sent by keys such as arrows, are ignored.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\[O])", re.DOTALL)
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,30}|O)?\Z")
 
 
 class HungUp(Exception):
-    """The other side of the connection has gone."""
+    """The client has closed the connection."""
 
 
 class Interrupted(Exception):
-    """The person pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 class Input:
-    """A standard input: pieces of bytes, or lines. An empty piece ends it, and may be followed by more for the next reader."""
+    """Standard input, read in pieces or lines. An empty piece ends it; more may follow for the next reader."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -52,7 +52,7 @@ class Input:
 
 
 class Streams:
-    """The three streams of a session, whose ``work`` gives its exit status."""
+    """The three streams of a session. Its ``work`` returns the exit status."""
 
     def __init__(self, channel: paramiko.Channel, window: tuple[int, int] = (80, 24)) -> None:
         self.channel, self.window = channel, window
@@ -61,21 +61,21 @@ class Streams:
         self.input = Input(iter(lambda: self._receive(None) or b"", b""))
 
     def write(self, data: bytes) -> None:
-        """Standard output; blocks while the other side does not read. Raises HungUp."""
+        """Write to standard output; blocks while the client does not read. Raises HungUp."""
         self._send(self.channel.sendall, data)
 
     def write_error(self, data: bytes) -> None:
-        """Standard error. Raises HungUp."""
+        """Write to standard error. Raises HungUp."""
         self._send(self.channel.sendall_stderr, data)
 
     def read_line(self, prompt: str) -> bytes:
-        """The next command of a shell, empty at the end; a prompt is for persons only. Raises HungUp, Interrupted."""
+        """The next line for the shell, empty at the end. The prompt is for terminals only. Raises HungUp, Interrupted."""
         return self.input.line()
 
     def pause(self, seconds: float) -> None:
-        """Let this much time pass; 0 only looks. Raises HungUp, Interrupted."""
+        """Wait so long; 0 only checks the connection. Raises HungUp, Interrupted."""
         if seconds > 0:
-            # Set when the channel is closed.
+            # The event is set when the channel is closed.
             self.channel.status_event.wait(min(seconds, threading.TIMEOUT_MAX))
         if self.channel.closed:
             raise HungUp
@@ -89,7 +89,7 @@ class Streams:
             raise HungUp from error
 
     def _receive(self, seconds: float | None) -> bytes | None:
-        """What came in; empty at the end, None when nothing came within the time."""
+        """Received data: empty at the end, None after the time-out."""
         if seconds == 0 and not (self.channel.recv_ready() or self.channel.closed or self.channel.eof_received):
             return None
         self.channel.settimeout(seconds)
@@ -100,7 +100,7 @@ class Streams:
 
 
 class TerminalStreams(Streams):
-    """A person's terminal. Echo and editing are a Linux terminal's own: backspace, Ctrl-U, Ctrl-C, Ctrl-D."""
+    """A terminal, with echo and editing as in Linux: backspace, Ctrl-U, Ctrl-C, Ctrl-D."""
 
     def __init__(self, channel: paramiko.Channel, window: tuple[int, int]) -> None:
         super().__init__(channel, window)
@@ -122,16 +122,16 @@ class TerminalStreams(Streams):
             if self._ended or len(self._ahead) > MAX_AHEAD:
                 super().pause(left)
             else:
-                self._hear(left)
+                self._receive_keys(left)
             if "\x03" in self._ahead:
-                # As a terminal does, it throws away what was typed before.
+                # A terminal discards what was typed before.
                 self._ahead.clear()
                 self._interrupt()
             if left <= 0:
                 return
 
     def read_line(self, prompt: str) -> bytes:
-        """The next line; empty when the person pressed Ctrl-D in place of one, or has gone."""
+        """The next line; empty if the user pressed Ctrl-D or disconnected."""
         self.write(prompt.encode())
         line = ""
         while True:
@@ -151,9 +151,9 @@ class TerminalStreams(Streams):
                     self.write(key.encode())
             if self._ended:
                 return b""
-            self._hear(None)
+            self._receive_keys(None)
 
-    def _hear(self, seconds: float | None) -> None:
+    def _receive_keys(self, seconds: float | None) -> None:
         data = self._receive(seconds)
         if data:
             text = _SEQUENCE.sub("", self._unfinished + self._decoder.decode(data))

@@ -1,4 +1,4 @@
-"""The SFTP server of a simulated guest, over paramiko's: ``sftp``, and ``scp`` since OpenSSH 9, on the guest's files."""
+"""The SFTP server of a simulated guest, based on paramiko's, for ``sftp`` and for ``scp`` since OpenSSH 9."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from paramiko.sftp import SFTP_FAILURE, SFTP_OK, SFTP_OP_UNSUPPORTED
 
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, MAX_NODES, PIECE, FileTree, Node
 
-MAX_OPEN = 100  # files and directories that a session may have open
-LARGEST_PACKET = 256 * 1024  # bytes of a request; OpenSSH's own number
+MAX_OPEN = 100  # open files and directories per session
+LARGEST_PACKET = 256 * 1024  # bytes of a request, as in OpenSSH
 
 
 class SftpServer(paramiko.SFTPServer):
-    """Serves one session, until its client leaves."""
+    """Serves one session until the client disconnects."""
 
     def __init__(self, channel: paramiko.Channel, server: paramiko.ServerInterface, files: FileTree) -> None:
         super().__init__(channel, "sftp", server, _Requests, files)
         self._channel = channel
-        self._complained = False
+        self._warned = False
 
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
         try:
             super()._process(kind, number, message)  # type: ignore[misc]
         except OSError as error:
-            if error.errno == errno.ENOSPC and not self._complained:
-                # OpenSSH's clients show of an answer only that it is a failure, but all that comes this way.
-                self._complained = True
+            if error.errno == errno.ENOSPC and not self._warned:
+                # OpenSSH's clients do not show the message of a failed request, but they show standard error.
+                self._warned = True
                 text = f"{error.filename}: No space left: a simulated machine holds {CAPACITY >> 20} MB in {MAX_NODES} files\n"
                 self._channel.sendall_stderr(text.encode())
             self._send_status(number, self.convert_errno(error.errno or errno.EIO), error.strerror)  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ class SftpServer(paramiko.SFTPServer):
         super()._send_handle_response(number, SFTP_FAILURE if full else handle, folder)  # type: ignore[misc]
 
     def _check_file(self, number: int, message: paramiko.Message) -> None:
-        # Paramiko's own never ends where a file is shorter than the client says.
+        # Paramiko's implementation never ends if the file is shorter than the client says.
         self._send_status(number, SFTP_OP_UNSUPPORTED)  # type: ignore[attr-defined]
 
 
@@ -68,7 +68,7 @@ class _OpenFile(paramiko.SFTPHandle):
 
 
 class _Requests(paramiko.SFTPServerInterface):
-    """What clients ask for that is not about an open file. An OSError is answered by ``SftpServer``."""
+    """Requests that are not about an open file. ``SftpServer`` answers an OSError."""
 
     def __init__(self, server: paramiko.ServerInterface, files: FileTree) -> None:
         super().__init__(server)

@@ -1,7 +1,7 @@
-"""The shell of a simulated guest: a small part of the POSIX shell's language, for the guest's own commands.
+"""The shell of a simulated guest: a small part of the POSIX shell's language, for the guest's commands.
 
-Nothing is ever executed on this computer. A pipeline is generators that read each other: a reader that stops stops its writer,
-and nobody holds more than one piece of a long stream.
+Nothing is executed on this computer. The commands of a pipeline are generators that read each other: when the reader stops, so
+does the writer, and only one piece of the stream is in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
 from stratuslab.local.machines.simulated.shell_commands import CommandCall, Failure, Output, commands
 
-MAX_TEXT = 64 * 1024  # characters that the arguments of a command may have, or a variable
+MAX_TEXT = 64 * 1024  # characters of a command's arguments or of a variable
 MAX_VARIABLES = 100
 MAX_PIPED = 20
 
@@ -36,7 +36,7 @@ _OTHER_WORDS = re.compile(r"[!{}]|if|then|else|elif|fi|for|while|until|do|done|c
 
 
 class Shell:
-    """One session: its variables, and the ``status`` of its last command. ``left`` says that it was left by ``exit``."""
+    """One session: its variables, and the ``status`` of its last command. ``left`` is True after ``exit``."""
 
     def __init__(self, guest: Guest, streams: Streams) -> None:
         self._guest, self._streams = guest, streams
@@ -44,12 +44,12 @@ class Shell:
         self.status, self.left = 0, False
 
     def run(self, text: bytes) -> None:
-        """Run the commands of a text. Raises Interrupted, HungUp."""
+        """Run the commands in a text. Raises Interrupted, HungUp."""
         try:
             for piece in self._output(text.replace(b"\0", b"").replace(b"\\\n", b"").decode(errors="surrogateescape")):
                 self._streams.write(piece)
         except (Failure, OSError) as error:
-            self._streams.write_error(_complaint("sh", error))
+            self._streams.write_error(_error_text("sh", error))
             self.status = error.status if isinstance(error, Failure) else 1
 
     def _output(self, text: str) -> Iterator[bytes]:
@@ -58,9 +58,9 @@ class Shell:
                 self.status = yield from self._piped(pipeline)
 
     def _parsed(self, text: str) -> list[tuple[str, list[list[str]]]]:
-        """Pipelines with the connectors before them; a pipeline is commands, a command its words and redirections as written.
+        """Pipelines with the connectors before them: a pipeline is a list of commands, a command one of words and redirections.
 
-        What the shell cannot do is refused here, before anything is done.
+        Unsupported syntax is refused here, before anything runs.
         """
         steps: list[tuple[str, list[list[str]]]] = [(";", [[]])]
         for token in _tokens(text):
@@ -87,7 +87,7 @@ class Shell:
         return steps
 
     def _expanded(self, words: list[str], split: bool = True) -> list[str]:
-        """The arguments that words become: one each, but for variables outside of quotes, which are split at their blanks."""
+        """The arguments for words: one each, except for unquoted variables, which are split at blanks."""
         arguments: list[str] = []
         room = MAX_TEXT
         for word in words:
@@ -102,7 +102,7 @@ class Shell:
         return arguments
 
     def _pieces(self, word: str, split: bool, run: bool = True) -> Iterator[str]:
-        """A word's text, with NUL, which is in no text, where it is to be split; unless ``run`` it is only checked."""
+        """A word's expanded text, with a NUL wherever it is to be split. Without ``run`` it is only checked."""
         for single, double, plain in _QUOTED.findall(word):
             yield single
             for match in _EXPANSION.finditer(double or plain):
@@ -119,7 +119,7 @@ class Shell:
                     yield match[0]
 
     def _captured(self, text: str, run: bool) -> str:
-        """The output of the commands in ``$(...)``, without the newlines at its end."""
+        """The output of the commands in ``$(...)`` without trailing newlines."""
         shell = Shell(self._guest, self._streams)
         shell._variables, output = dict(self._variables), b""
         for piece in shell._output(text) if shell._parsed(text) and run else ():
@@ -135,7 +135,7 @@ class Shell:
         try:
             status = yield from stages[-1]
             for writer in reversed(stages[:-1]):
-                # One that is read no more goes on up to its next output, which finds the pipe closed.
+                # A writer whose reader has ended continues up to its next output, which finds the pipe closed.
                 next(writer, None)
             return status
         finally:
@@ -143,8 +143,8 @@ class Shell:
                 stage.close()
 
     def _command(self, tokens: list[str], source: Output | None, alone: bool) -> Output:
-        """Run a command: yields what goes into the pipe or to the console."""
-        # Where output and errors go; None is the pipe, or else the console.
+        """Run a command; yields its output for the pipe or the terminal."""
+        # Where output and errors go; None is the pipe or the terminal.
         outputs: dict[str, Callable[[bytes], None] | None] = {"1": None, "2": self._streams.write_error}
         name, status = "sh", 0
         try:
@@ -166,20 +166,20 @@ class Shell:
                     write(piece)
                 else:
                     yield piece
-                # Here long output hears of Ctrl-C, and of a client that has gone.
+                # Checks for Ctrl-C and for a closed connection during long output.
                 self._streams.pause(0)
         except StopIteration as stop:
             status = stop.value or 0
         except (Failure, OSError) as error:
             status = error.status if isinstance(error, Failure) else 1
             if write := outputs["2"]:
-                write(_complaint(name, error))
+                write(_error_text(name, error))
             else:
-                yield _complaint(name, error)
+                yield _error_text(name, error)
         return status
 
     def _prepared(self, tokens: list[str], outputs: dict[str, Callable[[bytes], None] | None]) -> list[str]:
-        """A command's words, once its variables are set and its outputs are redirected."""
+        """Set a command's variables and redirect its outputs; returns its words."""
         words: list[str] = []
         ahead = iter(tokens)
         for token in ahead:
@@ -215,7 +215,7 @@ def _tokens(text: str) -> Iterator[str]:
         at = match.end()
 
 
-def _complaint(name: str, error: Failure | OSError) -> bytes:
+def _error_text(name: str, error: Failure | OSError) -> bytes:
     text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
     return f"{name}: {text}\n".encode(errors="surrogateescape")
 

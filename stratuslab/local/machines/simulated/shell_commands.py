@@ -1,4 +1,4 @@
-"""The commands of a simulated guest: each gives a text, or a status, or yields what it writes in pieces and returns a status."""
+"""The commands of a simulated guest. Each returns a text or a status, or yields its output and returns a status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Output = Generator[bytes, None, int]
 
 
 class Failure(Exception):
-    """A complaint that ends a command with a status."""
+    """An error that ends a command with a status."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class Failure(Exception):
 
 
 class CommandCall(NamedTuple):
-    """One call of a command. ``pause`` lets seconds pass, ``status`` is that of the command before."""
+    """One call of a command. ``pause`` waits seconds; ``status`` is that of the previous command."""
 
     name: str
     arguments: list[str]
@@ -33,7 +33,7 @@ class CommandCall(NamedTuple):
     status: int
 
     def options(self, known: str) -> set[str]:
-        """The single-letter options. Raises Failure for those that are not among the known."""
+        """The single-letter options. Raises Failure for unknown ones."""
         given = set("".join(word[1:] for word in self.arguments if word.startswith("-")))
         if given - set(known):
             raise Failure(f"-{min(given - set(known))} is not supported: this machine is simulated", 2)

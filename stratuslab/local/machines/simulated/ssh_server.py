@@ -1,6 +1,6 @@
-"""The SSH server of a simulated guest, over paramiko: root with a public key, and nobody else.
+"""The SSH server of a simulated guest, based on paramiko: for root with a public key only.
 
-One thread for each connection (paramiko's), one for each session; both are bounded, in number and, before the login, in time.
+It has one thread per connection (paramiko's) and one per session. Their number is limited, as is the time to log in.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from stratuslab.local.machines.simulated.shell import Shell
 
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30
-MAX_SESSIONS = 10  # open sessions of one connection; OpenSSH's own number
-LOGIN_SECONDS = 30.0  # the time from connecting to being logged in
-FAREWELL_SECONDS = 1.0  # how long a client that is sent away may take to close its side
+MAX_SESSIONS = 10  # open sessions per connection, as in OpenSSH
+LOGIN_SECONDS = 30.0  # from the connection to the login
+FAREWELL_SECONDS = 1.0  # how long clients may take to close their side when the machine goes down
 _ACCEPTED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _WEAK = {
     "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"],
@@ -37,16 +37,16 @@ _WEAK = {
     "keys": ["ssh-rsa", "ssh-dss"],
     "pubkeys": ["ssh-rsa", "ssh-dss"],
 }
-"""What a client is not offered, though a version of paramiko may have it."""
+"""Algorithms that are not offered, though some versions of paramiko have them."""
 
 
 def authorized(text: str) -> frozenset[bytes]:
-    """The public keys that may log in, as they go over the wire. Certificate authorities are not a user's keys."""
+    """The public keys that can log in, in their wire format. Certificate authorities are ignored."""
     return frozenset(key.blob for key in public_keys(text) if key.type in _ACCEPTED and "cert-authority" not in key.options)
 
 
 class _Sessions(paramiko.ServerInterface):
-    """What one connection may do. Paramiko calls this from the connection's thread."""
+    """The sessions of one connection. Paramiko calls the methods in the connection's thread."""
 
     def __init__(self, guest: Guest, keys: frozenset[bytes]) -> None:
         self.transport: paramiko.Transport
@@ -81,38 +81,38 @@ class _Sessions(paramiko.ServerInterface):
         return True
 
     def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
-        return self._ask(channel, self._shell)
+        return self._request(channel, self._shell)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        return self._ask(channel, partial(self._shell, command=command))
+        return self._request(channel, partial(self._shell, command=command))
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
-        return name == "sftp" and self._ask(channel, self._sftp)
+        return name == "sftp" and self._request(channel, self._sftp)
 
     def requested(self, channel: paramiko.Channel, kind: str) -> None:
-        """A request of the channel has its reply: now, and not before, a session may write and end."""
+        """Called after the reply to a request of the channel. Only then may its session start."""
         streams = self._streams(channel)
         if kind == "eow@openssh.com":
-            # OpenSSH's PROTOCOL, 2.1: nobody reads the output any more, as behind ``ssh HOST cat FILE | head``.
+            # OpenSSH's PROTOCOL, 2.1: the client no longer reads the output, as in ``ssh HOST cat FILE | head``.
             channel.close()
         elif streams.work is not None and not streams.started:
             streams.started = True
             threading.Thread(target=self._serve, args=(streams, streams.work), daemon=True).start()
 
     def farewell(self) -> None:
-        """A new line on every terminal, so that what the client says of the end is not behind the prompt."""
+        """Write a newline to every terminal, so that the client's message about the end is not after the prompt."""
         for streams in list(self._sessions.values()):
             if isinstance(streams, TerminalStreams) and streams.started and streams.channel.send_ready():
                 with contextlib.suppress(HungUp):
                     streams.write(b"\n")
 
-    def _ask(self, channel: paramiko.Channel, work: Callable[[Streams], int]) -> bool:
+    def _request(self, channel: paramiko.Channel, work: Callable[[Streams], int]) -> bool:
         streams = self._streams(channel)
         streams.work, free = streams.work or work, streams.work is None
         return free
 
     def _take_opened(self) -> None:
-        # Paramiko holds channels weakly once they are taken from its queue, and its queue for good while they are not.
+        # Paramiko keeps a channel in its queue for ever unless it is accepted, and then only by a weak reference.
         while (opened := self.transport.accept(0)) is not None:
             self._sessions.setdefault(opened.chanid, Streams(opened))
 
@@ -140,7 +140,7 @@ class _Sessions(paramiko.ServerInterface):
                 return shell.status
 
     def _sftp(self, streams: Streams) -> int:
-        # What a client sends can make paramiko raise almost anything.
+        # Paramiko raises almost anything on invalid input.
         with contextlib.suppress(Exception):
             SftpServer(streams.channel, self, self._guest.files).start_subsystem("sftp", self.transport, streams.channel)
         return 0
@@ -148,8 +148,8 @@ class _Sessions(paramiko.ServerInterface):
 
 class _AuthHandler(AuthHandler):
     def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> paramiko.PKey:
-        # Paramiko ends the connection over a key that it cannot read, such as one on a FIDO token; SSH has the client try
-        # its next key (RFC 4252, section 7). This one is nobody's.
+        # Paramiko closes the connection for a key that it cannot read, such as one on a FIDO token, but the client should be
+        # able to try its next key (RFC 4252, section 7). An empty key matches nobody's.
         try:
             return super()._generate_key_from_request(algorithm, keyblob) or paramiko.PKey()  # type: ignore[misc]
         except Exception:
@@ -165,9 +165,9 @@ def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> Non
 
 
 class _Connection(paramiko.Transport):
-    """Paramiko's transport, with the things that it has no hook for."""
+    """Paramiko's transport, with changes for which it has no hook."""
 
-    # A session that started before its request was answered could close the channel first, and the client would see none.
+    # A session that starts before its request is answered could close the channel before the client sees the reply.
     _channel_handler_table = {  # noqa: RUF012
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
         common.MSG_CHANNEL_REQUEST: _handle_request,
@@ -175,10 +175,10 @@ class _Connection(paramiko.Transport):
 
     def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, sessions: _Sessions) -> None:
         super().__init__(accepted, disabled_algorithms=_WEAK)
-        # Paramiko's log is about single packets; what goes wrong in it is a client's affair and no one's here.
+        # Paramiko logs single packets and clients' errors, which nobody reads here.
         logging.getLogger(__name__).disabled = True
         self.set_log_channel(__name__)
-        # OpenSSH's client says that it reads no more only where this name begins like its own.
+        # OpenSSH's client sends eow@openssh.com only to servers whose name begins with OpenSSH.
         self.local_version = "SSH-2.0-OpenSSH_StratusLab_simulated"
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
         self.daemon = True
@@ -195,7 +195,7 @@ class _Connection(paramiko.Transport):
 
 
 class SshServer:
-    """Serves a listening socket, which stays its owner's, until it is stopped."""
+    """Serves a listening socket until it is stopped. Does not close the socket."""
 
     def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
         self._listener = listener
@@ -207,16 +207,16 @@ class SshServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Drop every connection, as a machine does that goes down: no channel is closed, no status sent."""
+        """Drop every connection like a machine that goes down, without closing channels or sending statuses."""
         self._wake.close()
         self._thread.join()
         self._woken.close()
-        # In a thread, as a client that reads nothing can make it wait.
+        # In a thread, as a client that does not read can block it.
         farewell = threading.Thread(target=self._farewell, daemon=True)
         farewell.start()
         farewell.join(FAREWELL_SECONDS)
         for connection in self._connections:
-            # Only our side is closed at first: closing both while something is unread would be a reset, not an end.
+            # Close our side first: closing both with unread data would reset the connection.
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_WR)
         end = time.monotonic() + FAREWELL_SECONDS
@@ -236,7 +236,7 @@ class SshServer:
             if self._woken in readable:
                 return
             for number, connection in enumerate(reversed(logging_in), 1):
-                # Of a crowd the oldest go first, so silent clients keep nobody out for long.
+                # If there are too many, the oldest are closed, so silent clients do not block others for long.
                 late = number >= MAX_LOGGING_IN or time.monotonic() > connection.login_until
                 if late and not connection.is_authenticated():
                     connection.close()
@@ -252,5 +252,5 @@ class SshServer:
             else:
                 accepted.close()
         except (OSError, RuntimeError, paramiko.SSHException):
-            # Gone again, or no descriptor or thread is left: the next one may fare better.
+            # The client has gone, or there is no free descriptor or thread: wait before the next one.
             time.sleep(0.01)
