@@ -31,7 +31,7 @@ from stratuslab.opennebula.states import Lcm
 from stratuslab.output.messages import Messages
 from tests.diagnosis.documents import vm
 from tests.fakes.faulty_proxy import Fault, FaultyProxy, bad_gateway
-from tests.fakes.scripted_server import ScriptedServer, document
+from tests.fakes.scripted_server import Conversation, ScriptedServer, document
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
@@ -240,6 +240,21 @@ def test_ssh_is_waited_for_behind_translated_ports(alice: Shell, stage: Stage) -
             alice.environ.update(STRATUSLAB_PORT_TRANSLATION="yes", STRATUSLAB_PAT_SERVICE_HOST=f"127.0.0.1:{service.port}")
             assert alice("describe", "--wait-for", "ssh", "--timeout", "20", "1").status == 0
             assert len(service.requests) == 1
+
+
+def test_a_slow_ssh_server_is_given_its_time(alice: Shell, stage: Stage) -> None:
+    """One that looks up the client's name first, longer than the pause between looks at the cloud."""
+
+    def slow(talk: Conversation) -> None:
+        talk.closing.wait(2.5)
+        talk.send(b"SSH-2.0-Slow\r\n")
+
+    with closing(ScriptedServer(slow)) as there:
+        alice("run", TTYLINUX)
+        stage.runs(1)
+        stage.engine.machine_listens(1, "127.0.0.1", there.port)
+        assert alice("describe", "--wait-for", "ssh", "--wait-timeout", "20", "1").status == 0
+        assert there.connections == 1
 
 
 def test_a_machine_that_goes_away_while_ssh_is_waited_for(alice: Shell, stage: Stage, script: Script) -> None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import QEMU
-from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.states import Phase, State, phase
 
 HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF, State.SUSPENDED)
-_OFF = (Lcm.UNKNOWN, Lcm.PROLOG_FAILURE, Lcm.BOOT_FAILURE)
 
 
 @dataclass(frozen=True)
@@ -48,4 +47,5 @@ class InstanceLoad:
     @property
     def is_on(self) -> bool:
         """Whether a machine may be running or suspended, and so has its memory."""
-        return self.state == State.SUSPENDED or (self.state == State.ACTIVE and self.lcm_state not in _OFF)
+        active = self.state == State.ACTIVE and phase(self.state, self.lcm_state) != Phase.AWAY
+        return active or self.state == State.SUSPENDED
