@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from stratuslab.local.api.http_server import Urls
+from stratuslab.local.api.server_profiles import DEFAULT_PROFILE
 from stratuslab.local.images import download
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
@@ -68,7 +69,11 @@ def serve(stage: Stage) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(
-            users: dict[str, str] | None = None, profile: str = "local", *, host: str = "127.0.0.1", cloud: Stage = stage
+            users: dict[str, str] | None = None,
+            profile: str = DEFAULT_PROFILE.name,
+            *,
+            host: str = "127.0.0.1",
+            cloud: Stage = stage,
         ) -> Urls:
             return running.enter_context(served_cloud(cloud.engine, users or {"alice": "secret"}, profile, host))
 

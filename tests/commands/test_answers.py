@@ -75,9 +75,11 @@ def test_describe_as_json(reconciler: Shell) -> None:
     assert third["message"] is None
 
 
-def test_the_same_columns_before_and_after(alice: Shell) -> None:
+def test_the_same_columns_before_and_after(alice: Shell, stage: Stage) -> None:
     started = document(alice("run", "-n", "2", "--format", "json", TTYLINUX))["instances"]
     described = document(alice("describe", "--format", "json"))["instances"]
+    stage.runs(1)
+    stage.runs(2)
     killed = document(alice("kill", "1", "2", "--format", "json"))["instances"]
     assert [list(row) for row in started] == [list(row) for row in described] == [list(row) for row in killed]
     assert [row["state"] for row in killed] == ["Done", "Done"]
@@ -145,9 +147,11 @@ def test_csv(reconciler: Shell) -> None:
     assert reconciler("describe", "--format", "csv", "99").out == ""
 
 
-def test_ids(reconciler: Shell) -> None:
+def test_ids(reconciler: Shell, stage: Stage) -> None:
     assert reconciler("describe", "--format", "ids") == Ran(0, "1\n2\n3\n", "")
     assert sorted(reconciler("run", "--format", "ids", "-n", "2", TTYLINUX).out.split()) == ["4", "5"]
+    stage.runs(4)
+    stage.runs(5)
     assert reconciler("kill", "--format", "ids", "4", "5") == Ran(0, "4\n5\n", "")
     assert reconciler("run", "--list-types", "--format", "ids", "--filter", "ram>1000").out == "c1.xlarge\nm1.xlarge\n"
 

@@ -219,6 +219,7 @@ def test_states_that_waiting_does_not_change(one: Shell, stage: Stage) -> None:
     stage.engine.machine_failed(2, Lcm.PROLOG, "no such file")
     stage.runs(3)
     stage.engine.machine_ended(3)
+    stage.runs(4)
     assert one("kill", "4").status == 0
     expected = ((1, "is no longer seen", "kill it"), (2, "failed", "choose another image"), (4, "ended", "released"))
     for number, words, why in expected:

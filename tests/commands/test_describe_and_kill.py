@@ -54,8 +54,15 @@ def test_what_exists_is_shown_beside_what_does_not(alice: Shell) -> None:
     assert "99999" in ran.err
 
 
-def test_kill_goes_on_after_a_failure(alice: Shell) -> None:
-    alice("run", "-n", "2", TTYLINUX)
+def run(alice: Shell, stage: Stage, count: int) -> None:
+    """Start machines that run: while they are prepared, a server does not let them be killed."""
+    assert alice("run", "-n", str(count), TTYLINUX).status == 0
+    for number in range(1, count + 1):
+        stage.runs(number)
+
+
+def test_kill_goes_on_after_a_failure(alice: Shell, stage: Stage) -> None:
+    run(alice, stage, 2)
     ran = alice("kill", "1", "99999", "nobody", "2")
     assert ran.status == ExitStatus.PARTIAL
     assert ran.out == ""
@@ -63,29 +70,29 @@ def test_kill_goes_on_after_a_failure(alice: Shell) -> None:
     assert alice("describe").out == HEADER
 
 
-def test_killing_what_is_done_is_no_failure(alice: Shell) -> None:
-    alice("run", TTYLINUX)
+def test_killing_what_is_done_is_no_failure(alice: Shell, stage: Stage) -> None:
+    run(alice, stage, 1)
     assert alice("kill", "1") == Ran(0, "", "")
     assert alice("kill", "1") == Ran(0, "", "")
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
-def test_ids_from_a_file(alice: Shell, tmp_path: Path, ending: str) -> None:
-    alice("run", "-n", "3", TTYLINUX)
+def test_ids_from_a_file(alice: Shell, stage: Stage, tmp_path: Path, ending: str) -> None:
+    run(alice, stage, 3)
     ids = tmp_path / "ids"
     ids.write_bytes(b"\xef\xbb\xbf# started today\n\n 1 2  # two of them\n\t3" + ending.encode())
     assert alice("kill", "-i", str(ids)) == Ran(0, "", "")
     assert alice("describe").out == HEADER
 
 
-def test_ids_from_standard_input(alice: Shell) -> None:
-    alice("run", "-n", "2", TTYLINUX)
+def test_ids_from_standard_input(alice: Shell, stage: Stage) -> None:
+    run(alice, stage, 2)
     assert alice("kill", "-i", "-", "1", stdin="2\n") == Ran(0, "", "")
     assert alice("describe").out == HEADER
 
 
-def test_rubbish_in_the_ids_file(alice: Shell, tmp_path: Path) -> None:
-    alice("run", TTYLINUX)
+def test_rubbish_in_the_ids_file(alice: Shell, stage: Stage, tmp_path: Path) -> None:
+    run(alice, stage, 1)
     ids = tmp_path / "ids"
     ids.write_bytes(b"\xff\xfe\x00rubbish")
     assert alice("kill", "-i", str(ids)).status == ExitStatus.USAGE

@@ -20,8 +20,10 @@ from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 
 @pytest.fixture
-def cloud(alice: Shell) -> Shell:
+def cloud(alice: Shell, stage: Stage) -> Shell:
     assert alice("run", "-n", "3", TTYLINUX).status == 0
+    stage.runs(1)
+    stage.runs(2)
     return alice
 
 

@@ -11,6 +11,7 @@ import pytest
 from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
+from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX, Shell
 
@@ -47,10 +48,10 @@ def test_several_machines_are_told_in_order(alice: Shell, stage: Stage, tmp_path
 
 def test_type_and_options_reach_the_cloud(alice: Shell, stage: Stage) -> None:
     ran = alice(
-        "run", "-t", "c1.xlarge", "--ram", "4096", "--swap", "0", "--vm-cpu-amount", "0.5", "--vm-name", 'a "b" é', TTYLINUX
+        "run", "-t", "c1.xlarge", "--ram", "4096", "--swap", "0", "--vm-cpu-amount", "0.5", "--vm-name", "a (b) é", TTYLINUX
     )
     assert ran.status == 0
-    assert stage.engine.instance(ADMINISTRATOR, 1).name == 'a "b" é'
+    assert stage.engine.instance(ADMINISTRATOR, 1).name == "a (b) é"
     assert (attribute(stage, 1, "VCPU"), attribute(stage, 1, "CPU"), attribute(stage, 1, "MEMORY")) == ("4", "0.5", "4096")
     assert [disk.get("TYPE") for disk in vectors(stage, 1, "DISK")].count("swap") == 0
 
@@ -64,7 +65,9 @@ def test_the_public_key_and_the_context_reach_the_cloud(alice: Shell, stage: Sta
     assert (context["PLACE"], context["GREETING"], context["PERCENT"]) == ("Lyon", 'it\'s "hot"', "100%")
 
 
-def test_disks_never_share_a_target(alice: Shell, stage: Stage) -> None:
+def test_disks_never_share_a_target(alice: Shell, stage: Stage, serve: Serve) -> None:
+    # Volumes are StratusLab's.
+    alice.environ["STRATUSLAB_ENDPOINT"] = serve(profile="stratuslab-3").rpc
     ran = alice(
         "run",
         "--volatile-disk",

@@ -156,8 +156,9 @@ def test_time_out_tells_the_state_that_was_reached(alice: Shell, stage: Stage) -
 
 
 @pytest.mark.parametrize(("goal", "status"), [("done", 0), ("running", 6), ("ssh", 6), ("Poweroff", 6)])
-def test_what_is_done_reaches_nothing_else(alice: Shell, goal: str, status: int) -> None:
+def test_what_is_done_reaches_nothing_else(alice: Shell, stage: Stage, goal: str, status: int) -> None:
     alice("run", TTYLINUX)
+    stage.runs(1)
     alice("kill", "1")
     ran = alice("describe", "--wait-for", goal, "1")
     assert ran.status == status
@@ -321,6 +322,7 @@ def test_watch_shows_tables(alice: Shell) -> None:
 def test_filters_are_for_blocks_and_watches_too(alice: Shell, stage: Stage) -> None:
     alice("run", "-n", "2", TTYLINUX)
     stage.runs(1)
+    stage.runs(2)
     alice("kill", "2")
     out = alice("describe", "-vv", "--filter", "state=Done", "1", "2").out
     assert "2 one-2: Done" in out

@@ -104,11 +104,12 @@ class TestDoors:
         assert request(urls.proxy, "GET", None, Authorization=basic("alice:secret"))[0] == 405
         assert request(f"{urls.marketplace}/metadata", "DELETE", None)[0] == 405
 
-    def test_owners_by_user(self, serve: Serve) -> None:
+    def test_owners_by_user(self, serve: Serve, stage: Stage) -> None:
         proxy = xmlrpc.client.ServerProxy(serve({"alice": "a", "bob": "b", "oneadmin": "o"}).rpc)
         assert proxy.one.vm.allocate("alice:a", SMALL) == [True, 1, 0]
         message = "[one.vm.info] User [3] : Not authorized to perform USE VM [1]."
         assert proxy.one.vm.info("bob:b", 1) == [False, message, 512, -1, -1]
+        stage.runs(1)
         assert proxy.one.vm.action("oneadmin:o", "terminate-hard", 1) == [True, 1, 0]
 
     def test_profiles(self, serve: Serve) -> None:

@@ -43,13 +43,13 @@ def test_which_methods_there_are(server: Any, serve: Serve) -> None:
 
 def test_several_calls_at_once(server: Any) -> None:
     several: Any = xmlrpc.client.MultiCall(server)
-    several.one.vm.allocate(ME, SMALL + 'NAME="a <b> & c"\n')
+    several.one.vm.allocate(ME, SMALL + 'LABELS="a <b> & c"\n')
     several.one.vmpool.info(ME, -3, -1, -1, -1)
     several.one.vm.info("alice:wrong", 1)
     several.system.listMethods()
     made, listed, refused, names = list(several())
     assert made == [True, 1, 0]
-    assert ElementTree.fromstring(listed[1]).findtext("VM/NAME") == "a <b> & c"
+    assert ElementTree.fromstring(listed[1]).findtext("VM/USER_TEMPLATE/LABELS") == "a <b> & c"
     assert refused[0] is False
     assert refused[2:] == [256, -1, -1]
     assert "system.multicall" in names
