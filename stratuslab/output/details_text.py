@@ -9,7 +9,7 @@ from stratuslab.opennebula.history import HistoryRecord, action_name
 from stratuslab.opennebula.instance import Instance, Nic
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.reason_text import reason
-from stratuslab.output.redaction import MASK, masked_text, masked_value, secret_inputs
+from stratuslab.output.redaction import masked_text, masks_of
 from stratuslab.output.safe_text import one_line, word
 from stratuslab.output.terminal import Terminal
 from stratuslab.output.time_format import duration, moment
@@ -69,10 +69,10 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
         yield "address", _nic(nic, instance.hostname)
     for address in instance.guest_addresses:
         yield "address", f"{address}, as its guest reports"
-    secret = secret_inputs(instance.document)
+    mask = masks_of(instance.document)
     for name, value in instance.context.items():
         if value:
-            yield "context", f"{name} = {MASK if name in secret else masked_value(name, value)}"
+            yield "context", f"{name} = {mask(name, value)}"
     if instance.labels:
         yield "labels", ", ".join(instance.labels)
     if instance.lock is not None:

@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
 MASK = "***"
+_LEAST = 4  # characters of a password that is looked for inside of other values: a shorter one would be found everywhere
 # cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
 _SECRET = (
     r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)|PW\b"
@@ -20,6 +22,8 @@ _IN_TEXT = (
     # https://user:password@host
     (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s\"'<>/]+@", rf"\1{MASK}@"),
     (r"(?i)(\bauthorization\s*[=:]\s*)(?!\*{3})\S+(?:\s+[^\s\"',;]+)?", rf"\1{MASK}"),
+    # the default of a password that a machine template asks for
+    (r"(\b[MO]\s*\|\s*password\s*\|[^|\"]{0,1000}\|[^|\"]{0,1000}\|)[^\"]+", rf"\1{MASK}"),
     # password=..., token: "...", and in a template's value password=\"...\"
     (
         r"(?i)(\b\w*(?:passw(?:or)?d|pwd|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
@@ -53,7 +57,20 @@ def masked_text(text: str) -> str:
     return text
 
 
-def secret_inputs(document: Element) -> set[str]:
-    """The names of those values in a VM document that its template asked for as passwords (USER_INPUTS)."""
-    inputs = (child for found in document.iter("USER_INPUTS") for child in found)
-    return {child.tag for child in inputs if re.match(r"\s*\w*\s*\|\s*password\s*\|", child.text or "")}
+def masks_of(document: Element) -> Callable[[str, str], str]:
+    """What masks the value of an element or variable of that name in this VM document: :func:`masked_value`, and what its
+    template asked for as passwords (USER_INPUTS) is masked as well, also inside of other values."""
+    inputs = {child.tag for found in document.iter("USER_INPUTS") for child in found if _is_password(child.text or "")}
+    texts = (element.text or "" for element in document.iter() if element.tag in inputs)
+    given = {text.strip() for text in texts if len(text.strip()) >= _LEAST and not _is_password(text)}
+    secret = re.compile("|".join(map(re.escape, sorted(given, key=len, reverse=True))) or r"\Z\A.")
+
+    def mask(name: str, value: str) -> str:
+        return MASK if value and name in inputs else masked_value(name, secret.sub(MASK, value))
+
+    return mask
+
+
+def _is_password(text: str) -> bool:
+    """Whether the text declares an input as a password."""
+    return re.match(r"\s*\w*\s*\|\s*password\s*\|", text) is not None

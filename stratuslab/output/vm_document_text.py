@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from stratuslab.output.redaction import MASK, masked_value, secret_inputs
+from stratuslab.output.redaction import masked_value, masks_of
 from stratuslab.output.safe_text import one_line
 
 
 def document_lines(document: Element) -> Iterator[str]:
     """The whole document, an element on each line. Values stand on one line, and secret ones as ``***``."""
-    copy = _shown(document, Element(one_line(document.tag)), secret_inputs(document))
+    copy = _shown(document, Element(one_line(document.tag)), masks_of(document))
     indent(copy)
     # A > in a value is &gt;, so that only tags end like this.
     yield from tostring(copy, encoding="unicode").replace(" />", "/>").splitlines()
 
 
-def _shown(element: Element, copy: Element, secret: Set[str]) -> Element:
+def _shown(element: Element, copy: Element, mask: Callable[[str, str], str]) -> Element:
     for child in element:
-        _shown(child, SubElement(copy, child.tag), frozenset() if element.tag == "USER_INPUTS" else secret)
+        _shown(child, SubElement(copy, child.tag), masked_value if element.tag == "USER_INPUTS" else mask)
     if not len(element):
-        text = element.text or ""
-        copy.text = one_line(MASK if text and element.tag in secret else masked_value(element.tag, text)) or None
+        copy.text = one_line(mask(element.tag, element.text or "")) or None
     return copy

@@ -86,3 +86,22 @@ def test_what_a_template_asks_for_as_a_password() -> None:
     instance = Instance(fromstring(f"<VM><ID>1</ID>{context}<USER_TEMPLATE>{inputs}</USER_TEMPLATE></VM>"))
     lines = "\n".join(details_lines(InstanceDetails(instance, None, (), 1_900_000_000), Terminal(80, True)))
     assert ("ROOT = ***" in lines, "SIZE = 5" in lines, "hunter2" in lines) == (True, True, False)
+
+
+def test_a_password_that_was_asked_for_is_masked_where_the_template_inserted_it() -> None:
+    inputs = "<USER_INPUTS><DB>M|password|Database</DB><PIN>O|password|x||12</PIN></USER_INPUTS>"
+    user = f"<USER_TEMPLATE><DB>hunter2</DB><PIN>12</PIN>{inputs}</USER_TEMPLATE>"
+    context = "<CONTEXT><URL>db=hunter2 port=12</URL><ROOT>hunter2</ROOT></CONTEXT>"
+    document = fromstring(f"<VM><ID>1</ID><TEMPLATE>{context}</TEMPLATE>{user}</VM>")
+    shown = "\n".join(document_lines(document))
+    lines = "\n".join(details_lines(InstanceDetails(Instance(document), None, (), 1_900_000_000), Terminal(80, True)))
+    assert ("<URL>db=*** port=12</URL>" in shown, "<PIN>***</PIN>" in shown, "hunter2" in shown) == (True, True, False)
+    assert ("URL = db=*** port=12" in lines, "ROOT = ***" in lines, "hunter2" in lines) == (True, True, False)
+
+
+def test_the_default_of_a_password_that_a_template_asks_for() -> None:
+    assert masked_value("ROOT", "M|password|Root| |hunter2") == "M|password|Root| |***"
+    assert masked_value("ROOT", "O|password|Root||") == "O|password|Root||"
+    assert masked_value("SIZE", "O|number|Size| |5") == "O|number|Size| |5"
+    template = 'USER_INPUTS = [ ROOT = "M|password|Root| |hunter2", SIZE = "M|number|Size| |5" ]\n'
+    assert masked(template) == 'USER_INPUTS = [ ROOT = "M|password|Root| |***", SIZE = "M|number|Size| |5" ]\n'
