@@ -190,9 +190,13 @@ class Instance:
         return Instance(document)
 
     def _is_measured(self, figure: str) -> bool:
-        # Documents of 3.x and 4.x have zeros before the first poll.
         measured = self._monitored(figure)
-        return measured is not None and (measured != 0 or self.last_poll > 0) and self.phase is Phase.UP
+        if measured is None or self.phase is not Phase.UP:
+            return False
+        if not self.last_poll:
+            return measured != 0  # documents of 3.x and 4.x have zeros before the first poll
+        # A machine that was suspended and runs again has the figures from before until the next poll.
+        return not self.history or self.last_poll >= self.history[-1].running[0]
 
     def _monitored(self, figure: str) -> float | None:
         """3.x has it below VM, later versions below MONITORING."""

@@ -164,6 +164,12 @@ def test_only_what_runs_has_figures(inner: str, cpu_percent: float | None, memor
     assert (found.cpu_percent, found.memory_kib) == (cpu_percent, memory_kib)
 
 
+@pytest.mark.parametrize(("booted", "memory_kib"), [(1795811952, 2048), (1795811953, None)])
+def test_figures_from_before_it_was_resumed_are_not_its_figures(booted: int, memory_kib: int | None) -> None:
+    history = f"<HISTORY_RECORDS><HISTORY><RSTIME>{booted}</RSTIME></HISTORY></HISTORY_RECORDS>"
+    assert instance(f"<STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}{history}").memory_kib == memory_kib
+
+
 def test_figures_from_elsewhere() -> None:
     stale = instance(f"<ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}")
     record = fromstring("<MONITORING><CPU>12.5</CPU><ID>7</ID><MEMORY>4096</MEMORY><TIMESTAMP>1</TIMESTAMP></MONITORING>")
