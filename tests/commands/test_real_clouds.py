@@ -148,6 +148,7 @@ def test_a_lock_is_told(at: At) -> None:
     [
         (recording_of("6.8.0/vm.allocate-quota-reached"), "kill machines that you no longer need"),
         (recording_of("7.4.0/vm.allocate-no-lease"), "choose another network"),
+        (recording_of("6.8.0/vm.allocate-bad-name-char"), "(see --vm-name and --name-prefix)"),
         (
             failure("DISK 2: Cannot acquire image 1, it is persistent and already in use", 8192),
             "shut down the machine that has it",

@@ -198,6 +198,13 @@ def test_volumes_of_stratuslabs_clouds(shell: Shell, cloud: Clouds, endpoint: st
     assert vectors(small, "DISK")[-1]["SOURCE"] == source + UUID
 
 
+def test_a_persistent_image_that_is_called_by_a_uuid(shell: Shell, cloud: Clouds) -> None:
+    small = cloud("6.8.0")
+    small.things["image"][5] = image(5, UUID, persistent=True)
+    assert at(shell, small)("run", "-q", "--persistent-disk", UUID, "one:0").status == 0
+    assert [disk.get("IMAGE_ID") for disk in vectors(small, "DISK")] == ["0", None, "5"]
+
+
 def test_a_volume_where_there_are_none(shell: Shell, cloud: Clouds) -> None:
     small = cloud("6.8.0")
     small.mishaps["one.vm.allocate"] = [refusing(recording_of("6.8.0/vm.allocate-source-block-disk"))]

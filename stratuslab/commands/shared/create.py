@@ -215,6 +215,8 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
         return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
     if session.options.address and ("lease" in words or _NO_NETWORK_3 in words):
         return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
+    if "invalid name" in words:
+        return error.replaced(hint="see --vm-name and --name-prefix")
     if (cause := known_cause(error.message)) and cause.name in _ADVISED:
         return error.replaced(hint=cause.advice)
     if "network" in words:

@@ -130,7 +130,7 @@ def _metadata_url(session: Session, identifier: str) -> str:
 def persistent_disk(session: Session, text: str) -> ImageDisk:
     """The disk of ``--persistent-disk``: a persistent image of OpenNebula by ``ID``, ``NAME`` or ``USER/NAME``, or a volume of
     StratusLab's persistent disk service by its UUID. Raises NotFound, or UsageError for an image that is not persistent."""
-    if session.cloud.server.is_stratuslab or _UUID.fullmatch(text):
+    if session.cloud.server.is_stratuslab or (_UUID.fullmatch(text) and not _is_image(session, text)):
         return ImageDisk(persistent_source(session, text))
     image = session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:"))
     if not image.persistent:
@@ -139,6 +139,11 @@ def persistent_disk(session: Session, text: str) -> ImageDisk:
             f"attach it with --readonly-disk {image.id}, or have it made persistent (oneimage persistent {image.id})",
         )
     return ImageDisk(image_id=image.id)
+
+
+def _is_image(session: Session, name: str) -> bool:
+    """Whether an image has this name: drivers of other systems name the datablocks that they create by a UUID."""
+    return any(image.name == name for image in session.cloud.catalogue(ResourceKind.IMAGE))
 
 
 def persistent_source(session: Session, uuid: str) -> str:
