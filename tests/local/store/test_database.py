@@ -7,9 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,9 @@ from stratuslab.local import state_directory
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.store.database import DATABASE, Store
+from stratuslab.local.store.database import _MIGRATIONS as MIGRATIONS
+from stratuslab.local.store.database import DATABASE, VERSION, Store
+from stratuslab.local.store.instance_record import Record
 from stratuslab.opennebula.states import State
 from tests.fakes.staged_cloud import Actors
 from tests.harness import CHECKOUT
@@ -159,6 +164,38 @@ class TestModes:
         monkeypatch.setattr(pwd, "getpwuid", nobody)
         with pytest.raises(UsageError, match="no home directory"):
             state_directory({})
+
+
+def old_store(directory: Path, version: int) -> None:
+    """A store as that version made it, with one instance."""
+    with closing(sqlite3.connect(directory / DATABASE, isolation_level=None)) as store:
+        for statement in chain.from_iterable(MIGRATIONS[:version]):
+            store.execute(statement)
+        store.execute(f"PRAGMA user_version = {version}")
+        columns = [row for row in store.execute("PRAGMA table_info(instances)") if row[4] is None]
+        values = {name: "[]" if kind == "TEXT" else 1 for _, name, kind, *_ in columns}
+        store.execute(f"INSERT INTO instances ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", [*values.values()])
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_an_old_store_is_brought_up_to_date_by_several_at_once(tmp_path: Path, version: int) -> None:
+    old_store(tmp_path, version)
+    start = threading.Barrier(6)
+
+    def opened(_: int) -> Record | None:
+        start.wait(20)
+        with closing(Store(tmp_path)) as store:
+            return store.instance(1)
+
+    with ThreadPoolExecutor(6) as threads:
+        records = list(threads.map(opened, range(6)))
+    assert records[0] is not None
+    assert records[0].hypervisor == "simulated"
+    assert records == records[:1] * 6
+    with closing(Store(tmp_path)) as store, closing(Store(tmp_path / "new")) as new:
+        assert store.query("PRAGMA user_version") == [(VERSION,)]
+        tables = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+        assert store.query(tables) == new.query(tables)
 
 
 class TestTrouble:

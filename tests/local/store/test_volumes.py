@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from pathlib import Path
 
 import pytest
 
-from stratuslab.local.store.database import DATABASE, VERSION
 from stratuslab.local.store.volumes import volume_of
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.staged_cloud import Stage
@@ -171,22 +169,3 @@ def test_what_is_no_size(shell: Shell, text: str) -> None:
 )
 def test_what_names_a_volume(source: str, uuid: str) -> None:
     assert volume_of({"SOURCE": source}) == uuid
-
-
-def test_a_store_of_the_first_version_goes_on(tmp_path: Path, call: Caller, stage: Stage) -> None:
-    number = started(call)
-    stage.engine.close()
-    path = stage.engine.store.directory / DATABASE
-    with sqlite3.connect(path) as old:
-        for column in ("hypervisor", "disk_mib", "listed_usage", "lock", "permissions"):
-            old.execute(f"ALTER TABLE instances DROP COLUMN {column}")
-        old.execute("ALTER TABLE instances RENAME COLUMN prolog_error TO obstacle")
-        old.execute("ALTER TABLE instances RENAME COLUMN sched_message TO waiting")
-        old.execute("DROP TABLE volumes")
-        old.execute("DROP TABLE tokens")
-        old.execute("PRAGMA user_version = 1")
-    old.close()
-    again = Stage(stage.engine.store.directory)
-    assert again.engine.store.query("PRAGMA user_version") == [(VERSION,)]
-    assert again.engine.machine(number).hypervisor == "simulated"
-    again.engine.close()
