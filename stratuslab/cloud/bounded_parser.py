@@ -15,9 +15,6 @@ ELEMENT_COST = 256  # what an element counts towards LARGEST_DOCUMENT, so that a
 class InvalidAnswer(Unreachable):
     """What came back is not an answer of an XML-RPC server: another kind of document, half of one, or a hostile one."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint, lasting=True)
-
 
 class BoundedParser:
     """An expat parser that refuses document types, and tags that are too long to keep in memory."""
@@ -49,4 +46,4 @@ class BoundedParser:
 
 
 def _refuse_document_type(*declaration: object) -> None:
-    raise InvalidAnswer("the answer is a web page or another document with a document type, not XML-RPC")
+    raise InvalidAnswer("the answer is a web page or another document with a document type, not XML-RPC", lasting=True)

@@ -76,7 +76,7 @@ class Caller:
         try:
             return read()
         except InvalidAnswer as error:
-            raise InvalidAnswer(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
+            raise error.replaced(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
         except reply.Fault as error:
             words = error.message or "no reason given"
             raise reply.Fault(f"{self._cloud} rejected the call: {words} (fault {error.code})", error.code) from None

@@ -133,7 +133,7 @@ class _Answer:
             self._parser.parse(text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").encode(), final)
         except expat.ExpatError as error:
             if not self._path and not self._array and not self._fault:
-                raise InvalidAnswer("the answer is not XML") from None
+                raise InvalidAnswer("the answer is not XML", lasting=True) from None
             state = "broke off" if final else "is damaged"
             raise InvalidAnswer(f"the answer {state} ({expat.ErrorString(error.code)})") from None
 
@@ -164,7 +164,7 @@ class _Answer:
         name = name.rpartition(":")[2]  # Apache's Java library writes ex:i8
         if not self._path and name != "methodResponse":
             kind = "a web page" if name.lower() == "html" else f"a <{name[:40]}> document"
-            raise InvalidAnswer(f"the answer is {kind}, not XML-RPC")
+            raise InvalidAnswer(f"the answer is {kind}, not XML-RPC", lasting=True)
         if len(self._path) > 32:
             raise InvalidAnswer("the answer is nested too deeply")
         self._path.append(name)

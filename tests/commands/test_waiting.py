@@ -30,7 +30,7 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm
 from stratuslab.output.messages import Messages
 from tests.diagnosis.documents import vm
-from tests.fakes.faulty_proxy import Fault, FaultyProxy, bad_gateway
+from tests.fakes.faulty_proxy import Fault, FaultyProxy, bad_gateway, halved
 from tests.fakes.scripted_server import Conversation, ScriptedServer, document
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell
@@ -475,7 +475,7 @@ def test_every_wait_forgives_unreachable_moments(alice: Shell, stage: Stage, scr
     if "--watch" in arguments:
         stage.halts(1)
     script.acts = reaches(stage, 2, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING) if arguments[0] == "run" else []
-    moments: list[Fault | None] = [bad_gateway, bad_gateway, None, bad_gateway]
+    moments: list[Fault | None] = [bad_gateway, halved, None, bad_gateway]
     if arguments[0] == "run":
         moments = [None, *moments]  # the look at what was started is not of the waiting
     pool: list[Fault | None] = [bad_gateway]
@@ -494,8 +494,10 @@ def test_a_watch_ends_with_a_cloud_that_stays_away(alice: Shell) -> None:
     begin = time.monotonic()
     assert alice("describe", "--watch", "--wait-timeout", "0.3").status == ExitStatus.UNREACHABLE
     assert alice("describe", "--wait-for", "running", "--wait-timeout", "0.3", "1").status == ExitStatus.UNREACHABLE
-    alice.environ["STRATUSLAB_ENDPOINT"] = "http://nowhere.invalid/RPC2"
-    assert alice("describe", "--watch").status == ExitStatus.UNREACHABLE
-    assert alice("describe", "--wait-for", "running", "1").status == ExitStatus.UNREACHABLE
-    assert alice("connect", "1").status == ExitStatus.UNREACHABLE
+    with closing(ScriptedServer(document(b"<!DOCTYPE html><html></html>"))) as another:
+        for wrong in ("http://nowhere.invalid/RPC2", another.url):
+            alice.environ["STRATUSLAB_ENDPOINT"] = wrong
+            assert alice("describe", "--watch").status == ExitStatus.UNREACHABLE
+            assert alice("describe", "--wait-for", "running", "1").status == ExitStatus.UNREACHABLE
+            assert alice("connect", "1").status == ExitStatus.UNREACHABLE
     assert time.monotonic() - begin < 30
