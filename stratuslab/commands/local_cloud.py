@@ -1,4 +1,4 @@
-"""stratus-local-cloud: serve the embedded cloud over HTTP, show how it is, empty it, give it images and volumes."""
+"""stratus-local-cloud: serves the embedded cloud over HTTP, shows its status, resets it, and manages images and volumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "st
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     class ActionParser(Parser):
-        """The parser of one action, which prints where the command's does."""
+        """The parser of an action; it prints to the same stream as the command's."""
 
         def _print_message(self, message: str, file: object = None) -> None:
             parser._print_message(message)
@@ -33,32 +33,32 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
     )
     serve = actions.add_parser(
-        "serve", help="let other programs use it over HTTP", description=_SERVE, usage="stratus-local-cloud serve [options]"
+        "serve", help="serve it over HTTP to other programs", description=_SERVE, usage="stratus-local-cloud serve [options]"
     )
-    serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen at (default %(default)s)")
-    serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 is any free one)")
+    serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 for any free one)")
     serve.add_argument(
         "--user",
         metavar="NAME:PASSWORD",
         type=_user,
         action="append",
         default=[],
-        help="a user who may come in (may be repeated); without any, oneadmin with a password that is kept in a file",
+        help="allow this user (may be repeated); by default only oneadmin, with a password kept in a file",
     )
     serve.add_argument(
         "--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="the server to behave like (default %(default)s)"
     )
-    status = actions.add_parser("status", help="show where it is and what it does", description="Show how the cloud is.")
+    status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")
     add_output_options(status)
-    reset = actions.add_parser("reset", help="end all instances and forget everything", description=_RESET)
-    reset.add_argument("--yes", action="store_true", help="do not ask")
+    reset = actions.add_parser("reset", help="kill all instances and delete everything but volumes", description=_RESET)
+    reset.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
-    entry.add_argument("file", metavar="FILE", help="metadata of an image, in StratusLab's RDF/XML")
+    entry.add_argument("file", metavar="FILE", help="the metadata of an image in StratusLab's RDF/XML")
     others = [*local_cloud_images.add_arguments(actions), *local_cloud_volumes.add_arguments(actions)]
     for action in (serve, status, reset, entry, *others):
-        group = action.add_argument_group("talk")
-        # Without a default, so that the same options before the action keep what they say.
-        for names, text in ((("-v", "--verbose"), "say more on stderr"), (("-q", "--quiet"), "say less")):
+        group = action.add_argument_group("output")
+        # Without a default, so that the same options before the action are not overwritten.
+        for names, text in ((("-v", "--verbose"), "print more on stderr"), (("-q", "--quiet"), "print less")):
             group.add_argument(*names, action="count", default=argparse.SUPPRESS, help=text)
 
 
@@ -78,15 +78,15 @@ def _rows(options: argparse.Namespace) -> RowKind | None:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f'"{text}" is no port, which is a number from 0 to 65535')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a port: expected a number from 0 to 65535')
     return int(text)
 
 
 def _user(text: str) -> tuple[str, str]:
     name, colon, password = text.partition(":")
     if not (name and colon and password):
-        # What was given may be a password, so that it is not repeated.
-        raise argparse.ArgumentTypeError("a user is written NAME:PASSWORD")
+        # The value may be a password, so it is not repeated.
+        raise argparse.ArgumentTypeError("expected NAME:PASSWORD")
     return name, password
 
 
@@ -113,7 +113,7 @@ def _serve(session: Session) -> Iterator[Result]:
     options = session.options
     users = dict(options.user)
     if len(users) < len(options.user):
-        raise UsageError("a user is given twice with --user")
+        raise UsageError("--user: the same user is given twice")
     profile = SERVER_PROFILES[options.flavour]
     environ = session.environment.environ
     with serving(_directory(session), options.host, options.port, users, environ, profile) as server:
@@ -141,17 +141,17 @@ def _reset(session: Session) -> Iterator[Result]:
     try:
         if not session.options.yes:
             _confirm(session, engine.store.directory)
-        ended = reset(engine)
+        killed = reset(engine)
     finally:
         engine.close()
-    session.messages.step(f"Ended {ended} instance{'' if ended == 1 else 's'}")
+    session.messages.step(f"Killed {killed} instance{'' if killed == 1 else 's'}")
     yield from ()
 
 
 def _confirm(session: Session, directory: Path) -> None:
-    question = f"End all instances of the embedded cloud in {directory}, forget them, its users and its images (volumes stay)?"
+    question = f"Kill all instances of the embedded cloud in {directory} and delete its users and images (volumes stay)?"
     if not confirmed(session.environment, question, "give --yes"):
-        raise StratusLabError("nothing was done, as it was not confirmed")
+        raise StratusLabError("cancelled")
 
 
 def _add_entry(session: Session) -> Iterator[Result]:
@@ -178,24 +178,24 @@ _ACTIONS = {
     "volumes": local_cloud_volumes.volumes,
 }
 
-_SERVE = """Let other programs use the embedded cloud over HTTP, until Ctrl-C. When it is ready, one line tells three URLs:
+_SERVE = """Serve the embedded cloud over HTTP to other programs, until Ctrl-C. When it is ready it prints three URLs on one line:
 OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace."""
-_RESET = """End all instances, like pulling the power cord, and forget them, the users, and the images and entries that were
-added to the Marketplace. Volumes stay."""
-_ADD_ENTRY = "Add an entry to the embedded Marketplace, which asks for no signature, and print the image's identifier."
+_RESET = """Kill all instances, and delete them, the users, and the images and entries that were added to the Marketplace.
+Volumes stay."""
+_ADD_ENTRY = "Add an entry to the embedded Marketplace, without a signature, and print the image's identifier."
 
 COMMAND = Command(
     "stratus-local-cloud",
-    "Serve, show and reset the cloud that is embedded in this package, and give it images and volumes.",
+    "Serve, show and reset the cloud embedded in this package, and manage its images and volumes.",
     _add_arguments,
     _run,
     epilog="""examples:
-  stratus-local-cloud status                  what is it doing?
-  stratus-local-cloud serve --port 2700       for other programs, over HTTP
-  stratus-local-cloud build-image tiny        an image for real machines
-  stratus-local-cloud volumes create 2        a disk that outlives machines
-  stratus-local-cloud images --format json    the images, for a program
-  stratus-local-cloud reset                   end everything in it
+  stratus-local-cloud status                  show its status
+  stratus-local-cloud serve --port 2700       serve other programs over HTTP
+  stratus-local-cloud build-image tiny        build an image for real machines
+  stratus-local-cloud volumes create 2        create a volume of 2 GB
+  stratus-local-cloud images --format json    list the images for a program
+  stratus-local-cloud reset                   kill all instances and start over
 """,
     rows=_rows,
 )

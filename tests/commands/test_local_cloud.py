@@ -90,14 +90,14 @@ class TestReset:
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
         ran = shell("local_cloud", "reset", stdin=answer)
         assert ran.status == status
-        assert "its images (volumes stay)? [y/N] " in ran.err
+        assert "images (volumes stay)? [y/N] " in ran.err
         assert len(list(engine.store.instances())) == left
 
     def test_with_yes(self, shell: Shell) -> None:
         engine = Engine(shell.home / "cloud", Actors())
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
         ran = shell("local_cloud", "reset", "--yes", "-v")
-        assert (ran.status, ran.out, ran.err) == (0, "", "Ended 1 instance\n")
+        assert (ran.status, ran.out, ran.err) == (0, "", "Killed 1 instance\n")
         assert shell("local_cloud", "reset", "--yes").err == ""
 
 

@@ -1,1 +1,1 @@
-"""The embedded cloud as others see it: XML-RPC methods and documents, HTTP and in-process access, the Marketplace's REST."""
+"""The embedded cloud's interfaces: XML-RPC methods and documents, in-process and over HTTP, and the Marketplace's REST."""

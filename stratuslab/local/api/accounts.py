@@ -1,7 +1,7 @@
-"""Who may come in over HTTP: users with their passwords, as ``stratus-local-cloud serve`` is told them.
+"""The users who can log in over HTTP, with their passwords.
 
-Passwords are kept in the server's memory only. Where it is told of no user, the administrator has a password that is made
-once and kept in a file of the form that OpenNebula's own tools read (ONE_AUTH).
+Passwords are in the server's memory only. Without users, the administrator has a generated password, in a file in the format of
+OpenNebula's own tools (ONE_AUTH).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class Accounts:
     def __init__(self, passwords: Mapping[str, str]) -> None:
         for name, password in passwords.items():
             if not name or ":" in name or not name.isprintable() or " " in name:
-                raise UsageError(f'"{name}" cannot be a user name', "it has no blanks and no colon")
+                raise UsageError(f'"{name}" cannot be a user name', "names have no blanks and no colons")
             if not password:
                 raise UsageError(f'the user "{name}" has no password', "write NAME:PASSWORD")
         self._digests = {name: _digest(password) for name, password in passwords.items()}
 
-    def knows(self, session: str) -> str | None:
-        """The user's name for a session string ``user:password``; None where either is wrong."""
+    def authenticate(self, session: str) -> str | None:
+        """The user's name for a session string ``user:password``, None if either is wrong."""
         name, _, password = session.partition(":")
-        # Unknown users cost the same time as wrong passwords.
+        # The time is the same for unknown users and wrong passwords.
         right = hmac.compare_digest(_digest(password), self._digests.get(name, b""))
         return name if right else None
 
@@ -42,9 +42,9 @@ def _digest(password: str) -> bytes:
 
 
 def administrator_password(directory: Path) -> str:
-    """The administrator's password in the directory's one_auth file, which is made (mode 0600) when it is not there.
+    """The administrator's password from the directory's one_auth file, which is created (mode 0600) if missing.
 
-    Raises StratusLabError where the file cannot be read or made, or holds something else.
+    Raises StratusLabError if the file cannot be read or created, or has other content.
     """
     path = directory / AUTH_FILE
     try:
@@ -52,18 +52,18 @@ def administrator_password(directory: Path) -> str:
             _make(path)
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = why(error) if isinstance(error, OSError) else "it is no text"
-        raise StratusLabError(f"{path} cannot be used: {reason}") from error
+        reason = why(error) if isinstance(error, OSError) else "it is not text"
+        raise StratusLabError(f"cannot use {path}: {reason}") from error
     name, _, password = text.strip().partition(":")
     if name != ADMINISTRATOR.name or not password:
-        raise StratusLabError(f'{path} does not hold "{ADMINISTRATOR.name}:PASSWORD"', "remove it, a new one is made then")
+        raise StratusLabError(f'{path} does not hold "{ADMINISTRATOR.name}:PASSWORD"', "remove it to have a new one created")
     return password
 
 
 def _make(path: Path) -> None:
     import secrets
 
-    # The first of several servers wins.
+    # Several servers may start at a time: the first one creates it.
     with locked(path):
         if not path.exists():
             replace(path, f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n".encode())

@@ -1,7 +1,7 @@
-"""The embedded cloud's HTTP server, on the standard library's WSGI server.
+"""The embedded cloud's HTTP server, based on the standard library's WSGI server.
 
-It has 15 connections open at once at most, as OpenNebula's daemon, and lets as many wait: the bound is on its threads, and
-what is counted is what its end waits for. Each is closed after its answer.
+It handles at most 15 connections at once, like OpenNebula's daemon, and queues as many: this limits its threads, and lets it
+wait for open requests when it ends. A connection is closed after its response.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.version import __version__
 
 _CONNECTIONS = 15
-_SILENCE_SECONDS = 30.0
-_PATIENCE_SECONDS = 3.0
+_TIMEOUT = 30.0
+_SHUTDOWN_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Where a server answers: OpenNebula's door, StratusLab's door, the Marketplace."""
+    """The URLs of a server: OpenNebula's XML-RPC, StratusLab's XML-RPC, the Marketplace."""
 
     rpc: str
     proxy: str
@@ -45,7 +45,7 @@ class Urls:
 
     @property
     def endpoint(self) -> str:
-        """StratusLab's door as its clients are configured: they put ``pswd`` before the last element themselves."""
+        """StratusLab's URL as in the configuration of its clients, which insert ``pswd`` before the last element."""
         return self.proxy.replace("/pswd/", "/")
 
     def __str__(self) -> str:
@@ -58,18 +58,18 @@ class _Handler(ServerHandler):
 
     def cleanup_headers(self) -> None:
         super().cleanup_headers()
-        # An application must not set this header, so that wsgiref has it from here.
+        # Set here, as WSGI applications must not set this header.
         self.headers["Connection"] = "close"  # type: ignore[attr-defined]
 
 
 class _RequestHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = _SILENCE_SECONDS
+    timeout = _TIMEOUT
     disable_nagle_algorithm = True
     wbufsize = -1
 
     def handle(self) -> None:
-        """One request, as the base class does it, with our handler."""
+        """Handle one request like the base class, but with our handler."""
         self.raw_requestline = self.rfile.readline(65537)
         if len(self.raw_requestline) > 65536:
             self.requestline = self.request_version = self.command = ""
@@ -89,15 +89,15 @@ class _RequestHandler(WSGIRequestHandler):
             handler.run(server.get_app())
 
     def address_string(self) -> str:
-        # The base class may ask the name service, which takes its time.
+        # The base class would ask the name service, which may be slow.
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is printed for each request."""
+        """Log nothing."""
 
 
 def _origin_form(target: str) -> str:
-    """A request's target as path and query: clients that were told of a proxy send a whole URL, as HTTP/1.1 has it."""
+    """A request's target as path and query. Clients that use a proxy send a whole URL, as in HTTP/1.1."""
     if not target.lower().startswith(("http://", "https://")):
         return target
     _, _, path = target.partition("//")[2].partition("/")
@@ -105,7 +105,7 @@ def _origin_form(target: str) -> str:
 
 
 class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
-    """A bound server; :func:`open_server` makes it and :meth:`running` lets it answer."""
+    """A server that is bound to its port. :func:`open_server` creates it, :meth:`running` starts it."""
 
     daemon_threads = True
     block_on_close = False
@@ -120,7 +120,7 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
         self.set_app(application)
 
     def server_bind(self) -> None:
-        # The base class asks the name service for the host's full name.
+        # The base class would ask the name service for the host's full name.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -149,11 +149,11 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away or stayed silent is no error of ours, and there is nobody to tell."""
+        """Ignore clients that disconnect or send nothing."""
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Urls]:
-        """Answer, in a thread, while the block runs. At its end requests that are under way are finished, within a time."""
+        """Answer requests in a thread while the block runs. At its end, open requests have a few seconds to finish."""
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, daemon=True)
         thread.start()
         try:
@@ -164,13 +164,13 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
             thread.join()
             self.server_close()
             for _ in range(_CONNECTIONS):
-                self._free.acquire(timeout=_PATIENCE_SECONDS / _CONNECTIONS)
+                self._free.acquire(timeout=_SHUTDOWN_SECONDS / _CONNECTIONS)
 
 
 def open_server(
     engine: Engine, host: str, port: int, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE
 ) -> CloudServer:
-    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError where it cannot be."""
+    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError if that fails."""
     try:
         return CloudServer(host, port, Application(engine, accounts, profile))
     except (OSError, OverflowError) as error:
@@ -180,17 +180,17 @@ def open_server(
 def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusLabError:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
-        return StratusLabError(f"port {port} of {host} is in use", "choose another one with --port; 0 takes a free one")
+        return StratusLabError(f"port {port} of {host} is in use", "choose another one with --port, or 0 for any free one")
     if number == errno.EACCES:
-        return StratusLabError(f"port {port} of {host} may not be used by you", "choose one from 1024 up with --port")
+        return StratusLabError(f"no permission to use port {port} of {host}", "choose one above 1023 with --port")
     if isinstance(error, OverflowError):
-        return UsageError(f"{port} is no port", "it is a number from 0 to 65535")
-    return UsageError(f"a server cannot listen at {host}: {why(error)}", "--host is an address of this computer")
+        return UsageError(f"invalid port {port}", "use a number from 0 to 65535")
+    return UsageError(f"cannot listen on {host}: {why(error)}", "use an address of this computer for --host")
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A cloud that is being served. ``administrator`` is the file with the administrator's password, where that is the way in."""
+    """A cloud that is being served. ``administrator`` is the file with the administrator's password if there are no users."""
 
     urls: Urls
     administrator: Path | None
@@ -211,10 +211,10 @@ def serving(
     profile: ServerProfile = DEFAULT_PROFILE,
     supervisors: SupervisorControl | None = None,
 ) -> Iterator[Serving]:
-    """Serve the cloud in a directory while the block runs; for the main thread, as SIGINT and SIGTERM end the wait in it.
+    """Serve the cloud in a directory while the block runs. For the main thread, as SIGINT and SIGTERM end the wait.
 
-    ``users`` are passwords by name; where there are none the administrator comes in with the password in the directory's
-    one_auth file. Raises StratusLabError or UsageError.
+    ``users`` are passwords by name; without any, the administrator logs in with the password in the directory's one_auth file.
+    Raises StratusLabError or UsageError.
     """
     named = Accounts(users)
     engine = Engine(directory, supervisors, environ=environ)

@@ -1,6 +1,6 @@
-"""The embedded cloud's door for programs on this computer: calls are answered in the same process, without HTTP.
+"""Answers XML-RPC calls in the same process, without HTTP.
 
-Whoever may read and write the store is its administrator, so no password is asked for here.
+Callers are the administrator without a password, as they can read and write the store anyway.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from stratuslab.local.store.instance_record import ADMINISTRATOR
 
 
 class LocalTransport:
-    """Hands XML-RPC calls to the cloud in a directory; threads may share it. ``environ`` is what its instances start with.
+    """The transport to the cloud in a directory; threads may share it. ``environ`` is the environment of its instances.
 
-    The store is opened by the first call. Raises StratusLabError or UsageError where it cannot be used.
+    The first call opens the store. Raises StratusLabError or UsageError if it cannot be used.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str], profile: ServerProfile = EMBEDDED) -> None:
@@ -25,7 +25,7 @@ class LocalTransport:
 
         self._directory = directory
         self._environ = environ
-        self._flavour = profile
+        self._profile = profile
         self._engine: Engine | None = None
         self._lock = threading.Lock()
 
@@ -38,7 +38,7 @@ class LocalTransport:
 
     def post(self, body: bytes) -> Iterator[bytes]:
         """The response to a call, in pieces."""
-        return answer(self.engine, lambda session: ADMINISTRATOR, body, self._flavour)
+        return answer(self.engine, lambda session: ADMINISTRATOR, body, self._profile)
 
     def close(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What an instance wrote on its console."""
+"""Reads the console log of an instance."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # as ECMA-48 has the
 
 
 def console_lines(directory: Path, number: int) -> list[str]:
-    """The lines of the console of an instance of the cloud in the directory, a megabyte of the last ones at most.
+    """The lines of an instance's console log, at most the last megabyte.
 
-    Raises NotFound where there is no such instance, StratusLabError where there is no log (any more).
+    Raises NotFound if the instance does not exist, StratusLabError if there is no log (any more).
     """
     engine = Engine(directory)
     try:
@@ -25,14 +25,14 @@ def console_lines(directory: Path, number: int) -> list[str]:
     finally:
         engine.close()
     if record is None:
-        raise NotFound(f"there is no instance {number} at the embedded cloud")
+        raise NotFound(f"the embedded cloud has no instance {number}")
     try:
         with (directory / "instances" / str(number) / "console.log").open("rb") as log:
             log.seek(0, 2)
             log.seek(max(log.tell() - _MOST_BYTES, 0))
             text = log.read(_MOST_BYTES).decode("utf-8", "backslashreplace")
-            # A machine's firmware resets the terminal and sets colours, which mean nothing in a log but a line's end.
+            # Firmware resets the terminal, which ends a line, and sets colours, which are dropped.
             return _CONTROL_SEQUENCE.sub("", _RESET.sub("\n", text)).splitlines()
     except OSError:
-        why = "its log goes when it is done" if record.state == State.DONE else f"it is {record.state_name}"
-        raise StratusLabError(f"machine {number} has nothing on its console: {why}") from None
+        why = "the log is removed when it is done" if record.state == State.DONE else f"it is {record.state_name}"
+        raise StratusLabError(f"instance {number} has no console log: {why}") from None

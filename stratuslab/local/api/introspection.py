@@ -1,6 +1,6 @@
-"""What xmlrpc-c, the library in OpenNebula's daemon, serves itself: which methods there are, and several calls at once.
+"""The methods of xmlrpc-c, the library in OpenNebula's daemon: listing and describing methods, and several calls at once.
 
-None of them asks who calls; the calls within ``system.multicall`` do.
+They need no authentication, except for the calls within ``system.multicall``.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _SIGNATURES = {
     "one.vnpool.info": "int int int",
     "one.templatepool.info": "int int int",
 }
-"""The types of the parameters behind the session; other pools take none, and other objects their number."""
+"""The types of the parameters after the session. Other pools have none, and other objects have their number."""
 
 Answer = Callable[[bytes], Iterable[bytes]]
 
 
 def is_own(name: str) -> bool:
-    """Whether the library answers the method itself."""
+    """Whether it is one of the library's methods."""
     return name in _LISTED
 
 
 def answer(name: str, parameters: Parameters, methods: Collection[str], call: Answer) -> Iterator[bytes]:
-    """The answer to one of the library's own methods; ``methods`` are the server's, ``call`` answers a call. Raises RpcFault."""
+    """The answer to a method of the library; ``methods`` are the server's, ``call`` answers a call. Raises RpcFault."""
     if name == _MULTICALL:
         return _several(parameters.array(0), call)
     if name == "system.listMethods":
@@ -62,7 +62,7 @@ def answer(name: str, parameters: Parameters, methods: Collection[str], call: An
 
 
 def _several(calls: list[Any], call: Answer) -> Iterator[bytes]:
-    """One answer for each call, in order: its value, alone in an array, or its fault as a struct."""
+    """An answer for each call, in order: its value in an array of its own, or its fault as a struct."""
     bodies = [_body(each) for each in calls]
     return array(_answered(b"".join(call(body))) for body in bodies)
 

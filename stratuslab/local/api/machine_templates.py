@@ -1,4 +1,4 @@
-"""The embedded cloud's machine templates: a few ready-made ones, as sites offer them, and how a request is laid over one."""
+"""The machine templates of the embedded cloud, and their instantiation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stratuslab.opennebula.template import Attribute, parse, render
 
 
 @dataclass(frozen=True)
-class ReadyTemplate:
+class MachineTemplate:
     """A machine template; ``text`` is in OpenNebula's template grammar."""
 
     id: int
@@ -28,12 +28,12 @@ _NIC = 'NIC = [ NETWORK = "public", NETWORK_UNAME = "oneadmin" ]'
 _CONTEXT = 'CONTEXT = [ NETWORK = "YES" ]'
 
 ALL = (
-    ReadyTemplate(0, "tiny", f"CPU = 0.1\nVCPU = 1\nMEMORY = 128\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
-    ReadyTemplate(1, "large", f"CPU = 2\nVCPU = 4\nMEMORY = 2048\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+    MachineTemplate(0, "tiny", f"CPU = 0.1\nVCPU = 1\nMEMORY = 128\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+    MachineTemplate(1, "large", f"CPU = 2\nVCPU = 4\nMEMORY = 2048\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
 )
 
 
-def find(number: int) -> ReadyTemplate:
+def find(number: int) -> MachineTemplate:
     """The template of that number; raise APIError."""
     for template in ALL:
         if template.id == number:
@@ -41,10 +41,10 @@ def find(number: int) -> ReadyTemplate:
     raise no_such("virtual machine template", number)
 
 
-def instantiated(template: ReadyTemplate, name: str, over: str) -> str:
-    """The text of a request: the template with attributes laid over it. Those that are given replace all of the same name.
+def instantiated(template: MachineTemplate, name: str, over: str) -> str:
+    """The text of the template with the attributes in ``over``, which replace all of the same name.
 
-    Raises APIError where what is laid over is no template text.
+    Raises APIError if ``over`` is not a template.
     """
     laid = Template(over).attributes
     if name:

@@ -1,4 +1,4 @@
-"""The embedded Marketplace for the requests library: URLs that begin with ``local://`` are answered in the same process."""
+"""Answers requests' calls for ``local://`` URLs from the embedded Marketplace, in the same process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stratuslab.local.images.marketplace_entries import CONTENT_TYPE, answer
 
 
 class MarketplaceAdapter(BaseAdapter):
-    """Answers ``GET local://marketplace/...`` as the server answers ``/marketplace/...``.
+    """Answers ``GET local://marketplace/...`` like the HTTP server ``/marketplace/...``.
 
-    Raises StratusLabError where the store cannot be used.
+    Raises StratusLabError if the store cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:

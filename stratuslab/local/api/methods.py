@@ -1,4 +1,4 @@
-"""The XML-RPC methods of the embedded cloud: each reads its parameters, asks the engine and writes a document."""
+"""The XML-RPC methods of the embedded cloud: each reads its parameters, calls the engine and writes a document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stratuslab.opennebula.error_codes import ErrorCode, FaultCode, PoolState
 
 @dataclass(frozen=True)
 class MethodCall:
-    """One call: by whom, of which server's kind, with what. Parameter 0 is the session and was dealt with."""
+    """One call by an authenticated user. Parameter 0 is the session string."""
 
     engine: Engine
     user: User
@@ -38,9 +38,9 @@ Authenticate = Callable[[str], "User | None"]
 
 
 def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: ServerProfile) -> Answer:
-    """The answer to a call, in pieces. ``authenticate`` gives the user for a session string, None where it knows none.
+    """The answer to a call, in pieces. ``authenticate`` returns the user for a session string, or None.
 
-    Raises StratusLabError where the store cannot be used.
+    Raises StratusLabError if the store cannot be used.
     """
     try:
         name, parameters = xmlrpc_wire.read_call(body)
@@ -158,7 +158,7 @@ def _set(call: MethodCall) -> Answer:
 
 
 def _pool_monitoring(call: MethodCall) -> Answer:
-    """Of each instance what was reported last: one report is kept, so that it is also all of them."""
+    """The last report of each instance, as only that is kept."""
     owner, seconds = call.parameters.integer(1), call.parameters.integer(2, -1)
     records = call.engine.pool(call.user, owner, -1, -1, PoolState.ANY, newest_first=False)
     return _reports(call, records, seconds if call.profile.number >= (5, 12) else -1)
@@ -255,7 +255,7 @@ _SINCE = {
     "one.datastore.info": (3, 4),
     "one.datastorepool.info": (3, 4),
 }
-"""The releases from which on there are methods that were not always there."""
+"""The first releases of methods that are newer than 3.2."""
 
 _METHODS: dict[str, Callable[[MethodCall], Answer]] = {
     "one.system.version": _version,

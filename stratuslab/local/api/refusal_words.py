@@ -1,4 +1,4 @@
-"""What the families of servers say when they refuse: the engine's refusals, which have 7.4's words, in those of another."""
+"""Error messages as older servers word them; the engine has those of 7.4."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ALLOCATING = "Error allocating a new virtual machine."
 
 
 def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIError:
-    """The refusal of one.vm.allocate and one.template.instantiate."""
+    """The error of one.vm.allocate and one.template.instantiate."""
     if refusal.code not in (ErrorCode.INTERNAL, ErrorCode.AUTHORIZATION):
         return refusal
     number = profile.number
     if number < (4,):
         return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {_of_3(refusal)}".strip())
     if isinstance(refusal, BadCapacity) and number < (7,) and not user.is_administrator:
-        # An ordinary user's quotas are looked at first, and they need the numbers.
+        # These servers check an ordinary user's quotas first, which need the numbers.
         text = f"user [{user.id}] {refusal.text.rstrip('.')}"
         return APIError(ErrorCode.AUTHORIZATION, text if number < (5,) else f"User [{user.id}] : {text}.")
     if number < (5,) and isinstance(refusal, Restricted):
@@ -50,7 +50,7 @@ def _of_3(refusal: APIError) -> str:
 
 
 def action(refusal: APIError, profile: ServerProfile, name: str, instance: int) -> APIError:
-    """The refusal of the named action of one.vm.action."""
+    """The error of an action of one.vm.action."""
     number = profile.number
     if isinstance(refusal, Unsupported):
         if number < (4,):

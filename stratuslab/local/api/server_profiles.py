@@ -1,6 +1,6 @@
-"""What differs between the families of servers that the embedded cloud can stand in for, in one table.
+"""The server versions that the embedded cloud can behave like, in one table.
 
-Facts are those of the servers' own sources and recordings; the templates of all dialects are taken by each of them.
+The facts are from the servers' sources and from recordings. All of them accept the templates of all versions.
 """
 
 from __future__ import annotations
@@ -50,16 +50,15 @@ _OF_5 = {**_SINCE_6, "terminate-hard": Verb.TERMINATE_HARD_5, "poweroff-hard": V
 
 @dataclass(frozen=True)
 class ServerProfile:
-    """A family of servers.
+    """A server version.
 
-    ``version`` is the release; one.system.version answers it where that call exists. ``failure_length`` counts the elements of a
-    failed answer. ``actions`` are the names that one.vm.action takes, ``aliases`` older names of some, ``administrators_only``
-    those that nobody else may even ask for. ``rules`` is what the engine goes by.
+    ``version`` is the answer of one.system.version, if it has that. ``failure_length`` is the number of elements of a failed
+    answer. ``actions`` are those of one.vm.action by name, ``aliases`` older names, ``administrators_only`` those that others
+    cannot use. ``rules`` are for the engine.
 
-    ``legacy`` has the 3.x documents: live figures directly below VM, what went wrong below TEMPLATE/ERROR, attributes that the
-    server does not know below TEMPLATE, STATE 7 for what failed, and names such as ``[VirtualMachineInfo]`` before a message.
-    ``listed`` names what the documents of one.vmpool.info keep of USER_TEMPLATE; None where they are whole. Listings come oldest
-    first up to 4.14, and 3.2 has ranges of ids in place of pages.
+    ``legacy`` has the 3.x documents: usage directly below VM, errors in TEMPLATE/ERROR, user attributes below TEMPLATE, STATE 7
+    for failed, and names such as ``[VirtualMachineInfo]`` before a message. ``listed`` are the attributes of USER_TEMPLATE in
+    one.vmpool.info, None if all. Listings are oldest first up to 4.14, and 3.2 has ranges of ids instead of pages.
     """
 
     name: str
@@ -77,7 +76,7 @@ class ServerProfile:
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The release for comparison."""
+        """The release as numbers, for comparison."""
         return tuple(map(int, self.version.split(".")))
 
     @property
@@ -86,7 +85,7 @@ class ServerProfile:
         return self.number[0]
 
     def shown_state(self, state: int, lcm_state: int) -> tuple[int, int]:
-        """STATE and LCM_STATE as documents of this family have them."""
+        """STATE and LCM_STATE as in this version's documents."""
         if self.legacy and has_failed(state, lcm_state):
             return State.FAILED, Lcm.LCM_INIT
         if self.legacy and lcm_state == Lcm.CLEANUP_DELETE:
@@ -94,11 +93,11 @@ class ServerProfile:
         return state, lcm_state
 
     def tag(self, method: str) -> str:
-        """What stands in brackets before the message of a failed answer to the method."""
+        """The name in brackets before the message of a failed answer to the method."""
         return method if self.method_names else _TAGS.get(method, method)
 
 
-# What versions before 5.0 put before a message.
+# Names before messages up to 4.14.
 _TAGS = {
     "one.vm.allocate": "VirtualMachineAllocate",
     "one.vm.info": "VirtualMachineInfo",
@@ -129,7 +128,7 @@ _TAGS = {
     "one.user.login": "UserLogin",
 }
 
-# What the short documents of a listing keep of USER_TEMPLATE, in this order: no token of ours is among it.
+# The attributes of USER_TEMPLATE in short listings, in this order. The token of a request is not among them.
 _FOR_SCHEDULER = (
     *("SCHED_RANK", "SCHED_DS_RANK", "SCHED_REQUIREMENTS", "SCHED_DS_REQUIREMENTS"),
     *("USER_PRIORITY", "PUBLIC_CLOUD", "SCHED_ACTION"),
@@ -137,7 +136,7 @@ _FOR_SCHEDULER = (
 _LISTED_SINCE_5_8 = ("LABELS", *_FOR_SCHEDULER)
 _LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
 
-# Actions that 6.0 does not do any more, but still knows the rights to.
+# Actions that 6.0 no longer has, but still checks the rights for.
 _ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
 
 _3_2 = ServerRules(
@@ -192,12 +191,12 @@ PLAIN_3 = replace(
     name="opennebula-3",
     rules=replace(_3_2, sources=False, restricted=frozenset(["RANK", "DISK/SOURCE", "NIC/MAC"])),
 )
-"""OpenNebula 3.2 as it is without StratusLab: not served, as it refuses ordinary users what our client sends to 3.2."""
+"""OpenNebula 3.2 without StratusLab. Not offered, as it refuses what our client sends for ordinary users."""
 EMBEDDED = replace(
     DEFAULT_PROFILE,
     name="local",
     actions={**DEFAULT_PROFILE.actions, "terminate-hard": Verb.DELETE},
     rules=LENIENT,
 )
-"""How the endpoint ``local`` behaves: as 7.4, but images of any Marketplace and volumes can be had by their SOURCE, a
-name may have any character, and an instance can be killed in every state, as the download of its image may take its time."""
+"""The endpoint ``local``: like 7.4, but SOURCE can name images of any Marketplace and volumes, names can have any character, and
+instances can be killed in every state, for example during a long download."""

@@ -1,8 +1,8 @@
-"""The embedded cloud over HTTP: a WSGI application that answers as OpenNebula's daemon and StratusLab's proxy do.
+"""The WSGI application of the embedded cloud, which behaves like OpenNebula's daemon and StratusLab's proxy.
 
-/RPC2              OpenNebula's own door: the session string in the call names user and password
-/pswd/xmlrpc       StratusLab's door: HTTP Basic does, and the session string is ignored
-/marketplace/...   the Marketplace; below /marketplace/metadata entries are read and added
+/RPC2              OpenNebula's XML-RPC, with user and password in the session string
+/pswd/xmlrpc       StratusLab's XML-RPC, with HTTP Basic; the session string is ignored
+/marketplace/...   the Marketplace; entries are read and added below /marketplace/metadata
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _METADATA = ("/marketplace/metadata", "/marketplace/metadata/")
 _ENTRY_TYPES = ("application/xml", "application/rdf+xml", "text/xml")
 
 
-class _Refused(Exception):
-    """A request that ends in an HTTP error; ``text`` is one line for people."""
+class _HTTPError(Exception):
+    """A request that fails with an HTTP status; ``text`` is one line for people."""
 
     def __init__(self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
@@ -48,12 +48,12 @@ class Application:
     def __init__(self, engine: Engine, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE) -> None:
         self._engine = engine
         self._accounts = accounts
-        self._flavour = profile
+        self._profile = profile
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             status, headers, body = self._respond(environ)
-        except _Refused as refused:
+        except _HTTPError as refused:
             status, headers = refused.status, {"Content-Type": "text/plain; charset=utf-8", **refused.headers}
             body = f"{refused.text}\n".encode("utf-8", "replace")
         except StratusLabError as error:
@@ -81,17 +81,17 @@ class Application:
                 self._engine.store, self._engine.now, path.removeprefix(MARKETPLACE_PATH), filters
             )
             return HTTPStatus(status), {"Content-Type": marketplace_entries.CONTENT_TYPE}, body
-        raise _Refused(HTTPStatus.NOT_FOUND, "There is nothing here.")
+        raise _HTTPError(HTTPStatus.NOT_FOUND, "Not found.")
 
     def _call(
         self, environ: WSGIEnvironment, authenticate: Callable[[str], User | None]
     ) -> tuple[HTTPStatus, dict[str, str], bytes]:
         body = _body(environ, xmlrpc_wire.LARGEST_CALL)
-        response = b"".join(answer(self._engine, authenticate, body, self._flavour))
+        response = b"".join(answer(self._engine, authenticate, body, self._profile))
         return HTTPStatus.OK, {"Content-Type": xmlrpc_wire.CONTENT_TYPE}, response
 
     def _of_session(self, session: str) -> User | None:
-        name = self._accounts.knows(session)
+        name = self._accounts.authenticate(session)
         return self._engine.access.authenticate_token(session) if name is None else self._engine.user(name)
 
     def _of_basic(self, environ: WSGIEnvironment) -> User:
@@ -102,21 +102,25 @@ class Application:
             session = ""
         user = self._of_session(session) if session else None
         if user is None:
-            raise _Refused(
-                HTTPStatus.UNAUTHORIZED, "User name and password please.", {"WWW-Authenticate": 'Basic realm="StratusLab"'}
+            raise _HTTPError(
+                HTTPStatus.UNAUTHORIZED,
+                "User name and password required.",
+                {"WWW-Authenticate": 'Basic realm="StratusLab"'},
             )
         return user
 
     def _add_entry(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], bytes]:
-        # StratusLab's Marketplace asked for a signature instead of a password, so its clients send none.
-        stranger = self._flavour.legacy and "HTTP_AUTHORIZATION" not in environ
-        if not stranger:
+        # StratusLab's Marketplace required a signature instead of a password, so its clients send none.
+        anonymous = self._profile.legacy and "HTTP_AUTHORIZATION" not in environ
+        if not anonymous:
             self._of_basic(environ)
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in _ENTRY_TYPES:
-            return _bad_entry(f"an entry is sent as {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
+            return _bad_entry(f"the content type of an entry must be {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
         document = _body(environ, marketplace_entries.LARGEST_ENTRY)
         try:
-            entry = marketplace_entries.MarketplaceEntries(self._engine.store, self._engine.now).add(document, anonymous=stranger)
+            entry = marketplace_entries.MarketplaceEntries(self._engine.store, self._engine.now).add(
+                document, anonymous=anonymous
+            )
         except marketplace_entries.InvalidEntry as error:
             return _bad_entry(str(error))
         location = "/".join((_METADATA[0], *entry.key))
@@ -129,26 +133,26 @@ def _bad_entry(reason: str) -> tuple[HTTPStatus, dict[str, str], bytes]:
 
 
 def _path(environ: WSGIEnvironment) -> str:
-    # WSGI hands the path's bytes over as latin-1.
+    # WSGI decodes the path's bytes as latin-1.
     raw: str = environ.get("PATH_INFO", "")
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _require_method(environ: WSGIEnvironment, *methods: str) -> None:
     if environ["REQUEST_METHOD"] not in methods:
-        raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {' and '.join(methods)} here.", {"Allow": ", ".join(methods)})
+        raise _HTTPError(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {' and '.join(methods)} allowed.", {"Allow": ", ".join(methods)})
 
 
 def _body(environ: Mapping[str, Any], largest: int) -> bytes:
-    """The request's body, of a length that is told beforehand."""
+    """The request's body. Its length must be in the headers."""
     length = environ.get("CONTENT_LENGTH") or ""
     if "HTTP_TRANSFER_ENCODING" in environ or not length:
-        raise _Refused(HTTPStatus.LENGTH_REQUIRED, "Say how long the request is.")
+        raise _HTTPError(HTTPStatus.LENGTH_REQUIRED, "The request needs a Content-Length.")
     if not (length.isascii() and length.isdigit()):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "The request's length is no number.")
+        raise _HTTPError(HTTPStatus.BAD_REQUEST, "The Content-Length is not a number.")
     if len(length) > 18 or int(length) > largest:
-        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request here has {largest} bytes at most.")
+        raise _HTTPError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is larger than {largest} bytes.")
     body: bytes = environ["wsgi.input"].read(int(length))
     if len(body) < int(length):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "The request is shorter than it said.")
+        raise _HTTPError(HTTPStatus.BAD_REQUEST, "The request is shorter than its Content-Length.")
     return body

@@ -1,7 +1,7 @@
-"""XML-RPC as OpenNebula's daemon speaks it: calls read, answers and faults written.
+"""Reads XML-RPC calls and writes answers and faults like OpenNebula's daemon.
 
-The library there (xmlrpc-c) is strict: ids are ``<int>`` or ``<i4>`` and nothing else, and what is wrong with a call is told
-by a fault. Document types are refused, so no entity is ever expanded.
+Its library (xmlrpc-c) is strict: ids must be ``<int>`` or ``<i4>``, and invalid calls are answered with a fault. Document types
+are refused, so no entity is expanded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stratuslab.opennebula.error_codes import FaultCode
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
 LARGEST_CALL = 8 << 20
-"""Bytes of a call that are read at most."""
+"""The maximum size of a call in bytes."""
 
 
 class RpcFault(Exception):
@@ -32,7 +32,7 @@ class RpcFault(Exception):
 
 
 class _LongInteger(int):
-    """An ``<i8>``, which is no ``<int>``."""
+    """An ``<i8>``, which is not accepted as an ``<int>``."""
 
 
 def _end_i8(unmarshaller: Any, data: str) -> None:
@@ -62,7 +62,7 @@ class _Unmarshaller(xmlrpc.client.Unmarshaller):
 
 
 class Parameters:
-    """The parameters of a call, read by place and type. Raises RpcFault. What is left over is ignored."""
+    """The parameters of a call, read by position and type. Methods raise RpcFault. Further parameters are ignored."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = values
@@ -104,9 +104,9 @@ def _wrong_type(kind: str) -> RpcFault:
 
 
 def read_call(body: bytes) -> tuple[str, Parameters]:
-    """Method name and parameters of a call. Raises RpcFault."""
+    """The method and the parameters of a call. Raises RpcFault."""
     unmarshaller = _Unmarshaller(use_datetime=False, use_builtin_types=True)
-    unmarshaller.xml(None, None)  # type: ignore[arg-type]  # the parser hands out text that is decoded already
+    unmarshaller.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
     parser = expat.ParserCreate()
     parser.StartElementHandler = unmarshaller.start
     parser.EndElementHandler = unmarshaller.end
@@ -122,7 +122,7 @@ def read_call(body: bytes) -> tuple[str, Parameters]:
     except xmlrpc.client.ResponseError:
         raise _malformed("It is no method call.") from None
     except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # What the unmarshaller raises depends on what is wrong.
+        # The unmarshaller's exception depends on what is invalid.
         raise _malformed(str(error)) from None
     method = unmarshaller.getmethodname()
     if not method:
@@ -138,19 +138,19 @@ def _malformed(text: str) -> RpcFault:
     return RpcFault(FaultCode.PARSE, f"Call XML not a proper XML-RPC call.  {text}")
 
 
-# Lines end as the daemon ends them.
+# Line ends as the daemon writes them.
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\r\n<methodResponse>\r\n'
 _ARRAY = "<params>\r\n<param><value><array><data>\r\n"
 _ARRAY_END = "</data></array></value></param>\r\n</params>\r\n</methodResponse>\r\n"
 
 
 def number(value: int) -> Iterator[bytes]:
-    """The answer that holds a number."""
+    """The answer with a number."""
     yield f"{_HEAD}{_ARRAY}{_flag(True)}{_integer(value)}{_integer(0)}{_ARRAY_END}".encode()
 
 
 def document(pieces: Iterable[str]) -> Iterator[bytes]:
-    """The answer that holds a text, made of pieces as they come."""
+    """The answer with a text, written in pieces as they come."""
     yield f"{_HEAD}{_ARRAY}{_flag(True)}<value><string>".encode()
     for piece in pieces:
         yield escape(piece).encode("utf-8", "replace")
@@ -158,19 +158,19 @@ def document(pieces: Iterable[str]) -> Iterator[bytes]:
 
 
 def array(values: Iterable[bytes]) -> Iterator[bytes]:
-    """The answer that is an array of values which are written already."""
+    """The answer with an array of values that are XML already."""
     yield f"{_HEAD}{_ARRAY}".encode()
     yield from values
     yield _ARRAY_END.encode()
 
 
 def value(plain: Any) -> Iterator[bytes]:
-    """The answer that is a text or a list, as xmlrpc-c's own methods have it."""
+    """The answer with a plain text or list, as of xmlrpc-c's methods."""
     yield xmlrpc.client.dumps((plain,), methodresponse=True).encode()
 
 
 def failure(refusal: APIError, method: str, profile: ServerProfile) -> Iterator[bytes]:
-    """The answer to a call that was refused; how many elements it has depends on the server's version."""
+    """The answer to a call that failed. The number of elements depends on the version."""
     elements: list[Callable[[], str]] = [
         lambda: _flag(False),
         lambda: _text(f"[{profile.tag(method)}] {refusal.text}"),

@@ -186,7 +186,7 @@ class TestWire:
 
 
 def test_silent_clients_do_not_keep_a_server_from_ending(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stratuslab.local.api.http_server._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab.local.api.http_server._SHUTDOWN_SECONDS", 0.3)
     server = open_server(stage.engine, "127.0.0.1", 0, Accounts({"alice": "secret"}))
     begin = time.monotonic()
     with server.running() as urls:
@@ -322,8 +322,8 @@ class TestAccounts:
 
     def test_passwords(self) -> None:
         accounts = Accounts({"alice": "a:b", "bob": "\N{SNOWMAN}"})
-        assert (accounts.knows("alice:a:b"), accounts.knows("bob:\N{SNOWMAN}")) == ("alice", "bob")
-        assert [accounts.knows(text) for text in ("alice:", "alice:a", "carol:", ":", "bob:\udcff")] == [None] * 5
+        assert (accounts.authenticate("alice:a:b"), accounts.authenticate("bob:\N{SNOWMAN}")) == ("alice", "bob")
+        assert [accounts.authenticate(text) for text in ("alice:", "alice:a", "carol:", ":", "bob:\udcff")] == [None] * 5
 
     def test_the_administrator_s_password_is_made_once(self, tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
