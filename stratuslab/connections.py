@@ -13,7 +13,7 @@ from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.output.messages import Messages
 from stratuslab.settings import Settings
-from stratuslab.urls import shown
+from stratuslab.url_credentials import shown
 
 if TYPE_CHECKING:
     from stratuslab.marketplace.marketplace_client import Marketplace
@@ -66,7 +66,7 @@ def console(settings: Settings, environment: Environment, number: int) -> list[s
             f"at {shown(settings.endpoint.value)} that is for its administrator, or a VNC viewer",
         )
     from stratuslab.local import state_directory
-    from stratuslab.local.api.instance_console import console_lines
+    from stratuslab.local.api.console_log_reader import console_lines
 
     return console_lines(state_directory(environment.environ), number)
 
@@ -105,7 +105,7 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
     session = requests.Session()
     if endpoint.value == LOCAL_MARKETPLACE:
         from stratuslab.local import state_directory
-        from stratuslab.local.api.marketplace_adapter import MarketplaceAdapter
+        from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 
         session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
     return Marketplace(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from xml.etree.ElementTree import Element
 
-from stratuslab.cloud.caller import Caller
+from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
 

@@ -10,14 +10,14 @@ from threading import Lock
 from xml.etree.ElementTree import Element
 
 from stratuslab.cloud import catalogue, reply
-from stratuslab.cloud.caller import Caller, Transport
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.cloud.lost_request import LostRequests
 from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
-from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.template_writer import template
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import Owner, PoolState
 from stratuslab.opennebula.instance import Instance

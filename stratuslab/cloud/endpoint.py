@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import UsageError
-from stratuslab.urls import shown
+from stratuslab.url_credentials import shown
 
 LOCAL = "local"
 """The endpoint that means the embedded cloud."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stratuslab.cloud import reply
-from stratuslab.cloud.caller import Caller
-from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.rpc_caller import Caller
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied
 from stratuslab.opennebula.error_codes import LARGEST_ID, Owner, PoolState
 from stratuslab.opennebula.instance import Instance

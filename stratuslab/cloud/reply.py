@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, BoundedParser, InvalidAnswer
-from stratuslab.cloud.document_reader import DocumentReader
+from stratuslab.cloud.pool_reader import DocumentReader
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError
 from stratuslab.opennebula.error_codes import ErrorCode
 

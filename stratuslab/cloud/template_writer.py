@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 
 from stratuslab.cloud.guest_context import guest_context, laid_over, literal, stratuslab_context
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
-from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import Attribute, check_characters, render
 

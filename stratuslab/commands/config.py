@@ -71,7 +71,7 @@ def _found_elsewhere(session: Session, key: str) -> Setting | None:
 
 
 def _masked(key: str, value: str) -> str:
-    from stratuslab.urls import shown
+    from stratuslab.url_credentials import shown
 
     if key == "password":
         return "***"

@@ -146,7 +146,7 @@ def _described(
 
 
 def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
-    from stratuslab.ssh.ssh_config import host_block
+    from stratuslab.ssh.host_block import host_block
 
     names = [instance.name for instance, _ in found]
     for instance, target in found:

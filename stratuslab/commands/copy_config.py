@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stratuslab.commands.base import Command, Session
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import private_directory, replace
 from stratuslab.known_settings import KNOWN
+from stratuslab.private_files import private_directory, replace
 from stratuslab.results import Result, TextLine
 from stratuslab.settings import DEFAULT_FILE
 

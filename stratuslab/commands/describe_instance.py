@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import all_details, explained
-from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report

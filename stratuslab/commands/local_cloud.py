@@ -156,7 +156,7 @@ def _confirm(session: Session, directory: Path) -> None:
 
 def _add_entry(session: Session) -> Iterator[Result]:
     from stratuslab.local.images.bootstrap import open_store
-    from stratuslab.local.images.marketplace_entries import add_entry
+    from stratuslab.local.images.embedded_marketplace import add_entry
 
     now = session.environment.clock()
     store = open_store(_directory(session), now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_cause
-from stratuslab.diagnosis.server_message import Message, clean
+from stratuslab.diagnosis.message_cleaning import Message, clean
 from stratuslab.opennebula.history import Action, HistoryRecord
 from stratuslab.opennebula.instance import Instance, Lock
 from stratuslab.opennebula.states import Lcm, State

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
-from stratuslab.diagnosis.server_message import Message, clean
+from stratuslab.diagnosis.message_cleaning import Message, clean
 from stratuslab.opennebula.history import HistoryRecord
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import is_disk_full, why
+from stratuslab.private_files import is_disk_full, why
 
 __all__ = ["state_directory"]
 

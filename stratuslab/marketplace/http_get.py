@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from stratuslab.urls import shown, split_login
+from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
     import requests

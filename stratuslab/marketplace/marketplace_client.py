@@ -23,7 +23,7 @@ from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace import http_get
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
-from stratuslab.urls import shown, split_login
+from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
     import requests

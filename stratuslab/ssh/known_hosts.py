@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.files import locked, private_directory, replace
-from stratuslab.urls import without_login
+from stratuslab.private_files import locked, private_directory, replace
+from stratuslab.url_credentials import without_login
 
 
 def host_key_alias(endpoint: str, instance: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import locked, private_directory, replace
 from stratuslab.key_format import new_private_key, public_key
+from stratuslab.private_files import locked, private_directory, replace
 
 USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 """The public keys of ``~/.ssh`` that are looked for, in this order."""

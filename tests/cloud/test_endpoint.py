@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stratuslab.cloud.endpoint import Credentials, Endpoint, credentials_within, is_local, resolve
 from stratuslab.errors import UsageError
-from stratuslab.urls import shown
+from stratuslab.url_credentials import shown
 
 ALICE = Credentials("alice", "secret")
 CERTIFICATE = Credentials(certificate="/c.pem", key="/k.pem")

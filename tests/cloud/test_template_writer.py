@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate, NetworkRequest
-from stratuslab.cloud.server_version import ServerVersion
 from stratuslab.cloud.template_writer import DISK_PREFIXES, template
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import parse

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stratuslab.cloud.server_version import ServerVersion
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.engine.server_rules import Verb

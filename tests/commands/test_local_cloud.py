@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.local.api.instance_console import console_lines
+from stratuslab.local.api.console_log_reader import console_lines
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.status_and_reset import reset
 from stratuslab.local.store.instance_record import ADMINISTRATOR

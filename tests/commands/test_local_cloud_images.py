@@ -18,13 +18,13 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import size_text
 from stratuslab.local.images.add_image import ExpectedChecksum
 from stratuslab.local.images.bootstrap import open_store
+from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
+from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import content, keep
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries
-from stratuslab.local.images.sparse_writer import SparseFile
 from stratuslab.marketplace.metadata import Metadata, read
+from stratuslab.private_files import size_text
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
 from tests.harness import TTYLINUX, Shell

@@ -11,7 +11,7 @@ import pytest
 from stratuslab.cloud.reply import documents
 from stratuslab.diagnosis.causes import known_cause
 from stratuslab.diagnosis.explanation import Explanation, explain
-from stratuslab.diagnosis.server_message import clean
+from stratuslab.diagnosis.message_cleaning import clean
 from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import SSHError, Unreachable, UsageError
+from stratuslab.ssh.host_block import host_block
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.jump_hosts import banner_through, detour
 from stratuslab.ssh.login_target import Jump, Target, jumps
-from stratuslab.ssh.ssh_config import host_block
 from stratuslab.ssh.user_keys import make_key_pair
 from tests.fakes import sshd
 

@@ -21,7 +21,7 @@ from stratuslab.commands.base import Session
 from stratuslab.commands.shared import image_argument
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.template_inputs import input_values
-from stratuslab.contextualization import cloud_init, from_file, from_option
+from stratuslab.context_input import cloud_init, from_file, from_option
 from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType

@@ -15,7 +15,7 @@ from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.settings import DEFAULT_MARKETPLACE, Setting
-from stratuslab.urls import shown, split_login
+from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
     from stratuslab.marketplace.metadata import Metadata

@@ -12,7 +12,7 @@ from stratuslab.key_format import public_keys
 from stratuslab.opennebula.instance import Instance
 from stratuslab.ssh import user_keys
 from stratuslab.ssh.agent import agent_keys
-from stratuslab.ssh.private_key import PrivateKey, examine, public_blob
+from stratuslab.ssh.key_inspection import PrivateKey, examine, public_blob
 
 
 class LoginKey:

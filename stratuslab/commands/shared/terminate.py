@@ -12,7 +12,7 @@ from stratuslab.commands.base import Command, Session, add_cloud_options, add_wa
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained
-from stratuslab.commands.shared.listing import listed
+from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.errors import StratusLabError, UsageError

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import locked, replace, why
 from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.private_files import locked, replace, why
 
 AUTH_FILE = "one_auth"
 

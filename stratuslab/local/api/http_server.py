@@ -20,13 +20,13 @@ from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import why
 from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api.wsgi_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.private_files import why
 from stratuslab.version import __version__
 
 _CONNECTIONS = 15

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local.api import introspection, machine_templates, refusal_words, xmlrpc_wire
+from stratuslab.local.api import introspection, ready_templates, refusal_words, xmlrpc_wire
 from stratuslab.local.api.documents import (
-    host_documents,
     image_documents,
+    infrastructure_documents,
     network_documents,
     template_documents,
     user_documents,
@@ -72,13 +72,13 @@ def _allocate(call: MethodCall) -> Answer:
 
 def _instantiate(call: MethodCall) -> Answer:
     number, name = call.parameters.integer(1), call.parameters.text(2)
-    base = machine_templates.find(number)
+    base = ready_templates.find(number)
     hold, over = False, ""
     if call.profile.number >= (4,):
         hold, over = call.parameters.flag(3, False), call.parameters.text(4, "")
         if call.parameters.flag(5, False):
             raise APIError(ErrorCode.ACTION, "This cloud makes no persistent copies of a template's images.")
-    return _allocated(call, machine_templates.instantiated(base, name, over), hold)
+    return _allocated(call, ready_templates.instantiated(base, name, over), hold)
 
 
 def _allocated(call: MethodCall, template: str, hold: bool) -> Answer:
@@ -280,12 +280,12 @@ _METHODS: dict[str, Callable[[MethodCall], Answer]] = {
     "one.templatepool.info": _of_filtered_pool(template_documents.pool),
     "one.template.info": _of_number(template_documents.template),
     "one.template.instantiate": _instantiate,
-    "one.hostpool.info": _of_pool(host_documents.hosts),
-    "one.host.info": _of_number(host_documents.host),
-    "one.datastorepool.info": _of_pool(host_documents.datastores),
-    "one.datastore.info": _of_number(host_documents.datastore),
-    "one.clusterpool.info": _of_pool(host_documents.clusters),
-    "one.cluster.info": _of_number(host_documents.cluster),
+    "one.hostpool.info": _of_pool(infrastructure_documents.hosts),
+    "one.host.info": _of_number(infrastructure_documents.host),
+    "one.datastorepool.info": _of_pool(infrastructure_documents.datastores),
+    "one.datastore.info": _of_number(infrastructure_documents.datastore),
+    "one.clusterpool.info": _of_pool(infrastructure_documents.clusters),
+    "one.cluster.info": _of_number(infrastructure_documents.cluster),
     "one.userpool.info": _seen_by_user(user_documents.users),
     "one.user.info": _number_seen_by_user(user_documents.user),
     "one.grouppool.info": _seen_by_user(user_documents.groups),

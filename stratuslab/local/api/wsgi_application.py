@@ -19,7 +19,7 @@ from stratuslab.local.api.accounts import Accounts
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.images import marketplace_entries
+from stratuslab.local.images import embedded_marketplace
 from stratuslab.local.store.instance_record import User
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Application:
         if path.startswith(f"{MARKETPLACE_PATH}/"):
             _require_method(environ, "GET", "HEAD")
             filters = dict(parse_qsl(environ.get("QUERY_STRING", ""), errors="replace"))
-            status, body = marketplace_entries.answer(
+            status, body = embedded_marketplace.answer(
                 self._engine.store, self._engine.now, path.removeprefix(MARKETPLACE_PATH), filters
             )
-            return HTTPStatus(status), {"Content-Type": marketplace_entries.CONTENT_TYPE}, body
+            return HTTPStatus(status), {"Content-Type": embedded_marketplace.CONTENT_TYPE}, body
         raise _HTTPError(HTTPStatus.NOT_FOUND, "Not found.")
 
     def _call(
@@ -116,20 +116,24 @@ class Application:
             self._of_basic(environ)
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in _ENTRY_TYPES:
             return _bad_entry(f"the content type of an entry must be {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
-        document = _body(environ, marketplace_entries.LARGEST_ENTRY)
+        document = _body(environ, embedded_marketplace.LARGEST_ENTRY)
         try:
-            entry = marketplace_entries.MarketplaceEntries(self._engine.store, self._engine.now).add(
+            entry = embedded_marketplace.MarketplaceEntries(self._engine.store, self._engine.now).add(
                 document, anonymous=anonymous
             )
-        except marketplace_entries.InvalidEntry as error:
+        except embedded_marketplace.InvalidEntry as error:
             return _bad_entry(str(error))
         location = "/".join((_METADATA[0], *entry.key))
-        headers = {"Content-Type": marketplace_entries.CONTENT_TYPE, "Location": location}
+        headers = {"Content-Type": embedded_marketplace.CONTENT_TYPE, "Location": location}
         return HTTPStatus.CREATED, headers, entry.document.encode()
 
 
 def _bad_entry(reason: str) -> tuple[HTTPStatus, dict[str, str], bytes]:
-    return HTTPStatus.BAD_REQUEST, {"Content-Type": marketplace_entries.CONTENT_TYPE}, marketplace_entries.error_document(reason)
+    return (
+        HTTPStatus.BAD_REQUEST,
+        {"Content-Type": embedded_marketplace.CONTENT_TYPE},
+        embedded_marketplace.error_document(reason),
+    )
 
 
 def _path(environ: WSGIEnvironment) -> str:

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.files import why
 from stratuslab.local.engine import lifecycle
-from stratuslab.local.engine.free_capacity import FreeCapacity
-from stratuslab.local.engine.instance_load import InstanceLoad
+from stratuslab.local.engine.free_resources import FreeCapacity
+from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.database import DiskFull, Store
@@ -24,6 +23,7 @@ from stratuslab.local.store.instance_record import Record
 from stratuslab.local.store.leases import Leases
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
+from stratuslab.private_files import why
 
 
 class Reconciler:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stratuslab.errors import UsageError
-from stratuslab.local.engine.free_capacity import FreeCapacity
-from stratuslab.local.engine.instance_load import InstanceLoad
+from stratuslab.local.engine.free_resources import FreeCapacity
+from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.store.database import Store
 from stratuslab.opennebula.states import State
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.engine.instance_load import InstanceLoad
+from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.images.bootstrap import NEXT_INSTANCE, initialize
 from stratuslab.local.images.image_store import images

@@ -11,20 +11,20 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import why
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.checksums import USUAL
 from stratuslab.local.images.download import Download
+from stratuslab.local.images.embedded_marketplace import local_location, register
 from stratuslab.local.images.free_space import require
 from stratuslab.local.images.image_format import detect_format
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
-from stratuslab.local.images.marketplace_entries import local_location, register
+from stratuslab.local.images.image_reader import ReadResult
 from stratuslab.local.images.progress_listener import SILENT, ProgressListener
-from stratuslab.local.images.sparse_writer import ReadResult
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.marketplace.metadata import Metadata, is_web_page
-from stratuslab.urls import shown
+from stratuslab.private_files import why
+from stratuslab.url_credentials import shown
 
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 _CONVERT = "convert it: qemu-img convert -O qcow2 IMAGE NEW"

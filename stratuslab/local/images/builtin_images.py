@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries, endorsed, local_location
+from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, endorsed, local_location
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
 from stratuslab.marketplace.metadata import Metadata

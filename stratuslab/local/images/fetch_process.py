@@ -21,21 +21,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
-from stratuslab.files import locked, private_directory
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.checksums import ALGORITHMS, USUAL, Checksums
 from stratuslab.local.images.download import Download
+from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.free_space import NoSpace, storage_errors
 from stratuslab.local.images.image_import import ImageImport
+from stratuslab.local.images.image_reader import ReadResult
 from stratuslab.local.images.image_store import content, images
-from stratuslab.local.images.marketplace_entries import MarketplaceEntries
 from stratuslab.local.images.progress_listener import SILENT, ProgressListener
-from stratuslab.local.images.sparse_writer import ReadResult
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
 from stratuslab.marketplace.metadata import Metadata, read
-from stratuslab.urls import shown
+from stratuslab.private_files import locked, private_directory
+from stratuslab.url_credentials import shown
 
 LARGEST = 128 << 30
 """The maximum size of an image in bytes if its entry has no size."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stratuslab.files import free_bytes, is_disk_full, size_text, why
 from stratuslab.local.images import ImageError
+from stratuslab.private_files import free_bytes, is_disk_full, size_text, why
 
 SPARE_MIB = 32
 """Space that stays free on the disk for the store itself."""

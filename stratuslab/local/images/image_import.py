@@ -11,9 +11,9 @@ from stratuslab.local.images.checksums import USUAL
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import storage_errors
 from stratuslab.local.images.image_format import Format, detect_format
+from stratuslab.local.images.image_reader import ReadResult, read_image
 from stratuslab.local.images.image_store import IncomingFile, keep
 from stratuslab.local.images.progress_listener import SILENT, ProgressListener
-from stratuslab.local.images.sparse_writer import ReadResult, read_image
 from stratuslab.marketplace.compression import Readable
 
 Check = Callable[[ReadResult, Path], str]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from stratuslab.local.images.embedded_marketplace import read_entry
 from stratuslab.local.images.image_store import content
-from stratuslab.local.images.marketplace_entries import read_entry
 from stratuslab.local.store.database import Store
 
 

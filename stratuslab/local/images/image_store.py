@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stratuslab.files import acquire, open_locked, private_directory, why
 from stratuslab.local.images import ImageError
 from stratuslab.local.python_path import python_path
 from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.private_files import acquire, open_locked, private_directory, why
 
 PARTIAL_SECONDS = 30 * 86400
 """How long an interrupted download is kept."""

@@ -1,4 +1,4 @@
-"""Starts, signals and kills the processes of instances, each a :mod:`stratuslab.local.supervisor`.
+"""Starts, signals and kills the processes of instances, each a :mod:`stratuslab.local.machine_supervisor`.
 
 A supervisor is running as long as ``instances/ID/lock`` in the store's directory is locked (flock). The launcher takes the lock
 and the process inherits it, so it is held from before the start until the kernel has ended the process. QEMU inherits it
@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stratuslab import files
+from stratuslab import private_files
 from stratuslab.local.python_path import python_path
 
 END_SECONDS = 2.0
@@ -32,7 +32,7 @@ _FOR_DOWNLOADS = ["REQUESTS_CA_BUNDLE", "STRATUSLAB_CA_BUNDLE", "SSL_CERT_FILE",
 _FOR_PROGRAMS = ["PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"]
 _KEPT = frozenset([*_FOR_PROGRAMS, *_FOR_DOWNLOADS])
 _KEPT_PREFIXES = ("LC_", "PYTHON")
-_PROGRAM = "stratuslab.local.supervisor"
+_PROGRAM = "stratuslab.local.machine_supervisor"
 
 
 class Supervisors:
@@ -50,7 +50,7 @@ class Supervisors:
         """Start the instance's supervisor unless it is running. Returns at once."""
         self._reap()
         place = self._place(instance)
-        files.private_directory(place)
+        private_files.private_directory(place)
         lock = open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
         try:
             if not acquire(lock):
@@ -177,7 +177,7 @@ def open_lock(path: Path, flags: int) -> int:
 
 def acquire(lock: int) -> bool:
     """Take the lock; False if another process keeps it. One that checks it or is ending holds it for a moment only."""
-    return files.acquire(lock, END_SECONDS)
+    return private_files.acquire(lock, END_SECONDS)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import is_disk_full, why
-from stratuslab.local.store import disk_reserve
+from stratuslab.local.store import ballast_file
 from stratuslab.local.store.instance_record import Record
+from stratuslab.private_files import is_disk_full, why
 
 T = TypeVar("T")
 
@@ -95,12 +95,12 @@ class Store:
         self.path = directory / DATABASE
         self._lock = threading.RLock()
         _make_private(directory, self.path)
-        disk_reserve.create(directory)
+        ballast_file.create(directory)
         try:
             self._connect()
         except DiskFull:
             # Even to read, SQLite creates a file beside the database unless a running machine has it open.
-            disk_reserve.release(directory)
+            ballast_file.release(directory)
             self._connect()
 
     def _connect(self) -> None:
@@ -173,7 +173,7 @@ class Store:
             return change()
         except DiskFull:
             stop()
-            disk_reserve.release(self.directory)
+            ballast_file.release(self.directory)
             return change()
 
     @contextmanager
@@ -277,7 +277,7 @@ def _full(path: Path) -> DiskFull:
 
 def _explained(path: Path, error: sqlite3.Error) -> StratusLabError:
     text = str(error)
-    if "full" in text or ("locked" not in text and disk_reserve.is_full(path.parent)):
+    if "full" in text or ("locked" not in text and ballast_file.is_full(path.parent)):
         return _full(path)
     if "locked" in text:
         return StratusLabError(f"the embedded cloud's store {path} is busy", "try again")

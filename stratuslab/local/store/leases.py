@@ -12,7 +12,7 @@ from typing import Any
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api_error import APIError, BadTemplate, NoSuchNetwork
-from stratuslab.local.store import address_blocks
+from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import User
 
@@ -70,7 +70,7 @@ class Leases:
     def create_networks(self) -> None:
         """Create the networks of a new store. Part of a transaction."""
         for number, name in enumerate(_NETWORKS):
-            span = (address_blocks.first_address(0, number), address_blocks.SIZE)
+            span = (loopback_claims.first_address(0, number), loopback_claims.SIZE)
             self._store.query("INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *span))
 
     def set_range(self, name: str, span: str) -> None:
@@ -109,12 +109,12 @@ class Leases:
 
     def _use_own_block(self) -> None:
         """Move the networks to this cloud's own block of addresses, except for configured ranges."""
-        spans = {network.id: address_blocks.block_of(network.first, network.size, network.id) for network in self.networks()}
+        spans = {network.id: loopback_claims.block_of(network.first, network.size, network.id) for network in self.networks()}
         blocks = [block for block in spans.values() if block is not None]
-        own = address_blocks.claimed(self._store.directory, blocks[-1]) if blocks else None
+        own = loopback_claims.claimed(self._store.directory, blocks[-1]) if blocks else None
         for number, block in spans.items():
             if own is not None and block not in (None, own):
-                first = address_blocks.first_address(own, number)
+                first = loopback_claims.first_address(own, number)
                 self._store.query("UPDATE networks SET first = ?, next = 0 WHERE id = ?", (first, number))
 
     def _owner(self, nic: dict[str, str], user: User) -> int:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.files import is_disk_full, locked, private_directory, replacing
 from stratuslab.local.tiny.apt_packages import ALTERNATIVE, Apt, AptError, Package, Report, find_program
 from stratuslab.local.tiny.initrd import GUEST, guest_paths, initrd
 from stratuslab.local.tiny.kernel_modules import Modules
 from stratuslab.local.tiny.package_files import PROGRAMS, PackageSelection, files, programs, select
+from stratuslab.private_files import is_disk_full, locked, private_directory, replacing
 
 FORMAT = 1
 """The version of this builder: increased when it makes another image of the same packages."""

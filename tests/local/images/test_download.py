@@ -17,8 +17,8 @@ from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, St
 from stratuslab.local.images import ImageError, download
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import NoSpace
+from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.progress_listener import ProgressListener
-from stratuslab.local.images.sparse_writer import SparseFile
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.file_server import TAG, broken_off, by_range, redirects, refuses, whole

@@ -22,18 +22,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
-from stratuslab.files import open_locked
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.checksums import USUAL, Checksums
+from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
 from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_import import ImageImport
+from stratuslab.local.images.image_reader import SparseFile, read_image
 from stratuslab.local.images.image_store import PARTIAL_SECONDS, IncomingFile, content
-from stratuslab.local.images.marketplace_entries import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
-from stratuslab.local.images.sparse_writer import SparseFile, read_image
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata import read as read_metadata
+from stratuslab.private_files import open_locked
 from tests.fakes.stopped_clock import StoppedClock
 from tests.harness import CHECKOUT
 
@@ -190,8 +190,8 @@ class TestNoSpace:
         assert everything(tmp_path) == []
 
     def test_what_the_store_needs_stays_free(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.images.sparse_writer.free", lambda place: 0)
-        monkeypatch.setattr("stratuslab.local.images.sparse_writer._CHECKED", 1000)
+        monkeypatch.setattr("stratuslab.local.images.image_reader.free", lambda place: 0)
+        monkeypatch.setattr("stratuslab.local.images.image_reader._CHECKED", 1000)
         with pytest.raises(NoSpace):
             taken(tmp_path, DISK)
         assert everything(tmp_path) == []

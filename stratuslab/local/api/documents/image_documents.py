@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stratuslab.local.api.documents.elements import OWNED, SHARED, elements, ids, permissions, written
-from stratuslab.local.api.documents.elements import pool as pool_of
+from stratuslab.local.api.documents.element_tables import OWNED, SHARED, elements, ids, permissions, written
+from stratuslab.local.api.documents.element_tables import pool as pool_of
 from stratuslab.local.api_error import no_such
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.xml_text import attributes, cdata, escape
+from stratuslab.local.xml_writer import attributes, cdata, escape
 from stratuslab.opennebula.states import State
 
 IMAGE_IDENTIFIER = "MARKETPLACE_IDENTIFIER"

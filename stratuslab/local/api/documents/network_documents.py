@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stratuslab.local.api.documents.elements import OWNED, SHARED, contents, elements, filled, ids, permissions, written
-from stratuslab.local.api.documents.elements import pool as pool_of
+from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
+from stratuslab.local.api.documents.element_tables import pool as pool_of
 from stratuslab.local.api_error import no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.leases import Network, address_text, mac_address
-from stratuslab.local.xml_text import attributes, cdata, escape, wrapped
+from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
 
 _NETWORK = elements(
     f"{OWNED} TYPE:-3=0 CLUSTER_ID:4-4=0 CLUSTER:4-4=default CLUSTERS:5- BRIDGE BRIDGE_TYPE:5-=[linux] VLAN:-4=0 "

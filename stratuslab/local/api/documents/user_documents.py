@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stratuslab.local.api.documents.elements import elements, ids, written
+from stratuslab.local.api.documents.element_tables import elements, ids, written
 from stratuslab.local.api_error import APIError, no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import User
-from stratuslab.local.xml_text import escape, wrapped
+from stratuslab.local.xml_writer import escape, wrapped
 from stratuslab.opennebula.error_codes import ErrorCode
 
 _USER = elements("ID GID GROUPS GNAME NAME PASSWORD AUTH_DRIVER=[core] ENABLED=1 TEMPLATE")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from stratuslab.local.api.documents.elements import elements
+from stratuslab.local.api.documents.element_tables import elements
 from stratuslab.local.store.instance_record import Record
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.template import Attribute

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 
 from stratuslab.local.api.documents import vm_attributes
-from stratuslab.local.api.documents.elements import elements, filled, permissions, written
+from stratuslab.local.api.documents.element_tables import elements, filled, permissions, written
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME
 from stratuslab.local.store.instance_record import DEFAULT_PERMISSIONS, Record, User
-from stratuslab.local.xml_text import attributes, cdata, escape, wrapped
+from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template import Attribute
 

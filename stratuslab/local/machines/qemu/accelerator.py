@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratuslab.files import why
+from stratuslab.private_files import why
 
 KVM, TCG = "kvm", "tcg"
 

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from stratuslab.files import locked
 from stratuslab.local.images.image_format import kernel_members
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.command_line import Kernel
+from stratuslab.private_files import locked
 
 _PIECE = 1 << 20
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from stratuslab.files import replace, replacing
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_store import obtain
@@ -26,6 +25,7 @@ from stratuslab.local.machines.qemu.context_medium import context_medium
 from stratuslab.local.machines.qemu.kernel_image import unpacked
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.store.leases import address_number, mac_address
+from stratuslab.private_files import replace, replacing
 
 _STATE_BYTES = 65536
 

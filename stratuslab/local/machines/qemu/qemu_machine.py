@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stratuslab.errors import StratusLabError
-from stratuslab.files import why
-from stratuslab.local.machines.console_log import ConsoleLog
+from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.qemu import accelerator
 from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
@@ -22,6 +21,7 @@ from stratuslab.local.machines.qemu.power_button import PowerButton
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess
 from stratuslab.local.machines.qemu.qmp_client import QmpError
 from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.private_files import why
 
 TRIAL_SECONDS = 30.0
 """A machine that fails with KVM within this time is restarted without: KVM inside other virtual machines may not work."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stratuslab.files import why
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
+from stratuslab.private_files import why
 
 END_SECONDS = 2.0
 """How long a process may take to end after it was killed or asked to quit."""

@@ -13,12 +13,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from stratuslab.files import replace
 from stratuslab.key_format import new_private_key
-from stratuslab.local.machines.console_log import ConsoleLog
+from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.private_files import replace
 
 if TYPE_CHECKING:
     from stratuslab.local.machines.simulated.ssh_server import SshServer

@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from stratuslab.files import free_bytes
+from stratuslab.private_files import free_bytes
 
 NAME = "reserve"
 _BYTES = 512 << 10

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from stratuslab.errors import UsageError
-from stratuslab.local.api.marketplace_adapter import MarketplaceAdapter
+from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.marketplace_entries import InvalidEntry, MarketplaceEntries, add_entry, answer, read_entry
+from stratuslab.local.images.embedded_marketplace import InvalidEntry, MarketplaceEntries, add_entry, answer, read_entry
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.staged_cloud import Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stratuslab.diagnosis.server_message import Message, clean
+from stratuslab.diagnosis.message_cleaning import Message, clean
 
 DATE = (2026, 11, 22, 6, 39, 10)
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratuslab.files import free_bytes
-from stratuslab.local.engine.instance_load import InstanceLoad
+from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.images.free_space import SPARE_MIB
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.volumes import Volumes, volume_file
+from stratuslab.private_files import free_bytes
 
 MACHINE_MIB = 160
 """What QEMU and the supervisor need besides the machine's RAM, measured with QEMU 7.2 without KVM."""

@@ -392,6 +392,6 @@ def test_a_store_that_was_removed_ends_its_machines(cloud: Cloud) -> None:
 
 
 def test_looking_after_instances_loads_little() -> None:
-    program = "import sys, stratuslab.local.supervisor, stratuslab.local.engine.driver_choice; print(*sys.modules)"
+    program = "import sys, stratuslab.local.machine_supervisor, stratuslab.local.engine.driver_choice; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=True)
     assert not {"paramiko", "cryptography", "sqlite3", "subprocess", "asyncio"} & set(ran.stdout.split())

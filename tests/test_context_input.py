@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.contextualization import LARGEST_USER_DATA, cloud_init, from_file, from_option
+from stratuslab.context_input import LARGEST_USER_DATA, cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError
 
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stratuslab.files import size_text
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.checksums import USUAL, ChecksumCalculator, Checksums
 from stratuslab.local.images.free_space import free
 from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
+from stratuslab.private_files import size_text
 
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)

@@ -11,8 +11,8 @@ import os
 from itertools import chain
 from pathlib import Path
 
-from stratuslab.files import locked
 from stratuslab.local.store.database import DATABASE
+from stratuslab.private_files import locked
 
 SHARED = Path("/var/tmp/stratuslab-addresses")
 """The directory of claims unless $STRATUSLAB_LOCAL_ADDRESSES is set. Like the stores it survives a restart of the computer."""

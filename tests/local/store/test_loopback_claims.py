@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.local.engine.status_and_reset import reset
-from stratuslab.local.store import address_blocks
+from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.store.leases import address_text
 from tests.fakes.staged_cloud import Stage
@@ -127,7 +127,7 @@ def test_where_nothing_can_be_claimed(tmp_path: Path, opened: Open, monkeypatch:
 def test_many_at_once(tmp_path: Path) -> None:
     """In processes of their own, each of which is killed when it has its block."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from stratuslab.local.store.address_blocks import claimed;"
+        "import os, signal, sys; from pathlib import Path; from stratuslab.local.store.loopback_claims import claimed;"
         "print(claimed(Path(sys.argv[1]), 0), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -140,17 +140,17 @@ def test_many_at_once(tmp_path: Path) -> None:
     ]
     blocks = [int(process.communicate(timeout=60)[0]) for process in processes]
     assert sorted(blocks) == list(range(6))
-    assert [address_blocks.claimed(cloud, 0) for cloud in clouds] == blocks
+    assert [loopback_claims.claimed(cloud, 0) for cloud in clouds] == blocks
 
 
 def test_every_block_and_nothing_else() -> None:
     firsts = set()
     for block in range(0, 51 * 256, 7):
         for network in range(3):
-            first = address_blocks.first_address(block, network)
-            assert address_blocks.block_of(first, 254, network) == block
-            assert address_blocks.block_of(first + 1, 254, network) is address_blocks.block_of(first, 10, network) is None
+            first = loopback_claims.first_address(block, network)
+            assert loopback_claims.block_of(first, 254, network) == block
+            assert loopback_claims.block_of(first + 1, 254, network) is loopback_claims.block_of(first, 10, network) is None
             firsts.add(first)
     assert len(firsts) == len(range(0, 51 * 256, 7)) * 3
     assert max(firsts) < (127 << 24) + (254 << 16)
-    assert address_blocks.block_of(0x86_9E_4B_01, 254, 0) is None  # 134.158.75.1
+    assert loopback_claims.block_of(0x86_9E_4B_01, 254, 0) is None  # 134.158.75.1

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from stratuslab.local.images.bootstrap import open_store
-from stratuslab.local.images.marketplace_entries import CONTENT_TYPE, answer
+from stratuslab.local.images.embedded_marketplace import CONTENT_TYPE, answer
 
 
 class MarketplaceAdapter(BaseAdapter):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
 from stratuslab.ssh.agent import agent_keys
-from stratuslab.ssh.private_key import examine, public_blob
+from stratuslab.ssh.key_inspection import examine, public_blob
 from stratuslab.ssh.user_keys import make_key_pair
 
 KEYGEN = shutil.which("ssh-keygen") or ""

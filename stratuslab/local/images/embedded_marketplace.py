@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.files import why
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
-from stratuslab.local.xml_text import escape
+from stratuslab.local.xml_writer import escape
 from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single, written
+from stratuslab.private_files import why
 
 CONTENT_TYPE = "application/xml; charset=utf-8"
 LARGEST_ENTRY = 1 << 20

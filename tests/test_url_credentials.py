@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stratuslab.urls import shown, split_login, without_login
+from stratuslab.url_credentials import shown, split_login, without_login
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.files import (
+from stratuslab.private_files import (
     free_bytes,
     is_disk_full,
     locked,

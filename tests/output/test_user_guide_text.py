@@ -14,8 +14,8 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES, SETTINGS
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import width
-from stratuslab.output.text_formatter import banner
-from stratuslab.output.text_formatter import lines as laid_out
+from stratuslab.output.user_guide_text import banner
+from stratuslab.output.user_guide_text import lines as laid_out
 from stratuslab.results import (
     InstanceRow,
     InstanceStarted,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from stratuslab.local.xml_text import cdata, wrapped
+from stratuslab.local.xml_writer import cdata, wrapped
 
 T = TypeVar("T")
 
