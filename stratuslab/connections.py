@@ -1,4 +1,4 @@
-"""The one place that opens a cloud and a Marketplace from the settings: remote ones, or those embedded in this package."""
+"""Opens the cloud and the Marketplace that the settings name, remote or embedded."""
 
 from __future__ import annotations
 

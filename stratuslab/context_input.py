@@ -1,4 +1,4 @@
-"""What an instance is told at its first start: context variables, and cloud-init's user data."""
+"""Reads what the user gives a guest: context variables and cloud-init user data, from options and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings there are, for showing them and for a configuration file to begin with."""
+"""The table of all settings: key, meaning, default."""
 
 from __future__ import annotations
 

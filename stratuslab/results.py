@@ -1,4 +1,4 @@
-"""The results of commands: facts, without a layout, which :mod:`stratuslab.output` adds."""
+"""The results that commands yield, without layout; :mod:`stratuslab.output` shows them."""
 
 from __future__ import annotations
 

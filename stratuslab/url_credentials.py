@@ -1,4 +1,4 @@
-"""URLs that may hold secrets: who logs in with them, and what of them may be shown, sent on and written down."""
+"""Removes or masks user, password and other secrets in URLs before they are shown, sent or stored."""
 
 from __future__ import annotations
 

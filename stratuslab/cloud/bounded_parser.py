@@ -1,4 +1,4 @@
-"""The XML parser that both parts of an answer are read with: bounded, without document types, fed piece by piece."""
+"""Parses untrusted XML piece by piece, with limits on size and depth and without document types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CONTEXT: variables for the guest, under the names that it knows; values that would arrive altered are encoded or refused."""
+"""Writes the CONTEXT of a request under the names that guest packages read; encodes or refuses what a server would change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents in an answer's text, one at a time; a document that is not well-formed hides no other."""
+"""Reads a pool's documents one at a time; a malformed one is repaired or marked, and the others are still read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XML-RPC calls: marshal, send, read, retry where that is safe, trace without secrets; errors name the cloud."""
+"""Makes XML-RPC calls to a cloud, repeats those that are safe to repeat, and traces them without secrets."""
 
 from __future__ import annotations
 

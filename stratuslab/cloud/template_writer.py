@@ -1,4 +1,4 @@
-"""The template of a request for a machine, in the form of the server's version."""
+"""Writes a machine request as the template text that the server's version accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between the versions of the server, as data."""
+"""The actions, listings and forms of calls that each server version has, as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands share: the options, the session with the cloud, and the one ``main`` that turns errors into statuses."""
+"""What all commands share: common options, the session with the cloud, and ``main``, which turns errors into exit statuses."""
 
 from __future__ import annotations
 

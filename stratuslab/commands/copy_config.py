@@ -1,4 +1,4 @@
-"""stratus-copy-config: a commented configuration file to begin with."""
+"""stratus-copy-config: writes a commented configuration file to begin with."""
 
 from __future__ import annotations
 

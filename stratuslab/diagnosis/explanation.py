@@ -1,4 +1,4 @@
-"""Why an instance failed, waits, or is away, as its document tells."""
+"""Explains from its document why an instance failed, waits, or does not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's own words on an instance, without the noise that its parts put around them."""
+"""Cleans the server's message about an instance: removes script names, dates and markers, and keeps the failed step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong with HTTP, in a few words: the texts of requests are pages, and may hold a URL with its password."""
+"""Explains an exception of the requests library in a few words, without its URL, which may hold a password."""
 
 from __future__ import annotations
 

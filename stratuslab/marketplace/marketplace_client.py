@@ -1,4 +1,4 @@
-"""The Marketplace's REST interface: ``GET <endpoint>/metadata/<identifier>`` answers with what is known of one image."""
+"""A client of the Marketplace's REST interface: ``GET <endpoint>/metadata/<identifier>`` returns an image's metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of OpenNebula's answers: error codes of the answer array, fault codes, and ownership filters."""
+"""OpenNebula's numeric constants: error codes, fault codes, pool filters."""
 
 from __future__ import annotations
 

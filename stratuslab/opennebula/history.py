@@ -1,4 +1,4 @@
-"""What a VM document tells of the past: its records of each stay on a host, with the times of the steps there."""
+"""The HISTORY records of a VM document: one per stay on a host, with the times of its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything worth knowing of an instance, as a block of lines (-vv)."""
+"""The text block of ``stratus-describe-instance -vv``."""
 
 from __future__ import annotations
 

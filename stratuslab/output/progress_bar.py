@@ -1,4 +1,4 @@
-"""How far a long piece of work has come, on the line that :mod:`stratuslab.output.progress` rewrites."""
+"""A progress bar for downloads and builds, on the line of :mod:`stratuslab.output.progress`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stdout is: how wide, and whether it can show more than ASCII."""
+"""The terminal on stdout: whether there is one, its width, and whether it shows more than ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An instance as a ``Host`` block of ``~/.ssh/config`` (ssh_config(5)), for scp, rsync, ansible and all that use ``ssh``."""
+"""Writes a ``Host`` block for ``~/.ssh/config`` (ssh_config(5)), with which scp, rsync and ansible reach an instance."""
 
 from __future__ import annotations
 

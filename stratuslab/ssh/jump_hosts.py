@@ -1,4 +1,4 @@
-"""Jump hosts: how ssh's configuration reaches a host, and reading an SSH server's banner through them."""
+"""Finds the jump hosts in ssh's configuration for a host, and reads an SSH server's banner through them."""
 
 from __future__ import annotations
 

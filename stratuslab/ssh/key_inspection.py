@@ -1,4 +1,4 @@
-"""What a private key file shows before it is used: whether ssh will accept it, and its public key."""
+"""Examines a private key file without using it: whether ssh will accept it, whether it is encrypted, its public key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why instances are as they are: what describe adds with -v, and with -vv all that is known of each."""
+"""Adds what ``stratus-describe-instance`` shows with -v (reasons) and -vv (everything that is known)."""
 
 from __future__ import annotations
 

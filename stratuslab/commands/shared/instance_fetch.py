@@ -1,4 +1,4 @@
-"""A user's instances as an answer needs them: short documents are cheap, and more is asked for only where it is shown."""
+"""Fetches instances: short documents of the pool, and whole ones only where the output needs more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What option values must be; argparse calls these and says which option was wrong."""
+"""Checks option values for argparse: numbers, addresses, labels, lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending instances, whichever way: which ones are meant, asking first, and what is told of each."""
+"""The common part of kill and shutdown: selects the instances, asks for confirmation, reports on each."""
 
 from __future__ import annotations
 

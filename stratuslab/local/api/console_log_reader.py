@@ -1,4 +1,4 @@
-"""Reads the console log of an instance."""
+"""Reads the end of an instance's console log, without control sequences."""
 
 from __future__ import annotations
 

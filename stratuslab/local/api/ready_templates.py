@@ -1,4 +1,4 @@
-"""The machine templates of the embedded cloud, and their instantiation."""
+"""The embedded cloud's ready-made machine templates, and merging a request into one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error messages as older servers word them; the engine has those of 7.4."""
+"""Translates the engine's error messages, worded as OpenNebula 7.4 does, into those of older versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resources that an instance takes of the host, or would take."""
+"""The CPU, memory and disk that an instance requests, and the memory that it was measured to use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of an instance's serial console: what the guest writes, and lines about the machine from its supervisor."""
+"""Adds the supervisor's lines to an instance's console log, and keeps the log short."""
 
 from __future__ import annotations
 

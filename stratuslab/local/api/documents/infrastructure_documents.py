@@ -1,4 +1,4 @@
-"""The documents of what instances run on: the host, the datastores and the cluster that they are in."""
+"""The HOST, DATASTORE and CLUSTER documents."""
 
 from __future__ import annotations
 

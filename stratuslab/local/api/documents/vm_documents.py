@@ -1,4 +1,4 @@
-"""The documents of instances: whole, short as listings since 5.8 have them, and what their host reported last."""
+"""The VM documents: whole, short (as listings since 5.8 have them), and monitoring."""
 
 from __future__ import annotations
 
