@@ -21,7 +21,7 @@ from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import Owner, PoolState
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Phase
+from stratuslab.opennebula.states import Lcm, Phase, State
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
@@ -198,7 +198,7 @@ class Cloud:
         return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release its resources; does nothing if it is DONE.
+        """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
 
         OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
         waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
@@ -210,6 +210,8 @@ class Cloud:
             except reply.Refused as error:
                 if not _WRONG_STATE.search(error.message):
                     raise
+                if self._is_ending(number, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+                    return  # an earlier request for it, whose answer was lost perhaps
                 if pause is None:
                     # Up to 4.x a machine can be killed in every state, and recover cannot delete.
                     administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
@@ -219,8 +221,8 @@ class Cloud:
             self._sleep(pause)
 
     def shut_down(self, number: int) -> None:
-        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE. Returns before the
-        instance has stopped.
+        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE, or on its way there. Returns
+        before the instance has stopped.
 
         Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
         """
@@ -229,6 +231,8 @@ class Cloud:
         except reply.Refused as error:
             if not _WRONG_STATE.search(error.message):
                 raise
+            if self._is_ending(number, Lcm.SHUTDOWN, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+                return
             self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
 
     def _act(self, actions: Iterable[str], number: int) -> None:
@@ -248,6 +252,13 @@ class Cloud:
                 unsupported = unsupported or error
         assert unsupported is not None
         raise unsupported
+
+    def _is_ending(self, number: int, *states: Lcm) -> bool:
+        """Whether the instance is in one of the states on the way to DONE."""
+        with contextlib.suppress(StratusLabError):
+            instance = self.instance(number)
+            return instance.state == State.ACTIVE and instance.lcm_state in states
+        return False
 
     def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
         """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""

@@ -320,10 +320,11 @@ BOOTING = '[one.vm.action] Error performing action "terminate-hard": Could not t
 
 def test_a_machine_that_boots_is_killed_when_it_can_be(scripted: Scripted) -> None:
     refused, done = servers.document(failure(BOOTING, 2048)), servers.document(success(1))
-    server = scripted(servers.document(success("7.4.0")), refused, refused, done)
+    boots = servers.document(success(machine(1, lcm=2)))
+    server = scripted(servers.document(success("7.4.0")), refused, boots, refused, boots, done)
     pauses = Pauses()
     cloud_at(server.url, pauses=pauses).kill(1)
-    assert (server.connections, pauses) == (4, [0.5, 1.0])
+    assert (server.connections, pauses) == (6, [0.5, 1.0])
 
 
 @pytest.mark.parametrize(

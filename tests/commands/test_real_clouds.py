@@ -58,6 +58,33 @@ def test_a_shutdown_that_works(at: At) -> None:
     assert shut_down(at, (3, 12), (3, 11), (6, 0)) == Ran(0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("command", "version", "states"),
+    [
+        ("shutdown", "7.4.0", ((3, 12), (3, 11), (6, 0))),
+        ("shutdown", "6.8.0", ((3, 11), (6, 0))),
+        ("shutdown", "", ((3, 12), (3, 11), (6, 0))),
+        ("kill", "6.8.0", ((3, 11),)),
+        ("kill", "5.12.0.4", ((3, 23),)),
+    ],
+)
+def test_an_end_that_was_asked_for_before_is_not_refused(
+    at: At, command: str, version: str, states: tuple[tuple[int, int], ...]
+) -> None:
+    """As where the answer to the request was lost, and it was sent again."""
+    cloud = ScriptedOpenNebula(version, machines={1: machine(1)})
+    coming = list(states)
+
+    def look(number: int) -> bytes:
+        state, lcm = coming.pop(0) if len(coming) > 1 else coming[0]
+        return success(machine(number, state=state, lcm=lcm))
+
+    wrong = "Wrong state to perform action" if not version else f"Could not {command} VM 1, wrong state X."
+    cloud.vm_action = lambda action, number: failure(wrong, 2048)  # type: ignore[method-assign]
+    cloud.vm_info = look  # type: ignore[method-assign]
+    assert at(cloud)(command, "1") == Ran(0, "", "")
+
+
 def test_a_shutdown_whose_epilog_fails_is_not_waited_for_any_longer(at: At) -> None:
     ran = shut_down(at, (3, 12), (3, 11), (3, 40))
     assert ran.status == ExitStatus.INSTANCE_FAILED
@@ -148,6 +175,7 @@ def test_a_lock_is_told(at: At) -> None:
     [
         (recording_of("6.8.0/vm.allocate-quota-reached"), "kill machines that you no longer need"),
         (recording_of("7.4.0/vm.allocate-no-lease"), "choose another network"),
+        (recording_of("3.2.1/vm.allocate-unknown-image"), "does not exist, is not ready, or is in use"),
         (recording_of("6.8.0/vm.allocate-bad-name-char"), "(see --vm-name and --name-prefix)"),
         (
             failure("DISK 2: Cannot acquire image 1, it is persistent and already in use", 8192),

@@ -221,6 +221,8 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
         return error.replaced(hint=cause.advice)
     if "network" in words:
         return _about_network(session, request, error)
+    if "could not get disk image" in words:  # 3.x, whatever is wrong with it
+        return error.replaced(hint="one of its images does not exist, is not ready, or is in use by another machine")
     if "disk type" in words:
         return error.replaced(
             hint=f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
