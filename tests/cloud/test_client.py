@@ -20,10 +20,11 @@ from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineT
 from stratuslab.cloud.reply import Fault, Refused
 from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import Owner, PoolState
-from tests.fakes import scripted_opennebula as mishap
+from tests.fakes import mishaps as mishap
 from tests.fakes import scripted_server as servers
+from tests.fakes.mishaps import Mishap
 from tests.fakes.opennebula_answers import failure, fault, machine, recording_of, success
-from tests.fakes.scripted_opennebula import Clouds, Mishap
+from tests.fakes.scripted_opennebula import Clouds
 from tests.fakes.scripted_server import Conversation, Scripted, ScriptedServer
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
@@ -472,14 +473,14 @@ def listing_server(scripted: Scripted, count: int) -> ScriptedServer:
     whole = success("<VM_POOL>HERE</VM_POOL>")
     begin, end = whole.split(b"HERE")
 
-    def answer(talk: Conversation) -> None:
-        if b"one.system.version" in talk.read_request().body:
-            talk.send(servers.head(Connection="close") + fault(-506, "Method not defined"))
+    def answer(conversation: Conversation) -> None:
+        if b"one.system.version" in conversation.read_request().body:
+            conversation.send(servers.head(Connection="close") + fault(-506, "Method not defined"))
             return
-        talk.send(servers.head(Connection="close") + begin)
+        conversation.send(servers.head(Connection="close") + begin)
         for first in range(0, count, 50):
-            talk.send("".join(machine(first + n) for n in range(50)).replace("<", "&lt;").encode())
-        talk.send(end)
+            conversation.send("".join(machine(first + n) for n in range(50)).replace("<", "&lt;").encode())
+        conversation.send(end)
 
     return scripted(answer)
 

@@ -248,11 +248,11 @@ def test_ten_gigabytes(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> N
     piece = machine(1).replace("<", "&lt;").encode() * 50
     for begin in (servers.head() + opening, servers.head(Content_Length=ten) + opening):
 
-        def answer(talk: servers.Conversation, begin: bytes = begin) -> None:
-            talk.read_request()
-            talk.send(begin)
+        def answer(conversation: servers.Conversation, begin: bytes = begin) -> None:
+            conversation.read_request()
+            conversation.send(begin)
             for more in repeat(piece):
-                talk.send(more)
+                conversation.send(more)
 
         server, seen = scripted(answer), 0
         with pytest.raises(InvalidAnswer, match="larger than 8 MiB"):

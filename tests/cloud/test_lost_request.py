@@ -13,9 +13,10 @@ from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.opennebula.error_codes import ErrorCode
-from tests.fakes import scripted_opennebula as mishap
+from tests.fakes import mishaps as mishap
+from tests.fakes.mishaps import Mishap
 from tests.fakes.opennebula_answers import failure, machine
-from tests.fakes.scripted_opennebula import Clouds, Mishap, ScriptedOpenNebula
+from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
 REQUEST = MachineRequest(root=ImageDisk("https://marketplace.example.org/metadata/X"), cpu=1, ram=128, swap=1024, token="t-1/1")

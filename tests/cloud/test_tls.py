@@ -71,9 +71,9 @@ def test_a_certificate_for_another_host(scripted: Scripted, authority: Authority
 
 
 def test_plain_http_where_tls_is_meant(scripted: Scripted) -> None:
-    def answer(talk: servers.Conversation) -> None:
-        assert talk.socket.recv(1 << 16)
-        talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    def answer(conversation: servers.Conversation) -> None:
+        assert conversation.socket.recv(1 << 16)
+        conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     server = scripted(answer)
     with pytest.raises(NeverSent, match=r"cannot use TLS with .* \(is it an http:// endpoint\?\)"):
@@ -88,7 +88,7 @@ def test_tls_where_plain_http_is_meant(scripted: Scripted, authority: Authority)
 
 
 def test_a_server_that_is_silent_in_the_handshake(scripted: Scripted) -> None:
-    server = scripted(lambda talk: talk.closing.wait(servers.PATIENCE) and None)
+    server = scripted(lambda conversation: conversation.closing.wait(servers.PATIENCE) and None)
     transport = HttpTransport(resolve(f"https://127.0.0.1:{server.port}/RPC2", ALICE), ALICE, 0.2, {})
     with pytest.raises(NeverSent, match=r"does not answer within 0\.2 s"):
         list(transport.post(b"<call/>"))
@@ -98,10 +98,10 @@ def test_a_server_that_is_silent_in_the_handshake(scripted: Scripted) -> None:
 def test_a_handshake_that_is_dropped(scripted: Scripted, abruptly: bool) -> None:
     """Overloaded servers do so now and then, so that reads are worth another try."""
 
-    def drops(talk: servers.Conversation) -> None:
-        talk.socket.recv(1 << 16)
+    def drops(conversation: servers.Conversation) -> None:
+        conversation.socket.recv(1 << 16)
         if abruptly:
-            talk.reset()
+            conversation.reset()
 
     server = scripted(drops)
     with pytest.raises(ConnectionDropped, match="dropped the connection while it was being established"):

@@ -242,7 +242,7 @@ def test_waited_in_vain_for_the_cloud(alice: Shell) -> None:
 def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, scripted: Scripted) -> None:
     """The setting ``timeout`` is about each answer of the cloud; the machine takes longer than that."""
     assert alice("run", TTYLINUX).status == 0
-    there = scripted(lambda talk: talk.send(b"SSH-2.0-Strange\r\n"))
+    there = scripted(lambda conversation: conversation.send(b"SSH-2.0-Strange\r\n"))
     alice.environ["STRATUSLAB_TIMEOUT"] = "0.5"
     arguments = ["--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
     threading.Timer(1.0, stage.runs, [1]).start()
@@ -259,8 +259,8 @@ def test_a_server_s_silence_is_not_how_long_to_wait(alice: Shell, stage: Stage, 
     ("answer", "words"),
     [
         (hangs, "sends nothing"),
-        (lambda talk: talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "not an SSH server, it sent 'HTTP/1.1 400"),
-        (lambda talk: None, "closed the connection"),
+        (lambda conversation: conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "not an SSH server, it sent 'HTTP/1.1 400"),
+        (lambda conversation: None, "closed the connection"),
     ],
 )
 def test_waited_in_vain_for_ssh(one: Shell, scripted: Scripted, answer: Answer, words: str) -> None:
@@ -275,9 +275,9 @@ def test_a_banner_and_then_nothing(one: Shell, scripted: Scripted, client: str) 
     if client == "openssh" and shutil.which("ssh") is None:
         pytest.skip("this system has no ssh")
 
-    def drops(talk: Conversation) -> None:
-        talk.send(b"SSH-2.0-Strange\r\n")
-        talk.socket.recv(1000)
+    def drops(conversation: Conversation) -> None:
+        conversation.send(b"SSH-2.0-Strange\r\n")
+        conversation.socket.recv(1000)
 
     there = scripted(drops)
     arguments = ["--ssh-client", client, "--address", "127.0.0.1", "-p", str(there.port), "1", "--", "true"]
@@ -287,9 +287,9 @@ def test_a_banner_and_then_nothing(one: Shell, scripted: Scripted, client: str) 
 
 
 def test_an_instance_that_ends_while_it_is_waited_for(one: Shell, stage: Stage, scripted: Scripted) -> None:
-    def ends(talk: Conversation) -> None:
+    def ends(conversation: Conversation) -> None:
         stage.halts(1)
-        hangs(talk)
+        hangs(conversation)
 
     there = scripted(ends)
     ran = one("connect", "--timeout", "20", "--address", "127.0.0.1", "-p", str(there.port), "1")
@@ -412,7 +412,7 @@ def test_waiting_through_a_boot(alice: Shell, stage: Stage, tmp_path: Path, clie
     (alice.home / ".ssh" / "id_ed25519.pub").unlink()
     public = make_key_pair(alice.home / ".ssh")
     assert alice("run", TTYLINUX).status == 0
-    forward = ScriptedServer(lambda talk: talk.closing.wait(20))
+    forward = ScriptedServer(lambda conversation: conversation.closing.wait(20))
     user = person(alice, "-l", sshd.login_name(), "--ssh-client", client, "--timeout", "60", "1", "--", "echo in''side")
     user.expect_exact("machine 1: Prolog, 0 s")
     stage.runs(1)

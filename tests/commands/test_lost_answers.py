@@ -11,8 +11,8 @@ from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.error_codes import Owner, PoolState
-from tests.fakes import faulty_proxy
-from tests.fakes.faulty_proxy import Fault, FaultyProxy
+from tests.fakes import mishaps
+from tests.fakes.faulty_proxy import Fault, FaultyProxy, Late
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX, Shell
@@ -58,7 +58,7 @@ def reported(shell: Shell, *arguments: str) -> tuple[int, list[int], str]:
 
 
 @pytest.mark.parametrize("image", [TTYLINUX, TEMPLATE])
-@pytest.mark.parametrize("fault", [faulty_proxy.cut, faulty_proxy.halved, faulty_proxy.bad_gateway, faulty_proxy.late(1)])
+@pytest.mark.parametrize("fault", [mishaps.lost, mishaps.halved, mishaps.bad_gateway_after, Late(1)])
 def test_one_answer_is_lost(shell: Shell, stage: Stage, behind: Behind, image: str, fault: Fault) -> None:
     behind(fault)
     assert reported(shell, image) == (0, [1], "")
@@ -67,14 +67,14 @@ def test_one_answer_is_lost(shell: Shell, stage: Stage, behind: Behind, image: s
 
 @pytest.mark.parametrize("image", [TTYLINUX, TEMPLATE])
 def test_an_answer_is_held_back_for_longer_than_the_client_waits(shell: Shell, stage: Stage, behind: Behind, image: str) -> None:
-    behind(faulty_proxy.held_back)
+    behind(mishaps.silent_after)
     assert reported(shell, "--timeout", "1", image) == (0, [1], "")
     assert machines(stage) == [1]
 
 
 @pytest.mark.parametrize("image", [TTYLINUX, TEMPLATE])
 def test_every_answer_is_lost(shell: Shell, stage: Stage, behind: Behind, image: str) -> None:
-    behind(always=faulty_proxy.cut)
+    behind(always=mishaps.lost)
     assert reported(shell, "-n", "3", image) == (0, [1, 2, 3], "")
     assert machines(stage) == [1, 2, 3]
 
@@ -85,6 +85,6 @@ def test_three_of_six_answers_are_lost(shell: Shell, stage: Stage, behind: Behin
     behind()
     for user in ("bob", "alice", "bob"):
         assert shell("run", "-u", user, "-n", "2", TTYLINUX).status == 0
-    behind(faulty_proxy.cut, None, faulty_proxy.halved, None, faulty_proxy.cut)
+    behind(mishaps.lost, None, mishaps.halved, None, mishaps.lost)
     assert reported(shell, "-n", "6", image) == (0, [7, 8, 9, 10, 11, 12], "")
     assert machines(stage) == list(range(1, 13))

@@ -61,10 +61,10 @@ def test_closed_pipe_is_silent(cloud: Shell) -> None:
 
 def test_what_was_started_is_told_also_when_nobody_reads_the_answer(cloud: Shell, stage: Stage) -> None:
     ran = piped(cloud, f"{{ stratus-run-instance -n 40 {TTYLINUX}; echo $? >&2; }} | head -4 >/dev/null")
-    *talk, status = ran.err.splitlines()
+    *messages, status = ran.err.splitlines()
     assert int(status) == ExitStatus.BROKEN_PIPE
     begun = {row[0] for row in stage.engine.store.query("SELECT id FROM instances WHERE id > 3")}
-    untold = {int(number) for line in talk for number in line.rpartition("started: ")[2].split(", ")}
+    untold = {int(number) for line in messages for number in line.rpartition("started: ")[2].split(", ")}
     assert len(begun) < 40
     assert begun - untold <= {4, 5, 6, 7, 8, 9}
     assert untold <= begun

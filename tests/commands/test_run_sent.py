@@ -13,8 +13,9 @@ from stratuslab.cloud.reply import documents
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template import Attribute, parse
+from tests.fakes.mishaps import Mishap, whole
 from tests.fakes.opennebula_answers import failure, recording_of
-from tests.fakes.scripted_opennebula import Clouds, Mishap, ScriptedOpenNebula, servers_answer
+from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 DEAD = "http://127.0.0.1:1"  # nothing listens there
@@ -71,7 +72,7 @@ def vectors(cloud: ScriptedOpenNebula, name: str) -> list[Mapping[str, str]]:
 
 
 def refusing(answer: bytes) -> Mishap:
-    return lambda cloud, talk, method, _: servers_answer(talk, answer)
+    return lambda conversation, method, _: conversation.send(whole(answer))
 
 
 # --- images ---------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm
 from stratuslab.output.messages import Messages
 from tests.diagnosis.documents import vm
-from tests.fakes.faulty_proxy import Fault, FaultyProxy, bad_gateway, halved
+from tests.fakes.faulty_proxy import Fault, FaultyProxy
+from tests.fakes.mishaps import bad_gateway, halved
 from tests.fakes.scripted_server import Conversation, ScriptedServer, document
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell
@@ -246,9 +247,9 @@ def test_ssh_is_waited_for_behind_translated_ports(alice: Shell, stage: Stage) -
 def test_a_slow_ssh_server_is_given_its_time(alice: Shell, stage: Stage) -> None:
     """One that looks up the client's name first, longer than the pause between looks at the cloud."""
 
-    def slow(talk: Conversation) -> None:
-        talk.closing.wait(2.5)
-        talk.send(b"SSH-2.0-Slow\r\n")
+    def slow(conversation: Conversation) -> None:
+        conversation.closing.wait(2.5)
+        conversation.send(b"SSH-2.0-Slow\r\n")
 
     with closing(ScriptedServer(slow)) as there:
         alice("run", TTYLINUX)

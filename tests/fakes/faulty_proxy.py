@@ -1,17 +1,26 @@
-"""A proxy between the client and a cloud that passes requests on, and loses or holds back answers as a test says."""
+"""A proxy between the client and a cloud that passes requests on, and does or loses them as a test says."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from xmlrpc.client import loads
 
+from tests.fakes.mishaps import CARRIED_OUT, Mishap
 from tests.fakes.scripted_server import PATIENCE, Conversation, Request, ScriptedServer
 
-Fault = Callable[["FaultyProxy", Conversation, Request], None]
+
+class Late(NamedTuple):
+    """A mishap of a busy cloud: the connection ends, and the request is carried out before so many calls from then."""
+
+    calls: int
+
+
+Fault = Mishap | Late
 """What goes wrong with one request."""
 
 
@@ -47,8 +56,8 @@ class FaultyProxy:
     def close(self) -> None:
         self._server.close()
 
-    def _converse(self, talk: Conversation) -> None:
-        request = talk.read_request()
+    def _converse(self, conversation: Conversation) -> None:
+        request = conversation.read_request()
         method = str(loads(request.body)[1])
         with self._lock:
             self._methods.append(method)
@@ -57,13 +66,18 @@ class FaultyProxy:
             self._late = [(calls - 1, late) for calls, late in self._late]
             due = [late for calls, late in self._late if calls == 0]
         for late in due:
-            self.forwarded(late)
+            self._forwarded(late)
+        if isinstance(fault, Late):
+            with self._lock:
+                self._late.append((fault.calls, request))
+            return
+        answer = self._forwarded(request) if fault is None or fault in CARRIED_OUT else b""
         if fault is None:
-            talk.send(self.forwarded(request))
+            conversation.send(answer)
         else:
-            fault(self, talk, request)
+            fault(conversation, method, answer)
 
-    def forwarded(self, request: Request) -> bytes:
+    def _forwarded(self, request: Request) -> bytes:
         """Pass the request on; the whole answer."""
         headers = {**request.headers, "connection": "close"}
         lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
@@ -74,47 +88,3 @@ class FaultyProxy:
             while data := origin.recv(1 << 16):
                 answer += data
         return answer
-
-    def forward_after(self, calls: int, request: Request) -> None:
-        """Pass the request on before so many calls from now."""
-        with self._lock:
-            self._late.append((calls, request))
-
-
-# --- faults ---------------------------------------------------------------------------------------------------------------
-
-
-def cut(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-    """It is carried out, and the connection ends before the answer."""
-    proxy.forwarded(request)
-
-
-def halved(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-    """It is carried out, and half of the answer comes."""
-    answer = proxy.forwarded(request)
-    talk.send(answer[: len(answer) // 2])
-
-
-def held_back(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-    """It is carried out, and the answer is held back for longer than the client waits."""
-    proxy.forwarded(request)
-    talk.closing.wait(PATIENCE)
-
-
-def bad_gateway(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-    """It is carried out, and the proxy says that it has given up."""
-    proxy.forwarded(request)
-    talk.send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-
-
-def dropped(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-    """The connection ends, and nothing is carried out."""
-
-
-def late(calls: int) -> Fault:
-    """The connection ends, and the busy cloud carries the request out before so many calls from then."""
-
-    def fault(proxy: FaultyProxy, talk: Conversation, request: Request) -> None:
-        proxy.forward_after(calls, request)
-
-    return fault

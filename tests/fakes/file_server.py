@@ -17,12 +17,12 @@ def whole(content: bytes, tag: str = TAG, **headers: Any) -> Answer:
 def broken_off(content: bytes, end: int, tag: str = TAG, *, reset: bool = False, **headers: Any) -> Answer:
     """The beginning of the file, with the length of all of it."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
         given: dict[str, Any] = {"Content_Length": len(content), **({"ETag": tag} if tag else {}), **headers}
-        talk.send(head(**given) + content[:end])
+        conversation.send(head(**given) + content[:end])
         if reset:
-            talk.reset()
+            conversation.reset()
 
     return answer
 
@@ -31,17 +31,17 @@ def by_range(content: bytes, tag: str = TAG, end: int | None = None) -> Answer:
     """The part that is asked for, as RFC 9110 has it: all of the file where it is another one by now. With an ``end`` the
     connection breaks there."""
 
-    def answer(talk: Conversation) -> None:
-        asked = talk.read_request().headers
+    def answer(conversation: Conversation) -> None:
+        asked = conversation.read_request().headers
         begin = int(asked["range"].removeprefix("bytes=").rstrip("-")) if "range" in asked else None
         if begin is None or asked.get("if-range", tag) != tag:
-            talk.send(head(Content_Length=len(content), ETag=tag) + content[:end])
+            conversation.send(head(Content_Length=len(content), ETag=tag) + content[:end])
         elif begin >= len(content):
-            talk.send(head("416 Range Not Satisfiable", Content_Range=f"bytes */{len(content)}", Content_Length=0))
+            conversation.send(head("416 Range Not Satisfiable", Content_Range=f"bytes */{len(content)}", Content_Length=0))
         else:
             place = f"bytes {begin}-{len(content) - 1}/{len(content)}"
             first = head("206 Partial Content", Content_Length=len(content) - begin, Content_Range=place, ETag=tag)
-            talk.send(first + content[begin:end])
+            conversation.send(first + content[begin:end])
 
     return answer
 
@@ -49,9 +49,9 @@ def by_range(content: bytes, tag: str = TAG, end: int | None = None) -> Answer:
 def refuses(status: str) -> Answer:
     """An answer of that status."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(head(status, Content_Length=0))
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(head(status, Content_Length=0))
 
     return answer
 
@@ -59,8 +59,8 @@ def refuses(status: str) -> Answer:
 def redirects(location: str) -> Answer:
     """Sends the client elsewhere, with a body that it had better not read."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(head("302 Found", Location=location, Content_Length=1 << 40) + bytes(1 << 16))
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(head("302 Found", Location=location, Content_Length=1 << 40) + bytes(1 << 16))
 
     return answer

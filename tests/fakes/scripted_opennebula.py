@@ -13,13 +13,9 @@ from stratuslab.opennebula.error_codes import ErrorCode, Owner, PoolState
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template import parse
-from tests.fakes import scripted_server as servers
+from tests.fakes.mishaps import CARRIED_OUT, Mishap, whole
 from tests.fakes.opennebula_answers import failure, fault, machine, pool, success
 from tests.fakes.scripted_server import Conversation, ScriptedServer
-
-Mishap = Callable[["ScriptedOpenNebula", Conversation, str, bytes], None]
-"""What happens to one call instead of its being answered: the call's method, and the answer that it would have got (empty
-where it was not carried out)."""
 
 
 @dataclass
@@ -53,19 +49,19 @@ class ScriptedOpenNebula:
         """How often each method was called."""
         return Counter(method for method, _ in self.calls)
 
-    def _converse(self, talk: Conversation) -> None:
-        parameters, method = loads(talk.read_request().body)
+    def _converse(self, conversation: Conversation) -> None:
+        parameters, method = loads(conversation.read_request().body)
         assert method is not None
         arguments = tuple(parameters[1:])
         with self._lock:
             self.calls.append((method, arguments))
             coming = self.mishaps.get(method, [])
             mishap = coming.pop(0) if coming else None
-        answer = self.carry_out(method, arguments) if mishap is None or mishap in _CARRIED_OUT else b""
+        answer = whole(self.carry_out(method, arguments)) if mishap is None or mishap in CARRIED_OUT else b""
         if mishap is None:
-            servers_answer(talk, answer)
+            conversation.send(answer)
         else:
-            mishap(self, talk, method, answer)
+            mishap(conversation, method, answer)
 
     def carry_out(self, method: str, arguments: tuple[object, ...]) -> bytes:
         """Do what the call asks for; the answer."""
@@ -180,66 +176,3 @@ Clouds = Callable[..., ScriptedOpenNebula]
 
 def _is_of(document: str, user: int) -> bool:
     return f"<UID>{user}</UID>" in document
-
-
-def servers_answer(talk: Conversation, answer: bytes) -> None:
-    talk.send(servers.head(Content_Type="text/xml", Content_Length=len(answer)) + answer)
-
-
-# --- mishaps --------------------------------------------------------------------------------------------------------------
-
-
-def dropped(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """The connection ends, and nothing was done."""
-
-
-def lost(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """It is done, and the connection ends before the answer."""
-
-
-def reset(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """It is done, and the connection is reset before the answer."""
-    talk.reset()
-
-
-def halved(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """It is done, and half of the answer comes."""
-    talk.send(servers.head(Content_Length=len(answer)) + answer[: len(answer) // 2])
-
-
-def silent(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """Nothing is done, and nothing is said."""
-    talk.closing.wait(servers.PATIENCE)
-
-
-def silent_after(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """It is done, and nothing is said."""
-    talk.closing.wait(servers.PATIENCE)
-
-
-def bad_gateway(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """A proxy in front gives up, and nothing was done."""
-    talk.send(servers.head("502 Bad Gateway", Content_Length=0))
-
-
-def bad_gateway_after(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """It is done, and a proxy in front has given up meanwhile."""
-    talk.send(servers.head("502 Bad Gateway", Content_Length=0))
-
-
-def web_page(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """A proxy in front says something friendly with status 200, and nothing was done."""
-    servers_answer(talk, b"<html>Please come back later</html>")
-
-
-def refused(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """The cloud says no."""
-    servers_answer(talk, failure(f"[{method}] over quota", ErrorCode.ALLOCATE))
-
-
-def denied(cloud: ScriptedOpenNebula, talk: Conversation, method: str, answer: bytes) -> None:
-    """The cloud does not know the user any more."""
-    servers_answer(talk, failure(f"[{method}] User couldn't be authenticated, aborting call.", ErrorCode.AUTHENTICATION))
-
-
-_CARRIED_OUT = (lost, reset, halved, silent_after, bad_gateway_after)

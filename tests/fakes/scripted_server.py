@@ -128,10 +128,10 @@ class ScriptedServer:
         with contextlib.suppress(OSError, ValueError):
             if self._tls is not None:
                 client = self._tls.wrap_socket(client, server_side=True)
-            talk = Conversation(client, self._closing, self.requests)
+            conversation = Conversation(client, self._closing, self.requests)
             if isinstance(client, ssl.SSLSocket):
                 self.certificates.append(client.getpeercert())
-            answer(talk)
+            answer(conversation)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
         client.close()
@@ -155,9 +155,9 @@ def document(body: bytes, status: str = "200 OK", kind: str = "text/xml", **head
 def raw(data: bytes) -> Answer:
     """These bytes, once the request was read."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(data)
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(data)
 
     return answer
 
@@ -181,10 +181,10 @@ def chunked(pieces: Iterable[bytes], *, finished: bool = True) -> Answer:
 def byte_by_byte(data: bytes) -> Answer:
     """An answer, head included, of which every byte is sent by itself."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
         for byte in data:
-            talk.send(bytes([byte]))
+            conversation.send(bytes([byte]))
 
     return answer
 
@@ -192,11 +192,11 @@ def byte_by_byte(data: bytes) -> Answer:
 def stream(begin: bytes, pieces: Iterable[bytes], first: bytes = head(Content_Type="text/xml")) -> Answer:
     """An answer that is made while it is sent, until the client has had enough; ``first`` is its head."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(first + begin)
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(first + begin)
         for piece in pieces:
-            talk.send(piece)
+            conversation.send(piece)
 
     return answer
 
@@ -206,71 +206,71 @@ def endless(begin: bytes, piece: bytes, first: bytes = head(Content_Type="text/x
     return stream(begin, repeat(piece), first)
 
 
-def hangs(talk: Conversation) -> None:
+def hangs(conversation: Conversation) -> None:
     """Read the request and fall silent until the test is over."""
-    talk.read_request()
-    talk.closing.wait(PATIENCE)
+    conversation.read_request()
+    conversation.closing.wait(PATIENCE)
 
 
 def hangs_in_the_middle(data: bytes) -> Answer:
     """Send the beginning of an answer and fall silent until the test is over."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(data)
-        talk.closing.wait(PATIENCE)
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(data)
+        conversation.closing.wait(PATIENCE)
 
     return answer
 
 
-def closes_unread(talk: Conversation) -> None:
+def closes_unread(conversation: Conversation) -> None:
     """Drop the connection before anything was read."""
-    talk.reset()
+    conversation.reset()
 
 
-def closes(talk: Conversation) -> None:
+def closes(conversation: Conversation) -> None:
     """Read the request and close the connection in good order."""
-    talk.read_request()
+    conversation.read_request()
 
 
-def resets(talk: Conversation) -> None:
+def resets(conversation: Conversation) -> None:
     """Read the request and reset the connection."""
-    talk.read_request()
-    talk.reset()
+    conversation.read_request()
+    conversation.reset()
 
 
 def resets_after(data: bytes) -> Answer:
     """Send the beginning of an answer and reset the connection."""
 
-    def answer(talk: Conversation) -> None:
-        talk.read_request()
-        talk.send(data)
-        talk.reset()
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(data)
+        conversation.reset()
 
     return answer
 
 
-def forwards(talk: Conversation) -> None:
+def forwards(conversation: Conversation) -> None:
     """A proxy: tunnels after CONNECT, else passes on one request that names its whole URL."""
-    request = talk.read_request()
+    request = conversation.read_request()
     if request.method == "CONNECT":
-        _tunnel(talk, request.target)
+        _tunnel(conversation, request.target)
         return
     location, _, path = request.target.removeprefix("http://").partition("/")
     host, _, port = location.rpartition(":")
     lines = [f"{request.method} /{path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
     with socket.create_connection((host, int(port)), PATIENCE) as origin:
         origin.sendall("\r\n".join([*lines, "", ""]).encode() + request.body)
-        _pass_on(origin, talk.socket)
+        _pass_on(origin, conversation.socket)
 
 
-def _tunnel(talk: Conversation, target: str) -> None:
+def _tunnel(conversation: Conversation, target: str) -> None:
     host, _, port = target.rpartition(":")
     with socket.create_connection((host, int(port)), PATIENCE) as origin:
-        talk.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=_pass_on, args=(origin, talk.socket), daemon=True)
+        conversation.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = threading.Thread(target=_pass_on, args=(origin, conversation.socket), daemon=True)
         back.start()
-        _pass_on(talk.socket, origin)
+        _pass_on(conversation.socket, origin)
         back.join(PATIENCE)
 
 

@@ -1,4 +1,4 @@
-"""Text that is safe for a terminal, and the talk on stderr that uses it."""
+"""Text that is safe for a terminal, and the messages on stderr that uses it."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ def test_width(text: str, columns: int) -> None:
     assert width(text) == columns
 
 
-# --- talk -----------------------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------------------------------
 
 
 def said(level: int) -> list[str]:
     stream = io.StringIO()
-    talk = Messages(stream, "stratus-x", level)
-    talk.error("an error\nof two lines")
-    talk.note("a note")
-    talk.step("a step")
-    talk.detail("a detail\nof two \x1b lines")
-    talk.wire("> call")
+    messages = Messages(stream, "stratus-x", level)
+    messages.error("an error\nof two lines")
+    messages.note("a note")
+    messages.step("a step")
+    messages.detail("a detail\nof two \x1b lines")
+    messages.wire("> call")
     return stream.getvalue().splitlines()
 
 

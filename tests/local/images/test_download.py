@@ -131,10 +131,12 @@ class TestContinuing:
     def test_another_file_of_a_server_that_does_not_look(self, scripted: Scripted, tmp_path: Path) -> None:
         """It continues with the rest of another file, and says so with its tag."""
 
-        def careless(talk: servers.Conversation) -> None:
-            talk.read_request()
+        def careless(conversation: servers.Conversation) -> None:
+            conversation.read_request()
             place = f"bytes {1 << 20}-{len(FILE) - 1}/{len(FILE)}"
-            talk.send(head("206 Partial Content", Content_Length=len(FILE) - (1 << 20), Content_Range=place, ETag='"two"'))
+            conversation.send(
+                head("206 Partial Content", Content_Length=len(FILE) - (1 << 20), Content_Range=place, ETag='"two"')
+            )
 
         server = scripted(broken_off(FILE, 1 << 20), careless, by_range(FILE[::-1], '"two"'))
         assert fetched(tmp_path, server.url) == FILE[::-1]
@@ -145,9 +147,9 @@ class TestContinuing:
 
     @pytest.mark.parametrize("place", ["bytes 0-9/10", "bytes 5-9", "", "bytes 99999999999999999999-1/1", "lines 1-2/3"])
     def test_a_server_that_sends_another_part(self, scripted: Scripted, tmp_path: Path, place: str) -> None:
-        def confused(talk: servers.Conversation) -> None:
-            talk.read_request()
-            talk.send(head("206 Partial Content", Content_Length=4, Content_Range=place, ETag=TAG) + b"nope")
+        def confused(conversation: servers.Conversation) -> None:
+            conversation.read_request()
+            conversation.send(head("206 Partial Content", Content_Length=4, Content_Range=place, ETag=TAG) + b"nope")
 
         server = scripted(broken_off(FILE, 1 << 20), confused, whole(FILE))
         assert fetched(tmp_path, server.url) == FILE

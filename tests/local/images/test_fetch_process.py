@@ -244,11 +244,11 @@ class TestObtaining:
     def test_several_at_once_download_it_once(self, directory: Path, scripted: Scripted) -> None:
         asked, go = threading.Semaphore(0), threading.Event()
 
-        def slowly(talk: servers.Conversation) -> None:
-            talk.read_request()
+        def slowly(conversation: servers.Conversation) -> None:
+            conversation.read_request()
             asked.release()
             go.wait(servers.PATIENCE)
-            talk.send(servers.head(Content_Length=len(DISK)) + DISK)
+            conversation.send(servers.head(Content_Length=len(DISK)) + DISK)
 
         server = scripted(slowly)
         name = publish(directory, described(DISK, server.url))
@@ -269,10 +269,10 @@ class TestObtaining:
         """Killed as a group, as an instance is, and also alone: the connection to the server ends."""
         asked, gone = threading.Event(), threading.Event()
 
-        def never(talk: servers.Conversation) -> None:
-            talk.read_request()
+        def never(conversation: servers.Conversation) -> None:
+            conversation.read_request()
             asked.set()
-            if talk.socket.recv(1) == b"":
+            if conversation.socket.recv(1) == b"":
                 gone.set()
 
         name = publish(directory, described(DISK, scripted(never).url))
