@@ -282,14 +282,11 @@ class Instance:
     def message(self) -> str:
         """The cloud's own words on why the instance failed or waits, as the document has them; empty where it says nothing.
 
-        4.x and later: USER_TEMPLATE/ERROR or SCHED_MESSAGE, each begins with a date; 3.x: the last of TEMPLATE/ERROR. No version
-        takes an error away when all is well again.
+        4.x and later: USER_TEMPLATE/ERROR or, while it waits, SCHED_MESSAGE, each begins with a date; 3.x: the last of
+        TEMPLATE/ERROR. No version takes an error away when all is well again, so one that waits once more has that of before.
         """
-        return (
-            self._text("USER_TEMPLATE/ERROR")
-            or self._error_of_3_x[1]
-            or (self._text("USER_TEMPLATE/SCHED_MESSAGE") if self.state == State.PENDING else "")
-        )
+        waits = self.state == State.PENDING and not self.is_of_3_x
+        return self._text("USER_TEMPLATE/SCHED_MESSAGE" if waits else "USER_TEMPLATE/ERROR") or self._error_of_3_x[1]
 
     @property
     def monitoring_error(self) -> str:

@@ -62,6 +62,12 @@ def test_7_x() -> None:
         ("<STATE>7</STATE><TEMPLATE><ERROR><MESSAGE>no image</MESSAGE><TIMESTAMP>x</TIMESTAMP></ERROR></TEMPLATE>", "no image"),
         ("<STATE>3</STATE><USER_TEMPLATE><ERROR><![CDATA[Sun: DEPLOY: no]]></ERROR></USER_TEMPLATE>", "Sun: DEPLOY: no"),
         ("<STATE>1</STATE><USER_TEMPLATE><SCHED_MESSAGE>no CPU</SCHED_MESSAGE></USER_TEMPLATE>", "no CPU"),
+        # It failed to boot, and an administrator has made it anew.
+        (
+            "<STATE>1</STATE><USER_TEMPLATE><ERROR>DEPLOY: no</ERROR><SCHED_MESSAGE>no CPU</SCHED_MESSAGE></USER_TEMPLATE>",
+            "no CPU",
+        ),
+        ("<STATE>1</STATE><USER_TEMPLATE><ERROR>DEPLOY: no</ERROR></USER_TEMPLATE>", ""),
         ("<STATE>3</STATE><USER_TEMPLATE><SCHED_MESSAGE>no CPU</SCHED_MESSAGE></USER_TEMPLATE>", ""),  # it found a place since
         ("<STATE>3</STATE><USER_TEMPLATE/>", ""),
         ("", ""),
