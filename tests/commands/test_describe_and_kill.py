@@ -9,7 +9,7 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Ran, Shell
 
 HEADER = "id  state     vcpu memory    cpu% host/ip                 name\n"
@@ -131,7 +131,7 @@ def test_slow_name_service_does_not_hang_the_table(alice: Shell) -> None:
 
 
 def test_n_looks_up_no_names(alice: Shell, stage: Stage) -> None:
-    stage.engine.configure(ranges={"public": "134.158.75.201-134.158.75.202"})
+    configure(stage.engine, ranges={"public": ("134.158.75.201", 2)})
     alice("run", TTYLINUX)
     alice.names = lambda address: "named.example.org"
     assert "named.example.org" in alice("describe").out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stratuslab.local.engine.scheduler import Capacity
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Ran, Shell
 
 RUN = """\
@@ -57,8 +57,8 @@ def guide_name(address: str) -> str:
 @pytest.fixture
 def guide(alice: Shell, stage: Stage) -> Shell:
     """The guide's cloud: the next id is 165, addresses begin at 134.158.75.201, and one small machine fits at a time."""
-    stage.engine.configure(
-        first_instance=165, ranges={"public": "134.158.75.201-134.158.75.254"}, capacity=Capacity(cpu=1, memory_mib=4096)
+    configure(
+        stage.engine, first_instance=165, ranges={"public": ("134.158.75.201", 54)}, capacity=Capacity(cpu=1, memory_mib=4096)
     )
     alice.names = guide_name
     return alice

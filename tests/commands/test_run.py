@@ -12,7 +12,7 @@ from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from tests.fakes.served_cloud import Serve
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Shell
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q user@example.org"
@@ -27,7 +27,7 @@ def attribute(stage: Stage, number: int, name: str) -> str:
 
 
 def test_quiet_is_for_scripts(alice: Shell, stage: Stage) -> None:
-    stage.engine.configure(first_instance=5507, ranges={"public": "134.158.75.75-134.158.75.99"})
+    configure(stage.engine, first_instance=5507, ranges={"public": ("134.158.75.75", 25)})
     ran = alice("run", "-q", "-n", "2", TTYLINUX)
     assert (ran.status, ran.err) == (0, "")
     # The machines are started side by side, so that either may be the first.
@@ -129,7 +129,7 @@ def test_vv_shows_the_template_without_its_secrets(alice: Shell) -> None:
 
 
 def test_failure_in_the_middle_reports_what_was_started(alice: Shell, stage: Stage, tmp_path: Path) -> None:
-    stage.engine.configure(ranges={"public": "127.101.0.1-127.101.0.2"})
+    configure(stage.engine, ranges={"public": ("127.101.0.1", 2)})
     ids = tmp_path / "ids"
     ran = alice("run", "-n", "8", "-o", str(ids), TTYLINUX)
     assert ran.status == ExitStatus.PARTIAL

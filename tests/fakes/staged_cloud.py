@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stratuslab.local.engine.engine import Engine
+from stratuslab.local.engine.scheduler import CPU_SETTING, MEMORY_SETTING, Capacity
+from stratuslab.local.images.bootstrap import NEXT_INSTANCE
+from stratuslab.local.store.leases import address_number
 from stratuslab.opennebula.states import Lcm
 
 
@@ -40,6 +43,24 @@ class Actors:
 
     def resume(self, instance: int) -> None:
         self.paused.discard(instance)
+
+
+def configure(
+    engine: Engine,
+    *,
+    first_instance: int = 0,
+    capacity: Capacity | None = None,
+    ranges: Mapping[str, tuple[str, int]] | None = None,
+) -> None:
+    """Set the number of the next instance, the host's capacity, and first address and size of the networks' ranges."""
+    if first_instance:
+        engine.store.set_setting(NEXT_INSTANCE, str(first_instance))
+    if capacity is not None:
+        engine.store.set_setting(CPU_SETTING, str(capacity.cpu))
+        engine.store.set_setting(MEMORY_SETTING, str(capacity.memory_mib))
+    for name, (first, size) in (ranges or {}).items():
+        change = "UPDATE networks SET first = ?, size = ?, next = 0 WHERE name = ?"
+        engine.store.query(change, (address_number(first), size, name))
 
 
 class Stage:

@@ -11,7 +11,7 @@ from stratuslab.opennebula.template import Attribute, parse, render
 
 
 @dataclass(frozen=True)
-class MachineTemplate:
+class ReadyTemplate:
     """A machine template; ``text`` is in OpenNebula's template grammar."""
 
     id: int
@@ -28,12 +28,12 @@ _NIC = 'NIC = [ NETWORK = "public", NETWORK_UNAME = "oneadmin" ]'
 _CONTEXT = 'CONTEXT = [ NETWORK = "YES" ]'
 
 ALL = (
-    MachineTemplate(0, "tiny", f"CPU = 0.1\nVCPU = 1\nMEMORY = 128\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
-    MachineTemplate(1, "large", f"CPU = 2\nVCPU = 4\nMEMORY = 2048\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+    ReadyTemplate(0, "tiny", f"CPU = 0.1\nVCPU = 1\nMEMORY = 128\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
+    ReadyTemplate(1, "large", f"CPU = 2\nVCPU = 4\nMEMORY = 2048\n{_DISK}\n{_NIC}\n{_CONTEXT}\n"),
 )
 
 
-def find(number: int) -> MachineTemplate:
+def find(number: int) -> ReadyTemplate:
     """The template of that number; raise APIError."""
     for template in ALL:
         if template.id == number:
@@ -41,7 +41,7 @@ def find(number: int) -> MachineTemplate:
     raise no_such("virtual machine template", number)
 
 
-def instantiated(template: MachineTemplate, name: str, over: str) -> str:
+def instantiated(template: ReadyTemplate, name: str, over: str) -> str:
     """The text of the template with the attributes in ``over``, which replace all of the same name.
 
     Raises APIError if ``over`` is not a template.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from stratuslab.errors import NotFound, UsageError
+from stratuslab.errors import NotFound
 from stratuslab.local.api_error import APIError
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.access import Access, may, visible
@@ -16,7 +16,6 @@ from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.machine_description import machine_spec
 from stratuslab.local.engine.reconciler import Reconciler
-from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.images.bootstrap import NEXT_INSTANCE, open_store
@@ -58,25 +57,6 @@ class Engine:
     @property
     def now(self) -> int:
         return self.reconciler.now
-
-    def configure(
-        self, *, first_instance: int | None = None, capacity: Capacity | None = None, ranges: Mapping[str, str] | None = None
-    ) -> None:
-        """Change the store's settings. Raises UsageError.
-
-        ``first_instance`` is the number of the next instance (not one used before), ``capacity`` that of the host, ``ranges``
-        the addresses of networks: ``{"public": "127.101.0.1-127.101.0.254"}``.
-        """
-        with self.store.transaction():
-            if first_instance is not None:
-                number = int(self.store.setting(NEXT_INSTANCE) or 1)
-                if not number <= first_instance < LARGEST_ID:
-                    raise UsageError(f"invalid number of the next instance: {first_instance}", f"the lowest is {number}")
-                self.store.set_setting(NEXT_INSTANCE, str(first_instance))
-            if capacity is not None:
-                capacity.write(self.store)
-            for name, span in (ranges or {}).items():
-                self.leases.set_range(name, span)
 
     # Requests of users
 

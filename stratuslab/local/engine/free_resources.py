@@ -61,7 +61,7 @@ class FreeCapacity:
 
 def _free_memory_mib() -> int:
     """Memory that is available without swapping, within the limit of our container."""
-    free = _meminfo("MemAvailable:")
+    free = _available_mib()
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
         # The cache of files that were read counts as used, but is freed on demand.
@@ -71,16 +71,16 @@ def _free_memory_mib() -> int:
     return min(free, (limit - used + int(cached[1] if cached else 0)) >> 20)
 
 
-def _meminfo(name: str) -> int:
+def _available_mib() -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(name)) >> 10
+        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) >> 10
     except (OSError, ValueError, StopIteration):
-        return _installed_mib()
+        return installed_mib()
 
 
-def _installed_mib() -> int:
-    """Without /proc all the installed memory counts as free."""
+def installed_mib() -> int:
+    """All the memory of this computer, in MiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 

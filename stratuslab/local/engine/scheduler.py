@@ -10,15 +10,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stratuslab.errors import UsageError
-from stratuslab.local.engine.free_resources import FreeCapacity
+from stratuslab.local.engine.free_resources import FreeCapacity, installed_mib
 from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.store.database import Store
 from stratuslab.opennebula.states import State
 
 HOST_ID = 0
 HOST_NAME = "localhost"
-_CPU_SETTING, _MEMORY_SETTING = "host_cpu", "host_memory_mib"
+CPU_SETTING, MEMORY_SETTING = "host_cpu", "host_memory_mib"
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,8 @@ class Capacity:
 
     @classmethod
     def read(cls, store: Store) -> Capacity:
-        cpu, memory = store.setting(_CPU_SETTING), store.setting(_MEMORY_SETTING)
+        cpu, memory = store.setting(CPU_SETTING), store.setting(MEMORY_SETTING)
         return cls(float(cpu) if cpu else _default_cpu(), int(memory) if memory else _default_memory())
-
-    def write(self, store: Store) -> None:
-        """Save this capacity in the store's settings. Raises UsageError if it is not positive."""
-        if not (self.cpu > 0 and self.memory_mib > 0):
-            raise UsageError("the capacity of the host must be more than 0 CPUs and 0 MiB of memory")
-        store.set_setting(_CPU_SETTING, str(self.cpu))
-        store.set_setting(_MEMORY_SETTING, str(self.memory_mib))
 
     def used(self, loads: Iterable[InstanceLoad]) -> Capacity:
         """What the placed instances take."""
@@ -73,8 +65,4 @@ def _default_cpu() -> float:
 
 
 def _default_memory() -> int:
-    try:
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    except (AttributeError, ValueError, OSError):
-        installed = 0
-    return max(8192, installed * 8 // 10)
+    return max(8192, installed_mib() * 8 // 10)

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stratuslab.errors import UsageError
 from stratuslab.local.api_error import APIError, BadTemplate, NoSuchNetwork
 from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.database import Store
@@ -52,15 +51,6 @@ def mac_address(number: int) -> str:
     return "02:00:" + ":".join(f"{number >> shift & 255:02x}" for shift in (24, 16, 8, 0))
 
 
-def parse_range(text: str) -> tuple[int, int]:
-    """First address and size of ``FIRST-LAST``. Raises UsageError."""
-    first, _, last = text.partition("-")
-    start, end = address_number(first), address_number(last or first)
-    if start is None or end is None or not start <= end < start + 65536:
-        raise UsageError(f'"{text}" is not a range of addresses', "write FIRST-LAST, such as 127.101.0.1-127.101.0.254")
-    return start, end - start + 1
-
-
 class Leases:
     """The networks and leases of a store."""
 
@@ -72,10 +62,6 @@ class Leases:
         for number, name in enumerate(_NETWORKS):
             span = (loopback_claims.first_address(0, number), loopback_claims.SIZE)
             self._store.query("INSERT INTO networks (id, name, first, size) VALUES (?, ?, ?, ?)", (number, name, *span))
-
-    def set_range(self, name: str, span: str) -> None:
-        """Change the range of a network; addresses in use stay leased. Part of a transaction."""
-        self._store.query("UPDATE networks SET first = ?, size = ?, next = 0 WHERE name = ?", (*parse_range(span), name))
 
     def networks(self) -> list[Network]:
         rows = self._store.query("SELECT id, name, first, size, next FROM networks ORDER BY id DESC")

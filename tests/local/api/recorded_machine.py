@@ -10,7 +10,7 @@ from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.store.instance_record import Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template import Attribute, render
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 
 _AUTOMATIC = (
     *("AUTOMATIC_", "SECURITY_GROUP_RULE", "TM_MAD_SYSTEM", "VMID", "TEMPLATE_ID", "SUBMIT_ON_HOLD", "OS", "ERROR", "CREATED_BY"),
@@ -89,7 +89,7 @@ def staged(stage: Stage, number: int, machine: Element) -> None:
         record.sched_message = "no host" if waits is not None and waits.text else ""
         if state == State.PENDING:
             # What waits would be started: it is held back, by force where no reason is told.
-            Capacity(0.001, 1).write(stage.engine.store)
+            configure(stage.engine, capacity=Capacity(0.001, 1))
             record.state = State.PENDING if record.sched_message else State.HOLD
         stage.engine.store.save(record)
 

@@ -24,6 +24,7 @@ from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm, State
+from tests.fakes.staged_cloud import configure
 from tests.harness import CHECKOUT
 from tests.local.api.recorded_machine import staged, template
 from tests.local.conftest import Caller
@@ -149,7 +150,7 @@ class Scene:
         return xmlrpc.client.loads(response)[0][0]
 
     def no_lease(self) -> Any:
-        self.stage.engine.configure(ranges={"public": "127.101.0.1-127.101.0.1"})
+        configure(self.stage.engine, ranges={"public": ("127.101.0.1", 1)})
         self.machine(f"{SMALL}NIC=[NETWORK_ID=0]")
         return self.allocated(f"{SMALL}NIC=[NETWORK_ID=0]")
 
@@ -322,7 +323,7 @@ def test_recording(call: Caller, path: Path) -> None:
         return
     if any(re.fullmatch(words, name) for words in NOT_PLAYED):
         return
-    call.stage.engine.configure(capacity=Capacity(10000, 10**9))
+    configure(call.stage.engine, capacity=Capacity(10000, 10**9))
     body = path.read_bytes()
     try:
         theirs: Any = xmlrpc.client.loads(body)[0][0]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.opennebula.states import Lcm
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import CHECKOUT, TTYLINUX
 from tests.local.conftest import Caller
 from tests.local.templates import RECORDED
@@ -61,7 +61,7 @@ def without(element: ElementTree.Element, *paths: str) -> ElementTree.Element:
 @pytest.fixture
 def sample(call: Caller) -> int:
     """The recorded instance, allocated on hold as in the recording."""
-    call.stage.engine.configure(ranges={"public": "134.158.75.200-134.158.75.220"})
+    configure(call.stage.engine, ranges={"public": ("134.158.75.200", 21)})
     ok, number, _ = call("one.vm.allocate", RECORDED, True, user="alice")
     assert ok
     assert isinstance(number, int)

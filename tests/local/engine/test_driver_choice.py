@@ -14,7 +14,7 @@ from stratuslab.local.machines.driver import DiskKind
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
 from stratuslab.opennebula.template import render
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Shell, leaves
 from tests.local.conftest import Caller
 from tests.local.engine.test_engine import refused, shown, started
@@ -144,7 +144,7 @@ class TestRoom:
         return dict(leaves(shown(call, number).document)).get("USER_TEMPLATE/SCHED_MESSAGE", "").partition(": ")[2]
 
     def test_more_memory_than_the_computer_has_waits(self, stage: Stage, call: Caller, kept: str) -> None:
-        stage.engine.configure(capacity=_boundless())
+        configure(stage.engine, capacity=_boundless())
         number = started(call, f'CPU=1 MEMORY=100000000 DISK=[SOURCE="{kept}"]')
         assert shown(call, number).state_label == "Pending"
         assert self.reason(call, number) == "[HOST] Not enough MEMORY on this computer: 100000160 MiB are not free"

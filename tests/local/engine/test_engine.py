@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.status_and_reset import reset, status
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from tests.fakes.staged_cloud import Actors, Stage
+from tests.fakes.staged_cloud import Actors, Stage, configure
 from tests.fakes.stopped_clock import StoppedClock
 from tests.harness import TTYLINUX, leaves
 from tests.local.conftest import Caller
@@ -426,7 +426,7 @@ class TestInstantiate:
 
 class TestScheduling:
     def test_what_does_not_fit_waits_with_the_reason(self, call: Caller, stage: Stage, clock: StoppedClock) -> None:
-        stage.engine.configure(capacity=Capacity(2, 256))
+        configure(stage.engine, capacity=Capacity(2, 256))
         first, second, third = (started(call, SMALL) for _ in range(3))
         date = time.asctime(time.localtime(clock.now))
         assert shown(call, third).state_label == "Pending"
@@ -449,13 +449,13 @@ class TestScheduling:
         assert shown(call, number, profile="stratuslab-3").message == ""
 
     def test_memory_counts_and_smaller_ones_pass(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(16, 256))
+        configure(stage.engine, capacity=Capacity(16, 256))
         big, small = started(call, "CPU=1\nMEMORY=999"), started(call, SMALL)
         assert shown(call, big).message.endswith("[HOST] Not enough MEMORY on hosts: 0")
         assert shown(call, small).state_label == "Prolog"
 
     def test_room_is_used_when_a_guest_has_shut_down(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(1, 256))
+        configure(stage.engine, capacity=Capacity(1, 256))
         first, second = started(call, SMALL), started(call, SMALL)
         stage.runs(first)
         call("one.vm.action", "terminate", first)
@@ -463,13 +463,13 @@ class TestScheduling:
         assert stage.actors.living == {second}
 
     def test_decimals_fill_the_host_exactly(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(1, 4096))
+        configure(stage.engine, capacity=Capacity(1, 4096))
         for _ in range(10):
             started(call, "CPU=0.1\nMEMORY=1")
         assert len(stage.actors.living) == 10
 
     def test_a_reading_writes_nothing(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(1, 256))
+        configure(stage.engine, capacity=Capacity(1, 256))
         started(call, SMALL), started(call, SMALL)
         stage.runs(1)
         changes = "SELECT total_changes()"
@@ -496,7 +496,7 @@ class TestLeases:
         assert shown(call, started(call, asked)).addresses == ("127.101.0.77",)
 
     def test_an_exhausted_range(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(ranges={"public": "134.158.75.201-134.158.75.202"}, first_instance=165)
+        configure(stage.engine, ranges={"public": ("134.158.75.201", 2)}, first_instance=165)
         nic = SMALL + 'NIC=[NETWORK="public"]'
         assert [started(call, nic), started(call, nic)] == [165, 166]
         assert [shown(call, number).addresses for number in (165, 166)] == [("134.158.75.201",), ("134.158.75.202",)]
@@ -510,17 +510,9 @@ class TestLeases:
         assert shown(call, started(call, nic)).addresses == ("127.101.0.2",)
 
     def test_the_address_is_known_while_pending(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(0.5, 64))
+        configure(stage.engine, capacity=Capacity(0.5, 64))
         instance = shown(call, started(call))
         assert (instance.state_label, instance.addresses) == ("Pending", ("127.101.0.1",))
-
-    @pytest.mark.parametrize("span", ["", "127.0.0.1-", "127.0.0.2-127.0.0.1", "a-b", "1.2.3.4-250.2.3.4"])
-    def test_no_range(self, stage: Stage, span: str) -> None:
-        if span == "127.0.0.1-":
-            stage.engine.configure(ranges={"public": span})  # one address
-            return
-        with pytest.raises(UsageError):
-            stage.engine.configure(ranges={"public": span})
 
 
 class TestOwners:
@@ -571,7 +563,7 @@ class TestOwners:
         assert (ids(2, 5, -1), ids(3, -1, -1)) == ([5, 3, 2], [7, 6, 5, 3])
 
     def test_many_are_read_in_pieces(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(0.001, 1))
+        configure(stage.engine, capacity=Capacity(0.001, 1))
         for _ in range(450):
             stage.engine.allocate(stage.engine.user("oneadmin"), SMALL, hold=True)
         numbers = list(range(450, 0, -1))
@@ -638,7 +630,7 @@ class TestProfiles:
 
 class TestAdministration:
     def test_status(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(2, 1024))
+        configure(stage.engine, capacity=Capacity(2, 1024))
         for _ in range(4):
             started(call, SMALL)
         stage.runs(1)
@@ -650,7 +642,7 @@ class TestAdministration:
         assert now.directory == stage.engine.store.directory
 
     def test_reset(self, call: Caller, stage: Stage) -> None:
-        stage.engine.configure(capacity=Capacity(2, 1024))
+        configure(stage.engine, capacity=Capacity(2, 1024))
         for _ in range(3):
             started(call, STRATUSLAB)
         directory = stage.engine.machine(1).directory
@@ -678,13 +670,6 @@ class TestAdministration:
         with pytest.raises(StratusLabError, match="keep starting instances"):
             reset(stage.engine)
 
-    def test_numbers_only_grow(self, stage: Stage) -> None:
-        stage.engine.configure(first_instance=165)
-        with pytest.raises(UsageError, match="165"):
-            stage.engine.configure(first_instance=164)
-        with pytest.raises(UsageError):
-            stage.engine.configure(capacity=Capacity(0, 10))
-
     def test_default_capacity(self, stage: Stage) -> None:
         capacity = Capacity.read(stage.engine.store)
         assert capacity.cpu >= 16
@@ -696,6 +681,6 @@ def test_users_are_numbered_from_two(stage: Stage) -> None:
 
 
 def test_dates_are_opennebula_s(call: Caller, stage: Stage) -> None:
-    stage.engine.configure(capacity=Capacity(0.1, 1))
+    configure(stage.engine, capacity=Capacity(0.1, 1))
     message = shown(call, started(call)).message
     assert re.match(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}: \[HOST\]", message)

@@ -26,7 +26,7 @@ from stratuslab.local.store.database import _MIGRATIONS as MIGRATIONS
 from stratuslab.local.store.database import DATABASE, VERSION, Store
 from stratuslab.local.store.instance_record import Record
 from stratuslab.opennebula.states import State
-from tests.fakes.staged_cloud import Actors
+from tests.fakes.staged_cloud import Actors, configure
 from tests.harness import CHECKOUT
 from tests.local.templates import SMALL
 
@@ -228,7 +228,7 @@ class TestTrouble:
     def test_a_full_disk(self, tmp_path: Path) -> None:
         engine = Engine(tmp_path, Actors())
         user = engine.user("oneadmin")
-        engine.configure(capacity=Capacity(0.001, 1))
+        configure(engine, capacity=Capacity(0.001, 1))
         pages = engine.store.query("PRAGMA page_count")[0][0]
         engine.store.query(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(StratusLabError, match="the disk is full") as raised:

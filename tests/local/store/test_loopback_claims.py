@@ -16,7 +16,7 @@ from stratuslab.local.engine.status_and_reset import reset
 from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.store.leases import address_text
-from tests.fakes.staged_cloud import Stage
+from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import CHECKOUT
 from tests.local.templates import SMALL
 
@@ -112,7 +112,7 @@ def test_other_users_blocks_are_theirs(tmp_path: Path, opened: Open, shared: Pat
 def test_ranges_that_somebody_chose_stay(tmp_path: Path, opened: Open) -> None:
     leased(opened(tmp_path / "a"))
     chosen = opened(tmp_path / "b")
-    chosen.engine.configure(ranges={"public": "127.101.0.100-127.101.0.120"})
+    configure(chosen.engine, ranges={"public": ("127.101.0.100", 21)})
     assert leased(chosen) == ["127.101.0.100", "127.102.1.1", "127.103.1.1"]
 
 

@@ -21,7 +21,7 @@ def template(engine: Engine, release: int, number: int) -> str:
     return _document(ready_templates.find(number), release)
 
 
-def _document(template: ready_templates.MachineTemplate, release: int) -> str:
+def _document(template: ready_templates.ReadyTemplate, release: int) -> str:
     # 3.x writes into a template what it is called itself.
     own = [("NAME", template.name), ("TEMPLATE_ID", str(template.id))] if release < 4 else []
     content = {
