@@ -217,7 +217,7 @@ def test_ssh_means_that_ssh_answers(local: Shell) -> None:
     assert console.status == 0
     assert "login ready" in console.out
     assert local("kill", "1").status == 0
-    assert "its log goes when it is done" in local("describe", "--console", "1").err
+    assert "the log is removed when it is done" in local("describe", "--console", "1").err
 
 
 def test_ssh_of_a_machine_that_does_not_answer(alice: Shell, stage: Stage) -> None:
