@@ -25,7 +25,7 @@ _MARKETPLACE_TIMEOUT = 10.0  # only images are looked up there
 def open_cloud(settings: Settings, environment: Environment, messages: Messages) -> Cloud:
     """The cloud that the settings name. Nothing is sent yet.
 
-    Raises UsageError for an endpoint or a file that cannot be used, AuthenticationError where credentials are missing.
+    Raises UsageError for an invalid endpoint or an unusable file, AuthenticationError if credentials are missing.
     """
     endpoint = settings.endpoint
     messages.step(f"Cloud: {shown(endpoint.value)} ({endpoint.origin})")
@@ -56,14 +56,14 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
 
 
 def console(settings: Settings, environment: Environment, number: int) -> list[str]:
-    """What an instance of the embedded cloud wrote on its console, as lines.
+    """The lines on the console of an instance of the embedded cloud.
 
-    Raises UsageError for any other cloud, NotFound where there is no such instance, StratusLabError where nothing is left.
+    Raises UsageError for any other cloud, NotFound for an unknown instance, StratusLabError if the console is gone.
     """
     if not is_local(settings.endpoint.value):
         raise UsageError(
-            "only the embedded cloud (--endpoint local) lets consoles be read",
-            f"at {shown(settings.endpoint.value)} that is for its administrator, or a VNC viewer",
+            "consoles can only be read on the embedded cloud (--endpoint local)",
+            f"at {shown(settings.endpoint.value)} ask the administrator, or use a VNC viewer",
         )
     from stratuslab.local import state_directory
     from stratuslab.local.api.console_log_reader import console_lines
@@ -76,12 +76,12 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         return credentials
     if not credentials.username:
         raise AuthenticationError(
-            f"there is no user name and no certificate for {endpoint}",
-            "see --username, --password-file and --pem-cert, or the configuration's keys username and password",
+            f"no user name or certificate for {endpoint}",
+            "see --username, --password-file and --pem-cert, or set username and password in the configuration",
         )
     if not environment.interactive:
         raise AuthenticationError(
-            f"there is no password for {credentials} at {endpoint}", "see --password-file or the configuration's key password"
+            f"no password for {credentials} at {endpoint}", "see --password-file, or set password in the configuration"
         )
     from dataclasses import replace
     from getpass import getpass
@@ -91,11 +91,11 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         password = getpass(prompt, environment.stderr)
         if password:
             return replace(credentials, password=password)
-    raise AuthenticationError(f"there is no password for {credentials} at {endpoint}")
+    raise AuthenticationError(f"no password for {credentials} at {endpoint}")
 
 
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
-    """The Marketplace that the settings name. Nothing is sent yet; raises UsageError for an endpoint that is none."""
+    """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
     import requests
 
     from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 from stratuslab.errors import UsageError
 
 LARGEST_USER_DATA = 16384
-"""Bytes of gzipped user data that StratusLab's images take."""
+"""Maximum size of gzipped user data in bytes that StratusLab's images accept."""
 
 
 def from_option(text: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ def from_option(text: str) -> dict[str, str]:
 
 
 def from_file(path: Path) -> dict[str, str]:
-    """The variables of ``--context-file``: ``KEY=VALUE`` lines; blank lines are passed over."""
+    """The variables of ``--context-file``: ``KEY=VALUE`` lines; blank lines are ignored."""
     return _pairs(_text(path, "--context-file").split("\n"), f"{path}, line")
 
 
@@ -29,7 +29,7 @@ def _pairs(pieces: Iterable[str], where: str) -> dict[str, str]:
             continue
         key, equals, value = piece.partition("=")
         if not equals or not re.fullmatch(r"\w+", key.strip(), re.ASCII):
-            raise UsageError(f"{where} {number}: no KEY=VALUE", "a key has letters, digits and _")
+            raise UsageError(f"{where} {number}: expected KEY=VALUE", "a key consists of letters, digits and _")
         pairs[key.strip()] = value.strip()
     return pairs
 
@@ -39,15 +39,18 @@ def cloud_init(text: str, public_keys: Callable[[Path], str], expand: Callable[[
 
     TYPE is ``ssh`` (a public key, read by ``public_keys``), ``none`` (the file is the user data as it is) or the MIME
     subtype of a part, such as ``x-shellscript`` or ``text/cloud-config``. The user data is base64 of the gzipped MIME
-    multipart, as StratusLab's images and OpenNebula's data source of cloud-init read it; empty where no pair asks for it.
-    ``expand`` finds the file that a FILE with a leading ``~/`` means.
+    multipart, as StratusLab's images and cloud-init's OpenNebula data source read it; empty if no pair needs it.
+    ``expand`` resolves a FILE with a leading ``~/``.
     """
     keys: list[str] = []
     parts: list[tuple[str, str]] = []
     for pair in filter(None, (piece.strip() for piece in text.split("#"))):
         kind, comma, name = pair.partition(",")
         if not (comma and name and re.fullmatch(r"(text/)?[\w.+-]+", kind, re.ASCII)):
-            raise UsageError(f'"{pair}" in --cloud-init is no TYPE,FILE', "TYPE is ssh, none, or a kind of text: x-shellscript")
+            raise UsageError(
+                f'--cloud-init: expected TYPE,FILE instead of "{pair}"',
+                "TYPE is ssh, none, or a text type such as x-shellscript",
+            )
         path = expand(name)
         if kind == "ssh":
             keys.append(public_keys(path).strip())
@@ -62,10 +65,10 @@ def _user_data(parts: list[tuple[str, str]]) -> str:
 
     literal = [content for kind, content in parts if kind == "none"]
     if literal and len(parts) > 1:
-        raise UsageError("--cloud-init: a part of the type none is the whole user data and stands alone")
+        raise UsageError("--cloud-init: a part of the type none is the whole user data and cannot be combined")
     packed = compress((literal[0] if literal else _multipart(parts)).encode(), mtime=0)
     if len(packed) > LARGEST_USER_DATA:
-        raise UsageError(f"--cloud-init: {len(packed)} bytes of user data, gzipped, are more than {LARGEST_USER_DATA}")
+        raise UsageError(f"--cloud-init: {len(packed)} bytes of user data after gzip, at most {LARGEST_USER_DATA} are allowed")
     return b64encode(packed).decode("ascii")
 
 
@@ -84,6 +87,6 @@ def _text(path: Path, origin: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
+        raise UsageError(f'cannot read the file "{path}" ({origin}): {error.strerror}') from None
     except UnicodeDecodeError:
         raise UsageError(f'the file "{path}" ({origin}) is not UTF-8 text') from None

@@ -1,7 +1,7 @@
-"""What a command is given of the world around it: streams, environment, clock, name service.
+"""What a command needs from the outside: streams, environment variables, clock, name service.
 
-Commands never reach for ``sys``, ``os.environ`` or ``time`` themselves, so that a test runs them in-process with streams and
-an environment of its own.
+Commands never use ``sys``, ``os.environ`` or ``time`` themselves, so that tests can run them in-process with streams and an
+environment of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TextIO
 
 
 def reverse_lookup(address: str) -> str:
-    """The host name that the name service has for an IP address; raises OSError where it has none."""
+    """The host name of an IP address. Raises OSError if the name service has none."""
     import socket
 
     return socket.gethostbyaddr(address)[0]
@@ -24,11 +24,11 @@ def reverse_lookup(address: str) -> str:
 
 @dataclass
 class Environment:
-    """The world of one run of a command.
+    """The environment of one run of a command.
 
     ``clock`` gives seconds since the epoch, ``reverse_lookup`` turns an IP address into a name or raises OSError. A stream
-    is None where the process was started without it. ``owns_process`` says that the command is all that the process is for,
-    so that it may become another program.
+    is None if the process was started without it. ``owns_process`` says that the process only runs this command, so it may
+    be replaced by another program.
     """
 
     stdin: TextIO | None
@@ -41,12 +41,12 @@ class Environment:
 
     @classmethod
     def of_process(cls) -> Environment:
-        """The context of this process."""
+        """The environment of this process."""
         return cls(sys.stdin, sys.stdout, sys.stderr, os.environ, owns_process=True)
 
     @property
     def home(self) -> Path | None:
-        """The home directory; None where the environment names none and the system knows none (cron, containers)."""
+        """The home directory; None if neither the environment nor the system has one (cron, containers)."""
         named = self.environ.get("HOME")
         if named:
             return Path(named)
@@ -65,12 +65,12 @@ class Environment:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked: input and talk are both a terminal."""
+        """Whether the user can be asked: both stdin and stderr are terminals."""
         return is_terminal(self.stdin) and is_terminal(self.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person reads or writes this stream; a stream that is closed or missing is none."""
+    """Whether the stream is a terminal; False for a closed or missing stream."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:

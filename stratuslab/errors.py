@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit status that each kind of failure has.
+"""Errors, and the exit status of each kind.
 
 Every error that a user can meet is a :class:`StratusLabError`. Its text is one line: what happened, to what, and why as far
 as that is known; ``hint`` says what to do next. The command's ``main`` prints both on one line and returns ``status``.
@@ -31,8 +31,8 @@ class ExitStatus(IntEnum):
 class StratusLabError(Exception):
     """The cloud, the Marketplace or this computer refused or failed.
 
-    ``message`` says what happened; ``hint`` (may be empty) says what to do about it. Once made an error stays as it is:
-    :meth:`replaced` makes another one.
+    ``message`` says what happened; ``hint`` (may be empty) says what to do about it. An error is never
+    changed: :meth:`replaced` makes a new one.
     """
 
     status: ExitStatus = ExitStatus.FAILED
@@ -43,7 +43,7 @@ class StratusLabError(Exception):
         self.hint = hint
 
     def replaced(self, message: str = "", hint: str = "") -> StratusLabError:
-        """The same error with this message or this hint, where one is given."""
+        """A copy of the error with another message or hint."""
         other = type(self).__new__(type(self))  # some kinds have a constructor of their own
         other.__dict__.update(self.__dict__)
         StratusLabError.__init__(other, message or self.message, hint or self.hint)
@@ -54,13 +54,13 @@ class StratusLabError(Exception):
 
 
 class UsageError(StratusLabError):
-    """What the user gave (an option, a file, a setting) cannot be used."""
+    """An option, a file or a setting that the user gave cannot be used."""
 
     status = ExitStatus.USAGE
 
 
 class ConfigurationError(UsageError):
-    """A configuration file cannot be read or holds something that has no meaning."""
+    """A configuration file cannot be read, or its content is invalid."""
 
 
 class AuthenticationError(StratusLabError):
@@ -70,7 +70,7 @@ class AuthenticationError(StratusLabError):
 
 
 class PermissionDenied(StratusLabError):
-    """The cloud knows the user, and the user may not do this."""
+    """The user is authenticated but not allowed to do this."""
 
     status = ExitStatus.DENIED
 
@@ -82,7 +82,7 @@ class NotFound(StratusLabError):
 
 
 class SeveralFailed(StratusLabError):
-    """Of several things some or all failed; ``causes`` are the errors of those."""
+    """Some or all of several operations failed; ``causes`` are their errors."""
 
     def __init__(self, message: str, status: ExitStatus, causes: Sequence[StratusLabError]) -> None:
         super().__init__(message)
@@ -91,13 +91,13 @@ class SeveralFailed(StratusLabError):
 
 
 class InstanceFailed(StratusLabError):
-    """The instance itself is in a state in which it cannot do what was asked."""
+    """The instance failed, or is in a state that does not allow the operation."""
 
     status = ExitStatus.INSTANCE_FAILED
 
 
 class TimedOut(StratusLabError):
-    """What was waited for did not happen in time."""
+    """Something did not happen in time."""
 
     status = ExitStatus.TIMED_OUT
 
@@ -113,10 +113,10 @@ class Unreachable(StratusLabError):
 
 
 class SSHError(StratusLabError):
-    """SSH itself failed (no connection, no key that opens, another host key), and not what was run; ssh's own status."""
+    """SSH itself failed (no connection, no accepted key, a changed host key), not the remote command. Has ssh's own status."""
 
     status = ExitStatus.SSH
 
 
 class Terminated(KeyboardInterrupt):
-    """The process is asked to end (SIGTERM, as ``timeout`` sends it): it ends as after Ctrl-C, and tells what was done."""
+    """The process received SIGTERM, as ``timeout`` sends it. It ends as after Ctrl-C, and reports what was done."""

@@ -1,4 +1,4 @@
-"""The table of instance types: what CPUs, RAM and swap space a machine gets."""
+"""Instance types: the CPUs, RAM and swap space of a machine."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ BUILT_IN = (
 
 
 def table(own: Mapping[str, str]) -> dict[str, InstanceType]:
-    """All types by name, sorted: the built-in ones and the user's own, which win.
+    """All types by name, sorted: the built-in ones, overridden by the user's own.
 
     ``own`` is the section ``[instance_types]`` of the configuration: ``NAME = cpu, ram, swap``, parentheses allowed. Raises
-    UsageError for a value that is no size.
+    UsageError for an invalid value.
     """
     types = {known.name: known for known in BUILT_IN}
     for name, text in own.items():
@@ -45,22 +45,22 @@ def table(own: Mapping[str, str]) -> dict[str, InstanceType]:
 
 
 def _read(name: str, text: str) -> InstanceType:
-    # The original client took any three runs of digits, so (1, 2, 3) and "1; 2; 3" are in people's files.
+    # The original client accepted any three numbers, so files contain (1, 2, 3) as well as "1; 2; 3".
     numbers = [int(digits) for digits in re.findall(r"\d{1,9}", text)]
     if len(numbers) != 3 or "-" in text or numbers[0] == 0 or numbers[1] == 0:
         raise UsageError(
-            f'the instance type "{name} = {text}" in [instance_types] is not understood',
-            "it takes NAME = CPUs, RAM in MB, swap in MB",
+            f'invalid instance type "{name} = {text}" in [instance_types]',
+            "expected NAME = CPUs, RAM in MB, swap in MB",
         )
     return InstanceType(name, *numbers)
 
 
 def choose(types: Mapping[str, InstanceType], name: str) -> InstanceType:
-    """The type of that name; raises UsageError that lists the names there are."""
+    """The type with that name. Raises UsageError, which lists the known names."""
     if name not in types:
         from stratuslab.suggestion import did_you_mean, join_hints
 
         raise UsageError(
-            f'there is no instance type "{name}"', join_hints(did_you_mean(name, types), f"there are {', '.join(types)}")
+            f'unknown instance type "{name}"', join_hints(did_you_mean(name, types), f"available: {', '.join(types)}")
         )
     return types[name]

@@ -1,4 +1,4 @@
-"""SSH keys as OpenSSH writes them: public ones in lines of ``authorized_keys``, and a new private one."""
+"""SSH keys in OpenSSH's formats: public keys in lines of ``authorized_keys``, and a new private key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# sshd(8), AUTHORIZED_KEYS FILE FORMAT: options may stand before the key; blanks in them only inside double quotes.
+# sshd(8), AUTHORIZED_KEYS FILE FORMAT: options may precede the key, with blanks only inside double quotes.
 _LINE = (
     r'(?P<options>(?:[^\s"]|"(?:[^"\\]|\\"|\\(?!"))*")+\s+)?'
     r"(?P<type>(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp(?:256|384|521)|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
@@ -17,7 +17,7 @@ _LINE = (
 
 
 class PublicKey(NamedTuple):
-    """``blob`` is the key as it goes over the wire (RFC 4253, section 6.6), ``options`` what stands before it in a line."""
+    """``blob`` is the key in wire format (RFC 4253, section 6.6), ``options`` what precedes it in a line."""
 
     type: str
     blob: bytes
@@ -25,7 +25,7 @@ class PublicKey(NamedTuple):
 
 
 def public_key(line: str) -> PublicKey | None:
-    """The public key in a line; None in a comment, and in one whose key is cut off or of another type than is written."""
+    """The public key in a line; None for a comment, and for a key that is cut off or of another type than stated."""
     line = line.strip()
     match = None if line.startswith("#") else re.match(_LINE, line)
     if match is None:
@@ -39,7 +39,7 @@ def public_key(line: str) -> PublicKey | None:
 
 
 def public_keys(text: str) -> Iterator[PublicKey]:
-    """The public keys of a text's lines; other lines are passed over."""
+    """The public keys in a text, one on a line; other lines are ignored."""
     return filter(None, map(public_key, text.splitlines()))
 
 
@@ -52,6 +52,6 @@ def new_private_key() -> bytes:
 
 
 def take_string(data: bytes) -> tuple[bytes, bytes]:
-    """The string (RFC 4251, section 5) that the data begins with, and what follows it. Too short data gives what there is."""
+    """The string (RFC 4251, section 5) at the start of the data, and what follows. Short data yields a shorter string."""
     length = int.from_bytes(data[:4], "big")
     return data[4 : 4 + length], data[4 + length :]

@@ -1,4 +1,4 @@
-"""Opening a cloud and a Marketplace from a program; the settings are those of the commands."""
+"""Opens a cloud and a Marketplace for programs, with the settings of the commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from stratuslab.settings import Settings, load
 def open_cloud(
     endpoint: str = "", *, username: str = "", password: str = "", section: str = "", timeout: float | None = None
 ) -> Cloud:
-    """The cloud at an endpoint (``"local"`` is the embedded one). What is not given is taken from the environment and the
-    configuration file, as the commands do. ``timeout`` is the longest silence of the server in seconds.
+    """The cloud at an endpoint (``"local"`` is the embedded one). Missing values come from the environment and the
+    configuration file, as for the commands. ``timeout`` is the longest silence of the server in seconds.
 
     Raises UsageError, ConfigurationError or AuthenticationError; nothing is sent yet.
     """
@@ -25,7 +25,7 @@ def open_cloud(
 
 
 def open_marketplace(endpoint: str = "") -> Marketplace:
-    """The Marketplace at an endpoint, or the one that is configured; for the embedded cloud the one inside this package."""
+    """The Marketplace at an endpoint, by default the configured one; with the embedded cloud the one inside this package."""
     settings, environment = _settings({"marketplace_endpoint": endpoint})
     return _open_marketplace(settings, environment, Messages(None, "stratuslab"))
 

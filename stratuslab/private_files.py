@@ -1,4 +1,4 @@
-"""Private files, safe against a second process and against a crash; and whether the disk has space for them."""
+"""Private files, safe against concurrent processes and crashes; and free disk space."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 WAIT_SECONDS = 10.0
-"""How long to wait for a lock that is held for moments only, before something must be wrong with its holder."""
+"""Seconds to wait for a lock that is normally held only briefly."""
 
 
 def private_directory(directory: Path) -> Path:
-    """The directory. It is made, with those above it, and closed to others, where it is not there yet."""
+    """The directory, created with its parents and closed to others if it does not exist."""
     if not directory.parent.is_dir():
         private_directory(directory.parent)
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -21,12 +21,12 @@ def private_directory(directory: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o600) -> Iterator[Path]:
-    """A file to write in the block, which then takes the place of the one at the path.
+    """A new file to write in the block, which then replaces the one at the path.
 
-    At any moment, and after a crash, there is the old content or the new one. Raises OSError.
+    At any time, even after a crash, the path has either the old or the new content. Raises OSError.
     """
     new = path.with_name(f"{path.name}.new")
-    # Locked, so that there is one writer at a time; what a killed one has left is written over.
+    # Locked, so that there is one writer at a time; the leftovers of a killed one are overwritten.
     descriptor = open_locked(new)
     try:
         os.ftruncate(descriptor, 0)
@@ -48,7 +48,7 @@ def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def acquire(descriptor: int, seconds: float | None) -> bool:
-    """Lock an open file for its descriptor alone; False where another has it for longer than so many seconds (None: for ever)."""
+    """Lock an open file; False if another process holds the lock for longer than ``seconds`` (None: wait forever)."""
     import fcntl
     import time
 
@@ -67,12 +67,12 @@ def acquire(descriptor: int, seconds: float | None) -> bool:
 
 
 def open_locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callable[[], None] = lambda: None) -> int:
-    """A descriptor of the file, made when it is not there and locked. ``waits`` is called when another has the lock.
+    """A descriptor of the file, created if necessary and locked. ``waits`` is called if another process has the lock.
 
     The lock ends when the descriptor is closed, or with the process. Raises TimeoutError after ``seconds`` (None: never).
     """
     while True:
-        # In a directory that others may write to, a link of theirs must not choose the file.
+        # In a directory that others may write to, their link must not decide which file is opened.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             if not acquire(descriptor, 0):
@@ -80,8 +80,8 @@ def open_locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callabl
                 if not acquire(descriptor, seconds):
                     import errno
 
-                    raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked", str(path))
-            # The one who had the lock may have taken the file away, and then others do not see ours.
+                    raise TimeoutError(errno.ETIMEDOUT, "locked by another process", str(path))
+            # The previous holder may have deleted the file; others then would not see our lock.
             if is_at(path, descriptor):
                 return descriptor
         except BaseException:
@@ -100,9 +100,9 @@ def is_at(path: Path, descriptor: int) -> bool:
 
 @contextmanager
 def locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Keep other processes, and threads, from what is at the path while they ask for the same. Raises as :func:`open_locked`.
+    """Exclude other processes and threads that use the same lock. Raises as :func:`open_locked` does.
 
-    The lock is on a file beside it (``.NAME.lock``), because the file itself is replaced, and there only while it is held.
+    The lock is on a file beside it (``.NAME.lock``), because the file itself is replaced; it exists only while it is held.
     """
     lock = path.with_name(f".{path.name}.lock")
     descriptor = open_locked(lock, seconds, waits)
@@ -114,7 +114,7 @@ def locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callable[[],
 
 
 def free_bytes(place: Path | int) -> int:
-    """What is left for us on the disk of a path or open file. Raises OSError."""
+    """The free bytes on the disk of a path or open file. Raises OSError."""
     facts = os.statvfs(place)
     return facts.f_bavail * facts.f_frsize
 
@@ -131,12 +131,12 @@ def size_text(size: int) -> str:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether the system refused because the disk, or what the user may have of it, is full."""
+    """Whether the error means that the disk, or the user's quota, is full."""
     import errno
 
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def why(error: OSError) -> str:
-    """The reason that the system gave, to stand within a sentence."""
+    """The system's reason, for use within a sentence."""
     return (error.strerror or str(error)).lower()

@@ -1,4 +1,4 @@
-"""The settings of a command: each one's value, and where it came from.
+"""The settings of a command: their values, and where they came from.
 
 Option over environment over configuration file over default, as in the original client: key ``pdisk_endpoint``, option
 ``--pdisk-endpoint`` and variable ``STRATUSLAB_PDISK_ENDPOINT`` are the same setting. After StratusLab's own settings come those
@@ -44,7 +44,7 @@ class Setting:
 
 
 class Settings:
-    """What is set, looked up by key."""
+    """Looks settings up by key."""
 
     def __init__(self, environment: Environment, options: Mapping[str, str | None], sections: Sections) -> None:
         self._environment = environment
@@ -58,21 +58,21 @@ class Settings:
 
     @property
     def cloud_sections(self) -> list[str]:
-        """The configuration's sections that describe a cloud each; ``[default]`` where it has no other."""
+        """The configuration's sections that describe a cloud each; ``[default]`` if there is no other."""
         return self._sections.clouds or [_MAIN_SECTION]
 
     @property
     def selected_section(self) -> Setting | None:
-        """The configuration's section that is laid over ``[default]``; None where that is none."""
+        """The configuration's section that is laid over ``[default]``, or None."""
         return self._sections.selected
 
     @property
     def keys_in_file(self) -> list[tuple[str, str]]:
-        """Each key that the configuration file sets, behind the place where it does (``FILE [section]``)."""
+        """Each key that the configuration file sets, as pairs of place (``FILE [section]``) and key."""
         return self._sections.keys
 
     def find(self, key: str) -> Setting | None:
-        """The setting of that key; None where it is set nowhere and has no default. Empty text counts as not set."""
+        """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
         for look_up in (self._option, self._variable, self._sections.find):
             found = look_up(key)
             if found and found.value:
@@ -89,7 +89,7 @@ class Settings:
         return Setting(value, name) if value else None
 
     def get(self, key: str) -> str:
-        """The value of that key, empty where it is not set."""
+        """The value of that key, empty if it is not set."""
         found = self.find(key)
         return found.value if found else ""
 
@@ -104,8 +104,8 @@ class Settings:
             return Setting(variable, "ONE_XMLRPC")
         session = self._session_file()
         if session:
-            # OpenNebula's own commands ask the daemon on this computer when a user has a session file and nothing else.
-            return Setting(f"http://localhost:{OPENNEBULA_PORT}/RPC2", f"OpenNebula's default, as there is {session[0]}")
+            # If there is only a session file, OpenNebula's own commands use the daemon on this computer.
+            return Setting(f"http://localhost:{OPENNEBULA_PORT}/RPC2", f"OpenNebula's default, because {session[0]} exists")
         return Setting(LOCAL, "default")
 
     @property
@@ -118,16 +118,16 @@ class Settings:
 
     @property
     def timeout(self) -> float:
-        """The longest silence of a server, in seconds."""
+        """Seconds to wait for data from a server."""
         return self._seconds("timeout", 1e-3, _DAY)
 
     def timeout_or(self, usual: float) -> float:
-        """The same as somebody set it, else ``usual``: of a service that answers sooner than a cloud."""
+        """The same if it is set, else ``usual``: for services that answer faster than a cloud."""
         found = self.find("timeout")
         return self.timeout if found and found.origin != "default" else usual
 
     def wait_timeout(self, usual: float) -> float:
-        """How long to wait for instances, in seconds: as somebody set it, else ``usual``."""
+        """Seconds to wait for instances if set, else ``usual``."""
         return self._seconds("wait_timeout", 0, 1000 * _DAY) if self.find("wait_timeout") else usual
 
     def _seconds(self, key: str, least: float, most: float) -> float:
@@ -143,25 +143,25 @@ class Settings:
 
     @property
     def hypervisor(self) -> str:
-        """The hypervisor that machines of the embedded cloud are to have; empty: what fits. Raises UsageError."""
+        """The hypervisor for machines of the embedded cloud; empty to choose automatically. Raises UsageError."""
         found = self.find("hypervisor")
         if found and found.value not in HYPERVISORS:
             known = " and ".join(HYPERVISORS)
-            raise UsageError(f'"{found.value}" is no hypervisor ({found.origin})', f"the embedded cloud has {known}")
+            raise UsageError(f'unknown hypervisor "{found.value}" ({found.origin})', f"the embedded cloud has {known}")
         return found.value if found else ""
 
     @property
     def ca_bundle(self) -> str:
-        """A file of trusted certificates instead of the system's; empty: the system's."""
+        """A file of certificates to trust instead of the system's; empty for the system's."""
         named = self.get("ca_bundle") or self._environment.environ.get("REQUESTS_CA_BUNDLE", "")
         return str(self._environment.expand(named)) if named else ""
 
     def credentials(self) -> Credentials:
-        """User and password, else the client certificate that is set, else OpenNebula's session file, else the usual certificate.
-        A user name in the endpoint's URL wins over one that is set, but not over the option.
+        """User and password, else the configured client certificate, else OpenNebula's session file, else the usual certificate.
+        A user name in the endpoint's URL takes precedence over one that is set, but not over the option.
 
-        The password is empty where none is set; all is empty where there is nothing. Raises UsageError for a password file or
-        session file that cannot be used.
+        The password is empty if none is set; everything is empty if there are no credentials. Raises UsageError for an unusable
+        password file or session file.
         """
         within = credentials_within(self.endpoint.value)
         if within and not self._option("username"):
@@ -183,7 +183,7 @@ class Settings:
         )
 
     def _password(self) -> str:
-        # A file that an option names wins over a password in the environment, and so on.
+        # A file named by an option takes precedence over a password in the environment, and so on.
         for look_up in (self._option, self._variable, self._sections.find):
             password, named = look_up("password"), look_up("password_file")
             if password and password.value:
@@ -192,7 +192,7 @@ class Settings:
                 path = self._environment.expand(named.value)
                 text = self._first_line(path, named.origin)
                 if not text:
-                    raise UsageError(f'the file "{path}" ({named.origin}) holds no password in its first line')
+                    raise UsageError(f'the file "{path}" ({named.origin}) has no password in its first line')
                 return text
         return ""
 
@@ -207,7 +207,7 @@ class Settings:
     def _session(self, path: Path, origin: str) -> Credentials:
         user, colon, password = self._first_line(path, origin).partition(":")
         if not (user and colon):
-            raise UsageError(f'the session file "{path}" ({origin}) holds no user:password')
+            raise UsageError(f'the session file "{path}" ({origin}) has no user:password')
         return Credentials(user, password, origin=f"{origin}, {path}")
 
     def _first_line(self, path: Path, origin: str) -> str:
@@ -215,9 +215,9 @@ class Settings:
             with path.open(encoding="utf-8-sig") as file:
                 return file.readline(4096).rstrip("\r\n")
         except OSError as error:
-            raise UsageError(f'the file "{path}" ({origin}) cannot be read: {error.strerror}') from None
+            raise UsageError(f'cannot read the file "{path}" ({origin}): {error.strerror}') from None
         except UnicodeDecodeError:
-            raise UsageError(f'the file "{path}" ({origin}) is no text') from None
+            raise UsageError(f'the file "{path}" ({origin}) is not text') from None
 
 
 _OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "instance_type": "type"}
@@ -240,14 +240,14 @@ class Sections:
 
     @property
     def clouds(self) -> list[str]:
-        """The names of the sections beside ``[default]`` and ``[instance_types]``."""
+        """The names of the sections other than ``[default]`` and ``[instance_types]``."""
         if self._parser is None:
             return []
         return [name for name in self._parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)]
 
     @property
     def keys(self) -> list[tuple[str, str]]:
-        """Each key that is set in ``[default]`` or in the section of a cloud, behind the place."""
+        """Each key that is set in ``[default]`` or in a cloud's section, as pairs of place and key."""
         if self._parser is None:
             return []
         sections = [_MAIN_SECTION, *self.clouds]
@@ -268,14 +268,14 @@ class Sections:
             return self._parser.get(section, key)
         except configparser.InterpolationError:
             raise ConfigurationError(
-                f'{self._path}: the value of "{key}" in [{section}] has a % without a meaning', "write %% for a percent sign"
+                f'{self._path}: invalid % in the value of "{key}" in [{section}]', "write %% for a percent sign"
             ) from None
 
 
 def load(environment: Environment, options: Mapping[str, str | None]) -> Settings:
     """The settings for a command's options (by key; None or empty where not given).
 
-    ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError with the line that is wrong.
+    ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError, which names the wrong line.
     """
     chosen = options.get("user_config_section")
     variable = environment.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
@@ -287,7 +287,7 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
     parser = _parse(path, required=bool(named))
     if parser is None:
         if selected:
-            raise ConfigurationError(f'there is no section [{selected.value}]: there is no file "{path}"')
+            raise ConfigurationError(f'no section [{selected.value}]: the file "{path}" does not exist')
         return Settings(environment, options, Sections(None, None))
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
@@ -296,22 +296,22 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         selected = preset
     if selected and not parser.has_section(selected.value):
         clouds = Sections(path, parser).clouds
-        others = join_hints(did_you_mean(selected.value, clouds), f"there are: {', '.join(clouds) or 'none'}")
-        raise ConfigurationError(f"{path}: there is no section [{selected.value}]", others)
+        others = join_hints(did_you_mean(selected.value, clouds), f"available: {', '.join(clouds) or 'none'}")
+        raise ConfigurationError(f"{path}: no section [{selected.value}]", others)
     return Settings(environment, options, Sections(path, parser, selected))
 
 
 def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
-    # [default] is an ordinary section; what configparser calls DEFAULT is given a name that no file has.
+    # [default] is an ordinary section; configparser's DEFAULT gets a name that no file contains.
     parser = configparser.ConfigParser(default_section="\0", strict=False)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
-            raise ConfigurationError(f'there is no configuration file "{path}"') from None
+            raise ConfigurationError(f'no configuration file "{path}"') from None
         return None
     except OSError as error:
-        raise ConfigurationError(f'the configuration file "{path}" cannot be read: {error.strerror}') from None
+        raise ConfigurationError(f'cannot read the configuration file "{path}": {error.strerror}') from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
@@ -321,9 +321,7 @@ def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
         raise ConfigurationError(f"{path}, line {error.lineno}: a setting before the first [section]") from None
     except configparser.ParsingError as error:
         line, _ = error.errors[0]
-        raise ConfigurationError(
-            f"{path}, line {line}: not understood", "a line is NAME = VALUE, [section] or # comment"
-        ) from None
+        raise ConfigurationError(f"{path}, line {line}: syntax error", "expected NAME = VALUE, [section] or # comment") from None
     except configparser.Error:
-        raise ConfigurationError(f'the configuration file "{path}" is not understood') from None
+        raise ConfigurationError(f'syntax error in the configuration file "{path}"') from None
     return parser

@@ -1,4 +1,4 @@
-"""What somebody who mistyped a word probably meant."""
+"""Suggestions for mistyped words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """``did you mean "X"?``, where one of the words is near enough; else empty."""
+    """``did you mean "X"?`` if one of the words is similar; else empty."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, list(words), n=1)
@@ -14,5 +14,5 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def join_hints(*parts: str) -> str:
-    """The parts of a hint that say something, as one."""
+    """The parts of a hint that are not empty, joined."""
     return " ".join(part for part in parts if part)

@@ -10,24 +10,24 @@ _PLAIN_HOST = rf"{_SCHEME}[^/?#@:\[\]]*(\[[0-9A-Fa-f:.]*\])?(:[0-9]*)?(?=[/?#])[
 
 
 def without_login(text: str) -> str:
-    """A URL, or a host as a user writes it, without the user and password that it may hold.
+    """A URL, or a host as a user writes it, without user and password.
 
-    A password may hold any character, also those that should have been quoted and end the host's part of a URL. So all up to
-    the last @ goes, unless a whole host stands before it.
+    A password may contain any character, even unquoted ones that would end the host part of a URL. So everything up to the
+    last @ is removed, unless a complete host precedes it.
     """
     text = text.strip()
     return text if re.match(_PLAIN_HOST, text) else re.sub(rf"\A({_SCHEME})?.*@", r"\1", text, flags=re.DOTALL)
 
 
 def shown(text: str) -> str:
-    """The same for people to read: the values in a query, which may be a key or a signature, are ``***``."""
+    """The same for showing to people: values in a query, which may be a key or a signature, are ``***``."""
     before, mark, query = without_login(text).partition("?")
     masked = re.sub(r"=[^&#]*", "=***", query) if "=" in query else "***"
     return f"{before}?{masked}" if mark else before
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """A URL without user and password, and these two; None where it has none. Raises ValueError for what is no URL."""
+    """A URL without user and password, and these two or None. Raises ValueError for an invalid URL."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")

@@ -60,10 +60,8 @@ def test_secrets_are_never_told(tmp_path: Path) -> None:
 
 
 def test_nobody_is_asked_where_nobody_is(tmp_path: Path) -> None:
-    assert "there is no user name and no certificate for https://h:2634/cert/xmlrpc" in opened(tmp_path, {}, endpoint="h")
-    assert 'there is no password for user "alice" (--username) at https://h' in opened(
-        tmp_path, {}, endpoint="h", username="alice"
-    )
+    assert "no user name or certificate for https://h:2634/cert/xmlrpc" in opened(tmp_path, {}, endpoint="h")
+    assert 'no password for user "alice" (--username) at https://h' in opened(tmp_path, {}, endpoint="h", username="alice")
 
 
 def test_the_error_has_its_status(tmp_path: Path) -> None:
@@ -96,7 +94,7 @@ def test_a_password_is_asked_for_at_a_terminal(server: ScriptedServer, tmp_path:
         sessions = {loads(request.body)[0][0] for request in server.requests}
         assert sessions == {"alice:hush"}
     else:
-        assert 'there is no password for user "alice"' in child.before
+        assert 'no password for user "alice"' in child.before
         assert server.requests == []
 
 

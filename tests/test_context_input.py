@@ -37,18 +37,18 @@ def test_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["word", "=value", "A B=c", "A-B=c", "Ä=c", "[A]=c"])
 def test_what_is_no_pair_is_named(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(UsageError, match=r"^--context, pair 2: no KEY=VALUE \("):
+    with pytest.raises(UsageError, match=r"^--context, pair 2: expected KEY=VALUE \("):
         from_option(f"X=1#{bad}#Y=2")
     path = tmp_path / "context"
     path.write_text(f"X=1\n\n{bad}\n")
     with pytest.raises(UsageError) as raised:
         from_file(path)
-    assert raised.value.message == f"{path}, line 3: no KEY=VALUE"
+    assert raised.value.message == f"{path}, line 3: expected KEY=VALUE"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name, reason in (("missing", "cannot be read: No such file"), (".", "Is a directory"), ("bytes", "is not UTF-8 text")):
+    for name, reason in (("missing", "No such file"), (".", "Is a directory"), ("bytes", "is not UTF-8 text")):
         with pytest.raises(UsageError, match=f"--context-file.*{reason}"):
             from_file(tmp_path / name)
         with pytest.raises(UsageError, match=f"--cloud-init.*{reason}"):
@@ -88,7 +88,7 @@ def test_the_same_files_give_the_same_user_data(tmp_path: Path) -> None:
 def test_a_file_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("#!/bin/sh\n")
     assert unpacked(cloud_init(f"none,{tmp_path}/a", key)[1]) == "#!/bin/sh\n"
-    with pytest.raises(UsageError, match="stands alone"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         cloud_init(f"none,{tmp_path}/a#x-shellscript,{tmp_path}/a", key)
 
 
@@ -96,7 +96,7 @@ def test_too_much(tmp_path: Path) -> None:
     import random
 
     (tmp_path / "a").write_text("".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=40_000)))
-    with pytest.raises(UsageError, match=rf"bytes of user data, gzipped, are more than {LARGEST_USER_DATA}"):
+    with pytest.raises(UsageError, match=rf"bytes of user data after gzip, at most {LARGEST_USER_DATA} are allowed"):
         cloud_init(f"none,{tmp_path}/a", key)
     (tmp_path / "a").write_text("a" * 1_000_000)
     assert cloud_init(f"none,{tmp_path}/a", key)[1]
@@ -107,13 +107,13 @@ def test_too_much(tmp_path: Path) -> None:
     ["x", ",file", "x-shellscript,", "x-shellscript", "a b,file", "x\nX-Evil: yes,file", "application/zip,file", "text/,f"],
 )
 def test_what_is_no_pair_of_type_and_file(option: str) -> None:
-    with pytest.raises(UsageError, match=r"in --cloud-init is no TYPE,FILE") as raised:
+    with pytest.raises(UsageError, match=r"--cloud-init: expected TYPE,FILE") as raised:
         cloud_init(option, key)
     assert "x-shellscript" in raised.value.hint
 
 
 def test_the_home_of_nobody() -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read"):
         cloud_init("x-shellscript,~no-such-user/file", key)
 
 

@@ -100,7 +100,7 @@ def test_a_lock_is_waited_for_and_leaves_nothing(tmp_path: Path):
 def test_a_lock_that_stays_is_not_waited_for_for_ever(tmp_path: Path):
     descriptor = open_locked(tmp_path / "file")
     try:
-        with pytest.raises(TimeoutError, match="another process keeps it locked"):
+        with pytest.raises(TimeoutError, match="locked by another process"):
             open_locked(tmp_path / "file", 0.02)
     finally:
         os.close(descriptor)

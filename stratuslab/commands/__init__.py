@@ -1,4 +1,4 @@
-"""The commands: what each asks, does and answers. The scripts in bin/ enter through :func:`run`."""
+"""The commands. The scripts in bin/ call :func:`run`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 
 def run(name: str) -> None:
-    """Run the command that the module ``name`` of this package holds, and end the process with its exit status.
+    """Run the command in the module ``name`` of this package, and exit with its status.
 
-    The module is loaded here, and not by the script, so that Ctrl-C while Python still loads ends quietly too.
+    The module is loaded here, not by the script, so that Ctrl-C during start-up ends quietly too.
     """
     try:
         from importlib import import_module

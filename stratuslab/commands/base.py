@@ -42,7 +42,7 @@ WAIT_TIMEOUT = 600.0
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Help within 80 columns; text that has lines (the examples) keeps them."""
+    """Help within 80 columns; text with line breaks (the examples) keeps them."""
 
     def __init__(self, prog: str, **details: Any) -> None:
         from shutil import get_terminal_size
@@ -54,13 +54,13 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError, and prints to the context's stream without colour."""
+    """An argument parser that raises UsageError, and prints to the environment's stream without colour."""
 
     output: TextIO | None = None
-    color = False  # Python 3.14 would
+    color = False  # Python 3.14 uses colour by default
 
     def __init__(self, **details: Any) -> None:
-        # Only the examples have lines of their own.
+        # Only the examples keep their line breaks.
         details["description"] = " ".join((details.get("description") or "").split())
         super().__init__(formatter_class=_HelpFormatter, **details)
         self.color = False
@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass
 class Session:
-    """One run of a command: what was asked, the world around it, and, opened when first used, the cloud.
+    """One run of a command: its options, its environment, and the cloud, which is opened when first used.
 
     ``status`` is what the command returns when it raises nothing; ``waits`` says that it waits for instances.
     """
@@ -96,7 +96,7 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, from the options, the environment and the configuration file."""
+        """The settings from the options, the environment and the configuration file."""
         from stratuslab.settings import load
 
         given = vars(self.options)
@@ -112,12 +112,12 @@ class Session:
         return open_cloud(self.settings, self.environment, self.messages)
 
     def cloud_of(self, section: str) -> Cloud:
-        """The cloud that a section of the configuration describes. Nobody is asked for a password meanwhile."""
+        """The cloud that a section of the configuration describes, without asking for a password."""
         from stratuslab.connections import open_cloud
         from stratuslab.settings import load
 
         given = {**vars(self.options), "user_config_section": section}
-        # The variables are about one cloud: over all sections they would send each one's credentials to the same place.
+        # The variables describe a single cloud: applied to all sections they would send all credentials to the same server.
         environ = {name: value for name, value in self.environment.environ.items() if name not in _OF_ONE_CLOUD}
         environment = replace(self.environment, stdin=None, environ=environ)
         return open_cloud(load(environment, given), environment, self.messages)
@@ -140,12 +140,12 @@ class Command:
     usage: str | None = None
     epilog: str = ""
     rows: Callable[[argparse.Namespace], RowKind | None] | None = None  # what its rows are about
-    filters_choose: bool = False  # --filter chooses what is acted upon, and not what is shown of it
-    takes_command: bool = False  # what follows "--" is a command for the instance, in ``options.command``
+    filters_choose: bool = False  # --filter selects the instances to act on, not the rows to show
+    takes_command: bool = False  # words after "--" are a command for the instance, in ``options.command``
     waits: Callable[[argparse.Namespace], bool] = lambda options: False  # whether it waits for instances
 
     def parser(self) -> Parser:
-        """The command's parser, with the options that all commands have."""
+        """The command's parser, including the options that all commands have."""
         parser = Parser(
             prog=self.prog,
             usage=self.usage,
@@ -158,16 +158,16 @@ class Command:
 
 
 def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] = ("-p", "--password")) -> None:
-    """The options of every command that talks to a cloud; ``password`` are the names of the password's."""
+    """Add the options of every command that talks to a cloud; ``password`` are the names of the password option."""
     group = parser.add_argument_group("cloud")
-    group.add_argument("--endpoint", metavar="URL", help='the cloud: a host, a URL, or "local" for the embedded cloud')
-    group.add_argument("-u", "--username", metavar="NAME", help="user name at the cloud")
-    group.add_argument(*password, metavar="TEXT", help="password; others on this computer can see it: prefer a file")
-    group.add_argument("--password-file", metavar="FILE", help="file with the password in its first line")
+    group.add_argument("--endpoint", metavar="URL", help='cloud: a host, a URL, or "local" for the embedded cloud')
+    group.add_argument("-u", "--username", metavar="NAME", help="user name on the cloud")
+    group.add_argument(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
+    group.add_argument("--password-file", metavar="FILE", help="file whose first line is the password")
     group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
     group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")
-    group.add_argument("--ca-bundle", metavar="FILE", help="trusted certificates, instead of the system's")
-    group.add_argument("--timeout", metavar="S", help="seconds that a server may be silent (default 30)")
+    group.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust instead of the system's")
+    group.add_argument("--timeout", metavar="S", help="seconds to wait for data from a server (default 30)")
     group.add_argument("-c", "--config", metavar="FILE", help="configuration (default ~/.stratuslab/stratuslab-user.cfg)")
     group.add_argument(
         "-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud"
@@ -180,15 +180,15 @@ def add_wait_timeout(group: argparse._ArgumentGroup, usual: float = WAIT_TIMEOUT
 
 
 def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
-    group = parser.add_argument_group("talk")
-    group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv and -vvv even more")
-    group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    group = parser.add_argument_group("output")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="print more on stderr; -vv and -vvv even more")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="print less")
     group.add_argument("--version", action="version", version=f"{prog} {__version__}")
 
 
 def main(command: Command, argv: Sequence[str] | None = None, environment: Environment | None = None) -> int:
-    """Run a command; the exit status. Without ``argv`` and ``context`` those of this process are used."""
-    environment = environment or _process_context()
+    """Run a command and return its exit status. The default ``argv`` and ``environment`` are those of this process."""
+    environment = environment or _process_environment()
     messages = Messages(environment.stderr, command.prog)
     try:
         return _run(command, argv, environment, messages)
@@ -196,7 +196,7 @@ def main(command: Command, argv: Sequence[str] | None = None, environment: Envir
         messages.error(str(error))
         return error.status
     except BrokenPipeError:
-        _give_up_output(environment)
+        _discard_output(environment)
         return ExitStatus.BROKEN_PIPE
     except (KeyboardInterrupt, Exception) as error:
         (problem,) = _problems(error)
@@ -222,19 +222,19 @@ def _problems(error: BaseException) -> list[Problem]:
         case KeyboardInterrupt():
             return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
         case _:
-            return [Problem(ExitStatus.FAILED, f"this should not have happened: {type(error).__name__}: {error}")]
+            return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _process_context() -> Environment:
+def _process_environment() -> Environment:
     environment = Environment.of_process()
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (environment.stdout, environment.stderr):
         with contextlib.suppress(AttributeError):
-            # A name that the terminal's character set lacks is shown in escapes and stops nothing.
+            # Characters that the terminal's character set lacks are escaped, instead of raising an error.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     return environment
 
@@ -245,7 +245,7 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
     words = list(sys.argv[1:] if argv is None else argv)
     remote: list[str] = []
     if command.takes_command and "--" in words:
-        # argparse would take the command's own options for ours.
+        # argparse would take the remote command's options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
     started: list[int] = []
     shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
@@ -281,12 +281,12 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
 
 
 def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
-    """Whether JSON is asked for, told before the words are understood, so that it tells also why they are not."""
+    """Whether the output is to be JSON, found out before parsing, so that usage errors are written as JSON too."""
     return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
 
 
 def _write_end(environment: Environment, messages: Messages, text: Iterable[str], started: Sequence[int]) -> None:
-    """Write what could be told only at the end. Where that fails, the machines that were started are told on stderr."""
+    """Write the rest of the output at the end. If that fails, list the started machines on stderr."""
     try:
         _write(environment, text)
     except (StratusLabError, BrokenPipeError):
@@ -300,34 +300,34 @@ def _write(environment: Environment, text: Iterable[str]) -> None:
     if not lines:
         return
     if environment.stdout is None:
-        raise StratusLabError("the answer cannot be written: standard output is closed")
-    with _told_where_it_fails(environment):
+        raise StratusLabError("cannot write the answer: standard output is closed")
+    with _write_errors(environment):
         for line in lines:
             environment.stdout.write(line + "\n")
     _flush(environment)
 
 
 def _flush(environment: Environment) -> None:
-    with _told_where_it_fails(environment):
+    with _write_errors(environment):
         if environment.stdout is not None:
             environment.stdout.flush()
 
 
 @contextlib.contextmanager
-def _told_where_it_fails(environment: Environment) -> Iterator[None]:
+def _write_errors(environment: Environment) -> Iterator[None]:
     try:
         yield
     except ValueError:
-        raise StratusLabError("the answer cannot be written: standard output is closed") from None
+        raise StratusLabError("cannot write the answer: standard output is closed") from None
     except OSError as error:
         if error.errno in (errno.EPIPE, errno.EIO):
-            # EIO: the terminal is gone, and nobody reads any more either.
+            # EIO: the terminal is gone.
             raise BrokenPipeError from None
-        _give_up_output(environment)
-        raise StratusLabError(f"the answer cannot be written: {error.strerror}") from None
+        _discard_output(environment)
+        raise StratusLabError(f"cannot write the answer: {error.strerror}") from None
 
 
-def _give_up_output(environment: Environment) -> None:
-    """What is still in the buffer would raise once more when Python ends."""
+def _discard_output(environment: Environment) -> None:
+    """Discard buffered output, which would raise again when Python exits."""
     if environment.owns_process:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

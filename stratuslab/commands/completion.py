@@ -1,4 +1,4 @@
-"""Completion for shells, made from the commands' parsers."""
+"""Shell completion, generated from the commands' parsers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODULES = (
 """The modules of all commands."""
 
 READY = Path(__file__).with_name("completions")
-"""Where the build of the package puts what :func:`make` gives, a file for each shell."""
+"""Where the package's build stores the scripts of :func:`make`, one file for each shell."""
 
 
 def commands() -> list[Command]:
@@ -32,7 +32,7 @@ def commands() -> list[Command]:
 
 
 def script(shell: str) -> str:
-    """The completion of all commands for a shell: bash, zsh or fish."""
+    """The completion script of all commands for a shell: bash, zsh or fish."""
     ready = READY / shell
     if ready.is_file():
         return ready.read_text("utf-8")
@@ -40,12 +40,12 @@ def script(shell: str) -> str:
         return make(shell)
     except ImportError:
         raise StratusLabError(
-            "the completions were not made when the package was built", "pip install 'shtab>=1.9', or the package as a wheel"
+            "this installation has no completions", "pip install 'shtab>=1.9', or install the package from a wheel"
         ) from None
 
 
 def make(shell: str) -> str:
-    """The same, made now; raises ImportError where there is no shtab."""
+    """Generate the completion script. Raises ImportError if shtab is not installed."""
     import shtab
 
     scripts = []

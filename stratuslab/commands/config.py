@@ -1,4 +1,4 @@
-"""stratus-config: what is set, and where it came from; whether it works; completion for shells."""
+"""stratus-config: all settings and where they came from; whether they work; shell completion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stratuslab.suggestion import did_you_mean
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to do")
-    group.add_argument("--check", action="store_true", help="also ask the cloud whether it knows you")
-    group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and end")
-    further = parser.add_argument_group("further settings")
+    group = parser.add_argument_group("actions")
+    group.add_argument("--check", action="store_true", help="also check that the cloud accepts you")
+    group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and exit")
+    further = parser.add_argument_group("more settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
     add_cloud_options(parser)
     add_output_options(parser)
@@ -30,7 +30,7 @@ def _run(session: Session) -> Iterator[Result]:
     if session.options.completion:
         yield TextLine(script(session.options.completion).rstrip("\n"))
         return
-    _tell_unknown(session)
+    _report_unknown_keys(session)
     yield Listing([_row(session, known.key) for known in KNOWN])
     if session.options.check:
         yield _checked(session)
@@ -44,7 +44,7 @@ def _row(session: Session, key: str) -> SettingRow:
 
 
 def _setting(session: Session, key: str) -> Setting | None:
-    """The setting as it counts, which may come from elsewhere than its own key: OpenNebula's files, the endpoint's URL."""
+    """The effective setting, which may come from another place than its own key: OpenNebula's files, the endpoint's URL."""
     settings = session.settings
     match key:
         case "endpoint":
@@ -56,15 +56,15 @@ def _setting(session: Session, key: str) -> Setting | None:
         case "ca_bundle" if settings.ca_bundle:
             return settings.find(key) or Setting(settings.ca_bundle, "REQUESTS_CA_BUNDLE")
         case "username" | "password":
-            return settings.find(key) or _found_elsewhere(session, key)
+            return settings.find(key) or _from_credentials(session, key)
         case _:
             return settings.find(key)
 
 
-def _found_elsewhere(session: Session, key: str) -> Setting | None:
+def _from_credentials(session: Session, key: str) -> Setting | None:
     try:
         credentials = session.settings.credentials()
-    except UsageError as error:  # a file that cannot be read: --check says so, and the other settings can be shown
+    except UsageError as error:  # a file that cannot be read: --check reports it; show the other settings
         return Setting("-", str(error)) if key == "password" else None
     value = credentials.username if key == "username" else credentials.password
     return Setting(value, session.settings.get("password_file") or credentials.origin) if value else None
@@ -78,15 +78,15 @@ def _masked(key: str, value: str) -> str:
     return shown(value) if key.endswith("endpoint") else value
 
 
-def _tell_unknown(session: Session) -> None:
+def _report_unknown_keys(session: Session) -> None:
     known = [setting.key for setting in KNOWN]
     for place, key in session.settings.keys_in_file:
         if key not in known:
-            session.messages.note(", ".join(filter(None, (f'{place}: no setting is called "{key}"', did_you_mean(key, known)))))
+            session.messages.note(", ".join(filter(None, (f'{place}: unknown setting "{key}"', did_you_mean(key, known)))))
 
 
 def _checked(session: Session) -> CloudCheck:
-    """Ask the cloud for its version, and for one of the user's machines, which it tells only whom it knows."""
+    """Ask the cloud for its version, and for one of the user's machines, which requires valid credentials."""
     cloud = session.cloud
     version = cloud.server.version
     next(iter(cloud.instances()), None)
@@ -95,7 +95,7 @@ def _checked(session: Session) -> CloudCheck:
 
 COMMAND = Command(
     "stratus-config",
-    "Show every setting, and where it came from; passwords are masked.",
+    "Show every setting and where it came from; passwords are masked.",
     _add_arguments,
     _run,
     usage="%(prog)s [options]",

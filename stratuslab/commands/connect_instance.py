@@ -1,4 +1,4 @@
-"""stratus-connect-instance: log in to instances by SSH, or run a command on them."""
+"""stratus-connect-instance: log in to instances with SSH, or run a command on them."""
 
 from __future__ import annotations
 
@@ -25,55 +25,57 @@ _SSH_OPTION = "--ssh-option"
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
         # The text is not shown: -p is the password's with the other commands.
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535 (the password is --password here)")
+        raise argparse.ArgumentTypeError("expected a port from 1 to 65535 (the option for a password is --password here)")
     return int(text)
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number")
     return int(text)
 
 
 def _at_once(text: str) -> int:
     count = _count(text)
     if not 1 <= count <= 1000:
-        raise argparse.ArgumentTypeError("from 1 to 1000 instances at once")
+        raise argparse.ArgumentTypeError("expected 1 to 1000 instances at once")
     return count
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="what follows -- is a command to run there")
+    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances; put a command to run there after --")
     login = parser.add_argument_group("login")
+    login.add_argument("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
+    login.add_argument("-l", "--login", metavar="USER", help="user on the instance (default: the template's, or root)")
+    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
     login.add_argument(
-        "-k", "--key", metavar="FILE", help="private SSH key (default: the one whose public half it was started with)"
+        "--ssh-option",
+        nargs=argparse.REMAINDER,
+        action="append",
+        metavar="ARG",
+        help="pass all that follows, up to --, to ssh",
     )
-    login.add_argument(
-        "-l", "--login", metavar="USER", help="user on the instance (default: the one its template names, or root)"
-    )
-    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="who speaks SSH (default: ssh if there is one)")
-    login.add_argument(
-        "--ssh-option", nargs=argparse.REMAINDER, action="append", metavar="ARG", help="all that follows, up to --, is for ssh"
-    )
-    login.add_argument("--forget-host-key", action="store_true", help="accept another host key than the instance had")
-    where = parser.add_argument_group("where it listens")
+    login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
+    where = parser.add_argument_group("address and port")
     where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
     where.add_argument(
-        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], or several with commas"
+        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas"
     )
     place = where.add_mutually_exclusive_group()
-    place.add_argument("--nic", type=_count, metavar="N", help="only the N-th network interface, the first is 0")
-    place.add_argument("--address", metavar="HOST", help="this address or name, whatever the cloud says")
-    where.add_argument("--pat-enable", action="store_true", help="ask StratusLab's port translation")
-    where.add_argument("--pat-service-host", metavar="HOST", help="who knows the ports (default: the endpoint's host)")
-    where.add_argument("--pat-gateway-host", metavar="HOST", help="whose ports they are (default: the endpoint's host)")
+    place.add_argument("--nic", type=_count, metavar="N", help="use network interface N only, counted from 0")
+    place.add_argument("--address", metavar="HOST", help="use this address or name instead of the cloud's")
+    where.add_argument("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
+    where.add_argument("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
+    where.add_argument("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
     add_wait_timeout(parser.add_argument_group("waiting"), PATIENCE)
-    what = parser.add_argument_group("what is done")
-    what.add_argument("--parallel", type=_at_once, metavar="N", help=f"run it on N instances at once (default {_AT_ONCE})")
+    what = parser.add_argument_group("actions")
+    what.add_argument(
+        "--parallel", type=_at_once, metavar="N", help=f"instances to run the command on at once (default {_AT_ONCE})"
+    )
     shown = what.add_mutually_exclusive_group()
-    shown.add_argument("--print", dest="show", action="store_true", help="only show the ssh command line")
+    shown.add_argument("--print", dest="show", action="store_true", help="print the ssh command line and exit")
     shown.add_argument(
-        "--ssh-config", action="store_true", help="show Host blocks for ~/.ssh/config; without ID of all instances"
+        "--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all instances if no ID is given"
     )
     # -p is the port's, as in ssh.
     add_cloud_options(parser, password=("--password",))
@@ -81,7 +83,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
-    ssh_options = _handed_on(options.ssh_option or ())
+    ssh_options = _ssh_words(options.ssh_option or ())
     words = list(dict.fromkeys(options.instances))
     _check_usage(session, words, ssh_options)
     login = SSHLogin(session, ssh_options, alone=len(words) == 1)
@@ -101,8 +103,8 @@ def _run(session: Session) -> Iterator[Result]:
         session.status = _log_in(session, login, login.target(numbers[0]))
 
 
-def _handed_on(lists: Sequence[Sequence[str]]) -> list[str]:
-    """The words for ssh: the first --ssh-option takes all that follow, and with them the others."""
+def _ssh_words(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The words for ssh: the first --ssh-option takes all words that follow, including further --ssh-option."""
     words: list[str] = []
     for word in (word for words in lists for word in words):
         if word.startswith(f"{_SSH_OPTION}="):
@@ -115,7 +117,7 @@ def _handed_on(lists: Sequence[Sequence[str]]) -> list[str]:
 def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
     options = session.options
     if not words and not options.ssh_config:
-        after = f"; it goes before {_SSH_OPTION}, whose words are all for ssh" if ssh_options else ""
+        after = f"; put it before {_SSH_OPTION}, which takes all words that follow" if ssh_options else ""
         raise UsageError(f"no instance given{after}", f"see {COMMAND.prog} --help")
     if options.ssh_config and (options.command or ssh_options):
         raise UsageError(
@@ -123,7 +125,7 @@ def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[s
         )
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(
-            "a session needs a single instance; put a command for several after --",
+            "cannot log in to several instances at once; put the command after --",
             f"such as {COMMAND.prog} {words[0]} -- {' '.join(words[1:4])}",
         )
 
@@ -131,7 +133,7 @@ def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[s
 def _described(
     session: Session, login: SSHLogin, words: Sequence[str]
 ) -> tuple[list[tuple[Instance, Target]], list[StratusLabError]]:
-    """The instances that the words name, without any all of the user's that run, each with the way in; and what failed."""
+    """The instances that the words name (default: all running ones of the user) with their login targets, and the errors."""
     numbers, errors = select(session.cloud, words)
     if not words:
         numbers = [instance.id for instance in session.cloud.instances() if instance.phase == Phase.UP]
@@ -150,17 +152,17 @@ def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
 
     names = [instance.name for instance, _ in found]
     for instance, target in found:
-        # A name that two have leads to neither.
+        # A name that several instances share is left out.
         yield from host_block(instance.id, instance.name if names.count(instance.name) == 1 else "", target)
 
 
 def _log_in(session: Session, login: SSHLogin, target: Target) -> int:
-    """Log in, or run the command; the remote status, 255 for a failure of SSH itself."""
+    """Log in or run the command; returns the remote exit status, 255 if SSH itself failed."""
     if login.ssh is None:
         return _by_paramiko(session, login, target)
     from stratuslab.ssh import openssh
 
-    # Without this ssh tells of each host key that it sees for the first time.
+    # Otherwise ssh reports each host key that it sees for the first time.
     silent = ["-o", "LogLevel=ERROR"] if session.messages.level < 0 else []
     words = login.words(target, session.options.command, silent)
     session.messages.detail(shlex.join(words))
@@ -176,7 +178,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
 
     context = session.environment
     if context.stdout is None or context.stderr is None:
-        raise StratusLabError("there is nowhere to write what the instance says: standard output or error is closed")
+        raise StratusLabError("cannot show the instance's output: standard output or error is closed")
     return paramiko_session.session(
         target,
         session.options.command,
@@ -190,7 +192,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
 
 COMMAND = Command(
     "stratus-connect-instance",
-    "Log in to an instance by SSH, or run a command on it, or on several side by side. A thin wrapper around ssh.",
+    "Log in to an instance by SSH, or run a command on one or several at once. A thin wrapper around ssh.",
     _add_arguments,
     _run,
     usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",

@@ -17,37 +17,37 @@ from stratuslab.settings import DEFAULT_FILE
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("file")
-    group.add_argument("-c", "--config", metavar="FILE", help=f"where to write it (default {DEFAULT_FILE})")
-    group.add_argument("--force", action="store_true", help="also over a file that is there")
+    group.add_argument("-c", "--config", metavar="FILE", help=f"file to write (default {DEFAULT_FILE})")
+    group.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def _run(session: Session) -> Iterator[Result]:
     path = _path(session)
     if path.exists() and not session.options.force:
-        raise UsageError(f'there is a file "{path}" already', "--force replaces it")
+        raise UsageError(f'the file "{path}" exists already', "replace it with --force")
     try:
         private_directory(path.parent)
         replace(path, configuration().encode())
     except OSError as error:
-        raise StratusLabError(f'the configuration file "{path}" cannot be written: {error.strerror}') from None
+        raise StratusLabError(f'cannot write the configuration file "{path}": {error.strerror}') from None
     yield TextLine(str(path))
 
 
 def _path(session: Session) -> Path:
     named: str = session.options.config or DEFAULT_FILE
     if named.startswith("~/") and session.environment.home is None:
-        raise UsageError("there is no home directory to write the configuration to", "name a file with --config FILE")
+        raise UsageError("no home directory to write the configuration to", "name a file with --config FILE")
     return session.environment.expand(named)
 
 
 def configuration() -> str:
-    """A configuration file in which every setting is explained and none is set."""
+    """A configuration file that explains every setting and sets none."""
     text = """\
-# The StratusLab client's configuration. It may hold passwords: only you should be able to read it (chmod 600).
+# The StratusLab client's configuration. It may contain passwords, so only you should be able to read it (chmod 600).
 #
-# Take the # away in front of a setting to set it. Values are taken as they stand, without quotes; a percent sign is
-# written %%. An option or a variable in the environment wins: --endpoint, STRATUSLAB_ENDPOINT.
-# "stratus-config" shows what is set and where it came from, "stratus-config --check" whether it works.
+# Remove the # in front of a setting to set it. Values are used as they are, without quotes; write %% for a percent
+# sign. Options and environment variables take precedence: --endpoint, STRATUSLAB_ENDPOINT.
+# "stratus-config" shows all settings and where they came from, "stratus-config --check" whether they work.
 
 [default]
 
@@ -58,7 +58,7 @@ def configuration() -> str:
     return (
         text
         + """\
-# A section for each further cloud, laid over [default]; it is chosen with -S partner or by selected_section.
+# One section for each further cloud, laid over [default]; choose it with -S partner or selected_section.
 #[partner]
 #endpoint = https://one.example.com/RPC2
 
@@ -71,7 +71,7 @@ def configuration() -> str:
 
 COMMAND = Command(
     "stratus-copy-config",
-    "Write a configuration file to begin with, in which every setting is explained.",
+    "Write a configuration file to start from, which explains every setting.",
     _add_arguments,
     _run,
     usage="%(prog)s [options]",

@@ -1,4 +1,4 @@
-"""stratus-describe-instance: the state of all of the user's instances, or of some."""
+"""stratus-describe-instance: the state of the user's instances."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances to show (default: all that are not done)")
+    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances to show (default: all that are not Done)")
     group = parser.add_argument_group("table")
-    group.add_argument("-n", "--no-dns", action="store_true", help="show addresses, do not look up host names")
+    group.add_argument("-n", "--no-dns", action="store_true", help="show addresses instead of host names")
     group.add_argument(
         "--watch",
         nargs="?",
         type=interval,
         const=2.0,
         metavar="S",
-        help="show it again every S seconds (default 2), until nothing can change",
+        help="repeat every S seconds (default 2) until nothing can change",
     )
     which = parser.add_argument_group("instances")
-    which.add_argument("-a", "--all-users", action="store_true", help="those of other users too, as far as you may see them")
-    which.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="those of the user with this number")
-    which.add_argument("-m", "--all-sections", action="store_true", help="those on all clouds in the configuration's sections")
+    which.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
+    which.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
+    which.add_argument("-m", "--all-sections", action="store_true", help="instances on all clouds in the configuration")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for",
         type=any_state,
         metavar="STATE",
-        help='wait until they are in this state, or answer by "ssh"',
+        help='wait for this state, or for "ssh"',
     )
     add_wait_timeout(waits)
     console = parser.add_argument_group("console")
-    console.add_argument("--console", metavar="ID", help="show what an instance of the embedded cloud wrote on its console")
+    console.add_argument("--console", metavar="ID", help="show the console of an instance of the embedded cloud")
     add_cloud_options(parser)
     add_output_options(parser)
 
@@ -60,13 +60,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
     if options.all_sections and (options.instances or options.wait_for):
-        raise UsageError("--all-sections shows all instances of all clouds, and takes no ids or names, and no --wait-for")
+        raise UsageError("--all-sections cannot be combined with ids, names or --wait-for")
     if options.all_sections and options.endpoint:
-        raise UsageError("--all-sections asks the clouds of the configuration, and takes no --endpoint")
+        raise UsageError("--all-sections cannot be combined with --endpoint")
     if options.console is not None and (options.all_sections or options.instances):
-        raise UsageError("--console takes one instance, and nothing beside it")
+        raise UsageError("--console cannot be combined with other instances or --all-sections")
     if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
-        raise UsageError("--console, --wait-for and --watch are three things to do: give one of them")
+        raise UsageError("--console, --wait-for and --watch cannot be combined")
     if options.console is not None:
         yield from _console(session)
     elif options.wait_for:
@@ -77,7 +77,7 @@ def _run(session: Session) -> Iterator[Result]:
 
         yield from watch(session, lambda: _rows(session, _watched(session), known))
     elif options.all_sections:
-        yield from _on_all_clouds(session)
+        yield from _all_clouds(session)
     elif options.instances:
         yield from _some(session)
     else:
@@ -85,17 +85,17 @@ def _run(session: Session) -> Iterator[Result]:
 
 
 def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Result]:
-    """The table of the instances on each cloud (without a name where only one is asked), and with -vv a block for each."""
+    """The table of the instances on each cloud (unnamed if there is only one), and with -vv a block for each instance."""
     rows = _rows(session, found, {})
     for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
-            session.messages.note(f"machine {row.id} cannot be shown: the cloud's description of it is not well-formed")
+            session.messages.note(f"cannot show machine {row.id}: the cloud's description of it is not well-formed")
     yield Listing(rows)
     yield from all_details(session, session.output.selected(rows))
 
 
 def _some(session: Session) -> Iterator[Result]:
-    """The instances that were asked for, in their order; what could not be read is reported at the end."""
+    """The requested instances in their order; errors are reported at the end."""
     found, errors = _asked(session)
     if found:
         yield from _shown(session, {"": found})
@@ -110,12 +110,12 @@ def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
 
 
 def _awaited(session: Session) -> Iterator[Result]:
-    """The instances once all are where they are waited for, or will not get there."""
+    """The instances once all have reached the state, or cannot reach it any more."""
     from stratuslab.commands.shared import waiting
 
     patience = session.settings.wait_timeout(WAIT_TIMEOUT)
     begin = time.monotonic()
-    numbers, errors = waiting.patiently(session, lambda: _meant(session), patience)
+    numbers, errors = waiting.patiently(session, lambda: _selected(session), patience)
     left = max(begin + patience - time.monotonic(), 0.0)
     waited = waiting.wait(session, numbers, session.options.wait_for, left)
     found = [waited.latest[number] for number in numbers if number in waited.latest]
@@ -124,8 +124,8 @@ def _awaited(session: Session) -> Iterator[Result]:
     report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
 
-def _meant(session: Session) -> tuple[list[int], list[StratusLabError]]:
-    """The ids of the instances that were asked for, without any of all; and an error for each word that names none."""
+def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:
+    """The ids of the requested instances (default: all), and an error for each word without one."""
     if session.options.instances:
         return select(session.cloud, session.options.instances, _owner(session))
     return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
@@ -146,7 +146,7 @@ def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
 
 
 def _console(session: Session) -> Iterator[Result]:
-    """What one instance wrote on its console."""
+    """The console of one instance."""
     from stratuslab.connections import console
 
     numbers, errors = select(session.cloud, [session.options.console], _owner(session))
@@ -156,8 +156,8 @@ def _console(session: Session) -> Iterator[Result]:
         yield TextLine(harmless(masked_text(line)))
 
 
-def _on_all_clouds(session: Session) -> Iterator[Result]:
-    """The instances on the cloud of each section; one that is down hides no other."""
+def _all_clouds(session: Session) -> Iterator[Result]:
+    """The instances on the cloud of each section; a cloud that is down does not hide the others."""
     found, errors = _by_cloud(session)
     if found:
         yield from _shown(session, found)
@@ -189,7 +189,7 @@ def _owner(session: Session) -> int:
 
 
 def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict[str, str]) -> list[InstanceRow]:
-    """The rows of the instances on each cloud; ``known`` has the names that were looked up before, and gets the new ones."""
+    """The rows of the instances on each cloud; ``known`` has the host names looked up so far, and gets the new ones."""
     if not session.options.no_dns:
         addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
         new = addresses - known.keys()
@@ -200,7 +200,7 @@ def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict
 
 COMMAND = Command(
     "stratus-describe-instance",
-    "Show the state of all of your instances, or of some.",
+    "Show the state of your instances.",
     _add_arguments,
     _run,
     usage="%(prog)s [options] [ID or NAME ...]",

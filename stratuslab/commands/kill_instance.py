@@ -1,19 +1,19 @@
-"""stratus-kill-instance: stop instances at once and release all that they have."""
+"""stratus-kill-instance: stop instances immediately and release their resources."""
 
 from __future__ import annotations
 
-from stratuslab.commands.shared.terminate import Ending
+from stratuslab.commands.shared.terminate import TerminateCommand
 
-COMMAND = Ending(
+COMMAND = TerminateCommand(
     prog="stratus-kill-instance",
-    summary="Stop instances at once, like pulling the power cord, and release all that they have.",
+    summary="Stop instances immediately, like pulling the power cord, and release their resources.",
     verb="kill",
-    told="Killed",
+    done_message="Killed",
     act=lambda cloud, number: cloud.kill(number),
     patience=0.0,
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids
-  stratus-kill-instance --input ids                those that run --output wrote
+  stratus-kill-instance --input ids                those in the file "ids"
   stratus-kill-instance --all --filter label=test --dry-run
                                                    what that would kill
 """,

@@ -45,9 +45,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="allow this user (may be repeated); by default only oneadmin, with a password kept in a file",
     )
-    serve.add_argument(
-        "--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="the server to behave like (default %(default)s)"
-    )
+    serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
     status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")
     add_output_options(status)
     reset = actions.add_parser("reset", help="kill all instances and delete everything but volumes", description=_RESET)
@@ -150,7 +148,7 @@ def _reset(session: Session) -> Iterator[Result]:
 
 def _confirm(session: Session, directory: Path) -> None:
     question = f"Kill all instances of the embedded cloud in {directory} and delete its users and images (volumes stay)?"
-    if not confirmed(session.environment, question, "give --yes"):
+    if not confirmed(session.environment, question, "use --yes"):
         raise StratusLabError("cancelled")
 
 

@@ -1,4 +1,4 @@
-"""stratus-local-cloud add-image and build-image: images with content, for machines that are not simulated."""
+"""stratus-local-cloud add-image, build-image and images: images with content, for real machines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ identifier. The image is built again only if there are newer packages."""
 def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     """Add the actions ``add-image``, ``build-image`` and ``images``. Returns their parsers."""
     add = actions.add_parser("add-image", help="add a disk image", description=_ADD_IMAGE)
-    add.add_argument("source", metavar="FILE|URL", help="the image: a file, or an http:// or https:// URL")
+    add.add_argument("source", metavar="FILE|URL", help="image: a file, or an http:// or https:// URL")
     add.add_argument("--title", metavar="TEXT", default="", help="its title (default: the name of the file)")
     add.add_argument(
         "--checksum",

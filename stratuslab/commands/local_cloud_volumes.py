@@ -37,7 +37,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     create.add_argument("size", metavar="SIZE", type=_size, help="its size in GB, or with a unit, such as 500M or 2T")
     create.add_argument("--name", default="", metavar="TEXT", help="its name")
     delete = verbs.add_parser("delete", help="delete some", description="Delete volumes and their data.")
-    delete.add_argument("uuids", nargs="+", metavar="UUID", help="the volumes")
+    delete.add_argument("uuids", nargs="+", metavar="UUID", help="volumes to delete")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return [volumes, listing, create, delete]
 
@@ -81,7 +81,7 @@ def _delete(session: Session, store: Store) -> Iterator[Result]:
     chosen = [kept.deletable(uuid) for uuid in dict.fromkeys(session.options.uuids)]
     named = ", ".join(f"{volume.uuid} ({one_line(volume.name)})" if volume.name else volume.uuid for volume in chosen)
     question = f"Delete the volume{'s' if len(chosen) > 1 else ''} {named} with all data?"
-    if not (session.options.yes or confirmed(session.environment, question, "give --yes")):
+    if not (session.options.yes or confirmed(session.environment, question, "use --yes")):
         raise StratusLabError("cancelled")
     for volume in chosen:
         try:

@@ -1,4 +1,4 @@
-"""Man pages, made from the commands' parsers and the manual: what ``--help`` says, in the form of man(7)."""
+"""Man pages in the format of man(7), generated from the commands' parsers and the manual."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stratuslab.version import __version__
 
 
 def statuses(page: str) -> list[tuple[str, str]]:
-    """The exit statuses and what they mean, as the table in the manual's page says, in plain text."""
+    """The exit statuses and their meanings from the table in the manual, as plain text."""
     rows = re.findall(r"^   \* - (\d+)\n     - (.+(?:\n       .+)*)", page, re.MULTILINE)
     return [(number, " ".join(meaning.replace("``", "").split())) for number, meaning in rows]
 
 
 def man_page(command: Command, others: list[str], exit_statuses: list[tuple[str, str]]) -> str:
-    """The source of a command's man page; ``others`` are the names of the commands to point at."""
+    """The source of a command's man page; ``others`` are the names of the commands to refer to."""
     return "\n".join(_lines(command, others, exit_statuses)) + "\n"
 
 
@@ -76,6 +76,6 @@ def _value(action: argparse.Action) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text as roff takes it for itself: no escapes, no requests, and hyphens that can be copied."""
+    """The text escaped for roff: no escapes, no requests, and hyphens that can be copied."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{text}" if text[:1] in (".", "'") else text

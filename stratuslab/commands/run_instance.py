@@ -39,40 +39,42 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
     group.add_argument("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
-    group.add_argument("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and end")
+    group.add_argument("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and exit")
     group.add_argument("--cpu", type=whole_number(1, 1024), metavar="N", help="virtual CPUs, instead of the type's")
     group.add_argument("--ram", type=whole_number(1, _MOST_MEMORY), metavar="MB", help="RAM, instead of the type's")
     group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
-    group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed part of the CPUs, e.g. 0.5")
-    group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: the cloud calls it one-ID)")
-    group.add_argument("--name-prefix", metavar="TEXT", help="names: the text and 1, 2, ... behind it")
+    group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
+    group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: one-ID)")
+    group.add_argument("--name-prefix", metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
     group.add_argument(
-        "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be given again"
+        "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be repeated"
     )
-    group.add_argument("--vm-requirements", default="", metavar="TEXT", help="which hosts will do, in OpenNebula's words")
+    group.add_argument("--vm-requirements", default="", metavar="TEXT", help="host requirements, in OpenNebula's syntax")
     group.add_argument(
         "--hypervisor",
         choices=HYPERVISORS,
-        help="what runs it on the embedded cloud (default: qemu where that is there and the image can boot)",
+        help="hypervisor of the embedded cloud (default: qemu if it is installed and the image can boot)",
     )
     disks = parser.add_argument_group("disks")
-    disks.add_argument("--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="empty disk")
-    disks.add_argument("--persistent-disk", metavar="DISK", help="attach this persistent disk: UUID, or image on OpenNebula")
-    disks.add_argument("--readonly-disk", metavar="IMAGE", help="attach this image as a data disk")
-    disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: as the image says)")
-    network = parser.add_argument_group("network and console")
-    network.add_argument("--local-ip", action="store_true", help="an address of the local network instead of a public one")
-    network.add_argument("--private-ip", action="store_true", help="an address of the private network instead of a public one")
-    network.add_argument(
-        "--network", action="append", default=[], metavar="NAME", help="network by name, id or USER/NAME; may be given again"
+    disks.add_argument(
+        "--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="size of an empty disk"
     )
-    network.add_argument("--address", type=ip_address, default="", metavar="IP", help="ask for this address")
+    disks.add_argument("--persistent-disk", metavar="DISK", help="attach a persistent disk: its UUID, or an image on OpenNebula")
+    disks.add_argument("--readonly-disk", metavar="IMAGE", help="attach an image as a data disk")
+    disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
+    network = parser.add_argument_group("network and console")
+    network.add_argument("--local-ip", action="store_true", help="use the local network instead of the public one")
+    network.add_argument("--private-ip", action="store_true", help="use the private network instead of the public one")
+    network.add_argument(
+        "--network", action="append", default=[], metavar="NAME", help="network by name, id or USER/NAME; may be repeated"
+    )
+    network.add_argument("--address", type=ip_address, default="", metavar="IP", help="request this address")
     network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
     network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
     guest = parser.add_argument_group("access and contextualization")
     guest.add_argument("-k", "--key", dest="user_public_key_file", metavar="FILE", help="public SSH key that may log in")
     guest.add_argument("--context", default="", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
-    guest.add_argument("--context-file", metavar="FILE", help="context variables: a KEY=VALUE on each line")
+    guest.add_argument("--context-file", metavar="FILE", help="file of context variables, a KEY=VALUE on each line")
     guest.add_argument("--cloud-init", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
     guest.add_argument(
         "--input",
@@ -80,24 +82,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="value that the machine template asks for; may be given again",
+        help="value of an input of the machine template; may be repeated",
     )
     image = parser.add_argument_group("image and output")
-    image.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace to look the image up in")
-    image.add_argument("--pdisk-endpoint", metavar="URL", help="the persistent disk service (default: the cloud's host)")
-    image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up")
-    image.add_argument("--dry-run", action="store_true", help="show the template that would be sent, and start nothing")
-    image.add_argument("-o", "--output", metavar="FILE", help="write each id to this file as soon as its machine is started")
+    image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
+    image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
+    image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
+    image.add_argument("--dry-run", action="store_true", help="print the template that would be sent, and exit")
+    image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for",
         type=running_or_ssh,
         metavar="STATE",
-        help='wait until the machines are "running", or answer by "ssh"',
+        help='wait until the machines are "running", or accept "ssh"',
     )
     add_wait_timeout(waits)
     waits.add_argument(
-        "--kill-on-failure", action="store_true", help="kill those that failed, or were not there in time (with --wait-for)"
+        "--kill-on-failure", action="store_true", help="kill machines that fail or are not ready in time (with --wait-for)"
     )
     add_cloud_options(parser)
     add_output_options(parser)
@@ -110,17 +112,17 @@ def _run(session: Session) -> Iterator[Result]:
         yield TypeList(list(types.values()), instance_types.choose(types, _type_name(session)).name)
         return
     if not options.image:
-        raise UsageError("which image? Please give its identifier", f"see {COMMAND.prog} --help")
+        raise UsageError("no image given", f"see {COMMAND.prog} --help")
     if options.vm_name and options.name_prefix:
-        raise UsageError("--vm-name and --name-prefix are two ways to name machines: give one")
+        raise UsageError("--vm-name and --name-prefix cannot be combined")
     if options.dry_run and options.format not in ("table", "json"):
-        raise UsageError(f"--dry-run has no --format {options.format}", "it has table and json")
+        raise UsageError(f"--dry-run cannot be combined with --format {options.format}", "use table or json")
     from stratuslab.commands.shared.create import IdsFile, launch, machine_request, machine_requests
 
     if options.input and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
-        raise UsageError("--kill-on-failure needs --wait-for", "without waiting nobody would see the failure")
+        raise UsageError("--kill-on-failure requires --wait-for")
     patience = session.settings.wait_timeout(WAIT_TIMEOUT) if options.wait_for else 0.0
     request = machine_request(session, _size(session))
     if options.dry_run:
@@ -140,7 +142,7 @@ def _run(session: Session) -> Iterator[Result]:
 
 
 def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Result]:
-    """Wait until the machines are ready, and how they are then; those that will not be are killed where that was asked for."""
+    """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there."""
     from stratuslab.commands.shared.instance_details import all_details, explained
     from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
@@ -149,7 +151,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
     try:
         waited = wait(session, numbers, session.options.wait_for, patience)
     except KeyboardInterrupt:
-        session.messages.note(f"no longer waiting; started, and going on: {', '.join(map(str, sorted(numbers)))}")
+        session.messages.note(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
         raise
     if session.messages.level >= 2:
         for row in explained(
@@ -158,11 +160,11 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
             for details in all_details(session, [row]):
                 session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
     if session.options.kill_on_failure:
-        # Of a machine that could not be looked at nobody knows that it failed.
+        # A machine whose state could not be read has not necessarily failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
         for outcome in in_order(session.cloud.kill, lost):
             error = waited.errors[outcome.item]
-            then = f"killing it failed: {outcome.error}" if outcome.error else "it was killed"
+            then = f"cannot kill it: {outcome.error}" if outcome.error else "it was killed"
             waited.errors[outcome.item] = error.replaced(f"{error.message}; {then}")
     for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
         yield InstanceAfterWait(row)
@@ -182,7 +184,7 @@ def _plan(session: Session, requests: Sequence[MachineRequest]) -> LaunchPlan:
 
 
 def _shown(session: Session, request: MachineRequest) -> str:
-    """The template that is sent, without its secrets."""
+    """The template that is sent, with secrets masked."""
     from stratuslab.cloud.template_writer import template
     from stratuslab.cloud.user_inputs import user_inputs
 
@@ -192,7 +194,7 @@ def _shown(session: Session, request: MachineRequest) -> str:
 
 
 def _size(session: Session) -> instance_types.InstanceType:
-    """The type's size with the options laid over it."""
+    """The instance type's size, overridden by the options."""
     options = session.options
     types = instance_types.table(session.settings.instance_types)
     size = instance_types.choose(types, _type_name(session))

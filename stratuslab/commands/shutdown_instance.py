@@ -1,19 +1,19 @@
-"""stratus-shutdown-instance: let instances stop cleanly, and release all that they have once they did."""
+"""stratus-shutdown-instance: shut instances down cleanly, and then release their resources."""
 
 from __future__ import annotations
 
-from stratuslab.commands.shared.terminate import Ending
+from stratuslab.commands.shared.terminate import TerminateCommand
 
-COMMAND = Ending(
+COMMAND = TerminateCommand(
     prog="stratus-shutdown-instance",
-    summary="Let instances stop cleanly, as their power button does, and release all that they have once they did.",
+    summary="Shut instances down cleanly, like pressing the power button, and then release their resources.",
     verb="shut down",
-    told="Asked to shut down:",
+    done_message="Shutting down",
     act=lambda cloud, number: cloud.shut_down(number),
     patience=120.0,
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids
-  stratus-shutdown-instance --input ids            those that run --output wrote
+  stratus-shutdown-instance --input ids            those in the file "ids"
   stratus-shutdown-instance --all --interactive    asks for each one
 """,
 ).command

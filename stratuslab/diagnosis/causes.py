@@ -1,7 +1,7 @@
-"""Known causes of failing and waiting, as a table: what a server's message holds, what that means, what a user can do.
+"""Known causes of failing and waiting, as a table: patterns in a server's message, their meaning, what to do.
 
-The first row that fits a message counts, so that the special stands before the general. Messages are those of OpenNebula 3.2
-to 7.x, of its drivers, and of StratusLab's image scripts.
+The first row that matches counts, so special causes come before general ones. Messages are those of OpenNebula 3.2 to 7.x,
+its drivers, and StratusLab's image scripts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 
 class Cause(NamedTuple):
-    """A known cause: its ``name`` (one word, for programs), what it ``means`` and the ``advice``, as sentences without an end.
+    """A known cause: its ``name`` for programs, what it ``means`` and the ``advice``, as sentences without a full stop.
 
-    A message shows it where one of the ``patterns`` fits: its parts, which ``.*`` separates, are found in their order. They are
-    looked for one after the other, so that the time stays linear in the length of the message.
+    A message has this cause if one of the ``patterns`` matches: its parts, separated by ``.*``, occur in order. They are
+    searched for one after another, so the time is linear in the length of the message.
     """
 
     name: str
@@ -39,10 +39,10 @@ def _fits(pattern: str, message: str) -> bool:
 LOCKED = Cause(
     "locked",
     (),
-    "somebody locked it, so that nobody ends or changes it by mistake",
+    "it was locked so that nobody changes or deletes it by mistake",
     'unlock it with "onevm unlock", or ask who locked it',
 )
-"""What the document itself shows, in an element, and no message."""
+"""A cause that an element of the document shows, not a message."""
 
 DISKS_NOT_SAVED = Cause(
     "disks not saved",
@@ -57,7 +57,7 @@ CAUSES = (
         "quota",
         ("quota", r"limit of \d+ .*(?:reached|exceeded)", "exceeds the limit"),
         "your quota on this cloud is used up",
-        "kill machines that you no longer need, ask for a smaller one (--type), or ask the cloud's administrator for more",
+        "kill machines that you no longer need, request a smaller one (--type), or ask the cloud's administrator for more",
     ),
     Cause(
         "bad requirements",
@@ -68,7 +68,7 @@ CAUSES = (
     Cause(
         "no hosts",
         (r"no hosts enabled", r"no existing hosts", r"there are no (?:enabled )?hosts", r"no hosts? (?:found|enabled|available)"),
-        "no host of the cloud is switched on for machines",
+        "no host of the cloud is enabled",
         "wait, and tell the cloud's administrator",
     ),
     Cause(
@@ -81,14 +81,14 @@ CAUSES = (
         "requirements or capacity",
         (r"no host meets capacity and sched_requirements",),
         "no host that meets its requirements has enough free capacity",
-        "check --vm-requirements first: if no host can meet them, waiting does not help; else wait, or ask for a smaller machine "
+        "check --vm-requirements first: if no host can meet them, waiting does not help; else wait, or request a smaller machine "
         "(--type, --cpu, --ram)",
     ),
     Cause(
         "no datastore",
         (r"no system datastore", r"not enough capacity on datastores", r"not enough space in (?:any )?datastore"),
         "no datastore of the cloud has enough room for its disks, or meets its requirements",
-        "ask for smaller disks (--volatile-disk, --swap), wait until others end, or tell the cloud's administrator",
+        "request smaller disks (--volatile-disk, --swap), wait until other machines end, or tell the cloud's administrator",
     ),
     Cause(
         "leases exhausted",
@@ -107,7 +107,7 @@ CAUSES = (
         "dispatch limit",
         (r"\] dispatch limit reached",),
         "the scheduler starts only so many machines at a time",
-        "wait: it is tried again within a minute or so",
+        "wait: the scheduler tries again within about a minute",
     ),
     Cause(
         "no authorization",
@@ -118,9 +118,9 @@ CAUSES = (
     Cause(
         "no room",
         (r"cannot dispatch vm to any host",),
-        # The scheduler of 5.12 says so of requirements, too, whether no host meets them or it cannot read them.
+        # The scheduler of 5.12 also says this if no host meets the requirements, or if it cannot read them.
         "the cloud has no host that meets its requirements, or none with room for it, or no storage or address free",
-        "check --vm-requirements if you gave some; else wait, ask for a smaller machine (--type, --cpu, --ram), or show this to "
+        "check --vm-requirements if you gave some; else wait, request a smaller machine (--type, --cpu, --ram), or show this to "
         "the cloud's administrator",
     ),
     Cause(
@@ -146,7 +146,7 @@ CAUSES = (
             r"not enough resources",
         ),
         "no host has enough free capacity",
-        "wait until others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
+        "wait until other machines end, request a smaller machine (--type, --cpu, --ram), or kill it",
     ),
     Cause(
         "image expired",
@@ -154,7 +154,7 @@ CAUSES = (
             "(?:image|entry|endorsement|metadata).*(?:expired|no longer valid|deprecated)",
             "expired.*(?:image|entry|metadata)",
         ),
-        "the image's entry in the Marketplace is not valid any more",
+        "the image's entry in the Marketplace is no longer valid",
         "choose a newer image in the Marketplace",
     ),
     Cause(
@@ -163,8 +163,8 @@ CAUSES = (
             "(?:checksum|sha-?1|sha-?256|md5|size).*(?:fail|mismatch|differ|wrong|not match|incorrect|invalid)",
             "(?:fail|mismatch|wrong|invalid).*checksum",
         ),
-        "the image that was downloaded is not the one that its entry in the Marketplace describes",
-        "try again once; if it stays, tell the image's endorser and choose another image",
+        "the downloaded image does not match its entry in the Marketplace",
+        "try again once; if it happens again, tell the image's endorser and choose another image",
     ),
     Cause(
         "policy",
@@ -174,18 +174,18 @@ CAUSES = (
             "endorser.*(?:not|black|deni)",
         ),
         "the cloud's rules do not allow this image",
-        "choose an image of an endorser that the cloud trusts, or ask its administrator",
+        "choose an image from an endorser that the cloud trusts, or ask its administrator",
     ),
     Cause(
         "no emulator",
-        # A QEMU that was started and lacks nothing of itself says what else is in the way.
+        # Only if QEMU itself is missing or incomplete; otherwise its message names another cause.
         (
             "cannot start qemu",
             r"qemu-system-\w+ is not installed",
             "qemu does not start:.*(?:shared librar|exec format|rom ?file|bios|not found)",
         ),
         "QEMU does not start on this computer",
-        "run stratus-local-cloud status; install or repair QEMU, or ask for --hypervisor simulated",
+        "run stratus-local-cloud status; install or repair QEMU, or use --hypervisor simulated",
     ),
     Cause(
         "no content",
@@ -193,7 +193,7 @@ CAUSES = (
             "has no known content",
             "names no http or https location",
         ),
-        "there is nothing behind the image's entry that could be booted",
+        "the image's entry has no content that could be booted",
         "choose an image with content (stratus-local-cloud images), or leave --hypervisor out",
     ),
     Cause(
@@ -203,7 +203,7 @@ CAUSES = (
             "persistent disk .* no longer exists",
         ),
         "the persistent disk does not exist",
-        "kill it, and start it with one that there is (stratus-local-cloud volumes)",
+        "kill it, and start it with an existing one (stratus-local-cloud volumes)",
     ),
     Cause(
         "too little RAM",
@@ -243,7 +243,7 @@ CAUSES = (
     Cause(
         "disk in error",
         (r"image \d+, it is in state: error",),
-        "OpenNebula 4 marks a persistent image so when the machine that has it is killed",
+        "OpenNebula 4 puts a persistent image in this state when the machine that uses it is killed",
         'run "oneimage enable" with the id of the image, then start again',
     ),
     Cause(
@@ -255,7 +255,7 @@ CAUSES = (
             r"failed to get .?\w{1,20}.? lock",
         ),
         "a disk is in use by another machine, or not ready",
-        "kill or shut down the machine that has it, or wait until it is ready, then start again",
+        "kill or shut down the machine that uses it, or wait until it is ready, then start again",
     ),
     Cause(
         "lease",
@@ -274,14 +274,14 @@ CAUSES = (
             "permission denied to",
             "is not allowed",
         ),
-        "the request holds something that only an administrator may ask for",
+        "the request contains something that only administrators may use",
         "leave it out, or ask the cloud's administrator",
     ),
     Cause(
         "image server",
         (r"(?:cannot|could not|failed to|unable to) connect to .{0,2}(?:http|ftp)", r"could not resolve host"),
         "the cloud could not reach the server that it fetches the image from",
-        "try again later; if it stays, choose another image, or tell the cloud's administrator",
+        "try again later; if it happens again, choose another image, or tell the cloud's administrator",
     ),
     Cause(
         "host access",
@@ -297,8 +297,8 @@ CAUSES = (
             "network is unreachable",
             "authentication (?:fail|refus)",
         ),
-        "the cloud's machines could not reach each other, or do not let each other in",
-        "this is the cloud's fault: tell its administrator, and try again, another host may work",
+        "the cloud's hosts could not reach each other, or refused each other's connections",
+        "tell the cloud's administrator, and try again: another host may work",
     ),
     Cause(
         "no virtualization",
@@ -325,8 +325,8 @@ CAUSES = (
             r"image is not in \w{1,20} format",
             "could not open .*image",
         ),
-        "the disk cannot be started from",
-        "the image is broken or in a format that the cloud does not know: choose another one",
+        "the disk is not bootable",
+        "choose another image: this one is broken, or the cloud does not know its format",
     ),
     Cause(
         "process lost",
@@ -338,7 +338,7 @@ CAUSES = (
             "supervisor",
         ),
         "the machine's process on its host ended",
-        "start it again; if it stays, the host may be short of memory",
+        "start it again; if it happens again, the host may be short of memory",
     ),
     Cause(
         "hypervisor",
@@ -359,7 +359,7 @@ CAUSES = (
             "monitor socket",
         ),
         "the host's hypervisor refused to start it",
-        "start it again, another host may do; if it stays, try another image or type, and show this to the cloud's administrator",
+        "start it again, another host may work; if not, try another image or type, and show this to the cloud's administrator",
     ),
     Cause(
         "time-out",
@@ -375,5 +375,5 @@ CAUSES = (
 
 
 def known_cause(message: str) -> Cause | None:
-    """The cause that the server's message speaks of; None where it is not known."""
+    """The cause of the server's message, or None if it is unknown."""
     return next((cause for cause in CAUSES if cause.fits(message)), None)

@@ -8,32 +8,31 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_cause
-from stratuslab.diagnosis.message_cleaning import Message, clean
+from stratuslab.diagnosis.message_cleaning import ServerMessage, clean
 from stratuslab.opennebula.history import Action, HistoryRecord
 from stratuslab.opennebula.instance import Instance, Lock
 from stratuslab.opennebula.states import Lcm, State
 
 
 class ExplanationKind(Enum):
-    """What there is to explain."""
+    """The kinds of explanations."""
 
     FAILED = "failed"
     WAITING = "waiting"
     GONE = "gone"
     REFUSED = "refused"  # it runs: the cloud could not shut it down
-    LOCKED = "locked"  # it runs, and nobody may end it
-    UNREADABLE = "unreadable"  # nothing is known of it
+    LOCKED = "locked"  # it runs, and is locked against changes
+    UNREADABLE = "unreadable"  # its document is damaged
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an instance is not up, or cannot be ended.
+    """Why an instance is not up, or cannot be terminated.
 
-    ``step`` is where it failed, as OpenNebula's LCM_STATE has it without FAILURE (``PROLOG``, ``BOOT``, ``PROLOG_MIGRATE``),
-    or the STATE in which it waits or rests (``PENDING``, ``POWEROFF``, ``UNKNOWN``);
-    empty where the document does not say. ``since`` is when that began, in seconds since
-    the epoch (None where the document has no time), ``ago`` the seconds from then to now.
-    ``message`` are the server's words without noise, not yet safe for a terminal; ``cause`` the known cause behind them.
+    ``step`` is the LCM_STATE in which it failed, without FAILURE (``PROLOG``, ``BOOT``, ``PROLOG_MIGRATE``), or the STATE in
+    which it waits or rests (``PENDING``, ``POWEROFF``, ``UNKNOWN``); empty if the document does not say. ``since`` is when that
+    began, in seconds since the epoch (None if unknown), ``ago`` the seconds from then to now. ``message`` is the server's
+    message without noise, not yet safe for a terminal; ``cause`` is its known cause.
     ``lock`` is the lock on the instance, whatever its state.
     """
 
@@ -52,8 +51,8 @@ _GONE = (State.STOPPED, State.SUSPENDED, State.DONE, State.POWEROFF, State.UNDEP
 
 
 def explain(instance: Instance, now: float) -> Explanation | None:
-    """Why the instance failed, waits, is away or cannot be ended; None where there is nothing to say of one that runs or is on
-    its way. ``now`` is seconds since the epoch."""
+    """Why the instance failed, waits, is away or cannot be terminated; None if there is nothing to explain. ``now`` is in seconds
+    since the epoch."""
     if instance.damage:
         return Explanation(ExplanationKind.UNREADABLE, message=instance.damage)
     if instance.failed:
@@ -63,9 +62,9 @@ def explain(instance: Instance, now: float) -> Explanation | None:
             instance, now, ExplanationKind.WAITING, State(instance.state).name, instance.started, clean(instance.message)
         )
     if instance.state in _GONE:
-        # One that is DONE still says why it failed, when it did.
+        # The document of a failed instance that is DONE still says why it failed.
         since = instance.ended or _last_time(instance)
-        message = failure_of_done(instance) or Message()
+        message = failure_of_done(instance) or ServerMessage()
         return _explanation(instance, now, ExplanationKind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
         return _explanation(
@@ -82,16 +81,16 @@ def _of_running(instance: Instance, now: float) -> Explanation | None:
         since = failed_at(instance, now, message) if message.date else 0
         return _explanation(instance, now, ExplanationKind.REFUSED, message.step, since, message)
     if instance.lock is not None:
-        locked = _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, Message())
+        locked = _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, ServerMessage())
         return replace(locked, cause=LOCKED)
     return None
 
 
-def failure_of_done(instance: Instance) -> Message | None:
-    """What an instance that is DONE had failed of; None where it had not failed, whatever went wrong in its life.
+def failure_of_done(instance: Instance) -> ServerMessage | None:
+    """Why an instance that is DONE had failed; None if it had not, whatever went wrong before.
 
-    The message stays in a document when all is well again, so that the history decides: of 3.x and 4.x whether an error closed
-    its last record, later the action that closed it (a machine that failed cannot be terminated, only be deleted).
+    The message stays in a document when the instance is well again, so the history decides: in 3.x and 4.x whether an error
+    ended the last record, later the action that ended it (a failed machine cannot be terminated, only deleted).
     """
     message = clean(instance.dated_message)
     if instance.state != State.DONE or not message.text:
@@ -117,13 +116,13 @@ def _failure(instance: Instance, now: float) -> Explanation:
     since = failed_at(instance, now, message)
     step = failed_step(instance, message)
     found = _explanation(instance, now, ExplanationKind.FAILED, step, since, message)
-    # A disk that is busy here is its own, and not another machine's.
+    # A busy disk here is its own, not another machine's.
     is_of_epilog = step.startswith("EPILOG") and (found.cause is None or found.cause.name == "disk in use")
     return replace(found, cause=DISKS_NOT_SAVED) if is_of_epilog else found
 
 
 def _explanation(
-    instance: Instance, now: float, kind: ExplanationKind, step: str, since: int | None, message: Message
+    instance: Instance, now: float, kind: ExplanationKind, step: str, since: int | None, message: ServerMessage
 ) -> Explanation:
     return Explanation(
         kind=kind,
@@ -137,8 +136,8 @@ def _explanation(
     )
 
 
-def failed_step(instance: Instance, message: Message) -> str:
-    """The step at which an instance failed: what its state says, else its message, else the times of its history."""
+def failed_step(instance: Instance, message: ServerMessage) -> str:
+    """The step at which an instance failed: from its state, else its message, else the times of its history."""
     if instance.state == State.CLONING_FAILURE:
         return "CLONING"
     if instance.state == State.ACTIVE and instance.lcm_state != Lcm.FAILURE:
@@ -147,19 +146,19 @@ def failed_step(instance: Instance, message: Message) -> str:
     if message.step not in ("", "TRANSFER"):
         return message.step
     record = instance.history[-1] if instance.history else HistoryRecord()
-    # What a host reported as running had booted: it failed later, as its host says.
+    # An instance that its host reported as running had booted, so it failed later.
     booted = "RUNNING" if record.running[0] and instance.last_poll >= record.running[0] and message.step != "TRANSFER" else "BOOT"
     begun = (("EPILOG", record.epilog), (booted, record.running), ("PROLOG", record.prolog))
     otherwise = "PROLOG" if message.step == "TRANSFER" else ""
-    # 3.2 notes only the end of a prolog that failed at once.
+    # 3.2 notes only the end of a prolog that failed immediately.
     return next((step for step, times in begun if any(times)), otherwise)
 
 
-def failed_at(instance: Instance, now: float, message: Message) -> int:
-    """When an instance failed; 0 where nothing tells.
+def failed_at(instance: Instance, now: float, message: ServerMessage) -> int:
+    """When an instance failed; 0 if unknown.
 
-    The date before the server's message is exact, but in the server's time zone, which it does not tell. It counts where it
-    makes sense as this computer's time or as UTC: not before the last time of the history, and not after now.
+    The date in the server's message is exact, but in the server's unknown time zone. It is used if it makes sense as this
+    computer's time or as UTC: not before the last time of the history, and not after now.
     """
     latest = _last_time(instance)
     least = (instance.history[-1].latest_begin or latest) if instance.done and instance.history else latest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DATE = re.compile(rf"\w{{3}} (?P<month>{'|'.join(_MONTHS)}) (?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{{4}}) ?:? ?")
-# What drivers call the actions at which they fail, and the step of an instance's life that this is.
+# The drivers' names of the actions that fail, and the step of an instance's life that each belongs to.
 _ACTIONS = {
     "DEPLOY": "BOOT",
     "RESTORE": "BOOT",
@@ -27,7 +27,7 @@ _ACTIONS = {
     "EPILOG": "EPILOG",
     "PROLOG": "PROLOG",
 }
-# The same in the words of the core, up to 5.12.
+# The same as the core words it, up to 5.12.
 _ERRORS = {
     "deploying virtual machine": "BOOT",
     "restoring VM": "BOOT",
@@ -59,18 +59,18 @@ _TRAILING = re.compile(
     re.IGNORECASE,
 )
 _NOISE = (_LEADING, _TRANSFER, _ERROR, _ACTION)
-_TAIL = 160  # characters in which such an end is looked for
+_TAIL = 160  # characters to search for such an end
 _BETWEEN = re.compile(r"ERROR MESSAGE -{1,40} ?8<-{1,40}(.*?)(?:ERROR MESSAGE -{1,40} ?>8-{1,40}|\Z)", re.IGNORECASE)
 _END = "ERROR MESSAGE ------>8--"
 _SHORTEST_END = len("ERROR")
 
 
 @dataclass(frozen=True)
-class Message:
-    """A server's message: its ``text`` on one line, the ``step`` that it names (as an LCM_STATE's first word; may be empty).
+class ServerMessage:
+    """A server's message: its ``text`` on one line, and the ``step`` that it names (the first word of an LCM_STATE, or empty).
 
-    ``date`` is what stood before it: year, month, day, hour, minute, second of the server's own clock, in a time zone that
-    it does not tell; None where there was none.
+    ``date`` is the date before it: year, month, day, hour, minute, second of the server's clock in its unknown time zone, or
+    None.
     """
 
     text: str = ""
@@ -78,9 +78,9 @@ class Message:
     date: tuple[int, int, int, int, int, int] | None = None
 
 
-def clean(text: str) -> Message:
-    """The message in USER_TEMPLATE/ERROR, TEMPLATE/ERROR/MESSAGE or SCHED_MESSAGE without what every message has."""
-    # On one line from the start: no pattern meets a long run of blanks.
+def clean(text: str) -> ServerMessage:
+    """The message in USER_TEMPLATE/ERROR, TEMPLATE/ERROR/MESSAGE or SCHED_MESSAGE without its usual noise."""
+    # On one line from the start, so that no pattern meets a long run of blanks.
     step, rest = "", " ".join(text.split())
     date = None
     found = _DATE.match(rest)
@@ -90,19 +90,19 @@ def clean(text: str) -> Message:
         date = (*day, hour, minute, second)
         rest = rest[found.end() :]
     if between := _BETWEEN.search(rest):
-        # What the driver says is between the markers; before them the core says which script it was.
+        # The driver's message is between the markers; before them the core names the script.
         step = _step(rest[: between.start()])
         rest = between[1].strip()
     begin = 0
     while found := next((found for noise in _NOISE if (found := noise.match(rest, begin))), None):
         step = step or _named(found)
         begin = found.end()
-    return Message(_without_end(rest[begin:].strip()), step, date)
+    return ServerMessage(_without_end(rest[begin:].strip()), step, date)
 
 
 def _without_end(text: str) -> str:
-    """The text without what servers put behind it. They cut long messages short, and say so; the cut stays visible, unless
-    nothing but an end of the driver's marker was cut off."""
+    """The text without what servers append. They shorten long messages and say so; that stays visible, unless only the driver's
+    end marker was cut off."""
     end, is_cut = len(text), False
     while found := _TRAILING.search(text, max(end - _TAIL, 0), end):
         is_cut = is_cut or "see more details" in found[0]
@@ -116,7 +116,7 @@ def _without_end(text: str) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    """The step that what was found stands for; empty where it names none."""
+    """The step that the match stands for; empty if it names none."""
     if found.re is _TRANSFER:
         return "TRANSFER"
     if found.re is _ERROR:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
-from stratuslab.diagnosis.message_cleaning import Message, clean
+from stratuslab.diagnosis.message_cleaning import ServerMessage, clean
 from stratuslab.opennebula.history import HistoryRecord
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
@@ -14,10 +14,10 @@ from stratuslab.opennebula.states import Lcm, State
 
 @dataclass(frozen=True)
 class Span:
-    """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or what came after them (``unknown``, ``poweroff``...).
+    """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or a state after them (``unknown``, ``poweroff``...).
 
-    ``begin`` and ``end`` are seconds since the epoch; ``end`` is None while the step lasts. ``failed`` marks the step at which
-    the instance failed, ``pause`` is the state in which it was put aside after its record, empty for none.
+    ``begin`` and ``end`` are seconds since the epoch; ``end`` is None during the step. ``failed`` marks the step at which the
+    instance failed; ``pause`` is the state that it was put into after its record, empty for none.
     """
 
     step: str
@@ -29,10 +29,10 @@ class Span:
 
 
 def steps(instance: Instance, now: float) -> tuple[Span, ...]:
-    """The steps in order; those without a time are left out, so that a pool's short document has hardly any.
+    """The steps in order; steps without times are left out, so a pool's short document has hardly any.
 
-    OpenNebula notes when the hypervisor was asked to boot, not when the system was up: ``running`` includes the boot, unless
-    the instance is still in it or failed in it.
+    OpenNebula notes when the boot began, not when it ended: ``running`` includes the boot, unless the instance is still booting
+    or failed to boot.
     """
     if not instance.started:
         return ()
@@ -55,7 +55,7 @@ def _placed(records: list[HistoryRecord]) -> int:
 def _record_spans(record: HistoryRecord, instance: Instance, is_last: bool) -> Iterator[Span]:
     prolog, running, epilog = record.prolog, record.running, record.epilog
     last = record.end or (0 if is_last else record.last)
-    if any(prolog):  # 3.2 notes only the end of a prolog that failed at once
+    if any(prolog):  # 3.2 notes only the end of a prolog that failed immediately
         yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, record.host)
     if running[0]:
         boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
@@ -72,24 +72,24 @@ def _name(instance: Instance) -> str:
         return ""
 
 
-def _with_failure(spans: list[Span], instance: Instance, now: float, failure: Message | None) -> list[Span]:
-    """The spans with the last one marked as failed, under the name of the step that failed; ``failure`` is what one that is DONE
-    had failed of."""
+def _with_failure(spans: list[Span], instance: Instance, now: float, failure: ServerMessage | None) -> list[Span]:
+    """The spans with the last one marked as failed, and named after the step that failed; ``failure`` is the message of a failed
+    instance that is DONE."""
     message = failure or clean(instance.dated_message)
     last = spans[-1]
     if failure:
-        # It was closed by the kill, and not when it failed.
+        # It ended when the instance was killed, not when it failed.
         step, end = message.step.lower(), min(max(failed_at(instance, now, message), last.begin), last.end or int(now))
     else:
         step = failed_step(instance, message).split("_")[0].lower()
         end = last.end if last.end else max(failed_at(instance, now, message), last.begin)
-    # What failed while it booted is noted as running; any other step keeps the name of its times.
+    # A failed boot is noted as running; any other step keeps its name.
     name = step if (step, last.step) in (("boot", "running"), ("cloning", "pending")) else last.step
     return [*spans[:-1], Span(name, last.begin, end, last.host, failed=True)]
 
 
 def _with_pauses(spans: list[Span]) -> list[Span]:
-    """The spans with the times between them in which the instance was suspended, powered off, ..."""
+    """The spans, with the pauses between them in which the instance was suspended, powered off, ..."""
     found: list[Span] = []
     for span in spans:
         before = found[-1] if found else None
@@ -100,7 +100,7 @@ def _with_pauses(spans: list[Span]) -> list[Span]:
 
 
 def _with_rest(spans: list[Span], instance: Instance) -> list[Span]:
-    """The spans with the state behind them in which the instance rests now."""
+    """The spans, followed by the state in which the instance rests now."""
     last = spans[-1]
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
         seen = max(instance.last_poll, last.begin)

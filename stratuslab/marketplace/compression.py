@@ -1,7 +1,7 @@
-"""Images that are compressed with gzip, bzip2 or xz, read as what is inside. Their first bytes tell how, never a name.
+"""Decompresses images (gzip, bzip2, xz) while reading. The format is recognized by the first bytes, never by the name.
 
-The standard library's decompressors are used below its file classes, which set no bound to the memory that an xz file asks
-for: one that comes from elsewhere may ask for 4 GiB.
+The standard library's decompressors are used without its file classes, which do not limit the memory that an xz file
+requests: an untrusted one may request 4 GiB.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Protocol
 from stratuslab.errors import StratusLabError
 
 MAGIC_SIZE = 6
-"""How many bytes of a file tell how it is packed."""
+"""Number of bytes that show how a file is compressed."""
 
 _MAGIC = {"gz": b"\x1f\x8b\x08", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00"}
 _CHUNK = 1 << 17
-_XZ_MEMORY = 256 << 20  # bytes; what xz -9 makes needs 65 MiB
+_XZ_MEMORY = 256 << 20  # bytes; files made with xz -9 need 65 MiB
 
 
 class Readable(Protocol):
-    """What is asked of a stream: at most so many bytes, and none only at its end."""
+    """A stream to read from: at most ``size`` bytes at a time, and none only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class _Decompressor(Protocol):
-    """The face of the standard library's decompressors of bzip2 and xz; each reads one member of a file."""
+    """The interface of the standard library's bzip2 and xz decompressors; each reads one member of a file."""
 
     @property
     def eof(self) -> bool: ...
@@ -38,14 +38,14 @@ class _Decompressor(Protocol):
 
 
 def packing(head: bytes) -> str:
-    """How a file that begins so is compressed: ``gz``, ``bz2`` or ``xz``; empty where it is not."""
+    """The compression of a file that begins with these bytes: ``gz``, ``bz2`` or ``xz``; empty for none."""
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
 
 
 def unpacked(stream: Readable) -> Iterator[bytes]:
-    """The content of a stream, compressed or not, piece by piece. The stream need not be seekable.
+    """The content of a stream, compressed or not, in chunks. The stream need not be seekable.
 
-    Raises StratusLabError when the compressed data is damaged or ends too early; OSError of the stream itself passes.
+    Raises StratusLabError if the compressed data is damaged or ends too early, and OSError from the stream itself.
     """
     data = _filled(stream, b"")
     kind = packing(data)
@@ -55,14 +55,14 @@ def unpacked(stream: Readable) -> Iterator[bytes]:
             data = stream.read(_CHUNK)
     while data:
         if packing(data) != kind:
-            raise _damaged("what follows the compressed data is something else")
+            raise _damaged("unknown data follows the compressed data")
         rest = yield from _member(_DECOMPRESSORS[kind](), stream, data)
-        # A file may have several members, and zeros behind each.
+        # A file may have several members, each followed by zeros.
         data = _filled(stream, rest.lstrip(b"\0"), b"\0")
 
 
 def _filled(stream: Readable, data: bytes, skipped: bytes | None = None) -> bytes:
-    """The data with as much behind it as tells how it is packed; bytes to be skipped are taken off its front."""
+    """The data, extended until its compression can be recognized; ``skipped`` bytes are removed from its start."""
     while len(data) < MAGIC_SIZE and (more := stream.read(_CHUNK)):
         data += more
         data = data.lstrip(skipped) if skipped else data
@@ -81,7 +81,7 @@ def _member(decompressor: _Decompressor, stream: Readable, data: bytes) -> Gener
             ended = not data
         try:
             piece = decompressor.decompress(data, _CHUNK)
-        except (zlib.error, lzma.LZMAError, OSError) as error:  # OSError is what bzip2's says
+        except (zlib.error, lzma.LZMAError, OSError) as error:  # bzip2 raises OSError
             raise _damaged(str(error)) from error
         data = b""
         if piece:
@@ -92,7 +92,7 @@ def _member(decompressor: _Decompressor, stream: Readable, data: bytes) -> Gener
 
 
 class _Gzip:
-    """zlib's decompressor with the face of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         import zlib

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def is_late(error: BaseException) -> bool:
-    """Whether the error says that a server was silent for too long."""
+    """Whether the error means that a server sent no data for too long."""
     from requests import exceptions
 
     return isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes(error))
 
 
 def explained(error: BaseException, hint: str) -> tuple[str, str]:
-    """Why a server cannot be used, and what to do about it: ``hint`` where nothing better is known."""
+    """Why a server cannot be used, and what to do: ``hint`` if nothing better is known."""
     import socket
     import ssl
 
@@ -22,23 +22,23 @@ def explained(error: BaseException, hint: str) -> tuple[str, str]:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
                 f"its TLS certificate is not trusted: {cause.verify_message}",
-                "REQUESTS_CA_BUNDLE names a file of further certificates to trust",
+                "name a file of certificates to trust in REQUESTS_CA_BUNDLE",
             )
     if isinstance(error, exceptions.SSLError):
         return "TLS failed", "is it an https:// address, and are the certificates yours?"
     if isinstance(error, exceptions.ProxyError):
-        return "the proxy does not lead to it", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        return "the proxy cannot reach it", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     for cause in found:
         if isinstance(cause, socket.gaierror):
-            return "its host name is not known", f"check the name, or {hint}"
+            return "its host name is unknown", f"check the name, or {hint}"
     for cause in found:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror, hint
-    return "it answers something that is no HTTP, or breaks off in the middle", hint
+    return "it does not speak HTTP, or broke off its answer", hint
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """The error with all that it was made from; requests and urllib3 keep the first cause in different places."""
+    """The error and all its causes; requests and urllib3 keep the first cause in different places."""
     found: list[BaseException] = []
     ahead: list[object] = [error]
     while ahead:

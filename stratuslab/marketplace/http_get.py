@@ -1,4 +1,4 @@
-"""A GET with the requests library, and where its redirects may lead."""
+"""A GET with the requests library, and the redirects it may follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import requests
 
 REDIRECTS = 5
-"""How many redirects are followed one after the other."""
+"""Maximum number of redirects to follow."""
 
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "stratuslab-client"}
 
@@ -32,25 +32,25 @@ def get(
     cert: str | tuple[str, str] | None = None,
     trace: Callable[[str], None] = lambda line: None,
 ) -> requests.Response:
-    """The answer to a GET, its body unread, from where redirects lead. The time-outs are to connect and to wait; ``trace`` is
-    told each request and answer in one line.
+    """The response to a GET with its body unread, after following redirects. The time-outs are for connecting and for waiting;
+    ``trace`` gets a line for each request and response.
 
-    Raises NotFollowed, what requests raises, and OSError where ``verify`` names no file.
+    Raises NotFollowed, the errors of requests, and OSError if the file of ``verify`` does not exist.
     """
-    asked = url
+    requested = url
     for _ in range(REDIRECTS + 1):
-        # The name and password are for the host that they were given for and no other.
-        own = login if urlsplit(url).netloc == urlsplit(asked).netloc else None
+        # User and password are sent only to the host that they were given for.
+        allowed_login = login if urlsplit(url).netloc == urlsplit(requested).netloc else None
         trace(f"> GET {shown(url)}")
-        response = _answer(session, url, {**_HEADERS, **headers}, timeout, own, verify, cert)
+        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert)
         trace(f"< {response.status_code} {response.reason}, {response.headers.get('Content-Type', 'no Content-Type')}")
         if not response.is_redirect:
             return response
         response.close()
-        leads = redirected(url, response.headers["Location"])
-        if leads is None:
-            raise NotFollowed("it redirects to an address that is not followed")
-        url = leads
+        target = redirected(url, response.headers["Location"])
+        if target is None:
+            raise NotFollowed("it redirects to an address that is not allowed")
+        url = target
     raise NotFollowed("it redirects in circles")
 
 
@@ -69,21 +69,21 @@ def _answer(
     from urllib3.exceptions import LocationParseError
 
     request = session.prepare_request(requests.Request("GET", url, headers=dict(headers), auth=login))
-    # verify must be an argument here: as the session's attribute it would lose against REQUESTS_CA_BUNDLE.
+    # verify must be an argument: REQUESTS_CA_BUNDLE takes precedence over the session's attribute.
     settings: Any = session.merge_environment_settings(url, {}, True, verify, cert)
     with warnings.catch_warnings():
-        # Who switches the verification off knows that it is off.
+        # Whoever switches verification off needs no warning.
         if verify is False:
             warnings.simplefilter("ignore")
-        # Not Session.send: it reads the whole body of a redirect, however long, even when told not to follow it.
+        # Not Session.send: it reads the whole body of a redirect, however long, even without following it.
         try:
             return session.get_adapter(url).send(request, timeout=timeout, **settings)
-        except LocationParseError as error:  # of a host name that no name can be, which requests lets through
+        except LocationParseError as error:  # an impossible host name, which requests lets through
             raise requests.exceptions.InvalidURL(str(error)) from error
 
 
 def redirected(url: str, location: str) -> str | None:
-    """Where a redirect leads, without user and password; None where it is not followed: from https to http, or away from
+    """The target of a redirect, without user and password; None if it must not be followed: from https to http, or away from
     HTTP."""
     try:
         parts = urlsplit(urljoin(url, location))

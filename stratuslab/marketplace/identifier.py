@@ -3,7 +3,7 @@
 The 160 bits of the digest are extended with two zero bits on the *left* and cut into 27 groups of six, most significant
 first, each a character of the base64url alphabet (StratusLab's technical note on the Marketplace, 3.0). It is therefore not
 the base64url text of the digest, which pads on the right. As the first group holds four bits only, the first character is
-always one of ``A`` to ``P``: a word of 27 legal characters that begins otherwise stands for no SHA-1 and is no identifier.
+always one of ``A`` to ``P``: a word of 27 legal characters with another first character is not an identifier.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _SHA1 = re.compile(r"0*[0-9A-Fa-f]{1,40}\Z")
 
 
 def is_identifier(text: str) -> bool:
-    """Whether the text is the identifier of some image; that a Marketplace has the image is not said."""
+    """Whether the text has the form of an identifier, whether or not a Marketplace has the image."""
     return _IDENTIFIER.match(text) is not None
 
 
 def identifier_from_sha1(hexdigest: str) -> str:
-    """The identifier of the image that has this SHA-1, given as hexadecimal digits in either case.
+    """The identifier of the image with this SHA-1, given as hexadecimal digits in either case.
 
-    Leading zeros may be missing or too many, as they are in metadata that was written by older tools. Raises UsageError for
-    what is no number of 160 bits.
+    Leading zeros may be missing or too many, as in metadata written by older tools. Raises UsageError for text that is not a
+    number of 160 bits.
     """
     if not _SHA1.match(hexdigest):
-        raise UsageError(f"{hexdigest[:60]!r} is no SHA-1 checksum", "it has 40 hexadecimal digits")
+        raise UsageError(f"{hexdigest[:60]!r} is not a SHA-1 checksum", "expected 40 hexadecimal digits")
     number = int(hexdigest, 16)
     return "".join(_ALPHABET[number >> shift & 0x3F] for shift in range(156, -1, -6))
 
 
 def sha1_from_identifier(identifier: str) -> str:
-    """The SHA-1 that an identifier stands for: 40 lower-case hexadecimal digits. Raises UsageError for no identifier."""
+    """The SHA-1 that an identifier stands for: 40 lower-case hexadecimal digits. Raises UsageError for an invalid identifier."""
     if not is_identifier(identifier):
         raise UsageError(
-            f"{identifier[:60]!r} is no image identifier", "it has 27 letters, digits, - or _, the first one of A to P"
+            f"{identifier[:60]!r} is not an image identifier", "expected 27 letters, digits, - or _, the first one from A to P"
         )
     number = 0
     for character in identifier:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 _HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
 _CONNECT_TIMEOUT = 10.0
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
-_CHOOSE = "--marketplace-endpoint chooses another"
+_CHOOSE = "choose another with --marketplace-endpoint"
 
 
 def normalise_endpoint(text: str) -> str:
-    """The Marketplace's base URL, as the user meant it: ``https://`` before a bare host, no slash at the end.
+    """The Marketplace's base URL: ``https://`` is added to a bare host, trailing slashes are removed.
 
-    ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for what is no address.
+    ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for an invalid address.
     """
     endpoint = text.strip().rstrip("/")
     if endpoint in ("local", LOCAL_MARKETPLACE):
@@ -59,15 +59,15 @@ def normalise_endpoint(text: str) -> str:
 
 
 def _no_address(text: str) -> UsageError:
-    return UsageError(f"{shown(text)[:200]!r} is no address of a Marketplace", "give a host name or an http:// or https:// URL")
+    return UsageError(f"{shown(text)[:200]!r} is not the address of a Marketplace", "expected a host name or an http(s) URL")
 
 
 class Marketplace:
     """A Marketplace at an endpoint (a base URL or a bare host).
 
-    ``timeout`` bounds a whole request in seconds: name service, connection, all of the answer. ``verify`` is as in requests:
+    ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
     True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates; ``cert`` a client
-    certificate. Without a ``session`` one is made when it is needed. ``trace`` is told each request and answer in one line.
+    certificate. Without a ``session`` one is created on demand. ``trace`` gets a line for each request and response.
     """
 
     def __init__(
@@ -89,30 +89,30 @@ class Marketplace:
         self._trace = trace or (lambda line: None)
 
     def url(self, identifier: str) -> str:
-        """The address of an image's metadata. It holds no user and password, as it becomes a part of templates."""
+        """The URL of an image's metadata, without user and password because it becomes part of templates."""
         return f"{self.endpoint}/metadata/{quote(identifier, safe='')}"
 
     def find(self, identifier: str) -> Metadata:
-        """The entry about the image, by one request.
+        """The entry about the image, with one request.
 
-        Raises NotFound when the Marketplace has none, Unreachable when no Marketplace answers in time, AuthenticationError
-        or PermissionDenied when it wants to know who asks, StratusLabError when what it has is no metadata of this image.
+        Raises NotFound if the Marketplace has none, Unreachable if no Marketplace answers in time, AuthenticationError or
+        PermissionDenied if it requires other credentials, StratusLabError if its answer is not metadata of this image.
         """
         if not is_identifier(identifier):
-            raise UsageError(f"{identifier[:60]!r} is no image identifier", "it has 27 letters, digits, - or _")
+            raise UsageError(f"{identifier[:60]!r} is not an image identifier", "expected 27 letters, digits, - or _")
         document = self._fetched(identifier)
         try:
             return read(document, identifier, datetime.now(timezone.utc))
         except StratusLabError as error:
             raise StratusLabError(
-                f"the Marketplace {self.endpoint} has no usable metadata of {identifier}: {error.message}", error.hint
+                f"the Marketplace {self.endpoint} has no usable metadata for {identifier}: {error.message}", error.hint
             ) from error
 
     def _fetched(self, identifier: str) -> bytes:
-        """The document, or Unreachable when the time is over.
+        """The document. Raises Unreachable after the time-out.
 
-        The time-outs of a socket bound each step, not their sum, and the name service not at all. So the request runs in a
-        thread that is left alone when it is late; it ends by its own time-outs, or with the process.
+        A socket's time-outs limit each step but not their sum, and do not limit the name service. So the request runs in a
+        thread that is abandoned when it is late; it ends by its own time-outs, or with the process.
         """
         if self.endpoint == LOCAL_MARKETPLACE:
             return self._get(identifier)
@@ -137,10 +137,10 @@ class Marketplace:
         return self._unreachable(f"no answer within {seconds:g} s", f"try again later, or {_CHOOSE}")
 
     def _unreachable(self, why: str, hint: str = _CHOOSE) -> Unreachable:
-        return Unreachable(f"the Marketplace {self.endpoint} cannot be used: {why}", hint)
+        return Unreachable(f"cannot use the Marketplace {self.endpoint}: {why}", hint)
 
     def _get(self, identifier: str) -> bytes:
-        """Ask, following redirects; never from https to http, and never away from HTTP."""
+        """Send the request and follow redirects, but never from https to http or away from HTTP."""
         import requests
 
         deadline = time.monotonic() + self._timeout
@@ -164,8 +164,8 @@ class Marketplace:
         except requests.RequestException as error:
             raise self._translated(error) from error
         except OSError as error:
-            # requests says so when a file of certificates is not there.
-            raise ConfigurationError(f"the Marketplace {self.endpoint} cannot be asked: {error}") from error
+            # requests raises this if a file of certificates does not exist.
+            raise ConfigurationError(f"cannot use the Marketplace {self.endpoint}: {error}") from error
 
     def _translated(self, error: requests.RequestException) -> StratusLabError:
         from requests import exceptions
@@ -173,7 +173,7 @@ class Marketplace:
         from stratuslab.marketplace.http_failure import explained, is_late
 
         if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
-            return UsageError(f"{self.endpoint} is no address of a Marketplace", _CHOOSE)
+            return UsageError(f"{self.endpoint} is not the address of a Marketplace", _CHOOSE)
         if isinstance(error, exceptions.ConnectTimeout):
             return self._late(min(self._timeout, _CONNECT_TIMEOUT))
         if is_late(error):
@@ -187,12 +187,10 @@ class Marketplace:
         if status in (404, 410):
             raise NotFound(
                 f"no image {identifier} in the Marketplace {self.endpoint}",
-                "check the identifier; a Marketplace does not list images that have expired or are deprecated",
+                "check the identifier; a Marketplace hides images that are expired or deprecated",
             )
         if status == 401:
-            raise AuthenticationError(
-                f"the Marketplace {self.endpoint} wants a user name and password, or knows them not", _CHOOSE
-            )
+            raise AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", _CHOOSE)
         if status == 403:
             raise PermissionDenied(f"the Marketplace {self.endpoint} does not let you read {identifier}", _CHOOSE)
         raise self._unreachable(
@@ -215,7 +213,7 @@ class Marketplace:
                 raise self._late(self._timeout)
         if announced is not None and len(body) < announced:
             # urllib3 notices this itself since its version 2.
-            raise self._unreachable("its answer breaks off in the middle", "try again")
+            raise self._unreachable("it broke off its answer", "try again")
         self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
         if is_web_page(bytes(body)):
             raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")

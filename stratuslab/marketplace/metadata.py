@@ -3,7 +3,7 @@
 The format is RDF/XML as StratusLab's technical note on the Marketplace describes it: an ``rdf:RDF`` with one
 ``rdf:Description``, or a ``<metadata>`` that collects several of these. Whoever endorses an image writes the document, so
 nothing in it is trusted: document types, and with them entities and the network, are refused, size and depth are bounded, and
-an entry counts only if it is about the identifier that was asked for.
+an entry counts only if it is about the requested identifier.
 """
 
 from __future__ import annotations
@@ -81,29 +81,29 @@ class Metadata:
 def read(document: bytes, identifier: str, now: datetime) -> Metadata:
     """The entry about the image with this identifier.
 
-    Where a document holds several, it is the newest of those that are neither deprecated nor expired; where all are, the
-    newest of all: whether to use such an image is the caller's question. Raises StratusLabError for what is no metadata
-    document, and for one that is not about this image.
+    If a document has several, the newest one that is neither deprecated nor expired counts; if there is none, the newest of
+    all: whether to use such an image is up to the caller. Raises StratusLabError for anything but a metadata document, and
+    for one about another image.
     """
     entries: list[Metadata] = []
-    spoilt: StratusLabError | None = None
+    invalid: StratusLabError | None = None
     for description in _descriptions(document):
         try:
             entries.append(_entry(description))
         except StratusLabError as error:
-            spoilt = spoilt or error
+            invalid = invalid or error
     ours = [entry for entry in entries if entry.identifier == identifier]
     if ours:
         return max(ours, key=lambda entry: (entry.deprecated is None and not entry.expired(now), entry.created or _LONG_AGO))
-    if spoilt is not None:
-        raise spoilt
+    if invalid is not None:
+        raise invalid
     if entries:
         raise StratusLabError(f"the metadata is about another image, {entries[0].identifier}, not {identifier}")
-    raise StratusLabError("the metadata document holds no entry")
+    raise StratusLabError("the metadata document has no entry")
 
 
 def is_web_page(document: bytes) -> bool:
-    """Whether the document is HTML, as gateways and login pages send it in place of what was asked for."""
+    """Whether the document is HTML, as gateways and login pages send it instead of the requested document."""
     return _WEB_PAGE.search(document, 0, 1024) is not None
 
 
@@ -113,7 +113,7 @@ def _descriptions(document: bytes) -> list[_Element]:
         return root.findall(f"{_RDF}Description")
     if root.tag == "metadata":
         return root.findall(f"{_RDF}RDF/{_RDF}Description")
-    raise StratusLabError(f"this is no image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
+    raise StratusLabError(f"this is not image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
 
 
 def parsed(document: bytes) -> _Element:
@@ -133,7 +133,7 @@ def parsed(document: bytes) -> _Element:
     except (etree.XMLSyntaxError, ValueError) as error:
         raise StratusLabError(f"the metadata is not well-formed XML: {_word(str(error), 150)}") from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise StratusLabError("the metadata declares a document type, which is not accepted")
+        raise StratusLabError("the metadata declares a document type, which is not allowed")
     return root
 
 
@@ -141,16 +141,16 @@ def single(root: _Element) -> Metadata:
     """The entry of a document that is to hold one alone. Raises StratusLabError."""
     found = root.findall(f"{_RDF}Description") if root.tag == f"{_RDF}RDF" else []
     if len(found) != 1:
-        raise StratusLabError("the document is no rdf:RDF with one rdf:Description")
+        raise StratusLabError("the document is not an rdf:RDF with one rdf:Description")
     return _entry(found[0])
 
 
 def _entry(description: _Element) -> Metadata:
     identifier = _text(description, f"{DCTERMS}identifier")
     if not identifier:
-        raise StratusLabError("the metadata names no image identifier")
+        raise StratusLabError("the metadata names not an image identifier")
     if not is_identifier(identifier):
-        raise StratusLabError(f"the metadata is about {_word(identifier)!r}, which is no image identifier")
+        raise StratusLabError(f"the metadata is about {_word(identifier)!r}, which is not an image identifier")
     about = description.get(f"{_RDF}about", "").strip()
     if about and about.rpartition("#")[2] != identifier:
         raise StratusLabError(f"the metadata of {identifier} says that it is about {_word(about)!r}")

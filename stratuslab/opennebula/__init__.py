@@ -1,1 +1,1 @@
-"""OpenNebula's vocabulary: states, error numbers, the template grammar, the VM document. Nothing here does input or output."""
+"""OpenNebula's vocabulary: states, error codes, the template syntax, the VM document. Nothing here does input or output."""

@@ -1,4 +1,4 @@
-"""The disks of an instance, as a VM document of any version tells of them."""
+"""The disks of an instance, as VM documents of all versions describe them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element
 
 @dataclass(frozen=True)
 class Disk:
-    """One DISK. ``source`` is what it was made from (an image's name, a URL, ``pdisk:...``), empty where it began empty.
+    """One DISK. ``source`` is what it was made from (an image's name, a URL, ``pdisk:...``), empty if it was created empty.
 
-    ``size_mib`` is None where the document does not tell. ``kind`` is ``image`` (a copy that goes with the instance),
-    ``persistent`` (what is written stays), ``read-only``, ``volatile`` (made empty, goes with the instance) or ``swap``.
+    ``size_mib`` is None if the document does not say. ``kind`` is ``image`` (a copy that is deleted with the instance),
+    ``persistent`` (data is kept), ``read-only``, ``volatile`` (created empty, deleted with the instance) or ``swap``.
     """
 
     number: str = ""

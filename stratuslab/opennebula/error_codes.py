@@ -9,7 +9,7 @@ LARGEST_ID = 2**31 - 1
 
 
 SSH_PORT = 22
-"""Where the SSH server of a machine listens, unless its document says that another port leads there."""
+"""The port of a machine's SSH server, unless its document names another port that leads there."""
 
 
 class ErrorCode(IntEnum):
@@ -36,7 +36,7 @@ class FaultCode(IntEnum):
 
 
 class Owner(IntEnum):
-    """The filter argument of ``one.vmpool.info``; a number from 0 up is a user's id."""
+    """The owner argument of ``one.vmpool.info``; numbers from 0 are user ids."""
 
     MINE = -3
     ALL = -2
@@ -44,7 +44,7 @@ class Owner(IntEnum):
 
 
 class PoolState(IntEnum):
-    """The state argument of ``one.vmpool.info``; a number from 0 up means exactly that STATE."""
+    """The state argument of ``one.vmpool.info``; numbers from 0 mean exactly that STATE."""
 
     ANY = -2
     NOT_DONE = -1

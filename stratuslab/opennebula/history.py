@@ -9,14 +9,13 @@ from xml.etree.ElementTree import Element
 
 @dataclass(frozen=True)
 class HistoryRecord:
-    """One HISTORY record: a stay on a host. Times are seconds since the epoch, 0 for never or not told.
+    """One HISTORY record: a stay on a host. Times are seconds since the epoch, 0 for never or unknown.
 
-    ``begin`` and ``end`` (STIME, ETIME) bound all of it. The prolog makes the disks ready, ``running`` begins when the
-    hypervisor is asked to boot the machine (OpenNebula has no time for the end of that), the epilog puts the disks away.
-    The pool's short documents have the host and no times. ``action`` is the number of the action that the record is about (what
-    opened it while it lasts, what closed it afterwards; see :func:`action_name`), ``user_id`` whose action that was and
-    ``request_id`` which request; None where the document does not say, as in all before 5.4. ``reason`` is the
-    number in REASON of 3.x and 4.x: why the record was closed.
+    ``begin`` and ``end`` (STIME, ETIME) bound all of it. The prolog prepares the disks, ``running`` begins when the hypervisor
+    is asked to boot the machine (OpenNebula does not record the end of the boot), the epilog saves or removes the disks. The
+    pool's short documents have the host but no times. ``action`` is the number of the action that began a current record or
+    ended a past one (see :func:`action_name`); ``user_id`` and ``request_id`` say whose action and which request that was,
+    None if the document does not say, as before 5.4. ``reason`` is the number in REASON of 3.x and 4.x: why the record ended.
     """
 
     host: str = ""
@@ -32,24 +31,24 @@ class HistoryRecord:
 
     @property
     def last(self) -> int:
-        """The latest time of the record; 0 where it has none."""
+        """The latest time of the record; 0 if it has none."""
         return max(self.begin, self.end, *self.prolog, *self.running, *self.epilog)
 
     @property
     def had_error(self) -> bool:
-        """Whether an error closed the record, as far as 3.x and 4.x note that."""
+        """Whether an error ended the record; only 3.x and 4.x note that."""
         return self.reason == 1
 
     @property
     def pause(self) -> str:
-        """The state in which the machine was put aside when the record was closed (``suspended``); empty for none."""
+        """The state that the machine was put into when the record ended, such as ``suspended``; empty for none."""
         if not self.action and self.reason == 2:  # of 3.x, which has no actions: stop or suspend
             return "stopped" if self.epilog[0] else "suspended"
         return _PAUSES.get(action_name(self.action).removesuffix("-hard"), "")
 
     @property
     def latest_begin(self) -> int:
-        """When its latest step began; 0 where it has no times. Steps that failed may be closed as late as by the kill."""
+        """When its latest step began; 0 if it has no times. A failed step may not end before the instance is killed."""
         return max(self.begin, self.prolog[0], self.running[0], self.epilog[0])
 
 
@@ -64,7 +63,7 @@ def _record(element: Element) -> HistoryRecord:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
     def known(tag: str) -> int | None:
-        """A number that is -1 or missing where nobody knows."""
+        """A number that is -1 or missing if it is unknown."""
         text = (element.findtext(tag) or "").strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
@@ -83,7 +82,7 @@ def _record(element: Element) -> HistoryRecord:
 
 
 class Action(IntEnum):
-    """The numbers of ACTION that have a meaning of their own here."""
+    """The numbers of ACTION that this package treats specially."""
 
     SHUTDOWN = 3
     SHUTDOWN_HARD = 4
@@ -93,7 +92,7 @@ class Action(IntEnum):
 
 _PAUSES = {"suspend": "suspended", "stop": "stopped", "poweroff": "poweroff", "undeploy": "undeployed"}
 
-# A number has kept its meaning since there are numbers (4.2); 5.0 replaced 3, 4 and 12 by 27 and 28.
+# Numbers have kept their meaning since 4.2 introduced them; 5.0 replaced 3, 4 and 12 by 27 and 28.
 _ACTIONS = (
     "",
     *("migrate", "live-migrate", "shutdown", "shutdown-hard", "undeploy", "undeploy-hard", "hold", "release", "stop", "suspend"),
@@ -119,5 +118,5 @@ _ACTIONS = (
 
 
 def action_name(number: int) -> str:
-    """OpenNebula's name of an action; empty for none, ``action 99`` for a number that no version is known to have."""
+    """OpenNebula's name of an action; empty for none, ``action 99`` for an unknown number."""
     return _ACTIONS[number] if 0 <= number < len(_ACTIONS) else f"action {number}"

@@ -1,7 +1,7 @@
 """An instance as OpenNebula's VM document describes it (``one.vm.info`` and the elements of ``one.vmpool.info``).
 
 Documents of all versions are read, the full ones and the pool's short ones. Nothing in a document is relied upon: an element
-that is missing, empty or no number gives None or an empty value.
+that is missing, empty or not a number gives None or an empty value.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from stratuslab.opennebula.history import HistoryRecord, history_records
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
-"""The template attribute that carries the client's token for one request (kept by the server, so that it can be looked for)."""
+"""The template attribute with the client's token for one request; the server keeps it, so the machine can be found by it."""
 
 LABELS_ATTRIBUTE = "LABELS"
-"""The template attribute with an instance's labels, with commas between them, as OpenNebula's own tools have it."""
+"""The template attribute with an instance's labels, separated by commas as OpenNebula's own tools do."""
 
 
-_MOST_OF_A_GUEST = 16
-"""Addresses that a guest's own report may add."""
+_MAX_GUEST_ADDRESSES = 16
+"""Maximum number of addresses to accept from the guest's own report."""
 
 
 @dataclass(frozen=True)
 class Nic:
-    """A network interface: the lease that the cloud gave. Text as the document has it, empty where it has none.
+    """A network interface: the lease that the cloud gave. Text is as in the document, empty if missing.
 
     ``kind`` is empty for a plain one, ``alias`` for further addresses of another one (``external``: those by which it is reached
     from outside), ``pci`` for a device of the host that is passed through.
@@ -46,7 +46,7 @@ class Nic:
 
     @property
     def address(self) -> str:
-        """The address to show: IPv4 where there is one, else the first IPv6 address, else empty."""
+        """The address to show: IPv4 if there is one, else the first IPv6 address, else empty."""
         return self.ip or (self.ip6[0] if self.ip6 else "")
 
     @property
@@ -70,19 +70,19 @@ _LOCKS = {1: "use", 2: "manage", 3: "admin", 4: "all"}
 
 @dataclass(frozen=True)
 class Instance:
-    """One VM document. Properties read it when they are asked, so that a long listing pays only for what it shows."""
+    """One VM document. Properties read it on demand, so that a long listing only pays for what it shows."""
 
     document: Element
 
     @cached_property
     def id(self) -> int:
-        """The instance's number; -1 where the document has none."""
+        """The instance's id; -1 if the document has none."""
         number = self._integer("ID")
         return -1 if number is None else number
 
     @property
     def damage(self) -> str:
-        """What is wrong with the document where it is not well-formed and nothing but the number is known; else empty."""
+        """What is wrong with a document that is not well-formed, of which only the id is known; else empty."""
         return self.document.get("damage", "")
 
     @property
@@ -91,17 +91,17 @@ class Instance:
 
     @property
     def owner(self) -> str:
-        """The owner's user name, empty where the document does not tell."""
+        """The owner's user name, empty if unknown."""
         return self._text("UNAME")
 
     @property
     def owner_id(self) -> int | None:
-        """The owner's number; None where the document does not tell."""
+        """The owner's user id; None if unknown."""
         return self._integer("UID")
 
     @property
     def group(self) -> str:
-        """The name of the owner's group, empty where the document does not tell."""
+        """The name of the owner's group, empty if unknown."""
         return self._text("GNAME")
 
     @cached_property
@@ -111,14 +111,14 @@ class Instance:
 
     @cached_property
     def lcm_state(self) -> int | None:
-        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`; DELETE of 3.x, which later versions call
-        CLEANUP_DELETE, has the number that it has there."""
+        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`; DELETE of 3.x gets the number that it has in
+        later versions, which call it CLEANUP_DELETE."""
         number = self._integer("LCM_STATE")
         return Lcm.CLEANUP_DELETE if number == Lcm.CLEANUP_RESUBMIT and self.is_of_3_x else number
 
     @property
     def is_of_3_x(self) -> bool:
-        """Whether OpenNebula 3 wrote the document: it has no user template."""
+        """Whether OpenNebula 3 wrote the document, which then has no user template."""
         return self.document.find("USER_TEMPLATE") is None
 
     @property
@@ -134,12 +134,12 @@ class Instance:
 
     @property
     def phase(self) -> Phase:
-        """Whether it is being prepared, runs, or is away."""
+        """Whether it is being prepared, running, leaving or away."""
         return phase(self.state, self.lcm_state)
 
     @property
     def public_keys(self) -> str:
-        """The public SSH keys that it was started with, one on a line; the variable's name depends on the kind of cloud."""
+        """The public SSH keys that it was started with, one on each line; the variable's name depends on the kind of cloud."""
         return "\n".join(self.context[name] for name in ("SSH_PUBLIC_KEY", "PUBLIC_KEY") if name in self.context)
 
     @property
@@ -148,42 +148,42 @@ class Instance:
 
     @property
     def vcpu(self) -> int | None:
-        """Virtual CPUs; 1 where the template names none, which is what OpenNebula's hypervisors then give."""
+        """Virtual CPUs; 1 if the template names none, as OpenNebula's hypervisors do."""
         text = self._text("TEMPLATE/VCPU")
         return _integer(text) if text else 1
 
     @property
     def cpu_share(self) -> str:
-        """The part of the host's processors that it was promised, as the template has it; empty where that says nothing."""
+        """The guaranteed share of the host's CPUs, as in the template; empty if the template does not say."""
         return self._text("TEMPLATE/CPU")
 
     @property
-    def memory_asked(self) -> str:
-        """The memory that it was asked with in MiB, as the template has it; empty where that says nothing."""
+    def memory_requested(self) -> str:
+        """The requested memory in MiB, as in the template; empty if the template does not say."""
         return self._text("TEMPLATE/MEMORY")
 
     @property
     def memory_kib(self) -> int | None:
-        """Memory in use in KiB; None where the document has no figure, as before the first poll, or the instance does not run."""
+        """Memory in use in KiB; None if the document does not say, as before the first poll, or if it is not running."""
         return int(self.last_memory_kib) if self._is_measured("MEMORY") else None
 
     @property
     def cpu_percent(self) -> float | None:
-        """CPU in use in percent of one CPU; None as with the memory."""
+        """CPU in use in percent of one CPU; None as for the memory."""
         return self.last_cpu_percent if self._is_measured("CPU") else None
 
     @property
     def last_memory_kib(self) -> int:
-        """Memory in KiB as last monitored, even long ago; 0 before the first poll."""
+        """The last measured memory in KiB, even if old; 0 before the first poll."""
         return int(self._monitored("MEMORY") or 0)
 
     @property
     def last_cpu_percent(self) -> float:
-        """CPU in percent of one CPU as last monitored, even long ago; 0 before the first poll."""
+        """The last measured CPU in percent of one CPU, even if old; 0 before the first poll."""
         return self._monitored("CPU") or 0.0
 
     def monitored(self, record: Element | None) -> Instance:
-        """The instance with this MONITORING element, or none, in place of the document's own."""
+        """The instance with this MONITORING element, or without any, instead of the document's own."""
         document = Element(self.document.tag)
         document.extend(child for child in self.document if child.tag != "MONITORING")
         document.extend([record] if record is not None else [])
@@ -199,12 +199,12 @@ class Instance:
         return not self.history or self.last_poll >= self.history[-1].running[0]
 
     def _monitored(self, figure: str) -> float | None:
-        """3.x has it below VM, later versions below MONITORING."""
+        """A measured value, which is below VM in 3.x and below MONITORING in later versions."""
         return _number(self._text(f"MONITORING/{figure}") or self._text(figure))
 
     @property
     def lock(self) -> Lock | None:
-        """The lock on it; None where there is none."""
+        """The lock on the instance, or None."""
         number = self._integer("LOCK/LOCKED")
         if not number:
             return None
@@ -212,54 +212,54 @@ class Instance:
 
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
-        """The interfaces in the document's order, which has aliases and PCI devices behind the others."""
+        """The interfaces in the document's order, with aliases and PCI devices last."""
         template = self.document.find("TEMPLATE")
         return () if template is None else tuple(_nic(element) for element in template if _is_nic(element))
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All its addresses: those that the cloud gave, interface by interface, then those that only the guest reports."""
+        """All its addresses: those that the cloud gave, by interface, then those that only the guest reports."""
         return tuple(dict.fromkeys(address for nic in self.nics for address in nic.addresses)) + self.guest_addresses
 
     @property
     def guest_addresses(self) -> tuple[str, ...]:
-        """The addresses that the guest's agent reports and that the cloud did not give; nobody but the guest vouches for them."""
+        """The addresses that the guest's agent reports and the cloud did not give; only the guest vouches for them."""
         found = [self._text(f"MONITORING/{name}") for name in ("GUEST_IP", "GUEST_IP_ADDRESSES")]
         given = {address for nic in self.nics for address in nic.addresses}
         texts = [word for text in found for word in re.split(r"[,\s]+", text[:4096])]
         new = dict.fromkeys(text for text in texts if text not in given and _is_global(text))
-        return tuple(new)[:_MOST_OF_A_GUEST]
+        return tuple(new)[:_MAX_GUEST_ADDRESSES]
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The name of each interface's network, those without one left out."""
+        """The names of the interfaces' networks, without empty ones."""
         return tuple(nic.network for nic in self.nics if nic.network and nic.kind != "alias")
 
     @property
     def started(self) -> int | None:
-        """When the cloud took the request for it, in seconds since the epoch."""
+        """When the cloud accepted the request, in seconds since the epoch."""
         return self._integer("STIME") or None
 
     @property
     def ended(self) -> int | None:
-        """When it was done, in seconds since the epoch; None before."""
+        """When it became Done, in seconds since the epoch; None before."""
         return self._integer("ETIME") or None
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its labels. 4.x and later keep them below USER_TEMPLATE, also in the short listing; 3.x below TEMPLATE."""
+        """Its labels. 4.x and later keep them below USER_TEMPLATE, even in short listings; 3.x below TEMPLATE."""
         text = self._text(f"USER_TEMPLATE/{LABELS_ATTRIBUTE}") or self._text(f"TEMPLATE/{LABELS_ATTRIBUTE}")
         return tuple(word for word in map(str.strip, text.split(",")) if word)
 
     @property
     def hostname(self) -> str:
-        """The host that the instance runs on, or ran on last; empty before it was placed."""
+        """The host that the instance runs on or last ran on; empty before it was deployed."""
         hosts = self.document.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")
         return _stripped(hosts[-1]) if hosts else ""
 
     @cached_property
     def history(self) -> tuple[HistoryRecord, ...]:
-        """The stays on hosts, in the order in which they were; the pool's short documents have the last one, without times."""
+        """The history records in order; the pool's short documents have only the last one, without times."""
         return history_records(self.document)
 
     @cached_property
@@ -269,18 +269,18 @@ class Instance:
 
     @property
     def last_poll(self) -> int:
-        """When its host last saw it run, in seconds since the epoch; 0 where nobody did."""
+        """When its host last saw it running, in seconds since the epoch; 0 if never."""
         return max(self._integer("MONITORING/TIMESTAMP") or self._integer("LAST_POLL") or 0, 0)
 
     @property
     def context(self) -> dict[str, str]:
-        """The contextualisation variables, names in upper case."""
+        """The context variables, names in upper case."""
         context = self.document.find("TEMPLATE/CONTEXT")
         return {} if context is None else {child.tag.upper(): _stripped(child) for child in context}
 
     @property
     def message(self) -> str:
-        """The cloud's own words on why the instance failed or waits, as the document has them; empty where it says nothing.
+        """The cloud's own message on why the instance failed or waits, as in the document; empty if there is none.
 
         4.x and later: USER_TEMPLATE/ERROR or, while it waits, SCHED_MESSAGE, each begins with a date; 3.x: the last of
         TEMPLATE/ERROR. No version takes an error away when all is well again, so one that waits once more has that of before.
@@ -290,12 +290,12 @@ class Instance:
 
     @property
     def monitoring_error(self) -> str:
-        """What keeps its host from being asked about it, with a date before it; 4.x notes that, and takes it away again."""
+        """Why its host cannot be monitored, beginning with a date; only 4.x notes that, and removes it again."""
         return self._text("USER_TEMPLATE/ERROR_MONITOR")
 
     @property
     def dated_message(self) -> str:
-        """The message, also that of 3.x, with its date before it, where it has one."""
+        """The message beginning with its date, if it has one, as in 4.x and later."""
         date, error = self._error_of_3_x
         return f"{date}: {error}" if date and error and error == self.message else self.message
 
@@ -308,9 +308,9 @@ class Instance:
 
     @property
     def token(self) -> str:
-        """The token of the request that started the instance; empty where it was started otherwise.
+        """The token of the request that started the instance; empty if another client started it.
 
-        3.x keeps attributes that it does not know below TEMPLATE, later versions below USER_TEMPLATE.
+        3.x keeps unknown attributes below TEMPLATE, later versions below USER_TEMPLATE.
         """
         return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
 
@@ -327,7 +327,7 @@ def _is_nic(element: Element) -> bool:
 
 
 def _is_global(text: str) -> bool:
-    """Whether the text is an address by which another computer may be reached."""
+    """Whether the text is an address that other computers may be able to reach."""
     from ipaddress import ip_address
 
     try:
@@ -360,7 +360,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    # NaN and infinities are numbers to Python, and none to a table.
+    # NaN and infinities are numbers to Python, but not to a table.
     return number if abs(number) < 2**63 else None
 
 

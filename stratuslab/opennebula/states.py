@@ -106,7 +106,7 @@ class Lcm(IntEnum):
 def state_label(state: int | None, lcm_state: int | None) -> str:
     """The state as the table shows it, one word: ``Running``, ``Lcm_Init``, ``Prolog_Failure``.
 
-    LCM_STATE counts only while STATE is ACTIVE. A number that no version is known to have is shown as itself
+    LCM_STATE counts only while STATE is ACTIVE. An unknown number is shown as itself
     (``State_42``, ``Lcm_State_99``); a missing STATE is ``-``.
     """
     if state is None:
@@ -131,19 +131,19 @@ def has_failed(state: int | None, lcm_state: int | None) -> bool:
 
 
 class Phase(IntEnum):
-    """What can be expected of an instance, whatever the exact state."""
+    """What to expect from an instance, whatever its exact state."""
 
     COMING = 1  # it is being prepared: waiting may help
     UP = 2  # its operating system runs, as far as the cloud knows
-    LEAVING = 3  # it ends or is put aside, or something is done to it while it is off: the state changes, but not to UP
-    AWAY = 4  # it does not run, and stays as it is unless somebody does something
+    LEAVING = 3  # it is being terminated or suspended, or changed while it is off: the state will change, but not to UP
+    AWAY = 4  # it does not run, and stays as it is until somebody acts
 
 
 _LEAVING = {Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF, Lcm.SHUTDOWN_UNDEPLOY, Lcm.CANCEL, Lcm.CLEANUP_DELETE, Lcm.RESTORE}
 
 
 def phase(state: int | None, lcm_state: int | None) -> Phase:
-    """The phase of a state. A number that nobody knows counts as UP: trying is how to find out."""
+    """The phase of a state. An unknown number counts as UP: the way to find out is to try."""
     if has_failed(state, lcm_state) or (state == State.ACTIVE and lcm_state == Lcm.UNKNOWN):
         return Phase.AWAY
     if state != State.ACTIVE:
@@ -156,7 +156,7 @@ def phase(state: int | None, lcm_state: int | None) -> Phase:
         return Phase.LEAVING
     if name.startswith(("Lcm_Init", "Prolog", "Boot", "Cleanup")):
         return Phase.COMING
-    # What is done to a machine that is off: HOTPLUG_SAVEAS_POWEROFF, DISK_RESIZE_UNDEPLOYED ...
+    # Changes to a machine that is off: HOTPLUG_SAVEAS_POWEROFF, DISK_RESIZE_UNDEPLOYED ...
     return Phase.LEAVING if name.endswith(("_Poweroff", "_Suspended", "_Undeployed", "_Stopped")) else Phase.UP
 
 
@@ -167,7 +167,7 @@ _ON_THE_WAY = ("Pending", "Prolog", "Boot", "Running")  # the states that an ins
 
 
 def has_reached(state: int | None, lcm_state: int | None, goal: str) -> bool:
-    """Whether an instance is in the state with the label ``goal`` or, where that is on the way to Running, past it."""
+    """Whether an instance is in the state with the label ``goal``, or past it if the state is on the way to Running."""
     label = state_label(state, lcm_state)
     if label == goal or goal not in _ON_THE_WAY:
         return label == goal
@@ -175,7 +175,7 @@ def has_reached(state: int | None, lcm_state: int | None, goal: str) -> bool:
 
 
 def cannot_reach(state: int | None, lcm_state: int | None, goal: str) -> bool:
-    """Whether waiting alone brings no instance from this state to that with the label ``goal``, or to answering by SSH."""
+    """Whether an instance in this state cannot get to the state ``goal``, or to answering by SSH, by waiting alone."""
     if has_reached(state, lcm_state, goal):
         return False
     if goal == "Done":

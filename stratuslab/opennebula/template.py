@@ -1,9 +1,8 @@
 r"""OpenNebula's template text: ``NAME = "value"`` and ``NAME = [ KEY = "value", ... ]``, written and read.
 
-The grammar is that of OpenNebula's ``template_parser.l`` (3.2 to 7.x): in a quoted value only ``\\"`` is an escape, a
-backslash otherwise stands for itself, and the value may span lines. Some things cannot be said in it at all, and are refused
-here rather than sent: ``]]>``, a backslash at the end of a value (it would escape the closing quote), and characters that do
-not survive the transport.
+The grammar is that of OpenNebula's ``template_parser.l`` (3.2 to 7.x): in a quoted value only ``\\"`` is an escape, other
+backslashes stand for themselves, and the value may span lines. What the grammar cannot express is refused: ``]]>``, a
+backslash at the end of a value (it would escape the closing quote), and characters that do not survive the transport.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from stratuslab.errors import UsageError
 
 Vector = Mapping[str, str]
-"""A value with names in it, such as a DISK or a NIC."""
+"""A value made of named parts, such as a DISK or a NIC."""
 
 Attribute = tuple[str, "str | Vector"]
-"""A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these and no dictionary."""
+"""A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these, not a dictionary."""
 
 # What XML forbids, and what OpenNebula's XML-RPC library (xmlrpc-c) refuses in every version: all beyond U+FFFF (fault -503).
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]")
@@ -25,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+\Z")
 
 
 def check_characters(value: str, what: str) -> None:
-    """Raise UsageError for text with a character that no call can carry; ``what`` names the text."""
+    """Raise UsageError for text with a character that cannot be sent; ``what`` names the text in the message."""
     found = _UNSENDABLE.search(value)
     if found and found[0] > "\uffff":
         raise UsageError(f"{what} contains U+{ord(found[0]):X}: OpenNebula accepts no characters beyond U+FFFF, such as emoji")
@@ -34,20 +33,20 @@ def check_characters(value: str, what: str) -> None:
 
 
 def quote(value: str, what: str = "a value") -> str:
-    """The value in double quotes, as OpenNebula reads it back unchanged.
+    """The value in double quotes, such that OpenNebula reads it back unchanged.
 
-    ``what`` names the value in the UsageError that is raised for text that a template cannot hold.
+    ``what`` names the value in the UsageError that is raised for text that a template cannot contain.
     """
     check_characters(value, what)
     if "]]>" in value:
-        raise UsageError(f'{what} holds "]]>", which OpenNebula\'s template cannot hold')
+        raise UsageError(f'{what} contains "]]>", which an OpenNebula template cannot contain')
     if value.endswith("\\"):
-        raise UsageError(f"{what} ends in a backslash, which OpenNebula's template cannot hold")
+        raise UsageError(f"{what} ends with a backslash, which an OpenNebula template cannot contain")
     return '"' + value.replace('"', '\\"') + '"'
 
 
 def render(attributes: Iterable[Attribute]) -> str:
-    """The template text, one attribute to a line in the given order.
+    """The template text, one attribute on each line in the given order.
 
     Empty values are left out: OpenNebula 3.2 reads ``""`` as two quote characters.
     """
@@ -63,12 +62,12 @@ def _value(name: str, value: str | Vector) -> str:
 
 def _checked(name: str) -> str:
     if not _NAME.match(name):
-        raise UsageError(f'"{name}" is no name for a template attribute', "letters, digits and _ are allowed")
+        raise UsageError(f'"{name}" is not a valid name for a template attribute', "use letters, digits and _")
     return name
 
 
 class TemplateSyntaxError(ValueError):
-    """Template text that OpenNebula would not take; the text says where (line, counted from 1)."""
+    """Template text that OpenNebula would not accept; the message names the line, counted from 1."""
 
 
 _TOKEN = re.compile(

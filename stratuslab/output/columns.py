@@ -55,7 +55,7 @@ class RowKind(NamedTuple):
     single: bool = False
 
     def find(self, name: str) -> Column | None:
-        """The column of that name or title."""
+        """The column with that name or title."""
         return next((column for column in self.columns if name and name in (column.name, column.title)), None)
 
     @property
@@ -83,7 +83,7 @@ def latest(found: Iterable[InstanceRow]) -> list[InstanceRow]:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339 in UTC; None where there are none, or more than a calendar has."""
+    """Seconds since the epoch as RFC 3339 in UTC; None if unknown or out of a calendar's range."""
     from datetime import datetime, timezone
 
     try:
@@ -105,7 +105,7 @@ def _reason(row: InstanceRow) -> Value:
 
 
 def _guide_memory(row: InstanceRow) -> Value:
-    """The memory in the guide's table: 0 where nothing is known, and what was seen last of one that is gone."""
+    """The memory in the guide's table: 0 if unknown, the last value of an instance that is gone."""
     if row.memory_kib is None and row.instance is not None and row.instance.state_label in _GONE:
         return row.instance.last_memory_kib
     return row.memory_kib or 0

@@ -21,7 +21,7 @@ _LABEL = 10
 
 
 def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]:
-    """The block: a title, labelled lines, the timeline, what the console said last, and at -vvv the whole document."""
+    """The block: a title, labelled lines, the timeline, the console's last lines, and with -vvv the whole document."""
     instance = details.instance
     yield ""
     yield f"{instance.id} {word(instance.name)}: {instance.state_label}"
@@ -30,11 +30,11 @@ def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]
     for label, text in _facts(instance, details.now):
         yield _labelled(label, text)
     if details.steps:
-        yield _labelled("timeline", f"since {moment(details.steps[0].begin)[:10]}, in the time of this computer")
+        yield _labelled("timeline", f"since {moment(details.steps[0].begin)[:10]}, in this computer's time zone")
         inner = Terminal(terminal.width - 2 * _INDENT, terminal.unicode)
         yield from (" " * 2 * _INDENT + line for line in timeline(details.steps, details.now, inner))
     if details.console:
-        yield _labelled("console", "its last lines")
+        yield _labelled("console", "last lines")
         yield from (" " * 2 * _INDENT + one_line(masked_text(line)) for line in details.console)
     if details.whole:
         from stratuslab.output.vm_document_text import document_lines
@@ -44,12 +44,12 @@ def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]
 
 
 def _labelled(label: str, text: str) -> str:
-    """A label and its text, on one line however long it is, so that keys and URLs can be copied."""
+    """A label and its text, always on one line, so that keys and URLs can be copied."""
     return f"{'':{_INDENT}}{label:<{_LABEL}} {word(text)}"
 
 
 def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:
-    """A label and a sentence, which goes on below itself where it is long."""
+    """A label and a sentence, wrapped if it is long."""
     from textwrap import wrap
 
     first, *others = wrap(text, terminal.width - _INDENT - _LABEL - 1) or ["-"]
@@ -61,14 +61,14 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
     number = "" if instance.owner_id is None else f", user {instance.owner_id}"
     group = f", group {instance.group}" if instance.group else ""
     yield "owner", f"{word(instance.owner)}{number}{group}"
-    yield "asked", _asked(instance)
+    yield "asked", _requested(instance)
     yield "used", _used(instance, now)
     for place, disk in enumerate(instance.disks):
         yield f"disk {disk.number or place}", _disk(disk)
     for nic in instance.nics:
         yield "address", _nic(nic, instance.hostname)
     for address in instance.guest_addresses:
-        yield "address", f"{address}, as its guest reports"
+        yield "address", f"{address}, reported by the guest"
     mask = masks_of(instance.document)
     for name, value in instance.context.items():
         if value:
@@ -78,15 +78,15 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
     if instance.lock is not None:
         by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
         since = f" since {moment(instance.lock.since)}" if instance.lock.since else ""
-        yield "lock", f'{instance.lock.level}{by}{since}; "onevm unlock {instance.id}" unlocks it'
+        yield "lock", f"{instance.lock.level}{by}{since}; unlock it with onevm unlock {instance.id}"
     for record in instance.history:
         yield "host", _record(record, now)
 
 
-def _asked(instance: Instance) -> str:
+def _requested(instance: Instance) -> str:
     cpus = "-" if instance.vcpu is None else f"{instance.vcpu} CPU{'s' if instance.vcpu != 1 else ''}"
     share = f" (share {instance.cpu_share})" if instance.cpu_share else ""
-    memory = f", {instance.memory_asked} MiB memory" if instance.memory_asked else ""
+    memory = f", {instance.memory_requested} MiB memory" if instance.memory_requested else ""
     return f"{cpus}{share}{memory}"
 
 
@@ -109,8 +109,8 @@ def _nic(nic: Nic, host: str) -> str:
     kind = {"alias": "alias", "pci": "PCI device"}.get(nic.kind, "")
     addresses = [nic.ip, *nic.ip6] if nic.ip or nic.ip6 else ["no address"]
     network = f"network {nic.network}" if nic.network else ""
-    outside = f"outside {nic.external_ip}" if nic.external_ip else ""
-    ports = f"its ports are {nic.external_port_range} of {host or 'its host'}" if nic.external_port_range else ""
+    outside = f"external {nic.external_ip}" if nic.external_ip else ""
+    ports = f"ports {nic.external_port_range} of {host or 'its host'}" if nic.external_port_range else ""
     return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
 
 
@@ -123,7 +123,7 @@ def _record(record: HistoryRecord, now: float) -> str:
 
 
 def _action(record: HistoryRecord) -> str:
-    """The action that the record is about, and by whom: what opened one that lasts, what closed one that is over."""
+    """The record's action and user: the action that began a current record, or ended a past one."""
     if not record.action:
         return ", closed by an error" if record.had_error else ""
     by = "" if record.user_id is None else f" by user {record.user_id}"

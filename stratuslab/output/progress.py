@@ -32,7 +32,7 @@ class Progress:
         self._shown = length
 
     def clear(self) -> None:
-        """Leave an empty line, with the cursor at its start."""
+        """Erase the line and move the cursor to its start."""
         if self._shown:
             self._write(f"\r{' ' * self._shown}\r")
             self._shown = 0

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from stratuslab.output.progress import Progress
 
 _WIDTH = 24
-_INTERVAL = 0.1  # seconds; a terminal that is far away should not be flooded
-_FIRST_SPEED = 1.0  # seconds of work after which a speed means something
+_INTERVAL = 0.1  # seconds between updates, so that a slow terminal is not flooded
+_FIRST_SPEED = 1.0  # seconds until the speed is shown
 
 
 class ProgressBar:
@@ -23,21 +23,21 @@ class ProgressBar:
         self._last = float("-inf")
 
     def part(self, what: str, part: float | None) -> None:
-        """The part that is done, from 0 to 1; None where it is not known."""
+        """Show the part that is done, from 0 to 1, or None if unknown."""
         if self._is_time(what):
             self._progress.show(_line(what, part, ""))
 
     def bytes(self, what: str, done: int, total: int | None) -> None:
-        """The bytes that have gone through, of all where that is known."""
+        """Show the bytes that are done, and the total if it is known."""
         if what != self._what or done < self._began[1]:
-            # What was there before must not count for the speed.
+            # Bytes from before must not count for the speed.
             self._began = (self._clock(), done)
         if self._is_time(what):
             part = min(done / total, 1.0) if total else None
             self._progress.show(_line(what, part, self._figures(done, total)))
 
     def clear(self) -> None:
-        """Leave an empty line, so that something else can be said."""
+        """Erase the bar, so that a message can be printed."""
         self._progress.clear()
         self._last = float("-inf")
 

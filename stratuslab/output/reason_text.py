@@ -30,7 +30,7 @@ _AWAY = {
     "STOPPED": "stopped",
     "UNDEPLOYED": "undeployed",
 }
-# What a machine that leaves its host will be, by the end of its LCM_STATE's name; others end.
+# The state that a machine leaving its host will be in, by the end of its LCM_STATE's name; others are shut down.
 _GOING = (
     ("SUSPEND", "is being suspended"),
     ("SUSPENDED", "is suspended"),
@@ -42,13 +42,13 @@ _GOING = (
     ("HOTPLUG_EPILOG_POWEROFF", "is powered off"),
     ("SHUTDOWN_POWEROFF", "is being powered off"),
     ("POWEROFF", "is powered off"),
-    ("RESTORE", "is powered off, its disks are being restored"),
+    ("RESTORE", "is powered off while its disks are being restored"),
 )
 _KILL = "kill it to release its resources"
 
 
 def reason(explanation: Explanation) -> str:
-    """The explanation in plain words on one line, safe for a terminal and without secrets."""
+    """The explanation as a sentence on one line, safe for a terminal and without secrets."""
     story = {
         ExplanationKind.FAILED: _failed,
         ExplanationKind.WAITING: _waits,
@@ -61,14 +61,14 @@ def reason(explanation: Explanation) -> str:
 
 
 def away(instance: Instance) -> str:
-    """What happens to an instance that neither runs nor will by waiting, and that there is no explanation for."""
+    """The state of an instance that does not run and will not run, if there is no explanation for it."""
     return next((words for end, words in _GOING if instance.state_label.upper().endswith(end)), "is being shut down")
 
 
 def _failed(explanation: Explanation) -> str:
     while_ = _FAILED_WHILE.get(explanation.step.split("_")[0])
     step = f" {while_} ({explanation.step.lower()})" if while_ else ""
-    return f"failed{_where(explanation)}{_when(explanation)}{step}: {_because(explanation, 'the cloud gives no reason')}" + (
+    return f"failed{_where(explanation)}{_when(explanation)}{step}: {_because(explanation, 'the cloud gave no reason')}" + (
         "" if explanation.cause else f". Kill it and try again; {_ASK}"
     )
 
@@ -78,7 +78,7 @@ _ASK = "if it happens again, show this to the cloud's administrator"
 
 def _waits(explanation: Explanation) -> str:
     if explanation.step == "HOLD":
-        return f"{_state('on hold', explanation)}: it waits until somebody releases it (onevm release); or {_KILL}"
+        return f"{_state('on hold', explanation)}: release it with onevm release, or {_KILL}"
     what = f"{_WAITS[explanation.step]}{_since(explanation)}"
     because = _because(explanation, "")
     return f"{what}: {because}" if because else what
@@ -88,7 +88,7 @@ def _gone(explanation: Explanation) -> str:
     ago = _when(explanation)
     if explanation.step == "DONE":
         failure = f". It had failed: {_because(explanation, '')}" if explanation.message else ""
-        return f"ended{ago}, its resources are released{failure}"
+        return f"ended{ago}; its resources are released{failure}"
     if explanation.step == "UNKNOWN":
         seen = f" (last seen{ago})" if ago else ""
         host = f"host {explanation.host}" if explanation.host else "its host"
@@ -133,7 +133,7 @@ def _since(explanation: Explanation) -> str:
 
 
 def _because(explanation: Explanation, otherwise: str) -> str:
-    """The server's words, and behind them what they mean and what to do, where that is known."""
+    """The server's message, followed by what it means and what to do if that is known."""
     said = f'"{explanation.message}"' if explanation.message else otherwise
     if explanation.cause is None:
         return said

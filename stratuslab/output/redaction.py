@@ -1,4 +1,4 @@
-"""Secrets in what is shown: values whose names say that they are secret are masked, and what looks like one in free text."""
+"""Masks secrets in output: values whose names say that they are secret, and what looks like a secret in free text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MASK = "***"
 _LEAST = 4  # characters of a password that is looked for inside of other values: a shorter one would be found everywhere
-# cloud-init's user data and start scripts carry passwords as often as not. Patterns are compiled when they are first used.
+# cloud-init's user data and start scripts often contain passwords. Patterns are compiled when they are first used.
 _SECRET = (
     r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)|PW\b"
     r"|AUTH(?!OR)|AUTHORIZATION|USER_?DATA|START_SCRIPT)\w*)"
@@ -40,14 +40,14 @@ def masked(template: str) -> str:
 
 
 def masked_value(name: str, value: str) -> str:
-    """The value of the attribute, element or variable of that name; ``***`` where the name says that it is secret."""
+    """The value of the attribute, element or variable with that name; ``***`` if the name says that it is secret."""
     if not value:
         return value
     return MASK if re.fullmatch(_SECRET, name) else masked_text(value)
 
 
 def masked_text(text: str) -> str:
-    """Free text with private keys, passwords in URLs, and what stands behind ``password=`` and its like as ``***``."""
+    """Free text with private keys, passwords in URLs, and values after ``password=`` and the like as ``***``."""
     before, quotes, quoted = text.partition("Error parsing: ")
     if "@^_^@" in quoted:  # the context that OpenNebula could not parse, as a whole
         _, found, reason = quoted.rpartition(". syntax error")

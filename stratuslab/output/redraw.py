@@ -17,7 +17,7 @@ class Redraw:
         self._drawn = 0
 
     def draw(self, lines: Iterable[str]) -> list[str]:
-        """The lines to write; what is too long or too much for the terminal is left out, so that none of it scrolls."""
+        """The lines to write; what does not fit on the terminal is left out, so that nothing scrolls."""
         drawing = list(lines)
         height = self._terminal.height
         if height is None:
@@ -27,7 +27,7 @@ class Redraw:
             left_out = len(drawing) - height + 2
             drawing = [*drawing[: height - 2], f"({left_out} more lines)"]
         drawing = [cut(line, self._terminal.width - 1) for line in drawing]
-        # Up to the first line of the last drawing, and everything below is erased.
+        # Move to the first line of the last drawing, and erase everything below.
         over = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
         self._drawn = len(drawing)
         return [over + drawing[0], *drawing[1:]] if drawing else []

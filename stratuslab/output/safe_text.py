@@ -1,4 +1,4 @@
-"""Text that cannot harm a terminal: what servers say may hold escape sequences, and what users name may hold anything."""
+"""Text made safe for a terminal: what servers send may contain escape sequences, and names may contain anything."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\
 
 
 def one_line(text: str) -> str:
-    """The text on one line: line ends and runs of blanks become a blank, harmful characters become ``?``."""
+    """The text on one line: line breaks and runs of blanks become one blank, harmful characters become ``?``."""
     return _HARMFUL.sub("?", re.sub(r"\s+", " ", text)).strip()
 
 
 def harmless(text: str) -> str:
-    """The text with harmful characters, line ends among them, as ``?``."""
+    """The text with ``?`` for harmful characters, including line breaks."""
     return _HARMFUL.sub("?", text)
 
 
 def word(text: str) -> str:
-    """The text as one column's value: as :func:`one_line`, ``-`` where nothing is left."""
+    """The text as the value of a column: like :func:`one_line`, but ``-`` if nothing is left."""
     return one_line(text) or "-"
 
 
 def width(text: str) -> int:
-    """The columns that the text takes on a terminal: East Asian wide characters take two, marks on others and joiners none."""
+    """The columns that the text takes on a terminal: two for East Asian wide characters, none for combining marks."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 

@@ -10,11 +10,11 @@ from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import cut, width
 from stratuslab.results import InstanceRow
 
-_LEAST_LAST = 8  # columns that are left of the last one, however narrow the terminal is
+_LEAST_LAST = 8  # minimum width of the last column, however narrow the terminal is
 
 
 def table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
-    """The lines of a table: a header, and a line for each row; of a single row a line for each column."""
+    """The lines of a table: a header and a line for each row, or a line for each column of a single row."""
     if options.kind is None or options.kind.guide:
         return _guide_table(rows, options)
     return (cut(line, options.width, options.terminal.ellipsis) for line in _drawn(rows, options))
@@ -34,7 +34,7 @@ def _drawn(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
 
 
 def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
-    """The guide's layout, with a note below each row where notes are wanted."""
+    """The guide's layout, with a note below each row if notes are wanted."""
     columns = options.shown_columns(rows)
     reads = [column.read if options.columns else column.table_value or column.read for column in columns]
     cells = [[cell(read(row)) for read in reads] for row in rows]
@@ -51,7 +51,7 @@ def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
 
 
 def _note(text: str, indent: int, room: int | None) -> Iterator[str]:
-    """A line below a row; at a terminal several, so that none breaks within a word."""
+    """A line below a row; on a terminal it is wrapped between words."""
     if room is None:
         yield " " * indent + text
         return

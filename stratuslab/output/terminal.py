@@ -53,8 +53,8 @@ def size(stream: TextIO | None) -> tuple[int, int]:
 def _is_utf8(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
     if not _names_utf8(getattr(stream, "encoding", None) or ""):
         return False
-    # Python writes UTF-8 in the locale C, too (PEP 538 and 540), and says LC_CTYPE=C.UTF-8 then; the terminal knows nothing
-    # of that. Who sets PYTHONIOENCODING means it.
+    # In the locale C Python writes UTF-8 too (PEP 538 and 540) and sets LC_CTYPE=C.UTF-8, which the terminal knows nothing
+    # about. PYTHONIOENCODING is set on purpose.
     coerced = environ.get("LC_CTYPE") == "C.UTF-8"
     locale = environ.get("LC_ALL") or ("" if coerced else environ.get("LC_CTYPE")) or environ.get("LANG", "")
     return bool(environ.get("PYTHONIOENCODING")) or _names_utf8(locale)

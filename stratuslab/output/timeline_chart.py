@@ -1,4 +1,4 @@
-"""The steps of an instance's life as bars: a row for each, with its begin, its duration, and a bar on a common scale."""
+"""The steps of an instance's life as a chart: a row for each, with its start, its duration, and a bar on a common scale."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stratuslab.output.terminal import Terminal
 from stratuslab.output.time_format import duration, moment
 
 _MOST = 20
-"""Rows at most: who goes to and fro between hosts for years has a long life."""
+"""Rows at most: an instance that was migrated for years has many steps."""
 
 
 def timeline(spans: Sequence[Span], now: float, terminal: Terminal) -> Iterator[str]:
-    """The rows, within the terminal' width.
+    """The rows, within the terminal's width.
 
-    Bars follow each other from left to right; each has a cell at least, so that a short step shows beside a long one. A bar
-    that ends in dots goes on, one that ends in a cross failed.
+    Bars follow each other from left to right; each has at least one cell, so that a short step is visible beside a long one.
+    A bar that ends with dots is still going on, one that ends with a cross failed.
     """
     if len(spans) > _MOST:
         yield f"({len(spans) - _MOST} earlier steps)"
@@ -44,11 +44,11 @@ def _tail(span: Span, terminal: Terminal) -> str:
 
 
 def _cells(seconds: Sequence[int], room: int) -> list[int]:
-    """How many cells each of the durations takes, a cell at least; all together as many as there is room for."""
+    """The number of cells for each duration, at least one; together they fill the room."""
     spare, total = room - len(seconds), sum(seconds)
     if not total:
         return [1] * len(seconds)
-    # Rounded where bars meet, so that nothing is left over and equal durations differ by a cell at most.
+    # Rounded where bars meet, so that no cell is left over and equal durations differ by one cell at most.
     ends = [spare * elapsed // total for elapsed in accumulate(seconds)]
     return [1 + end - begin for begin, end in pairwise([0, *ends])]
 

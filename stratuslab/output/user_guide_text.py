@@ -57,7 +57,7 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
 def checked(result: CloudCheck) -> str:
     """That the cloud accepts the user."""
     version = f" (OpenNebula {one_line(result.version)})" if result.version else ""
-    return f'Cloud: {result.cloud}{version}. It answers, and lets "{one_line(result.user)}" in.'
+    return f'Cloud: {result.cloud}{version}. It accepts user "{one_line(result.user)}".'
 
 
 def plan(templates: Sequence[str]) -> Iterator[str]:

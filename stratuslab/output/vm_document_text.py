@@ -1,4 +1,4 @@
-"""A VM document as text for people: indented, without secrets, safe for a terminal."""
+"""A VM document as text for people: indented, secrets masked, safe for a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from stratuslab.output.safe_text import one_line
 
 
 def document_lines(document: Element) -> Iterator[str]:
-    """The whole document, an element on each line. Values stand on one line, and secret ones as ``***``."""
+    """The whole document, one element on each line; each value on one line, secrets as ``***``."""
     copy = _shown(document, Element(one_line(document.tag)), masks_of(document))
     indent(copy)
-    # A > in a value is &gt;, so that only tags end like this.
+    # A > in a value is written &gt;, so only tags end like this.
     yield from tostring(copy, encoding="unicode").replace(" />", "/>").splitlines()
 
 

@@ -312,7 +312,7 @@ class TestTheEmbeddedCloud:
     def test_a_wrong_column(self, shell: Shell, action: str) -> None:
         ran = shell("local_cloud", action, "--columns", "nosuch", "--format", "json")
         assert ran.status == ExitStatus.USAGE
-        assert 'there is no column "nosuch"' in document(ran)["errors"][0]["message"]
+        assert 'unknown column "nosuch"' in document(ran)["errors"][0]["message"]
         assert not (shell.home / "cloud").exists()
 
     def test_a_long_line_is_cut_at_a_terminal_only(self, shell: Shell) -> None:

@@ -184,13 +184,13 @@ def test_an_instance_without_translated_ports(one: Shell, scripted: Scripted) ->
     ("arguments", "status", "words"),
     [
         (("1", "2"), ExitStatus.USAGE, "after --"),
-        (("--ssh-option", "-A", "1"), ExitStatus.USAGE, "it goes before --ssh-option"),
+        (("--ssh-option", "-A", "1"), ExitStatus.USAGE, "put it before --ssh-option"),
         (("--nic", "-1", "1"), ExitStatus.USAGE, "--nic"),
         (("--nic", "0", "--address", "x", "1"), ExitStatus.USAGE, "not allowed with"),
         (("--address", "a b", "1"), ExitStatus.USAGE, "invalid host name"),
         (("--address", "-oProxyCommand=x", "1"), ExitStatus.USAGE, "--address"),
         (("--address=-oProxyCommand=x", "1"), ExitStatus.USAGE, "invalid host name"),
-        (("--parallel", "0", "1", "--", "ls"), ExitStatus.USAGE, "from 1 to 1000"),
+        (("--parallel", "0", "1", "--", "ls"), ExitStatus.USAGE, "expected 1 to 1000"),
         (("--ssh-client", "telnet", "1"), ExitStatus.USAGE, "--ssh-client"),
         (("-l", "a b", "1"), ExitStatus.USAGE, "invalid user name"),
         (("77",), ExitStatus.NOT_FOUND, "77"),
@@ -210,7 +210,7 @@ def test_a_port_that_is_none_is_not_shown(one: Shell, text: str) -> None:
     ran = one("connect", f"-p{text}", "1")
     assert ran.status == ExitStatus.USAGE
     assert text not in ran.err.partition("from 1 to 65535")[0]
-    assert "the password is --password" in ran.err
+    assert "the option for a password is --password" in ran.err
 
 
 def test_states_that_waiting_does_not_change(one: Shell, stage: Stage) -> None:
@@ -312,7 +312,7 @@ def test_keys_that_ssh_would_not_use(one: Shell) -> None:
         ran = one("connect", "-k", str(key), "1")
         assert (ran.status, ran.err.count("\n")) == (ExitStatus.USAGE, 1)
         assert words in ran.err
-        assert "(" in ran.err, "what to do"
+        assert "(" in ran.err, "actions"
     assert f"chmod 600 {key}" in ran.err
 
 

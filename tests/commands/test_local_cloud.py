@@ -81,7 +81,7 @@ class TestReset:
     def test_asks_first(self, shell: Shell) -> None:
         ran = shell("local_cloud", "reset", stdin="y\n")
         assert (ran.status, ran.out) == (2, "")
-        assert "give --yes" in ran.err
+        assert "use --yes" in ran.err
 
     @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("", 1, 1)])
     def test_at_a_terminal(self, shell: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, left: int) -> None:

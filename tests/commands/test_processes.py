@@ -75,7 +75,7 @@ def test_full_disk_is_said(cloud: Shell) -> None:
         pytest.skip("this system has no /dev/full")
     ran = piped(cloud, "stratus-describe-instance >/dev/full")
     assert ran.status == ExitStatus.FAILED
-    assert ran.err == "stratus-describe-instance: the answer cannot be written: No space left on device\n"
+    assert ran.err == "stratus-describe-instance: cannot write the answer: No space left on device\n"
 
 
 def test_what_was_started_is_told_where_the_answer_cannot_be(alice: Shell) -> None:

@@ -96,7 +96,7 @@ def test_a_shutdown_that_the_driver_refuses_says_so(at: At) -> None:
     ran = shut_down(at, (3, 12), (3, 3))
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert "machine 1 is Running again: the cloud could not shut it down" in ran.err
-    assert "stratus-kill-instance 1 ends it" in ran.err
+    assert "kill it: stratus-kill-instance 1" in ran.err
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -136,7 +136,7 @@ def test_a_listing_shows_what_is_well_formed(at: At) -> None:
     assert [line.split() for line in ran.out.splitlines()] == [["1", "Running"], ["2", "-"], ["3", "Running"]]
     assert (ran.status, ran.err) == (
         0,
-        "stratus-describe-instance: machine 2 cannot be shown: the cloud's description of it is not well-formed\n",
+        "stratus-describe-instance: cannot show machine 2: the cloud's description of it is not well-formed\n",
     )
     ran = shell("describe", "-v")
     assert "cannot be shown: the cloud's description of it is not well-formed (mismatched tag)" in ran.out
@@ -179,12 +179,12 @@ def test_a_lock_is_told(at: At) -> None:
         (recording_of("6.8.0/vm.allocate-bad-name-char"), "(see --vm-name and --name-prefix)"),
         (
             failure("DISK 2: Cannot acquire image 1, it is persistent and already in use", 8192),
-            "shut down the machine that has it",
+            "shut down the machine that uses it",
         ),
         (failure("DISK 2: Cannot acquire image 1, it is in state: ERROR", 8192), '"oneimage enable" with the id'),
     ],
 )
-def test_a_start_that_is_refused_is_advised(at: At, refused: bytes, advice: str) -> None:
+def test_a_start_that_is_refused_is_with_hint(at: At, refused: bytes, advice: str) -> None:
     cloud = ScriptedOpenNebula(version="6.8.0")
     cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
     ran = at(cloud)("run", "-q", "--no-check-image-url", "http://images.example.org/x.img")
@@ -209,10 +209,10 @@ def test_all_addresses_are_shown(at: At) -> None:
     shell = at(ScriptedOpenNebula(machines={1: machine(1, template=template).replace("<MONITORING/>", reported)}))
     block = shell("describe", "-n", "-vv", "1").out
     for line in (
-        "address    10.0.0.1, 2001:db8::1, network public, outside 192.0.2.1",
+        "address    10.0.0.1, 2001:db8::1, network public, external 192.0.2.1",
         "address    10.0.0.2, alias, network public",
         "address    10.0.0.3, PCI device",
-        "address    198.51.100.7, as its guest reports",
+        "address    198.51.100.7, reported by the guest",
     ):
         assert line in block
     (one,) = json.loads(shell("describe", "--format", "json", "1").out)["instances"]
@@ -229,6 +229,6 @@ def test_an_address_that_is_taken_before_opennebula_4(at: At) -> None:
     cloud.vm_allocate = lambda template, hold=False: refused  # type: ignore[method-assign]
     shell = at(cloud)
     ran = shell("run", "-q", "one:0", "--network", "public", "--address", "10.0.0.9")
-    assert (ran.status, "(the address 10.0.0.9 is taken, or not in that network)" in ran.err) == (1, True), ran.err
+    assert (ran.status, "(the address 10.0.0.9 is taken or not in that network)" in ran.err) == (1, True), ran.err
     ran = shell("run", "-q", "one:0", "--network", "public")
-    assert (ran.status, "(perhaps it has no free address; see --network" in ran.err) == (1, True), ran.err
+    assert (ran.status, "(it may have no free address; see --network" in ran.err) == (1, True), ran.err

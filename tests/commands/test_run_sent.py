@@ -401,10 +401,10 @@ def test_values_are_checked_by_type(shell: Shell, cloud: Clouds, text: str, valu
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("--input", "ROOTPW=x", "--input", "COLOUR=blue", "template:t"), 'the template "t" has no input COLOUR (it has '),
+        (("--input", "ROOTPW=x", "--input", "COLOUR=blue", "template:t"), 'the template "t" has no input COLOUR (available: '),
         (("--input", "hunter2", "template:t"), "expected NAME=VALUE"),
         (("--input", "A=1", "one:0"), "--input requires a machine template"),
-        (("--input", "ROOTPW=x", "--input", "MEMORY=64", "--ram", "64", "template:t"), "MEMORY is given twice"),
+        (("--input", "ROOTPW=x", "--input", "MEMORY=64", "--ram", "64", "template:t"), "MEMORY is given both"),
         (("--input", "ROOTPW=hunter2\U0001f600", "template:t"), "ROOTPW contains U+1F600"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_name_that_several_have(cloud: Cloud) -> None:
     ids, (error,) = select(cloud, ["web"])
     assert ids == []
     assert isinstance(error, UsageError)
-    assert str(error) == 'several instances are called "web": 1, 3 (give an id)'
+    assert str(error) == 'several instances are called "web": 1, 3 (use an id)'
 
 
 def test_numbers_that_no_id_has(cloud: Cloud, one: ScriptedOpenNebula) -> None:

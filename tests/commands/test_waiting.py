@@ -114,7 +114,7 @@ def test_a_failure_ends_with_the_explanation(alice: Shell, stage: Stage, script:
     assert ran.out == "1, 127.101.0.1\n"
     assert re.fullmatch(
         r"stratus-run-instance: machine 1 failed on localhost \d+ s ago while preparing its disks \(prolog\): "
-        r'"Image sha1 checksum check failed\."; likely cause: the image that was downloaded is not the one .*\n',
+        r'"Image sha1 checksum check failed\."; likely cause: the downloaded image does not match .*\n',
         ran.err,
     )
     assert "Prolog_Failure" in alice("describe", "1").out  # it is left alone
@@ -165,7 +165,7 @@ def test_what_is_done_reaches_nothing_else(alice: Shell, stage: Stage, goal: str
     assert ran.status == status
     assert "1   Done " in ran.out
     if status:
-        assert re.search(r"machine 1 ended \d+ s ago, its resources are released", ran.err)
+        assert re.search(r"machine 1 ended \d+ s ago; its resources are released", ran.err)
 
 
 def test_any_state_is_waited_for(alice: Shell, stage: Stage, script: Script) -> None:
@@ -275,7 +275,7 @@ def test_the_console_of_another_cloud(alice: Shell) -> None:
     alice("run", TTYLINUX)
     ran = alice("describe", "--console", "1")
     assert (ran.status, ran.out) == (ExitStatus.USAGE, "")
-    assert "only the embedded cloud" in ran.err
+    assert "only be read on the embedded cloud" in ran.err
 
 
 def test_the_console_of_an_instance_that_never_ran(local: Shell) -> None:
@@ -292,7 +292,7 @@ def test_the_last_lines_of_the_console_of_what_failed(local: Shell) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"line {number}\x1b[2J\x1b]0;x\n" for number in range(30)))
     out = local("describe", "-vv", "1").out
-    assert "  console    its last lines\n    line 20?]0;x\n" in out
+    assert "  console    last lines\n    line 20?]0;x\n" in out
     assert "line 19" not in out
     assert "line 29?]0;x\n" in out
 
@@ -412,7 +412,7 @@ def test_ctrl_c_while_run_waits_tells_what_goes_on(alice: Shell) -> None:
     finally:
         timer.cancel()
     assert ran.status == ExitStatus.INTERRUPTED
-    assert "stratus-run-instance: no longer waiting; started, and going on: 1, 2\n" in ran.err
+    assert "stratus-run-instance: stopped waiting; these machines keep running: 1, 2\n" in ran.err
 
 
 class Moody:

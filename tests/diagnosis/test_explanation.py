@@ -98,7 +98,7 @@ def test_failed_of_3_x(history: str | None, message: str, step: str) -> None:
 def test_failed_without_a_word() -> None:
     line = note(vm(State.FAILED, legacy=True, history=""))
     assert line == (
-        "failed 10 min ago: the cloud gives no reason. Kill it and try again; "
+        "failed 10 min ago: the cloud gave no reason. Kill it and try again; "
         "if it happens again, show this to the cloud's administrator"
     )
 
@@ -118,14 +118,13 @@ def test_cloning_failure() -> None:
             State.PENDING,
             "Sun Nov 22 06:39:25 2026: [HOST] Not enough CPU on hosts: 0,1,2",
             'waits for a host for 10 min: "Not enough CPU on hosts: 0,1,2"; likely cause: no host has enough free capacity. '
-            "Wait until others end, ask for a smaller machine (--type, --cpu, --ram), or kill it",
+            "Wait until other machines end, request a smaller machine (--type, --cpu, --ram), or kill it",
         ),
         (State.PENDING, "", "waits for a host for 10 min"),
         (
             State.HOLD,
             "",
-            "has been on hold for 10 min: it waits until somebody releases it (onevm release); or kill it to "
-            "release its resources",
+            "has been on hold for 10 min: release it with onevm release, or kill it to release its resources",
         ),
         (State.CLONING, "", "waits until its disks are cloned for 10 min"),
     ],
@@ -155,11 +154,11 @@ def test_waiting(state: State, waits: str, line: str) -> None:
             'has been powered off for 7 min; it keeps its disks and addresses: resume it with "onevm resume", or kill it '
             "to release its resources",
         ),
-        (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago, its resources are released"),
+        (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago; its resources are released"),
         (
             vm(State.DONE, message="DEPLOY: no bootable device", ended=BEGIN + 540),
-            'ended 1 min ago, its resources are released. It had failed: "no bootable device"; likely cause: the disk cannot be '
-            "started from. The image is broken or in a format that the cloud does not know: choose another one",
+            'ended 1 min ago; its resources are released. It had failed: "no bootable device"; likely cause: the disk is '
+            "not bootable. Choose another image: this one is broken, or the cloud does not know its format",
         ),
     ],
 )
@@ -315,7 +314,7 @@ WIRE = CHECKOUT / "tests" / "wire" / "opennebula-7.4.0"
             'waits for a host for 9 min 56 s: "Not enough CPU on hosts: 0,1,2"; likely cause: no host has enough free capacity. ',
         ),
         ("40-vm.info-after-poweroff", "has been powered off for 9 min 2 s; it keeps its disks and addresses: "),
-        ("54-vm.info-DONE", "ended 7 min 54 s ago, its resources are released"),
+        ("54-vm.info-DONE", "ended 7 min 54 s ago; its resources are released"),
     ],
 )
 def test_documents_of_a_real_server(recording: str, line: str) -> None:

@@ -53,13 +53,13 @@ def life(instance: Instance) -> str:
 DISK_FULL = "\"; likely cause: the disk of the host, or of the cloud's storage, is full. Try again later"
 RESUME = 'it keeps its disks and addresses: resume it with "onevm resume", or kill it to release its resources'
 UNSEEN = "is no longer seen by host h1 (last seen 0 s ago); it has probably shut down. Kill it to release its resources"
-ENDED = "ended 1 min ago, its resources are released"
+ENDED = "ended 1 min ago; its resources are released"
 UP = "pending prolog running"
 
 
 # The recording, its state, whether it failed, the cause, how the line begins (empty for none), the steps.
 TABLE = [
-    ("3.2.1/vm.info-HOLD", "Hold", False, "", "has been on hold for 1 min: it waits until somebody releases it", "pending"),
+    ("3.2.1/vm.info-HOLD", "Hold", False, "", "has been on hold for 1 min: release it with onevm release", "pending"),
     ("3.2.1/vm.info-BOOT", "Boot", False, "", "", "pending prolog boot"),
     ("3.2.1/vm.info-SAVE_STOP", "Save_Stop", False, "", "", UP),
     ("3.2.1/vm.info-STOPPED", "Stopped", False, "", f"has been stopped for 1 min; {RESUME}",
@@ -80,7 +80,7 @@ TABLE = [
     ("3.2.1/vm.info-RUNNING-after-shutdown-failed", "Running", False, "",
      'runs; the cloud could not shut it down 1 min ago: "cannot shut down: guest agent"', UP),
     ("3.2.1/vm.info-FAILED-poll-error", "Failed", True, "",
-     "failed on h1 1 min ago while it ran, as its host reported (running): the cloud gives", "pending prolog running!"),
+     "failed on h1 1 min ago while it ran, as its host reported (running): the cloud gave", "pending prolog running!"),
     ("3.2.1/vm.info-FAILED-prolog", "Failed", True, "no space",
      f'failed on h1 1 min ago while preparing its disks (prolog): "disk full on host{DISK_FULL}', "pending prolog!"),
     ("3.2.1/vm.info-FAILED-prolog-times-zero", "Failed", True, "image server",

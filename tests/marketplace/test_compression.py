@@ -55,7 +55,7 @@ def test_what_ends_too_early(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_something_behind_it(kind: str) -> None:
-    with pytest.raises(StratusLabError, match="something else"):
+    with pytest.raises(StratusLabError, match="unknown data"):
         content(PACKERS[kind](b"disk") + b"and more")
 
 

@@ -45,7 +45,7 @@ def test_a_sha1_is_a_number(digits: str) -> None:
 
 @pytest.mark.parametrize("digits", ["", "0x12", "g" * 40, "1" * 41, "1_0", " 12", "12\n", "-1", "١٢"])
 def test_no_sha1(digits: str) -> None:
-    with pytest.raises(UsageError, match="no SHA-1"):
+    with pytest.raises(UsageError, match="not a SHA-1"):
         identifier_from_sha1(digits)
 
 
@@ -64,5 +64,5 @@ def test_no_sha1(digits: str) -> None:
 )
 def test_no_identifier(text: str) -> None:
     assert not is_identifier(text)
-    with pytest.raises(UsageError, match="no image identifier"):
+    with pytest.raises(UsageError, match="not an image identifier"):
         sha1_from_identifier(text)

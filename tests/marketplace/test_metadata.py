@@ -194,10 +194,10 @@ def test_sha1_and_identifier_agree_as_numbers(digits: str) -> None:
         (b"<error>nothing</error>", "the document is <error>"),
         (rdf("").encode(), "no entry"),
         (b"<metadata/>", "no entry"),
-        (rdf("<rdf:Description/>").encode(), "names no image identifier"),
+        (rdf("<rdf:Description/>").encode(), "names not an image identifier"),
         (
             rdf("<rdf:Description><dcterms:identifier>x\ny</dcterms:identifier></rdf:Description>").encode(),
-            "no image identifier",
+            "not an image identifier",
         ),
         (entry(OTHER).encode(), f"another image, {OTHER}"),
         (entry(sha1="1" * 40).encode(), "another image's SHA-1"),

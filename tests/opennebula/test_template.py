@@ -63,8 +63,8 @@ def test_what_is_written() -> None:
         ("\x7f", "U+007F"),
         ("\ud800", "U+D800"),
         ("\uffff", "U+FFFF"),
-        ("path\\", "ends in a backslash"),
-        ('"\\', "ends in a backslash"),
+        ("path\\", "ends with a backslash"),
+        ('"\\', "ends with a backslash"),
     ],
 )
 def test_what_cannot_be_said(value: str, message: str) -> None:
@@ -80,7 +80,7 @@ def test_what_cannot_be_said(value: str, message: str) -> None:
 @pytest.mark.parametrize("name", ["", "A B", "A=B", "Ä", "A\n", "A-B", '"A"', "A]"])
 def test_names_that_are_none(name: str) -> None:
     for attributes in ([(name, "x")], [("V", {name: "x"})]):
-        with pytest.raises(UsageError, match="is no name for a template attribute"):
+        with pytest.raises(UsageError, match="is not a valid name for a template attribute"):
             render(attributes)
 
 

@@ -1,4 +1,4 @@
-"""Asking the person at the terminal."""
+"""Questions to the user at the terminal."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from stratuslab.output.safe_text import one_line
 
 
 class Cancelled(StratusLabError):
-    """The person at the terminal gave no answer."""
+    """The user ended the input instead of answering."""
 
 
 def confirmed(environment: Environment, question: str, hint: str) -> bool:
-    """Whether the person says yes. Raises UsageError with the hint where there is no terminal to ask at."""
+    """Whether the user says yes. Raises UsageError with the hint if there is no terminal."""
     if not environment.interactive or environment.stdin is None or environment.stderr is None:
-        raise UsageError(f"there is no terminal to ask at: {question}", hint)
+        raise UsageError(f"cannot ask for confirmation without a terminal: {question}", hint)
     environment.stderr.write(f"{one_line(question)} [y/N] ")
     environment.stderr.flush()
     answer = ""
     try:
         answer = environment.stdin.readline()
     finally:
-        if not answer:  # Ctrl-D or Ctrl-C, after which the cursor stands behind the question
+        if not answer:  # Ctrl-D or Ctrl-C leave the cursor behind the question
             environment.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
 
 
 def answered(environment: Environment, question: str, secret: bool = False) -> str:
-    """What the person at the terminal types, a secret without echo. Raises Cancelled where they end the input (Ctrl-D)."""
+    """What the user types, without echo if it is a secret. Raises Cancelled if the user ends the input (Ctrl-D)."""
     assert environment.stdin is not None
     assert environment.stderr is not None
     question = one_line(question.rstrip()) + " "

@@ -1,4 +1,4 @@
-"""Starting machines: the request that the options describe, and sending it as often as asked."""
+"""Create machines: build the request that the options describe, and send it ``--number`` times."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NETWORK_OWNER = "oneadmin"  # owns the networks public, local and private on a 
 
 
 def machine_request(session: Session, size: InstanceType) -> MachineRequest:
-    """The machine that the options describe; asks the Marketplace for the image at most once."""
+    """The request that the options describe; asks the Marketplace for the image at most once."""
     options = session.options
     requirements = _requirements(session)
     public_keys = _public_keys(session)
@@ -50,7 +50,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     inputs: dict[str, str] = {}
     if options.image.startswith(_TEMPLATE):
         base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
-        size = _asked_size(session, size)
+        size = _overlay_size(session, size)
         inputs = input_values(session, base, [*(("CPU", "VCPU") if size.cpu else ()), *(("MEMORY",) if size.ram else ())])
     else:
         boot = image_argument.find(session, options.image)
@@ -80,19 +80,19 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
 
 
 def _requirements(session: Session) -> str:
-    """What the host must be: as asked, and with the hypervisor that machines of the embedded cloud are to have."""
+    """The requirements for the host: those of the options, and the hypervisor on the embedded cloud."""
     settings = session.settings
     asked: str = session.options.vm_requirements
     if not is_local(settings.endpoint.value):
         if session.options.hypervisor:
-            raise UsageError("--hypervisor is for the embedded cloud (--endpoint local)", "elsewhere: --vm-requirements")
+            raise UsageError("--hypervisor works only with the embedded cloud (--endpoint local)", "see --vm-requirements")
         return asked
     wanted = f'HYPERVISOR = "{settings.hypervisor}"' if settings.hypervisor else ""
     return f"({asked}) & {wanted}" if asked and wanted else asked or wanted
 
 
-def _asked_size(session: Session, size: InstanceType) -> InstanceType:
-    """What is laid over a machine template: its own size stays where neither the type nor the figure was asked for."""
+def _overlay_size(session: Session, size: InstanceType) -> InstanceType:
+    """The size to lay over a machine template, which keeps its own values unless the type or the value is given."""
     options = session.options
     if options.instance_type:
         return size
@@ -100,7 +100,7 @@ def _asked_size(session: Session, size: InstanceType) -> InstanceType:
 
 
 def _networks(session: Session, of_template: bool) -> tuple[NetworkRequest, ...]:
-    """The networks that were asked for; without any, those of the machine template, or the public one."""
+    """The networks of the options; by default those of the machine template, or the public one."""
     options = session.options
     chosen = "local" if options.local_ip else "private" if options.private_ip else ""
     found = [NetworkRequest(chosen, _NETWORK_OWNER)] if chosen else []
@@ -113,22 +113,22 @@ def _networks(session: Session, of_template: bool) -> tuple[NetworkRequest, ...]
 
 
 def _public_keys(session: Session) -> str:
-    """The text of the public keys that may log in; a pair is made where the user has none at all."""
+    """The public keys that may log in; a key pair is created if the user has none."""
     named = session.settings.find("user_public_key_file")
     if named:
         session.messages.step(f"Public key: {named.value} ({named.origin})")
         return user_keys.read_public_keys(session.environment.expand(named.value))
     home = session.environment.home
     if home is None:
-        raise UsageError("there is no home directory to look for a public key in", "name one with --key FILE")
+        raise UsageError("no home directory to look for a public key in", "name one with --key FILE")
     own = home / ".stratuslab"
     path = user_keys.public_key_file(home) or user_keys.made_key(own)
     if path is None and session.options.dry_run:
-        session.messages.note(f"there is no public key in ~/.ssh: a key pair would be made in {own}")
+        session.messages.note(f"no public key in ~/.ssh: would create a key pair in {own}")
         return ""
     if path is None:
         path = user_keys.make_key_pair(own)
-        session.messages.note(f"there is no public key in ~/.ssh: made the key pair {path.with_suffix('')}")
+        session.messages.note(f"no public key in ~/.ssh: created the key pair {path.with_suffix('')}")
     session.messages.step(f"Public key: {path} (default)")
     return user_keys.read_public_keys(path)
 
@@ -147,7 +147,7 @@ def _cloud_init_keys(authorized: str) -> dict[str, str]:
 
 
 def machine_requests(session: Session, request: MachineRequest) -> list[MachineRequest]:
-    """A request for each of the ``--number`` machines: with a token and, where a prefix was given, a name of its own."""
+    """A request for each of the ``--number`` machines, with its own token and, with ``--name-prefix``, its own name."""
     prefix = session.options.name_prefix
     return [
         replace(request, token=f"{request.token}/{place}", name=f"{prefix}{place}" if prefix else request.name)
@@ -156,15 +156,15 @@ def machine_requests(session: Session, request: MachineRequest) -> list[MachineR
 
 
 def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[InstanceStarted, None, None]:
-    """Start ``--number`` machines, several at once; each is told in order, as soon as it is known.
+    """Start ``--number`` machines, several at once, and yield each in order as soon as it is known.
 
-    After a failure no further machine is begun, those that were started are still told, and then the failure is raised. Where
-    the caller ends early, as the answer cannot be written, the others that were started are named on stderr.
+    After a failure no more machines are started; those that were are still yielded, and then the failure is raised. If the
+    caller stops early because it cannot write, the other started machines are listed on stderr.
     """
     requests = machine_requests(session, request)
     errors: list[StratusLabError] = []
     started: list[int] = []
-    told: list[int] = []
+    yielded: list[int] = []
     outcomes = in_order(lambda one: _start(session, one, ids, started), requests, stop_at_failure=True)
     try:
         for place, outcome in enumerate(outcomes, 1):
@@ -173,51 +173,51 @@ def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator
                 errors.append(outcome.error)
                 continue
             yield outcome.value._replace(place=place)
-            told.append(outcome.value.id)
+            yielded.append(outcome.value.id)
     except GeneratorExit:
-        outcomes.close()  # which waits for what is under way
-        session.messages.error(f"started: {', '.join(str(number) for number in started if number not in told)}")
+        outcomes.close()  # waits for the calls in progress
+        session.messages.error(f"started: {', '.join(str(number) for number in started if number not in yielded)}")
         raise
-    not_begun = len(requests) - len(told) - len(errors)
+    not_begun = len(requests) - len(yielded) - len(errors)
     if not_begun:
-        session.messages.note(f"{not_begun} more were not begun")
-    report(session.messages, errors, len(told), "machines")
+        session.messages.note(f"{not_begun} more were not started")
+    report(session.messages, errors, len(yielded), "machines")
 
 
 def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> InstanceStarted:
     try:
         number = session.cloud.allocate(request)
     except (Refused, NotFound, PermissionDenied) as error:
-        raise _advised(session, request, error) from None
+        raise _with_hint(session, request, error) from None
     started.append(number)
     ids.add(number)
     asked = request.networks[0].name if request.networks else ""
     try:
         instance = session.cloud.instance(number)
     except StratusLabError as error:
-        session.messages.note(f"machine {number} was started, its address is not known: {error}")
+        session.messages.note(f"machine {number} was started, but its address is unknown: {error}")
         return InstanceStarted(0, asked, "", InstanceRow(number))
     nic = instance.nics[0] if instance.nics else Nic()
     network = (nic.network if asked.isdigit() else asked) or nic.network
     return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))
 
 
-_NO_NETWORK_3 = "could not get virtual network"  # 3.x: of a network that is not there, and of one without a free address
-_ADVISED = ("quota", "leases exhausted", "restricted", "disk in use", "disk in error")  # causes of refusals
+_NO_NETWORK_3 = "could not get virtual network"  # 3.x: the network does not exist, or has no free address
+_CAUSES_WITH_ADVICE = ("quota", "leases exhausted", "restricted", "disk in use", "disk in error")  # causes of refusals
 
 
-def _advised(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
-    """The refusal with what to do about it, where the cloud's words show what it is about."""
+def _with_hint(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
+    """The error with a hint, if the cloud's message shows what it is about."""
     from stratuslab.diagnosis.causes import known_cause
 
     words = error.message.lower()
     if "error parsing" in words:
-        return error.replaced(hint='OpenNebula reads "$" in a context or in requirements as a variable: see the machine template')
+        return error.replaced(hint='OpenNebula reads "$" in contexts and requirements as a variable; check the machine template')
     if session.options.address and ("lease" in words or _NO_NETWORK_3 in words):
-        return error.replaced(hint=f"the address {session.options.address} is taken, or not in that network")
+        return error.replaced(hint=f"the address {session.options.address} is taken or not in that network")
     if "invalid name" in words:
         return error.replaced(hint="see --vm-name and --name-prefix")
-    if (cause := known_cause(error.message)) and cause.name in _ADVISED:
+    if (cause := known_cause(error.message)) and cause.name in _CAUSES_WITH_ADVICE:
         return error.replaced(hint=cause.advice)
     if "network" in words:
         return _about_network(session, request, error)
@@ -225,16 +225,19 @@ def _advised(session: Session, request: MachineRequest, error: StratusLabError) 
         return error.replaced(hint="one of its images does not exist, is not ready, or is in use by another machine")
     if "disk type" in words:
         return error.replaced(
-            hint=f"OpenNebula {session.cloud.server.version} attaches images of its own datastores only: name one as one:NAME "
+            hint=f"OpenNebula {session.cloud.server.version} attaches only images of its own datastores: name one as one:NAME "
             "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
         )
     if re.search(r"image with id: \d+ does not exist|does not own an image", words):
-        return NotFound(error.message, "see the disks of the machine template" if request.template else "see one:NAME")
+        return NotFound(
+            error.message,
+            "check the disks of the machine template" if request.template else "see one:NAME",
+        )
     return error
 
 
 def _about_network(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
-    """The refusal over a network: one that is not there (3.2 does not say which), or what else is wrong with one that is."""
+    """The error about a network: one that does not exist (3.2 does not say which), or another problem with an existing one."""
     try:
         known = session.cloud.catalogue(ResourceKind.NETWORK)
     except StratusLabError:
@@ -246,13 +249,13 @@ def _about_network(session: Session, request: MachineRequest, error: StratusLabE
             return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', hint)
     if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
         return NotFound(error.message, hint)
-    return error.replaced(hint=f"perhaps it has no free address; {hint}" if _NO_NETWORK_3 in error.message.lower() else hint)
+    return error.replaced(hint=f"it may have no free address; {hint}" if _NO_NETWORK_3 in error.message.lower() else hint)
 
 
 class IdsFile(AbstractContextManager["IdsFile"]):
-    """The file of ``--output``: an id on each line, written as soon as its machine is started; threads may share it.
+    """The file of ``--output``: an id on each line, written when its machine is started; threads may share it.
 
-    What the file held before is kept until there is a first id, so that a start that fails loses nothing.
+    The previous content is kept until there is a first id, so that a failed start loses nothing.
     """
 
     def __init__(self, environment: Environment, name: str | None) -> None:
@@ -266,11 +269,11 @@ class IdsFile(AbstractContextManager["IdsFile"]):
             try:
                 self._file = self._path.open("a", encoding="ascii")
             except OSError as error:
-                raise UsageError(f'the file "{self._path}" (--output) cannot be written: {error.strerror}') from None
+                raise UsageError(f'cannot write the file "{self._path}" (--output): {error.strerror}') from None
         return self
 
     def add(self, number: int) -> None:
-        """Write an id. Raises StratusLabError naming it where that fails (a full disk)."""
+        """Write an id. Raises StratusLabError, which names the id, if that fails (the disk is full)."""
         if self._file is None:
             return
         try:
@@ -280,10 +283,10 @@ class IdsFile(AbstractContextManager["IdsFile"]):
                 self._begun = True
                 self._file.write(f"{number}\n")
                 self._file.flush()
-                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe has no disk to reach
+                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe cannot be synced
                     os.fsync(self._file.fileno())
         except OSError as error:
-            raise StratusLabError(f'machine {number} runs, but "{self._path}" cannot be written: {error.strerror}') from None
+            raise StratusLabError(f'machine {number} was started, but cannot write "{self._path}": {error.strerror}') from None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:

@@ -1,4 +1,4 @@
-"""What the image argument of stratus-run-instance names, found out with one question to the Marketplace at most."""
+"""The image argument of stratus-run-instance, resolved with one request to the Marketplace at most."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 PDISK_PORT = 8445
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_FORMS = "an image is a Marketplace identifier of 27 characters, one:NAME, template:NAME, the UUID of a disk, or a URL"
+_FORMS = "expected a Marketplace identifier of 27 characters, one:NAME, template:NAME, the UUID of a disk, or a URL"
 
 
 @dataclass(frozen=True)
 class BootImage:
-    """What a machine boots from, and what the image's metadata says about it (``bus`` is empty where it says nothing)."""
+    """What a machine boots from, with details from the image's metadata (``bus`` is empty if it does not name one)."""
 
     disk: ImageDisk
     bus: str = ""
@@ -35,7 +35,7 @@ class BootImage:
 
 
 def find(session: Session, text: str) -> BootImage:
-    """The image that the text names: a Marketplace identifier, ``one:ID``, ``one:NAME`` or ``one:USER/NAME`` in a datastore
+    """The image that the text stands for: a Marketplace identifier, ``one:ID``, ``one:NAME`` or ``one:USER/NAME`` in a datastore
     of the cloud, the UUID of a persistent disk, or a source as it is (a URL, ``pdisk:...``). Raises NotFound."""
     if is_identifier(text):
         return _from_marketplace(session, text)
@@ -45,7 +45,7 @@ def find(session: Session, text: str) -> BootImage:
 
 
 def disk(session: Session, text: str) -> ImageDisk:
-    """A disk of an image that is not looked up in the Marketplace; the text is as for :func:`find`, but no UUID."""
+    """The disk for an image that is not looked up in the Marketplace; the text is as for :func:`find`, without UUIDs."""
     if is_identifier(text):
         own = _own_image(session, text)
         return ImageDisk(_metadata_url(session, text), own.id if own else None)
@@ -63,12 +63,12 @@ def data_disk(session: Session, text: str) -> ImageDisk:
 
 
 def _from_marketplace(session: Session, identifier: str) -> BootImage:
-    """The cloud's own image of that identifier where there is one: OpenNebula boots no other. The Marketplace is asked what
-    it says about it, but not StratusLab's old one, which nobody chose and which may be gone."""
+    """The cloud's own image with that identifier, if any: OpenNebula boots no other. The Marketplace is asked for its
+    metadata, except the default one, StratusLab's, which may be gone."""
     own = _own_image(session, identifier)
     booted = ImageDisk(_metadata_url(session, identifier), own.id if own else None)
     if session.options.no_check_image_url:
-        session.messages.note("the image is not looked up in the Marketplace")
+        session.messages.note("not looking the image up in the Marketplace")
         return BootImage(booted)
     if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
         session.messages.note(f"image {identifier} is the cloud's own image {own} ({own.id}); not looked up in the Marketplace")
@@ -85,15 +85,15 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
     session.messages.detail(
         f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}"
     )
-    for doubt in _doubts(metadata, datetime.fromtimestamp(session.environment.clock(), timezone.utc)):
-        session.messages.note(f"image {identifier}: {doubt}")
-    # Of an image in a datastore the cloud itself knows the bus.
+    for warning in _warnings(metadata, datetime.fromtimestamp(session.environment.clock(), timezone.utc)):
+        session.messages.note(f"image {identifier}: {warning}")
+    # For an image in a datastore the cloud itself knows the bus.
     bus = metadata.disks_bus if own is None else ""
     return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
 
 
 def _own_image(session: Session, identifier: str) -> Resource | None:
-    """The cloud's image with the Marketplace's identifier. StratusLab's clouds fetch it themselves, by its metadata's URL."""
+    """The cloud's image with this Marketplace identifier. StratusLab's clouds have none: they fetch images by metadata URL."""
     if session.cloud.server.is_stratuslab:
         return None
     images = session.cloud.catalogue(ResourceKind.IMAGE)
@@ -106,14 +106,14 @@ def _metadata(session: Session, identifier: str) -> Metadata:
     except Unreachable as error:
         if session.settings.marketplace_endpoint.origin == "default":
             raise error.replaced(
-                hint="StratusLab's own Marketplace may be gone: name another with --marketplace-endpoint, or the image as "
-                "one:NAME or a URL, or do not look it up with --no-check-image-url"
+                hint="StratusLab's own Marketplace may be gone: choose another with --marketplace-endpoint, name the image as "
+                "one:NAME or by its URL, or skip the lookup with --no-check-image-url"
             ) from None
         raise
 
 
-def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
-    """Reasons why the cloud may refuse the image. Whether it does is its own policy, so none of them stops us."""
+def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
+    """Reasons why the cloud might refuse the image. Its own policy decides, so these are only warnings."""
     if metadata.deprecated is not None:
         yield f"its endorser has deprecated it: {metadata.deprecated or 'no reason given'}"
     if metadata.expired(now):
@@ -121,7 +121,7 @@ def _doubts(metadata: Metadata, now: datetime) -> Iterator[str]:
 
 
 def _metadata_url(session: Session, identifier: str) -> str:
-    """The address of the image's entry, without the user and password that the Marketplace's endpoint may hold."""
+    """The URL of the image's metadata, without the user and password that the Marketplace's endpoint may contain."""
     from stratuslab.marketplace.marketplace_client import Marketplace
 
     return Marketplace(session.settings.marketplace_endpoint.value, timeout=1).url(identifier)
@@ -135,8 +135,8 @@ def persistent_disk(session: Session, text: str) -> ImageDisk:
     image = session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:"))
     if not image.persistent:
         raise UsageError(
-            f"image {image} ({image.id}) is not persistent: what is written to it would be lost",
-            f"attach it with --readonly-disk {image.id}, or have it made persistent (oneimage persistent {image.id})",
+            f"image {image} ({image.id}) is not persistent: changes would be lost",
+            f"attach it with --readonly-disk {image.id}, or make it persistent: oneimage persistent {image.id}",
         )
     return ImageDisk(image_id=image.id)
 
@@ -152,7 +152,7 @@ def persistent_source(session: Session, uuid: str) -> str:
     from urllib.parse import urlsplit
 
     if not _UUID.fullmatch(uuid):
-        raise NotFound(f'"{uuid}" is not a persistent disk', "a persistent disk is named by its UUID, in lower case")
+        raise NotFound(f'"{uuid}" is not a persistent disk', "expected the UUID of a disk, in lower case")
     named = session.settings.get("pdisk_endpoint") or session.settings.endpoint.value
     try:
         parts = urlsplit(split_login(named if "://" in named else f"https://{named}")[0])
@@ -160,7 +160,7 @@ def persistent_source(session: Session, uuid: str) -> str:
     except ValueError:
         host = None
     if not host:
-        raise UsageError(f'"{shown(named)}" is not an address of a persistent disk service', "see --pdisk-endpoint")
+        raise UsageError(f'"{shown(named)}" is not the address of a persistent disk service', "see --pdisk-endpoint")
     path = parts.path.rstrip("/")
     if path and session.settings.get("pdisk_endpoint"):
         return f"pdisk:{parts.scheme}://{parts.netloc}{path}/{uuid}"

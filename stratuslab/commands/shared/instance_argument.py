@@ -1,4 +1,4 @@
-"""Which instances a user means: ids as they are, names looked up."""
+"""Instance arguments: ids are used as they are, names are looked up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[list[int], list[StratusLabError]]:
-    """The ids that the words name, in their order, each once; and an error for each word that names none.
+    """The ids that the words stand for, in their order and without repetitions, and an error for each word without one.
 
-    Names are looked up among the owner's instances (see Owner) that are not done, by one listing at most. The errors are
-    NotFound for a name or number that no instance has, UsageError for a name that several have.
+    Names are looked up among the owner's instances (see Owner) that are not Done, with one listing at most. The errors are
+    NotFound for an unknown name or id, and UsageError for an ambiguous name.
     """
     named: dict[str, list[int]] = {word: [] for word in words if not _is_id(word)}
     if named:
@@ -41,7 +41,7 @@ def _is_id(word: str) -> bool:
 
 def _id(word: str) -> int:
     if len(word) > 10 or int(word) > LARGEST_ID:
-        raise NotFound(f"there is no instance {word[:40]}: ids end at {LARGEST_ID}")
+        raise NotFound(f"no instance {word[:40]}: ids end at {LARGEST_ID}")
     return int(word)
 
 
@@ -49,5 +49,5 @@ def _only(name: str, ids: list[int]) -> int:
     if not ids:
         raise NotFound(f'no instance is called "{name}"', "stratus-describe-instance lists yours")
     if len(ids) > 1:
-        raise UsageError(f'several instances are called "{name}": {", ".join(map(str, sorted(ids)))}', "give an id")
+        raise UsageError(f'several instances are called "{name}": {", ".join(map(str, sorted(ids)))}', "use an id")
     return ids[0]

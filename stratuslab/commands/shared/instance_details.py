@@ -10,11 +10,11 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.results import InstanceDetails, InstanceRow
 
 CONSOLE_LINES = 10
-"""How many of the console's last lines are shown of an instance that failed."""
+"""Number of console lines to show for an instance that failed."""
 
 
 def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
-    """The rows with their explanations, with -v and where another form or other columns than the guide's are asked for."""
+    """The rows with their explanations, if -v is given or the output differs from the default."""
     if session.messages.level < 1 and session.output.is_default:
         return list(rows)
     from stratuslab.diagnosis.explanation import explain
@@ -24,7 +24,7 @@ def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow
 
 
 def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
-    """All that is known of the instance of each row, at -vv in a table's form."""
+    """The details of each row's instance, with -vv and only for tables."""
     if session.messages.level < 2 or session.output.format != "table":
         return
     from stratuslab.diagnosis.timeline import steps
@@ -43,7 +43,7 @@ def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[Insta
 
 
 def _console(session: Session, instance: Instance) -> Sequence[str]:
-    """The last lines of the console; none where it cannot be read."""
+    """The last lines of the console; none if it cannot be read."""
     from stratuslab.connections import console
 
     try:

@@ -62,5 +62,5 @@ def _translated_point(session: Session, instance: Instance, port: int) -> Point 
 def _endpoint_host(session: Session, option: str) -> str:
     endpoint = session.settings.endpoint.value
     if is_local(endpoint):
-        raise UsageError("the embedded cloud translates no ports (--pat-enable)", f"see {option}")
+        raise UsageError("the embedded cloud does not translate ports (--pat-enable)", f"see {option}")
     return urlsplit(resolve(endpoint, Credentials()).url).hostname or ""

@@ -10,10 +10,10 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A whole number from ``least`` to ``most``."""
 
     def read(text: str) -> int:
-        # int() alone would also take "1_000", " 5 " and digits of other scripts.
+        # int() alone would also accept "1_000", " 5 " and digits of other scripts.
         if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and least <= int(text) <= most:
             return int(text)
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from {least} to {most}')
+        raise argparse.ArgumentTypeError(f'invalid value "{text}": expected a whole number from {least} to {most}')
 
     return read
 
@@ -25,7 +25,7 @@ def positive_share(text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share < 100_000:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number above 0')
+        raise argparse.ArgumentTypeError(f'invalid value "{text}": expected a number above 0')
     return share
 
 
@@ -38,13 +38,13 @@ def ip_address(text: str) -> str:
     try:
         return str(read(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is no IP address') from None
+        raise argparse.ArgumentTypeError(f'invalid IP address "{text}"') from None
 
 
 def label(text: str) -> str:
-    """A label: OpenNebula keeps several with commas between them."""
+    """A label; OpenNebula stores several separated by commas."""
     if not text.strip() or "," in text:
-        raise argparse.ArgumentTypeError(f'"{text}" is no label, which is text without commas')
+        raise argparse.ArgumentTypeError(f'invalid label "{text}": expected text without commas')
     return text.strip()
 
 

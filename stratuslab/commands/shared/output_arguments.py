@@ -18,19 +18,19 @@ _CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that shows rows."""
-    group = parser.add_argument_group("answer")
-    group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="form of the answer (default table)")
+    group = parser.add_argument_group("output format")
+    group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="output format (default table)")
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
-    group.add_argument("--sort", metavar="COL", help="order by this column; descending with --sort=-COL")
+    group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
     group.add_argument(
         "--filter",
         action="append",
         default=[],
         metavar="TEST",
-        help="only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
+        help="show only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
     )
-    group.add_argument("--no-header", action="store_true", help="no line with the columns' titles")
-    group.add_argument("--wide", action="store_true", help="do not cut long lines at a terminal's edge")
+    group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
+    group.add_argument("--wide", action="store_true", help="do not cut lines at the terminal's width")
 
 
 def output_options(options: argparse.Namespace, kind: RowKind, environment: Environment) -> OutputOptions:
@@ -60,9 +60,9 @@ def _column(kind: RowKind, name: str, option: str) -> Column:
     found = kind.find(name)
     if found is None:
         names = [column.name for column in kind.columns]
-        there = f"there are {', '.join(names)}"
+        there = f"available: {', '.join(names)}"
         titles = [column.title for column in kind.columns if column.title]
-        raise UsageError(f'{option}: there is no column "{name}"', join_hints(did_you_mean(name, [*names, *titles]), there))
+        raise UsageError(f'{option}: unknown column "{name}"', join_hints(did_you_mean(name, [*names, *titles]), there))
     return found
 
 
@@ -70,20 +70,20 @@ def _filter(kind: RowKind, text: str) -> Filter:
     parts = _CONDITION.fullmatch(text)
     if parts is None:
         raise UsageError(
-            f'--filter: "{text}" is no test',
-            "a test is COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N, in quotes for the shell",
+            f'--filter: invalid condition "{text}"',
+            "expected COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N, in quotes for the shell",
         )
     column, operator, operand = _column(kind, parts[1].strip(), "--filter"), parts[2], parts[3].strip()
     if operator == "~":
         try:
             re.compile(operand)
         except re.error as error:
-            raise UsageError(f'--filter: "{operand}" is no regular expression: {error}') from None
+            raise UsageError(f'--filter: invalid regular expression "{operand}": {error}') from None
     elif column.numeric and (operand or operator in "<>"):
         try:
             float(operand)
         except ValueError:
-            raise UsageError(f'--filter: the column "{column.name}" holds numbers, and "{operand}" is none') from None
+            raise UsageError(f'--filter: invalid value "{operand}": the column "{column.name}" contains numbers') from None
     elif column.yes_or_no:
         operand = _yes_or_no(column, operand)
     elif column.time and operand:
@@ -96,12 +96,12 @@ def _filter(kind: RowKind, text: str) -> Filter:
 def _yes_or_no(column: Column, text: str) -> str:
     word = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(text.lower())
     if word is None:
-        raise UsageError(f'--filter: the column "{column.name}" holds yes or no, and "{text}" is neither')
+        raise UsageError(f'--filter: invalid value "{text}": the column "{column.name}" contains yes or no')
     return word
 
 
 def _time(column: Column, text: str) -> str:
-    """The time as the column has it (RFC 3339, UTC); one without an offset is taken for UTC as well."""
+    """The time in the column's format (RFC 3339, UTC); without an offset it counts as UTC."""
     from datetime import datetime, timezone
 
     try:
@@ -109,8 +109,8 @@ def _time(column: Column, text: str) -> str:
         time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise UsageError(
-            f'--filter: the column "{column.name}" holds times, and "{text}" is none',
-            "such as 2026-11-22 or 2026-11-22T10:30:00Z",
+            f'--filter: invalid value "{text}": the column "{column.name}" contains times',
+            "use a time such as 2026-11-22 or 2026-11-22T10:30:00Z",
         ) from None
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
@@ -120,6 +120,4 @@ def _check_state(text: str) -> None:
 
     known = {state.name.title() for state in (*State, *Lcm)}
     if text.title() not in known and not re.fullmatch(r"(State|Lcm_State)_-?\d+", text, re.IGNORECASE):
-        raise UsageError(
-            f'--filter: there is no state "{text}"', join_hints(did_you_mean(text.title(), known), "such as Running")
-        )
+        raise UsageError(f'--filter: unknown state "{text}"', join_hints(did_you_mean(text.title(), known), "such as Running"))

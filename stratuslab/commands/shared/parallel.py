@@ -176,7 +176,7 @@ def report(messages: Messages, errors: Sequence[StratusLabError], done: int, wha
     for error in errors[:_MOST_TOLD]:
         messages.error(str(error))
     if len(errors) > _MOST_TOLD:
-        messages.error(f"and {len(errors) - _MOST_TOLD} more like these")
+        messages.error(f"and {len(errors) - _MOST_TOLD} more errors")
     message = f"{len(errors)} of {len(errors) + done} {what} failed"
     statuses = {error.status for error in errors}
     all_the_same = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED

@@ -1,4 +1,4 @@
-"""The values of a machine template's inputs: as given by --input, else asked for at the terminal, else their defaults."""
+"""The values of a machine template's inputs: from --input, else asked for at the terminal, else the defaults."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stratuslab.errors import UsageError
 from stratuslab.output.safe_text import one_line
 
 
-def input_values(session: Session, template: MachineTemplate, said: Collection[str]) -> dict[str, str]:
-    """The value of each input that has one; of those that were ``said`` by other options none.
+def input_values(session: Session, template: MachineTemplate, other_options: Collection[str]) -> dict[str, str]:
+    """The values of the inputs, without those that ``other_options`` set.
 
-    Raises UsageError for a value that is not of the input's type, for an input that the template does not have, and where a
-    mandatory one is missing and there is no terminal to ask at.
+    Raises UsageError for a value that does not fit the input's type, for an unknown input, and for a mandatory input that is
+    missing when there is no terminal to ask for it.
     """
-    inputs = [one for one in user_inputs(template) if one.name not in said]
-    given = _given(session.options.input, [one.name for one in inputs], said, template)
+    inputs = [one for one in user_inputs(template) if one.name not in other_options]
+    given = _given(session.options.input, [one.name for one in inputs], other_options, template)
     missing = [one for one in inputs if one.mandatory and one.name not in given]
     asked = missing if session.environment.interactive else []
     without = [one for one in missing if one not in asked and not one.default]
@@ -40,21 +40,19 @@ def input_values(session: Session, template: MachineTemplate, said: Collection[s
 
 
 def _given(
-    pairs: list[tuple[str, str]], known: Collection[str], said: Collection[str], template: MachineTemplate
+    pairs: list[tuple[str, str]], known: Collection[str], other_options: Collection[str], template: MachineTemplate
 ) -> Mapping[str, str]:
     given = {name.upper(): value for name, value in pairs}
     for name in given:
-        if name in said:
-            raise UsageError(f"{name} is given twice, by --input and by another option")
+        if name in other_options:
+            raise UsageError(f"{name} is given both by --input and by another option")
         if name not in known:
-            raise UsageError(
-                f'the template "{template.name}" has no input {name}', f"it has {', '.join(known)}" if known else "it has none"
-            )
+            raise UsageError(f'the template "{template.name}" has no input {name}', f"available: {', '.join(known) or 'none'}")
     return given
 
 
 def _ask(environment: Environment, one: UserInput) -> str:
-    """Ask until the value is of the input's type; an empty answer takes the default."""
+    """Ask until the value fits the input's type; an empty answer means the default."""
     question = f"{one.description} ({one.name})" if one.description else one.name
     if one.choices:
         question += f", {', '.join(one.choices)}"

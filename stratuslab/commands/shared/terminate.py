@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """A way to end instances: the verb, how its success is told, and the call. ``patience`` is how long they may take to be gone,
-    in seconds; 0 where they are gone at once."""
+class TerminateCommand:
+    """A command that terminates instances: its verb, the message on success, and the call. ``patience`` is how many seconds to
+    wait until they are gone, 0 if they are gone immediately."""
 
     prog: str
     summary: str
     verb: str
-    told: str
+    done_message: str
     act: Callable[[Cloud, int], None]
     patience: float
     examples: str
@@ -54,11 +54,11 @@ class Ending:
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"instances to {self.verb}")
         group = parser.add_argument_group("instances")
-        group.add_argument("-i", "--input", metavar="FILE", help='file with an id or name on each line; "-" is standard input')
-        group.add_argument("--all", action="store_true", help="all of yours, or of them those that pass --filter")
-        group.add_argument("--yes", action="store_true", help="do not ask (needed for --all where no terminal is)")
-        group.add_argument("--interactive", action="store_true", help="ask before each one")
-        group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and do nothing")
+        group.add_argument("-i", "--input", metavar="FILE", help='file with an id or name on each line; "-" for standard input')
+        group.add_argument("--all", action="store_true", help="all of your instances, or those that match --filter")
+        group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
+        group.add_argument("--interactive", action="store_true", help="ask before each instance")
+        group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and exit")
         if self.patience:
             group.add_argument(
                 "--no-wait",
@@ -74,9 +74,9 @@ class Ending:
         seconds = session.settings.wait_timeout(self.patience) if self._waits(options) else None
         words = [*options.instances, *_listed(session)]
         if options.all and words:
-            raise UsageError("--all takes no ids, names or file beside it")
+            raise UsageError("--all cannot be combined with ids, names or --input")
         if not (options.all or words):
-            raise UsageError("which instances? Please give their ids, or a file of ids with --input", f"see {self.prog} --help")
+            raise UsageError("no instance given", f"see {self.prog} --help")
         numbers, errors = ([], []) if options.all else select(session.cloud, words)
         if options.all or options.dry_run or options.interactive or session.output.filters:
             rows = _rows(session, numbers, errors)
@@ -95,13 +95,13 @@ class Ending:
     def _wanted(self, session: Session, row: InstanceRow) -> bool:
         where = f", {', '.join(row.places)}" if row.places else ""
         return confirmed(
-            session.environment, f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?", "leave --interactive out"
+            session.environment, f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?", "omit --interactive"
         )
 
     def _confirm(self, session: Session, numbers: Sequence[int]) -> None:
         question = f"{self.verb.title()} {len(numbers)} of your instances ({', '.join(map(str, numbers))})?"
-        if not confirmed(session.environment, question, "give --yes"):
-            raise StratusLabError("nothing was done, as it was not confirmed")
+        if not confirmed(session.environment, question, "use --yes"):
+            raise StratusLabError("cancelled")
 
     def _end(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Result]:
         ended = []
@@ -110,7 +110,7 @@ class Ending:
                 errors += [outcome.error] if outcome.error else []
                 continue
             ended.append(outcome.item)
-            session.messages.step(f"{self.told} instance {outcome.item}")
+            session.messages.step(f"{self.done_message} instance {outcome.item}")
             yield InstanceEnded(outcome.value)
         if not self.patience:
             _forget_host_keys(session, ended)
@@ -119,7 +119,7 @@ class Ending:
     def _waited(
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
     ) -> Iterator[Result]:
-        """As :meth:`_end`, but told of each when it is gone."""
+        """Like :meth:`_end`, but wait and yield each instance when it is gone."""
         from stratuslab.commands.shared.waiting import wait
 
         asked = []
@@ -128,7 +128,7 @@ class Ending:
                 errors.append(outcome.error)
             else:
                 asked.append(outcome.item)
-                session.messages.step(f"{self.told} instance {outcome.item}")
+                session.messages.step(f"{self.done_message} instance {outcome.item}")
         waited = wait(session, asked, "Done", seconds)
         for number in waited.reached:
             yield InstanceEnded(InstanceRow.of(waited.latest[number]))
@@ -138,7 +138,7 @@ class Ending:
     def _ended(self, session: Session, number: int) -> InstanceRow:
         self.act(session.cloud, number)
         if session.output.is_default or session.output.format == "ids":
-            return InstanceRow(number)  # nothing more is shown
+            return InstanceRow(number)  # only the id is shown
         try:
             return InstanceRow.of(session.cloud.instance(number))
         except StratusLabError:
@@ -146,7 +146,7 @@ class Ending:
 
 
 def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> list[InstanceRow]:
-    """What is known of the instances that are meant (all of the user's with ``--all``), as far as they pass ``--filter``."""
+    """The rows of the selected instances (all of the user's with ``--all``) that match ``--filter``."""
     if session.options.all:
         found = listed(session, session.cloud, shown=session.options.dry_run)
     else:
@@ -157,7 +157,7 @@ def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:
-    """Killed instances never come back, so their SSH host keys need not be remembered."""
+    """Forget the SSH host keys of instances that will never come back."""
     if session.environment.home is None:
         return
     known_hosts = KnownHosts(session.environment.home / ".stratuslab" / "known_hosts")
@@ -168,7 +168,7 @@ def _forget_host_keys(session: Session, numbers: list[int]) -> None:
 
 
 def _listed(session: Session) -> list[str]:
-    """The ids and names in the file of ``--input``; ``#`` begins a comment, blank lines are passed over."""
+    """The ids and names in the file of ``--input``; ``#`` starts a comment, blank lines are ignored."""
     name = session.options.input
     if not name:
         return []
@@ -178,12 +178,12 @@ def _listed(session: Session) -> list[str]:
         else:
             lines = session.environment.expand(name).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UsageError(f'the file "{name}" (--input) cannot be read: {reason}') from None
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f'cannot read the file "{name}" (--input): {reason}') from None
     words: list[str] = []
     for line in lines:
-        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may hold a #
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may contain a #
         ids = text.split()
-        # A name may hold blanks; several ids on a line are several ids.
+        # A name may contain blanks; several ids on a line are several ids.
         words += ids if all(word.isdigit() for word in ids) else [text]
     return words

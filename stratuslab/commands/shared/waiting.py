@@ -231,7 +231,7 @@ class _Wait:
             self._progress.show(f"machine {waiting[0]}: {states[waiting[0]]}, {self._passed()}{missing and ', '}{missing}")
             return
         numbers = ", ".join(f"{number} {state}" for state, number in Counter(states.values()).most_common(3))
-        self._progress.show(f"{count - len(waiting)} of {count} machines are there; {numbers}; {self._passed()}")
+        self._progress.show(f"{count - len(waiting)} of {count} machines are ready; {numbers}; {self._passed()}")
 
 
 def _came_back(instance: Instance, before: Instance) -> bool:
@@ -246,5 +246,5 @@ def hopeless(session: Session, instance: Instance) -> InstanceFailed:
         return InstanceFailed(f"machine {instance.id} {reason(explanation)}")
     if instance.phase == Phase.UP:
         said = f"machine {instance.id} is {instance.state_label} again: the cloud could not shut it down"
-        return InstanceFailed(said, f"stratus-kill-instance {instance.id} ends it")
+        return InstanceFailed(said, f"kill it: stratus-kill-instance {instance.id}")
     return InstanceFailed(f"machine {instance.id} {away(instance)}")

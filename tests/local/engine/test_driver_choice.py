@@ -255,12 +255,12 @@ class TestCommand:
         shell.environ["STRATUSLAB_HYPERVISOR"] = "xen"
         ran = shell("run", "--endpoint", "local", TTYLINUX)
         assert ran.status == 2
-        assert '"xen" is no hypervisor (STRATUSLAB_HYPERVISOR)' in ran.err
+        assert 'unknown hypervisor "xen" (STRATUSLAB_HYPERVISOR)' in ran.err
 
     def test_elsewhere_the_option_is_refused(self, shell: Shell) -> None:
         ran = shell("run", "--endpoint", "cloud.example.org", "-u", "a", "-p", "b", "--hypervisor", "qemu", TTYLINUX)
         assert ran.status == 2
-        assert "--hypervisor is for the embedded cloud" in ran.err
+        assert "--hypervisor works only with the embedded cloud" in ran.err
 
     def test_status_says_which_and_why(self, shell: Shell, tmp_path: Path) -> None:
         def told(**environ: str) -> str:

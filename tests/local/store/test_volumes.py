@@ -119,7 +119,7 @@ class TestDelete:
         ran = shell("local_cloud", "volumes", "delete", uuid)
         assert (ran.status, ran.out) == (2, "")
         assert "\x1b" not in ran.err
-        assert "give --yes" in ran.err
+        assert "use --yes" in ran.err
         assert len(listed(shell)) == 1
 
     @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("", 1, 1)])
