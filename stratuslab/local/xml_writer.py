@@ -6,15 +6,18 @@ from collections.abc import Iterable
 
 from stratuslab.opennebula.template import Attribute
 
+# No XML document can hold these, escaped or not. A driver's message has them where it is colored.
+_NO_CHARACTERS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF))
+
 
 def escape(text: str) -> str:
     """The text with &, < and > escaped. The standard library's function would import its network code."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.translate(_NO_CHARACTERS).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cdata(text: str) -> str:
     """The text as CDATA. An end mark in it is split between two sections."""
-    return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
+    return "<![CDATA[" + text.translate(_NO_CHARACTERS).replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
 def element(name: str, value: str | int) -> str:

@@ -62,6 +62,7 @@ def _image(row: tuple[Any, ...], users: Mapping[str, list[int]], release: int) -
         "REGTIME": registered,
         "MODTIME": registered,
         "SOURCE": cdata(identifier),
+        "PATH": cdata(identifier),
         "SIZE": -(-size // 2**20),
         "STATE": 2 if instances else 1,
         "RUNNING_VMS": len(instances),

@@ -14,7 +14,7 @@ from stratuslab.opennebula.states import State
 
 _HOST = elements(
     "ID NAME STATE=2 PREV_STATE:5-=2 IM_MAD=[local] VM_MAD VN_MAD:-4=[local] TM_MAD:-3=[local] LAST_MON_TIME:-4=0 "
-    "CLUSTER_ID:4-=0 CLUSTER:4-=default HOST_SHARE VMS:4- TEMPLATE MONITORING:5-"
+    "CLUSTER_ID:4-4=-1 CLUSTER:4-4 CLUSTER_ID:5-=0 CLUSTER:5-=default HOST_SHARE VMS:4- TEMPLATE MONITORING:5-"
 )
 # Nobody measures the disk of this host, nor its devices.
 _SHARE = elements(
@@ -22,6 +22,7 @@ _SHARE = elements(
     "FREE_CPU:-4 USED_DISK:-4=0 USED_MEM:-4=0 USED_CPU:-4=0 RUNNING_VMS VMS_THREAD:5-=1 DATASTORES:4- PCI_DEVICES:4- "
     "NUMA_NODES:5-"
 )
+_DATASTORES_OF_HOST = elements("DISK_USAGE:5-=[0] FREE_DISK:5-=[0] MAX_DISK:5-=[0] USED_DISK:5-=[0]")
 _HOST_TEMPLATE = elements("HOSTNAME HYPERVISOR IM_MAD:4-=local RESERVED_CPU:4- RESERVED_MEM:4- VM_MAD:4- VN_MAD:4-4=local")
 _DATASTORE = elements(
     f"{OWNED} DS_MAD=[local] TM_MAD=[local] BASE_PATH TYPE DISK_TYPE=0 STATE=0 CLUSTERS TOTAL_MB=0 FREE_MB=0 USED_MB=0 IMAGES "
@@ -55,6 +56,7 @@ def _host(engine: Engine, release: int) -> str:
         **dict.fromkeys(("TOTAL_MEM", "MAX_MEM", "FREE_MEM"), capacity.memory_mib * 1024),
         **dict.fromkeys(("TOTAL_CPU", "MAX_CPU", "FREE_CPU"), f"{capacity.cpu * 100:.0f}"),
         "RUNNING_VMS": len(placed),
+        "DATASTORES": filled(_DATASTORES_OF_HOST, release, {}),
     }
     template = {"HOSTNAME": HOST_NAME, "HYPERVISOR": hypervisor, "VM_MAD": hypervisor}
     content = {

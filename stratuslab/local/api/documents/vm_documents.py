@@ -24,9 +24,9 @@ _SHORT_VM = elements(
     "USER_TEMPLATE HISTORY_RECORDS"
 )
 _HISTORY = elements(
-    "OID:4- SEQ HOSTNAME VM_DIR:-3=/var/lib/one/ HID CID:4-=0 STIME ETIME VM_MAD:5- TM_MAD:5-=[local] VMMMAD:-4 VNMMAD:-4=local "
-    "TMMAD:-4=local DS_LOCATION:4-4=/var/lib/one/datastores DS_ID:4-=0 PLAN_ID:7-=-1 ACTION_ID:7-=-1 PSTIME PETIME RSTIME RETIME "
-    "ESTIME EETIME REASON:-4=0 ACTION:4- UID:5- GID:5- REQUEST_ID:5-=-1"
+    "OID:4- SEQ HOSTNAME VM_DIR:-3=/var/lib/one/ HID CID:4-4=-1 CID:5-=0 STIME ETIME VM_MAD:5- TM_MAD:5-=[local] VMMMAD:-4 "
+    "VNMMAD:-4=local  TMMAD:-4=local DS_LOCATION:4-4=/var/lib/one/datastores DS_ID:4-=0 PLAN_ID:7-=-1 ACTION_ID:7-=-1 "
+    "PSTIME PETIME RSTIME RETIME  ESTIME EETIME REASON:-4=0 ACTION:4- UID:5- GID:5- REQUEST_ID:5-=-1"
 )
 _SHORT_HISTORY = elements("OID SEQ HOSTNAME HID CID=0 DS_ID=0 VM_MAD:6- TM_MAD:6-=[local] ACTION")
 _FIGURES = elements("CPU ID:5- MEMORY TIMESTAMP:5-")
@@ -102,8 +102,9 @@ def _common(record: Record, profile: ServerProfile, polled: float) -> dict[str, 
 
 
 def _deploy_id(record: Record) -> str:
-    booted = record.state not in (State.PENDING, State.HOLD) and record.history and record.history[-1]["rstime"]
-    return f"one-{record.id}" if booted and record.lcm_state not in (Lcm.BOOT, Lcm.BOOT_FAILURE) else ""
+    started = record.state not in (State.PENDING, State.HOLD) and record.history and record.history[-1]["rstime"]
+    failed = record.state == State.DONE and record.message
+    return f"one-{record.id}" if started and not failed and record.lcm_state not in (Lcm.BOOT, Lcm.BOOT_FAILURE) else ""
 
 
 def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float], *, latest: bool = False) -> str:
