@@ -9,21 +9,21 @@ from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import ADMINISTRATOR, DEFAULT_PERMISSIONS, Record, User
 from stratuslab.opennebula.error_codes import ErrorCode, Owner
 
-# The place of each right in the nine digits of the permissions.
+# The position of each right among the digits of the owner, the group and others.
 _RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}
-# The highest level of a lock that refuses what needs the right. A locked instance can still be read.
+# The highest lock level that forbids actions with the right. A locked instance can still be read.
 _REFUSED_UP_TO = {"USE": 0, "MANAGE": 2, "ADMIN": 4}
 
 
 class Access:
-    """The access to a store's instances; ``now`` gives seconds since the epoch. Methods raise APIError for what is refused."""
+    """Access control for a store's instances; ``now`` returns seconds since the epoch. Methods raise APIError."""
 
     def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self._store = store
         self._now = now
 
     def authorized(self, user: User, number: int, right: str, *, past_lock: bool = False) -> Record:
-        """The instance, to which the user has this right (USE, MANAGE or ADMIN); ``past_lock``: also where it is locked."""
+        """The instance, if the user has this right (USE, MANAGE or ADMIN) to it; ``past_lock`` ignores its lock."""
         record = self._store.instance(number)
         if record is None:
             raise no_such("virtual machine", number)
@@ -32,12 +32,12 @@ class Access:
         return record
 
     def require_administrator(self, user: User, number: int) -> None:
-        """Refuse what only the administrator may do to an instance."""
+        """Refuse an action that is for the administrator only."""
         self.authorized(user, number, "ADMIN")
         if not user.is_administrator:
             raise not_authorized(user.id, "ADMIN", number)
 
-    def alter(self, user: User, number: int, change: Callable[[Record], None], *, past_lock: bool = False) -> None:
+    def change_record(self, user: User, number: int, change: Callable[[Record], None], *, past_lock: bool = False) -> None:
         """Change the record of an instance that the user may MANAGE."""
         with self._store.transaction():
             record = self.authorized(user, number, "MANAGE", past_lock=past_lock)
@@ -53,36 +53,36 @@ class Access:
                 raise APIError(ErrorCode.ACTION, "Error trying to lock the resource.")
             record.lock = {"level": level, "owner": user.id, "time": self._now()} if level else {}
 
-        self.alter(user, number, change, past_lock=True)
+        self.change_record(user, number, change, past_lock=True)
 
     def unlock(self, user: User, number: int) -> None:
         """Unlock an instance: for the user who locked it, and the administrator."""
 
         def change(record: Record) -> None:
-            # Of one that is not locked real servers say the same.
+            # Real servers give the same error if it is not locked.
             if (not record.lock or record.lock["owner"] != user.id) and not user.is_administrator:
                 raise APIError(ErrorCode.ACTION, "Cannot unlock: Lock is owned by another user")
             record.lock = {}
 
-        self.alter(user, number, change, past_lock=True)
+        self.change_record(user, number, change, past_lock=True)
 
     def chmod(self, user: User, number: int, bits: list[int]) -> None:
-        """Change the nine permissions; -1 leaves one as it is."""
+        """Set the nine permissions; -1 leaves one unchanged."""
         if any(bit not in (-1, 0, 1) for bit in bits):
             raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
 
         def change(record: Record) -> None:
             before = record.permissions or DEFAULT_PERMISSIONS
-            # The third of each three is the right to administer.
+            # The last of each three digits is the ADMIN right.
             if any(bits[place] not in (-1, int(before[place])) for place in (2, 5, 8)):
                 self.require_administrator(user, number)
             record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
 
-        self.alter(user, number, change)
+        self.change_record(user, number, change)
 
     def login(self, user: User, token: str, seconds: int) -> str:
-        """A token that the user can log in with until its time is over (-1: never), made where none is given. With 0 seconds
-        the given token ends, or all of the user's."""
+        """Register a login token for so many seconds (-1: for good), a new one if none is given. 0 revokes the given token, or
+        all of the user's."""
         with self._store.transaction():
             self._store.query("DELETE FROM tokens WHERE expires BETWEEN 0 AND ?", (self._now(),))
             if seconds == 0:
@@ -96,7 +96,7 @@ class Access:
         return token
 
     def authenticate_token(self, session: str) -> User | None:
-        """The user of a session string ``NAME:TOKEN``; None where the token is not valid, or another user's."""
+        """The user of a session string ``NAME:TOKEN``, None if the token is not valid for that user."""
         name, _, token = session.partition(":")
         rows = self._store.query(
             "SELECT users.id FROM tokens JOIN users ON users.id = tokens.user "
@@ -109,13 +109,13 @@ class Access:
 def may(user: User, record: Record, right: str = "USE") -> bool:
     """Whether the instance's permissions give the user this right."""
     digits = record.permissions or DEFAULT_PERMISSIONS
-    place = _RIGHTS[right]
+    position = _RIGHTS[right]
     if user.is_administrator:
         return True
     if user.id == record.uid:
-        return digits[place] == "1"
+        return digits[position] == "1"
     # All ordinary users are in one group.
-    return digits[place + 6] == "1" or (record.uid != ADMINISTRATOR.id and digits[place + 3] == "1")
+    return digits[position + 6] == "1" or (record.uid != ADMINISTRATOR.id and digits[position + 3] == "1")
 
 
 def visible(user: User, owner: int) -> Iterator[tuple[str, list[int]]]:

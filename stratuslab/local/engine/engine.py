@@ -188,7 +188,7 @@ class Engine:
         def change(record: Record) -> None:
             record.name = name
 
-        self.access.alter(user, number, change)
+        self.access.change_record(user, number, change)
 
     def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
         """Replace the user template of an instance, or ``merge`` attributes into it."""
@@ -200,7 +200,7 @@ class Engine:
             kept = [pair for pair in record.user_attributes if merge and pair[0] not in names]
             record.user_attributes = sorted([*kept, *given], key=lambda pair: pair[0])
 
-        self.access.alter(user, number, change)
+        self.access.change_record(user, number, change)
 
     # Reports of supervisors
 

@@ -14,14 +14,14 @@ from stratuslab.local.xml_writer import cdata, wrapped
 T = TypeVar("T")
 
 OWNED = "ID UID=0 GID=0 UNAME=oneadmin GNAME=oneadmin NAME PERMISSIONS"
-"""How the documents begin of what the administrator owns."""
+"""The first elements of documents of what the administrator owns."""
 
 SHARED = "110100100"
-"""The permissions of what everybody may use."""
+"""The permissions of what everybody can use."""
 
 
 class Element(NamedTuple):
-    """An element's name, the first and last release (its major number) that has it, and its content where that is constant."""
+    """An element's name, the first and last release (its major number) that has it, and its content if that is constant."""
 
     name: str
     first: int
@@ -30,7 +30,7 @@ class Element(NamedTuple):
 
 
 def elements(table: str) -> tuple[Element, ...]:
-    """The elements that a table names."""
+    """The elements in a table."""
     return tuple(map(_element, table.split()))
 
 
@@ -47,7 +47,7 @@ def contents(table: Iterable[Element], release: int, content: Mapping[str, T]) -
 
 
 def filled(table: Iterable[Element], release: int, content: Mapping[str, object]) -> str:
-    """The elements that the release has, with their content (markup): empty where there is none, left out where it is None."""
+    """The elements that the release has, with their content (markup): empty by default, and omitted if None."""
     return "".join(wrapped(name, str(value)) for name, value in contents(table, release, content) if value is not None)
 
 
@@ -57,12 +57,12 @@ def written(tag: str, table: Iterable[Element], release: int, content: Mapping[s
 
 
 def pool(tag: str, documents: Sequence[str], release: int) -> str:
-    """A pool of documents that are given by ascending number; from 5.0 on the newest come first."""
+    """A pool of documents, given by ascending number. From 5.0 on the newest come first."""
     return wrapped(tag, "".join(documents if release < 5 else reversed(documents)))
 
 
 def ids(numbers: Iterable[int]) -> str:
-    """Numbers of other objects."""
+    """The ids of other objects."""
     return "".join(f"<ID>{number}</ID>" for number in numbers)
 
 

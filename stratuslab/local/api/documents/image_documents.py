@@ -13,7 +13,7 @@ from stratuslab.local.xml_writer import attributes, cdata, escape
 from stratuslab.opennebula.states import State
 
 IMAGE_IDENTIFIER = "MARKETPLACE_IDENTIFIER"
-"""The attribute of an image's template that holds its identifier in the Marketplace."""
+"""The attribute of an image's template with its Marketplace identifier."""
 
 _IMAGE = elements(
     f"{OWNED} TYPE=0 DISK_TYPE:4-=0 PERSISTENT=0 REGTIME MODTIME:7- SOURCE PATH FSTYPE:-5 FORMAT:6-=[raw] FS:6- SIZE STATE "

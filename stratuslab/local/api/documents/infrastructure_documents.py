@@ -16,7 +16,7 @@ _HOST = elements(
     "ID NAME STATE=2 PREV_STATE:5-=2 IM_MAD=[local] VM_MAD VN_MAD:-4=[local] TM_MAD:-3=[local] LAST_MON_TIME:-4=0 "
     "CLUSTER_ID:4-4=-1 CLUSTER:4-4 CLUSTER_ID:5-=0 CLUSTER:5-=default HOST_SHARE VMS:4- TEMPLATE MONITORING:5-"
 )
-# Nobody measures the disk of this host, nor its devices.
+# The host's disk and devices are not measured.
 _SHARE = elements(
     "DISK_USAGE:-4=0 MEM_USAGE CPU_USAGE TOTAL_MEM:5- TOTAL_CPU:5- MAX_DISK:-4=0 MAX_MEM MAX_CPU FREE_DISK:-4=0 FREE_MEM:-4 "
     "FREE_CPU:-4 USED_DISK:-4=0 USED_MEM:-4=0 USED_CPU:-4=0 RUNNING_VMS VMS_THREAD:5-=1 DATASTORES:4- PCI_DEVICES:4- "
@@ -33,7 +33,7 @@ _CLUSTER = elements("ID=0 NAME=default HOSTS DATASTORES VNETS TEMPLATE")
 
 
 def hosts(engine: Engine, release: int) -> str:
-    """The host pool: this computer."""
+    """The host pool: this computer only."""
     return pool_of("HOST_POOL", [_host(engine, release)], release)
 
 
@@ -71,7 +71,7 @@ def _host(engine: Engine, release: int) -> str:
 
 
 def datastores(engine: Engine, release: int) -> str:
-    """The datastore pool: where the system's disks and the images are."""
+    """The datastore pool: one for disks, one for images."""
     return pool_of("DATASTORE_POOL", [_datastore(engine, *facts, release) for facts in _DATASTORES], release)
 
 
@@ -97,7 +97,7 @@ def _datastore(engine: Engine, number: int, name: str, kind: int, release: int) 
 
 
 def clusters(engine: Engine, release: int) -> str:
-    """The pool of clusters: the one that everything is in."""
+    """The cluster pool: the one cluster."""
     return pool_of("CLUSTER_POOL", [cluster(engine, release, 0)], release)
 
 

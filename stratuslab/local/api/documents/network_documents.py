@@ -23,7 +23,7 @@ _TEMPLATE = elements(
 _RANGE = elements("ALLOCATED AR_ID=[0] IP MAC NEXT_INDEX:7- SHARED:7-=[NO] SIZE TYPE=[IP4] MAC_END IP_END USED_LEASES LEASES")
 
 Leases = Sequence[tuple[int, int]]
-"""Addresses, with the instances that have them."""
+"""Leased addresses, with their instances."""
 
 
 def pool(engine: Engine, release: int) -> str:
@@ -33,7 +33,7 @@ def pool(engine: Engine, release: int) -> str:
 
 
 def _listed(engine: Engine, network: Network, release: int) -> str:
-    """A lease is written as its place in the range and its owner, a number whose upper half says that it is an instance."""
+    """A lease is its offset in the range and its owner, a number whose upper half marks an instance."""
     leases = _leases(engine, network)
     allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leases)
     alone = dict.fromkeys(("MAC_END", "IP_END", "USED_LEASES", "LEASES"))
@@ -41,7 +41,7 @@ def _listed(engine: Engine, network: Network, release: int) -> str:
 
 
 def network(engine: Engine, release: int, number: int) -> str:
-    """One virtual network, with its leases: below its range, and below itself up to 3.x. Raises APIError."""
+    """One virtual network with its leases, in its range, and up to 3.x in the network itself. Raises APIError."""
     for found in engine.leases.networks():
         if found.id == number:
             break
@@ -59,13 +59,13 @@ def network(engine: Engine, release: int, number: int) -> str:
 
 
 def _leases(engine: Engine, network: Network) -> Leases:
-    """The leases out of the range that the network has now."""
+    """The leases in the network's current range."""
     leased = engine.leases.leased(network)
     return [(address, instance) for address, instance in leased if 0 <= address - network.first < network.size]
 
 
 def _network(network: Network, leases: Leases, of_range: Mapping[str, object], of_network: str | None, release: int) -> str:
-    """The document; its leases are written below its range and below itself, each None where they are not."""
+    """The document, with the leases in the range and in the network itself; None omits them."""
     span: dict[str, object] = {
         **of_range,
         "IP": cdata(address_text(network.first)),

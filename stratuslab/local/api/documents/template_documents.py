@@ -22,7 +22,7 @@ def template(engine: Engine, release: int, number: int) -> str:
 
 
 def _document(template: ready_templates.ReadyTemplate, release: int) -> str:
-    # 3.x writes into a template what it is called itself.
+    # 3.x adds its own name and id to a template.
     own = [("NAME", template.name), ("TEMPLATE_ID", str(template.id))] if release < 4 else []
     content = {
         "ID": template.id,

@@ -1,4 +1,4 @@
-"""The documents of users and their groups: the administrators' and everybody else's."""
+"""The documents of users and of the two groups, administrators and users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_QUOTAS = "<DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/>"
 
 
 def groups(engine: Engine, caller: User) -> str:
-    """The pool of groups; users who are not the administrator see their own."""
+    """The group pool; ordinary users see their own group."""
     visible = (0, 1) if caller.is_administrator else (1,)
     document = "".join(_group(engine, number) for number in visible)
     return wrapped("GROUP_POOL", document + wrapped("DEFAULT_GROUP_QUOTAS", _NO_QUOTAS))
@@ -38,13 +38,13 @@ def _group(engine: Engine, number: int) -> str:
 
 
 def users(engine: Engine, caller: User) -> str:
-    """The pool of users; those who are not the administrator see themselves."""
+    """The user pool; ordinary users see themselves."""
     visible = [user for user in _users(engine) if caller.is_administrator or user.id == caller.id]
     return wrapped("USER_POOL", "".join(map(_user, visible)) + wrapped("DEFAULT_USER_QUOTAS", _NO_QUOTAS))
 
 
 def user(engine: Engine, caller: User, number: int) -> str:
-    """One user; -1 is the caller, and others are the administrator's to see. No password is ever shown. Raises APIError."""
+    """One user; -1 is the caller. Only the administrator sees others. Passwords are never shown. Raises APIError."""
     wanted = caller.id if number == -1 else number
     found = [user for user in _users(engine) if user.id == wanted]
     if not found:
@@ -65,5 +65,5 @@ def _user(user: User) -> str:
 
 
 def _with_quotas(document: str, kind: str) -> str:
-    """The document with the quotas that it has alone, not in a pool."""
+    """The document with quotas, which it does not have in a pool."""
     return document.replace(f"</{kind}>", f"{_NO_QUOTAS}{wrapped(f'DEFAULT_{kind}_QUOTAS', _NO_QUOTAS)}</{kind}>")

@@ -29,7 +29,7 @@ def _since(table: str) -> Mapping[str, int]:
     return {name: first for name, first, _, _ in elements(table)}
 
 
-# What the server itself writes; what is not here is as old as 3.2.
+# The first release of attributes that the server writes; others are in 3.2 already.
 _SINCE = _since(
     "AUTOMATIC_REQUIREMENTS:4- AUTOMATIC_DS_REQUIREMENTS:5- AUTOMATIC_NIC_REQUIREMENTS:5- SECURITY_GROUP_RULE:4- "
     "TM_MAD_SYSTEM:5- SUBMIT_ON_HOLD:7- OS/UUID:6- DISK/ALLOW_ORPHANS:5- DISK/CLONE_TARGET:4- DISK/CLUSTER_ID:5- "
@@ -39,7 +39,7 @@ _SINCE = _since(
 )
 _OF_COPIED_DISKS = _since("DRIVER:6- FORMAT:6- SIZE:4-")
 _OF_EMPTY_DISKS = _since("DATASTORE:5- DATASTORE_ID:5- DRIVER:6- TM_MAD:5-")
-# What a context has of each interface where it says NETWORK=YES; from 6.0 on it is what is kept.
+# The variables of each interface in a context with NETWORK=YES up to 5.x; from 6.0 on they are as in the store.
 _INTERFACE = {
     4: ("IP", "MAC"),
     5: (
@@ -80,7 +80,7 @@ def template(record: Record, release: int) -> Iterator[Attribute]:
 
 
 def _now(record: Record, release: int) -> Iterable[Attribute]:
-    """A host adds to disks, and a server that listens elsewhere to the first interface."""
+    """Add what a placed disk has, and the port of the SSH server to the first interface."""
     placed = bool(record.history)
     first_nic = True
     tm_mad_due = placed

@@ -45,17 +45,17 @@ def instance(record: Record, profile: ServerProfile) -> str:
 
 
 def pooled_instance(record: Record, profile: ServerProfile) -> str:
-    """The VM document as the pool has it: also where it is whole, it tells of the last stay on a host only."""
+    """The VM document in one.vmpool.info. If it is whole it has only the last history record."""
     return _short(record, profile) if profile.listed is not None else _whole(record, profile, _now(record), latest=True)
 
 
 def extended_instance(record: Record, profile: ServerProfile) -> str:
-    """The whole VM document as one.vmpool.infoextended has it: with the figures of the last change of state."""
+    """The whole VM document in one.vmpool.infoextended, with the usage at the last change of state."""
     return _whole(record, profile, record.listed_usage, latest=True)
 
 
 def monitoring(record: Record, profile: ServerProfile) -> str:
-    """What the host reported last, as one.vmpool.monitoring has it; empty where it reported nothing."""
+    """The host's last report, for one.vmpool.monitoring; empty if there is none."""
     if not record.polled:
         return ""
     if profile.listed is None:
@@ -108,7 +108,7 @@ def _deploy_id(record: Record) -> str:
 
 
 def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float], *, latest: bool = False) -> str:
-    """The whole document; ``latest``: with the last record of its history alone."""
+    """The whole document; with ``latest`` it has only the last history record."""
     template = list(vm_attributes.template(record, profile.release))
     if profile.legacy:
         template = sorted([*template, *_legacy_attributes(record)], key=lambda pair: pair[0])
@@ -133,12 +133,12 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
 
 
 def _legacy_attributes(record: Record) -> list[Attribute]:
-    """What 3.2 has below TEMPLATE and later releases elsewhere."""
+    """The attributes below TEMPLATE in 3.2 that later releases have elsewhere."""
     pairs: list[Attribute] = [*record.user_attributes, ("NAME", record.name)]
     if record.message:
         pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
     elif record.sched_message and record.state == State.PENDING:
-        # The real 3.2 says nothing of this; here is where its clients look for a reason.
+        # The real 3.2 has no such reason, but this is where its clients look for one.
         date, _, reason = record.sched_message.partition(": ")
         pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
     return pairs
