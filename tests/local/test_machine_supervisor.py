@@ -275,7 +275,7 @@ def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.Monke
     lock = cloud.place(3)
     lock.mkdir(parents=True)
     program = (
-        "import sys; from stratuslab.local import supervisor; "
+        "import sys; from stratuslab.local import machine_supervisor as supervisor; "
         "from stratuslab.local.machines import launcher; launcher.END_SECONDS = 0.05; "
         "sys.exit(supervisor.main(sys.argv[1:]))"
     )
