@@ -32,14 +32,14 @@ BUILT_IN = (
 """The types of the StratusLab user guide."""
 
 
-def table(own: Mapping[str, str]) -> dict[str, InstanceType]:
+def table(user_types: Mapping[str, str]) -> dict[str, InstanceType]:
     """All types by name, sorted: the built-in ones, overridden by the user's own.
 
-    ``own`` is the section ``[instance_types]`` of the configuration: ``NAME = cpu, ram, swap``, parentheses allowed. Raises
-    UsageError for an invalid value.
+    ``user_types`` is the section ``[instance_types]`` of the configuration: ``NAME = cpu, ram, swap``, parentheses allowed.
+    Raises UsageError for an invalid value.
     """
     types = {known.name: known for known in BUILT_IN}
-    for name, text in own.items():
+    for name, text in user_types.items():
         types[name] = _read(name, text)
     return dict(sorted(types.items()))
 

@@ -113,10 +113,10 @@ def _awaited(session: Session) -> Iterator[Result]:
     """The instances once all have reached the state, or cannot reach it any more."""
     from stratuslab.commands.shared import waiting
 
-    patience = session.settings.wait_timeout(WAIT_TIMEOUT)
+    wait_timeout = session.settings.wait_timeout(WAIT_TIMEOUT)
     begin = time.monotonic()
-    numbers, errors = waiting.patiently(session, lambda: _selected(session), patience)
-    left = max(begin + patience - time.monotonic(), 0.0)
+    numbers, errors = waiting.patiently(session, lambda: _selected(session), wait_timeout)
+    left = max(begin + wait_timeout - time.monotonic(), 0.0)
     waited = waiting.wait(session, numbers, session.options.wait_for, left)
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:

@@ -10,7 +10,7 @@ COMMAND = TerminateCommand(
     verb="kill",
     done_message="Killed",
     act=lambda cloud, number: cloud.kill(number),
-    patience=0.0,
+    wait_seconds=0.0,
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids
   stratus-kill-instance --input ids                those in the file "ids"

@@ -95,7 +95,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait-for",
         type=running_or_ssh,
         metavar="STATE",
-        help='wait until the machines are "running", or accept "ssh"',
+        help='wait until the machines are "running", or until "ssh" answers',
     )
     add_wait_timeout(waits)
     waits.add_argument(
@@ -123,7 +123,7 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure requires --wait-for")
-    patience = session.settings.wait_timeout(WAIT_TIMEOUT) if options.wait_for else 0.0
+    wait_timeout = session.settings.wait_timeout(WAIT_TIMEOUT) if options.wait_for else 0.0
     request = machine_request(session, _size(session))
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
@@ -138,10 +138,10 @@ def _run(session: Session) -> Iterator[Result]:
                 yield launched
     yield LaunchEnds()
     if options.wait_for:
-        yield from _wait(session, started, patience)
+        yield from _wait(session, started, wait_timeout)
 
 
-def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator[Result]:
+def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iterator[Result]:
     """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there."""
     from stratuslab.commands.shared.instance_details import all_details, explained
     from stratuslab.commands.shared.parallel import in_order, report
@@ -149,7 +149,7 @@ def _wait(session: Session, numbers: Sequence[int], patience: float) -> Iterator
     from stratuslab.output.details_text import details_lines
 
     try:
-        waited = wait(session, numbers, session.options.wait_for, patience)
+        waited = wait(session, numbers, session.options.wait_for, wait_timeout)
     except KeyboardInterrupt:
         session.messages.note(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
         raise

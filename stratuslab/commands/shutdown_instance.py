@@ -10,7 +10,7 @@ COMMAND = TerminateCommand(
     verb="shut down",
     done_message="Shutting down",
     act=lambda cloud, number: cloud.shut_down(number),
-    patience=120.0,
+    wait_seconds=120.0,
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids
   stratus-shutdown-instance --input ids            those in the file "ids"

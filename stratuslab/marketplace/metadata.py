@@ -92,9 +92,9 @@ def read(document: bytes, identifier: str, now: datetime) -> Metadata:
             entries.append(_entry(description))
         except StratusLabError as error:
             invalid = invalid or error
-    ours = [entry for entry in entries if entry.identifier == identifier]
-    if ours:
-        return max(ours, key=lambda entry: (entry.deprecated is None and not entry.expired(now), entry.created or _LONG_AGO))
+    matching = [entry for entry in entries if entry.identifier == identifier]
+    if matching:
+        return max(matching, key=lambda entry: (entry.deprecated is None and not entry.expired(now), entry.created or _LONG_AGO))
     if invalid is not None:
         raise invalid
     if entries:

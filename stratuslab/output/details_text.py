@@ -12,7 +12,7 @@ from stratuslab.output.reason_text import reason
 from stratuslab.output.redaction import masked_text, masks_of
 from stratuslab.output.safe_text import one_line, word
 from stratuslab.output.terminal import Terminal
-from stratuslab.output.time_format import duration, moment
+from stratuslab.output.time_format import duration, time_text
 from stratuslab.output.timeline_chart import timeline
 from stratuslab.results import InstanceDetails
 
@@ -30,7 +30,7 @@ def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]
     for label, text in _facts(instance, details.now):
         yield _labelled(label, text)
     if details.steps:
-        yield _labelled("timeline", f"since {moment(details.steps[0].begin)[:10]}, in this computer's time zone")
+        yield _labelled("timeline", f"since {time_text(details.steps[0].begin)[:10]}, in this computer's time zone")
         inner = Terminal(terminal.width - 2 * _INDENT, terminal.unicode)
         yield from (" " * 2 * _INDENT + line for line in timeline(details.steps, details.now, inner))
     if details.console:
@@ -77,7 +77,7 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
         yield "labels", ", ".join(instance.labels)
     if instance.lock is not None:
         by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
-        since = f" since {moment(instance.lock.since)}" if instance.lock.since else ""
+        since = f" since {time_text(instance.lock.since)}" if instance.lock.since else ""
         yield "lock", f"{instance.lock.level}{by}{since}; unlock it with onevm unlock {instance.id}"
     for record in instance.history:
         yield "host", _record(record, now)
@@ -118,8 +118,8 @@ def _record(record: HistoryRecord, now: float) -> str:
     if not record.begin:
         return f"{word(record.host)}{_action(record)}"
     until = record.end or int(now)
-    ended = f"until {moment(record.end)}" if record.end else "still there"
-    return f"{word(record.host)} from {moment(record.begin)}, {duration(until - record.begin)}, {ended}{_action(record)}"
+    ended = f"until {time_text(record.end)}" if record.end else "still there"
+    return f"{word(record.host)} from {time_text(record.begin)}, {duration(until - record.begin)}, {ended}{_action(record)}"
 
 
 def _action(record: HistoryRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stratuslab.output.columns import Column, RowKind, rfc3339
-from stratuslab.output.time_format import moment
+from stratuslab.output.time_format import time_text
 from stratuslab.private_files import size_text
 
 IMAGES = RowKind(
@@ -44,7 +44,7 @@ VOLUMES = RowKind(
             lambda volume: rfc3339(volume.created),
             usual=True,
             time=True,
-            table_value=lambda volume: moment(volume.created),
+            table_value=lambda volume: time_text(volume.created),
         ),
         Column("name", lambda volume: volume.name or None, usual=True),
     ),

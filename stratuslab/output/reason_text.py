@@ -90,11 +90,11 @@ def _gone(explanation: Explanation) -> str:
         failure = f". It had failed: {_because(explanation, '')}" if explanation.message else ""
         return f"ended{ago}; its resources are released{failure}"
     if explanation.step == "UNKNOWN":
-        seen = f" (last seen{ago})" if ago else ""
+        last_seen = f" (last seen{ago})" if ago else ""
         host = f"host {explanation.host}" if explanation.host else "its host"
         if explanation.message:
-            return f"is no longer seen by {host}{seen}: {_because(explanation, '')}"
-        return f"is no longer seen by {host}{seen}; it has probably shut down. Kill it to release its resources"
+            return f"is no longer seen by {host}{last_seen}: {_because(explanation, '')}"
+        return f"is no longer seen by {host}{last_seen}; it has probably shut down. Kill it to release its resources"
     return (
         f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: "
         f'resume it with "onevm resume", or {_KILL}'
@@ -134,8 +134,8 @@ def _since(explanation: Explanation) -> str:
 
 def _because(explanation: Explanation, otherwise: str) -> str:
     """The server's message, followed by what it means and what to do if that is known."""
-    said = f'"{explanation.message}"' if explanation.message else otherwise
+    message = f'"{explanation.message}"' if explanation.message else otherwise
     if explanation.cause is None:
-        return said
+        return message
     advice = explanation.cause.advice
-    return f"{said}; likely cause: {explanation.cause.means}. {advice[0].upper()}{advice[1:]}"
+    return f"{message}; likely cause: {explanation.cause.means}. {advice[0].upper()}{advice[1:]}"

@@ -17,7 +17,7 @@ def duration(seconds: int) -> str:
     return "0 s"
 
 
-def moment(when: int, with_day: bool = True) -> str:
+def time_text(when: int, with_day: bool = True) -> str:
     """A time on this computer's clock: ``2026-11-22 06:39:10``, or the time of day alone."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S" if with_day else "%H:%M:%S", time.localtime(when))

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 from stratuslab.diagnosis.timeline import Span
 from stratuslab.output.terminal import Terminal
-from stratuslab.output.time_format import duration, moment
+from stratuslab.output.time_format import duration, time_text
 
 _MOST = 20
 """Rows at most: an instance that was migrated for years has many steps."""
@@ -22,8 +22,8 @@ def timeline(spans: Sequence[Span], now: float, terminal: Terminal) -> Iterator[
     if len(spans) > _MOST:
         yield f"({len(spans) - _MOST} earlier steps)"
         spans = spans[-_MOST:]
-    several_days = len({moment(when)[:10] for span in spans for when in (span.begin, span.end or int(now))}) > 1
-    starts = [moment(span.begin, several_days) for span in spans]
+    several_days = len({time_text(when)[:10] for span in spans for when in (span.begin, span.end or int(now))}) > 1
+    starts = [time_text(span.begin, several_days) for span in spans]
     seconds = [max((int(now) if span.end is None else span.end) - span.begin, 0) for span in spans]
     lasted = [duration(length) for length in seconds]
     labels = [

@@ -82,13 +82,13 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
 def _requirements(session: Session) -> str:
     """The requirements for the host: those of the options, and the hypervisor on the embedded cloud."""
     settings = session.settings
-    asked: str = session.options.vm_requirements
+    requested: str = session.options.vm_requirements
     if not is_local(settings.endpoint.value):
         if session.options.hypervisor:
             raise UsageError("--hypervisor works only with the embedded cloud (--endpoint local)", "see --vm-requirements")
-        return asked
+        return requested
     wanted = f'HYPERVISOR = "{settings.hypervisor}"' if settings.hypervisor else ""
-    return f"({asked}) & {wanted}" if asked and wanted else asked or wanted
+    return f"({requested}) & {wanted}" if requested and wanted else requested or wanted
 
 
 def _overlay_size(session: Session, size: InstanceType) -> InstanceType:
@@ -121,13 +121,13 @@ def _public_keys(session: Session) -> str:
     home = session.environment.home
     if home is None:
         raise UsageError("no home directory to look for a public key in", "name one with --key FILE")
-    own = home / ".stratuslab"
-    path = user_keys.public_key_file(home) or user_keys.made_key(own)
+    key_directory = home / ".stratuslab"
+    path = user_keys.public_key_file(home) or user_keys.made_key(key_directory)
     if path is None and session.options.dry_run:
-        session.messages.note(f"no public key in ~/.ssh: would create a key pair in {own}")
+        session.messages.note(f"no public key in ~/.ssh: would create a key pair in {key_directory}")
         return ""
     if path is None:
-        path = user_keys.make_key_pair(own)
+        path = user_keys.make_key_pair(key_directory)
         session.messages.note(f"no public key in ~/.ssh: created the key pair {path.with_suffix('')}")
     session.messages.step(f"Public key: {path} (default)")
     return user_keys.read_public_keys(path)
@@ -191,14 +191,14 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
         raise _with_hint(session, request, error) from None
     started.append(number)
     ids.add(number)
-    asked = request.networks[0].name if request.networks else ""
+    requested = request.networks[0].name if request.networks else ""
     try:
         instance = session.cloud.instance(number)
     except StratusLabError as error:
         session.messages.note(f"machine {number} was started, but its address is unknown: {error}")
-        return InstanceStarted(0, asked, "", InstanceRow(number))
+        return InstanceStarted(0, requested, "", InstanceRow(number))
     nic = instance.nics[0] if instance.nics else Nic()
-    network = (nic.network if asked.isdigit() else asked) or nic.network
+    network = (nic.network if requested.isdigit() else requested) or nic.network
     return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))
 
 

@@ -47,8 +47,8 @@ def find(session: Session, text: str) -> BootImage:
 def disk(session: Session, text: str) -> ImageDisk:
     """The disk for an image that is not looked up in the Marketplace; the text is as for :func:`find`, without UUIDs."""
     if is_identifier(text):
-        own = _own_image(session, text)
-        return ImageDisk(_metadata_url(session, text), own.id if own else None)
+        image = _cloud_image(session, text)
+        return ImageDisk(_metadata_url(session, text), image.id if image else None)
     if text.startswith("one:"):
         return ImageDisk(image_id=session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:")).id)
     if re.match(r"[a-z][a-z0-9+.-]*:", text):
@@ -65,19 +65,21 @@ def data_disk(session: Session, text: str) -> ImageDisk:
 def _from_marketplace(session: Session, identifier: str) -> BootImage:
     """The cloud's own image with that identifier, if any: OpenNebula boots no other. The Marketplace is asked for its
     metadata, except the default one, StratusLab's, which may be gone."""
-    own = _own_image(session, identifier)
-    booted = ImageDisk(_metadata_url(session, identifier), own.id if own else None)
+    image = _cloud_image(session, identifier)
+    booted = ImageDisk(_metadata_url(session, identifier), image.id if image else None)
     if session.options.no_check_image_url:
         session.messages.note("not looking the image up in the Marketplace")
         return BootImage(booted)
-    if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
-        session.messages.note(f"image {identifier} is the cloud's own image {own} ({own.id}); not looked up in the Marketplace")
+    if image and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+        session.messages.note(
+            f"image {identifier} is the cloud's own image {image} ({image.id}); not looked up in the Marketplace"
+        )
         return BootImage(booted)
     try:
         metadata = _metadata(session, identifier)
     except (Unreachable, NotFound) as error:
-        if own:
-            session.messages.note(f"image {identifier} is the cloud's own image {own} ({own.id}); {error.message}")
+        if image:
+            session.messages.note(f"image {identifier} is the cloud's own image {image} ({image.id}); {error.message}")
             return BootImage(booted)
         if session.cloud.server.is_stratuslab or session.settings.marketplace_endpoint.value == LOCAL_MARKETPLACE:
             raise
@@ -88,11 +90,11 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
     for warning in _warnings(metadata, datetime.fromtimestamp(session.environment.clock(), timezone.utc)):
         session.messages.note(f"image {identifier}: {warning}")
     # For an image in a datastore the cloud itself knows the bus.
-    bus = metadata.disks_bus if own is None else ""
+    bus = metadata.disks_bus if image is None else ""
     return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
 
 
-def _own_image(session: Session, identifier: str) -> Resource | None:
+def _cloud_image(session: Session, identifier: str) -> Resource | None:
     """The cloud's image with this Marketplace identifier. StratusLab's clouds have none: they fetch images by metadata URL."""
     if session.cloud.server.is_stratuslab:
         return None

@@ -22,8 +22,8 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     inputs = [one for one in user_inputs(template) if one.name not in other_options]
     given = _given(session.options.input, [one.name for one in inputs], other_options, template)
     missing = [one for one in inputs if one.mandatory and one.name not in given]
-    asked = missing if session.environment.interactive else []
-    without = [one for one in missing if one not in asked and not one.default]
+    prompted = missing if session.environment.interactive else []
+    without = [one for one in missing if one not in prompted and not one.default]
     if without:
         names = ", ".join(f"{one.name} ({one.description})" if one.description else one.name for one in without)
         raise UsageError(
@@ -32,7 +32,7 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     values: dict[str, str] = {}
     for one in inputs:
         text = given.get(one.name, one.default)
-        if one in asked:
+        if one in prompted:
             values[one.name] = _ask(session.environment, one)
         elif text or one.mandatory:
             values[one.name] = one.value(text)

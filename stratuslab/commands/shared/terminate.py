@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TerminateCommand:
-    """A command that terminates instances: its verb, the message on success, and the call. ``patience`` is how many seconds to
+    """A command that terminates instances: its verb, the message on success, and the call. ``wait_seconds`` says how long to
     wait until they are gone, 0 if they are gone immediately."""
 
     prog: str
@@ -34,7 +34,7 @@ class TerminateCommand:
     verb: str
     done_message: str
     act: Callable[[Cloud, int], None]
-    patience: float
+    wait_seconds: float
     examples: str
 
     @property
@@ -59,19 +59,19 @@ class TerminateCommand:
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
         group.add_argument("--interactive", action="store_true", help="ask before each instance")
         group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and exit")
-        if self.patience:
+        if self.wait_seconds:
             group.add_argument(
                 "--no-wait",
                 action="store_true",
                 help="do not wait until they are gone",
             )
-            add_wait_timeout(group, self.patience)
+            add_wait_timeout(group, self.wait_seconds)
         add_cloud_options(parser)
         add_output_options(parser)
 
     def _run(self, session: Session) -> Iterator[Result]:
         options = session.options
-        seconds = session.settings.wait_timeout(self.patience) if self._waits(options) else None
+        seconds = session.settings.wait_timeout(self.wait_seconds) if self._waits(options) else None
         words = [*options.instances, *_listed(session)]
         if options.all and words:
             raise UsageError("--all cannot be combined with ids, names or --input")
@@ -90,7 +90,7 @@ class TerminateCommand:
         yield from self._end(session, numbers, errors) if seconds is None else self._waited(session, numbers, errors, seconds)
 
     def _waits(self, options: argparse.Namespace) -> bool:
-        return bool(self.patience) and not options.no_wait
+        return bool(self.wait_seconds) and not options.no_wait
 
     def _wanted(self, session: Session, row: InstanceRow) -> bool:
         where = f", {', '.join(row.places)}" if row.places else ""
@@ -112,7 +112,7 @@ class TerminateCommand:
             ended.append(outcome.item)
             session.messages.step(f"{self.done_message} instance {outcome.item}")
             yield InstanceEnded(outcome.value)
-        if not self.patience:
+        if not self.wait_seconds:
             _forget_host_keys(session, ended)
         report(session.messages, errors, len(ended), "instances")
 
@@ -122,14 +122,14 @@ class TerminateCommand:
         """Like :meth:`_end`, but wait and yield each instance when it is gone."""
         from stratuslab.commands.shared.waiting import wait
 
-        asked = []
+        accepted = []
         for outcome in in_order(lambda number: self.act(session.cloud, number), numbers):
             if outcome.error:
                 errors.append(outcome.error)
             else:
-                asked.append(outcome.item)
+                accepted.append(outcome.item)
                 session.messages.step(f"{self.done_message} instance {outcome.item}")
-        waited = wait(session, asked, "Done", seconds)
+        waited = wait(session, accepted, "Done", seconds)
         for number in waited.reached:
             yield InstanceEnded(InstanceRow.of(waited.latest[number]))
         _forget_host_keys(session, waited.reached)
