@@ -101,3 +101,22 @@ def leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
             yield from leaves(child, f"{below}/")
         else:
             yield below, (child.text or "").strip()
+
+
+def eventually(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until the condition is met, and fail after that time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+def lives(process: int) -> bool:
+    """Whether there is such a process that has not ended; one that nobody has waited for has ended."""
+    try:
+        os.kill(process, 0)
+        return Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists()

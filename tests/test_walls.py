@@ -73,9 +73,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
-def modules() -> dict[str, ast.Module]:
-    """Each module by its name below ``stratuslab``."""
-    package = CHECKOUT / "stratuslab"
+def modules(folder: str = "stratuslab") -> dict[str, ast.Module]:
+    """Each module by its name below a folder."""
+    package = CHECKOUT / folder
     found = {}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
@@ -173,8 +173,9 @@ def test_cloud_and_the_embedded_cloud_do_not_know_each_other(graph: Graph):
             assert not any(name.startswith(("cloud", "commands", "output", "gateway", "settings")) for name in used), module
 
 
-def test_a_name_stands_for_one_thing():
-    trees = modules()
+@pytest.mark.parametrize("folder", ["stratuslab", "tests"])
+def test_a_name_stands_for_one_thing(folder: str):
+    trees = {name: tree for name, tree in modules(folder).items() if not name.endswith("conftest")}
     classes = [
         node.name
         for tree in trees.values()

@@ -20,7 +20,7 @@ from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX, Ran, Shell
 
 
-class Site:
+class CountingSite:
     """A user's shell before a cloud, and the calls that its last command made."""
 
     def __init__(self, shell: Shell, stage: Stage, served: Urls, version: str) -> None:
@@ -51,15 +51,15 @@ class Site:
 
 
 @pytest.fixture(params=sorted(SERVER_PROFILES))
-def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Serve) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, serve: Serve) -> Iterator[CountingSite]:
     profile = SERVER_PROFILES[request.param]
-    site = Site(shell, stage, serve(users={"alice": "secret", "bob": "secret"}, profile=profile.name), profile.version)
+    site = CountingSite(shell, stage, serve(users={"alice": "secret", "bob": "secret"}, profile=profile.name), profile.version)
     yield site
     site.proxy.close()
 
 
 @pytest.fixture
-def reconciler(site: Site) -> Site:
+def reconciler(site: CountingSite) -> CountingSite:
     """1 uses something, 2 uses no processor, 3 lies aside, 4 failed, 5 was not polled yet, 6 waits."""
     engine = site.stage.engine
     assert site("run", "-n", "5", TTYLINUX).status == 0
@@ -79,7 +79,7 @@ def figures(ran: Ran) -> dict[int, tuple[object, object]]:
     return {row["id"]: (row["cpu_percent"], row["memory_kib"]) for row in json.loads(ran.out)["instances"]}
 
 
-def test_figures_of_what_runs(reconciler: Site) -> None:
+def test_figures_of_what_runs(reconciler: CountingSite) -> None:
     rows = [line.split() for line in reconciler("describe").out.splitlines()[1:]]
     assert {int(row[0]): (row[3], row[4]) for row in rows} == {
         1: ("131072", "12"),
@@ -92,7 +92,7 @@ def test_figures_of_what_runs(reconciler: Site) -> None:
     assert reconciler.calls == reconciler.listing(figures=True)
 
 
-def test_a_missing_figure_is_no_number(reconciler: Site) -> None:
+def test_a_missing_figure_is_no_number(reconciler: CountingSite) -> None:
     found = figures(reconciler("describe", "--format", "json"))
     nothing = (None, None)
     assert found == {1: (12.5, 131072), 2: (0.0, 65536), 3: nothing, 4: nothing, 5: nothing, 6: nothing} or (
@@ -126,31 +126,31 @@ def test_a_missing_figure_is_no_number(reconciler: Site) -> None:
         ("--format json --columns id,state", False),
     ],
 )
-def test_figures_are_asked_for_where_they_are_shown(reconciler: Site, options: str, shown: bool) -> None:
+def test_figures_are_asked_for_where_they_are_shown(reconciler: CountingSite, options: str, shown: bool) -> None:
     assert reconciler("describe", *options.split()).status == 0
     assert reconciler.calls == reconciler.listing(figures=shown)
 
 
-def test_where_nothing_runs_nobody_is_asked_for_figures(site: Site) -> None:
+def test_where_nothing_runs_nobody_is_asked_for_figures(site: CountingSite) -> None:
     assert site("run", TTYLINUX).status == 0
     assert site("describe").status == 0
     assert site.calls == site.listing()
 
 
-def test_whole_documents_have_figures(reconciler: Site) -> None:
+def test_whole_documents_have_figures(reconciler: CountingSite) -> None:
     assert reconciler("describe", "1").out.split()[-4:-2] == ["131072", "12"]
     assert reconciler.calls == {"one.vm.info": 1}
     assert "12 % of a CPU, 128 MiB memory, measured" in reconciler("describe", "-vv").out
     assert reconciler.calls == reconciler.listing(documents=6)
 
 
-def test_other_users_figures(reconciler: Site) -> None:
+def test_other_users_figures(reconciler: CountingSite) -> None:
     assert reconciler("describe", "--user-id", "2").out.splitlines()[1].split()[3:5] == ["131072", "12"]
     assert reconciler.calls == reconciler.listing(figures=True)
 
 
 @pytest.mark.parametrize("what", ["kill", "shutdown"])
-def test_figures_choose_what_is_ended(reconciler: Site, what: str) -> None:
+def test_figures_choose_what_is_ended(reconciler: CountingSite, what: str) -> None:
     assert reconciler(what, "--all", "--dry-run", "--format", "ids", "--filter", "cpu%<1").out == "2\n"
     assert reconciler.calls == reconciler.listing(figures=True)
     assert reconciler(what, "--all", "--dry-run", "--columns", "id", "--no-header", "--filter", "state=Running").out.split() == [
@@ -159,12 +159,12 @@ def test_figures_choose_what_is_ended(reconciler: Site, what: str) -> None:
     assert reconciler.calls == reconciler.listing()
 
 
-def test_reasons_choose_what_is_killed(reconciler: Site) -> None:
+def test_reasons_choose_what_is_killed(reconciler: CountingSite) -> None:
     assert reconciler("kill", "--all", "--yes", "--format", "ids", "--filter", "reason~no space left").out == "4\n"
     assert reconciler.calls["one.vmpool.monitoring"] == 0
 
 
-def test_reasons_of_all_that_are_not_up(reconciler: Site) -> None:
+def test_reasons_of_all_that_are_not_up(reconciler: CountingSite) -> None:
     """Of those that failed or lie aside the times are fetched, of those that wait what listings of 5.12 leave out."""
     ran = reconciler("describe", "-v")
     assert "no space left on device" in ran.out
@@ -179,6 +179,6 @@ def test_reasons_of_all_that_are_not_up(reconciler: Site) -> None:
 
 
 @pytest.mark.parametrize("options", [("--format", "ids"), ("--columns", "id,state"), ("--format", "csv"), ()])
-def test_reasons_are_fetched_where_they_are_shown(reconciler: Site, options: tuple[str, ...]) -> None:
+def test_reasons_are_fetched_where_they_are_shown(reconciler: CountingSite, options: tuple[str, ...]) -> None:
     assert reconciler("describe", *options).status == 0
     assert reconciler.calls["one.vm.info"] == 0

@@ -9,7 +9,6 @@ import json
 import re
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -34,7 +33,7 @@ from tests.fakes.faulty_proxy import Fault, FaultyProxy
 from tests.fakes.mishaps import bad_gateway, halved
 from tests.fakes.scripted_server import Conversation, ScriptedServer, document
 from tests.fakes.staged_cloud import Stage
-from tests.harness import CHECKOUT, TTYLINUX, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Shell, Terminal
 
 UNKNOWN_IMAGE = "A" * 27
 
@@ -331,13 +330,6 @@ def test_filters_are_for_blocks_and_watches_too(alice: Shell, stage: Stage) -> N
     assert alice("describe", "--watch", "--filter", "state=Done", "1", "2").status == 0
 
 
-class Terminal(io.StringIO):
-    """A stream that says that it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 def test_progress_at_a_terminal_is_gone_at_the_end(alice: Shell, stage: Stage, script: Script) -> None:
     alice("run", TTYLINUX)
     script.acts = [lambda: None, *reaches(stage, 1, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING)]
@@ -392,25 +384,26 @@ def test_reasons_for_scripts(alice: Shell, stage: Stage) -> None:
 
 
 def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
+    class Watched(Terminal):
+        pressed = False
+
+        def write(self, text: str) -> int:
+            if self.getvalue() and not self.pressed:  # the progress is there, and is drawn again
+                self.pressed = True
+                _thread.interrupt_main()
+            return super().write(text)
+
     alice("run", TTYLINUX)
-    err = Terminal()
-    context = Environment(None, io.StringIO(), err, alice.environment(), reverse_lookup=alice.names)
-    timer = threading.Timer(0.6, _thread.interrupt_main)
-    timer.start()
-    try:
-        assert main(DESCRIBE, ["--wait-for", "running", "1"], context) == ExitStatus.INTERRUPTED
-    finally:
-        timer.cancel()
+    err = Watched()
+    environment = Environment(None, io.StringIO(), err, alice.environment(), reverse_lookup=alice.names)
+    assert main(DESCRIBE, ["--wait-for", "running", "1"], environment) == ExitStatus.INTERRUPTED
     assert err.getvalue().endswith(" \rstratus-describe-instance: interrupted\n")
 
 
-def test_ctrl_c_while_run_waits_tells_what_goes_on(alice: Shell) -> None:
-    timer = threading.Timer(1.5, _thread.interrupt_main)
-    timer.start()
-    try:
-        ran = alice("run", "-n", "2", "--wait-for", "running", TTYLINUX)
-    finally:
-        timer.cancel()
+def test_ctrl_c_while_run_waits_tells_what_goes_on(alice: Shell, stage: Stage, script: Script) -> None:
+    # Once both run, the next question but one can only be that of the wait.
+    script.acts = [lambda: len(stage.actors.living) == 2, lambda: None, _thread.interrupt_main]
+    ran = alice("run", "-n", "2", "--wait-for", "running", TTYLINUX)
     assert ran.status == ExitStatus.INTERRUPTED
     assert "stratus-run-instance: stopped waiting; these machines keep running: 1, 2\n" in ran.err
 

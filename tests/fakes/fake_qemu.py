@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
@@ -192,21 +189,3 @@ _CODE = bytes.fromhex("fc31c08ed8baf803be2f7cac84c07403eeebf8ba0206b80001effbf4b
 def bootable(text: bytes, size: int = 2 << 20) -> bytes:
     """A disk with a guest that says the text on its serial port and halts at the power button."""
     return (_CODE + text + b"\r\n\0").ljust(510, b"\0") + b"\x55\xaa" + bytes(size - 512)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.01)
-
-
-def lives(process: int) -> bool:
-    """Whether there is such a process that has not ended; one that nobody has waited for has ended."""
-    try:
-        os.kill(process, 0)
-        return Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:
-        return not Path("/proc/self/stat").exists()

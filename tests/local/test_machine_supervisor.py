@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -23,21 +23,14 @@ from stratuslab.local.machines.launcher import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.ssh.user_keys import make_key_pair
-from tests.fakes.fake_qemu import FakeQemu, bootable, lives, put_image
+from tests.fakes.fake_qemu import FakeQemu, bootable, put_image
 from tests.fakes.staged_cloud import Actors
-from tests.harness import CHECKOUT, TTYLINUX
+from tests.harness import CHECKOUT, TTYLINUX, eventually, lives
 
 SECRETS = {"STRATUSLAB_PASSWORD": "secret", "ONE_AUTH": "/x", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.01)
-
-
-class Cloud:
+class Keeper:
     """An embedded cloud in a directory, with real supervisors."""
 
     def __init__(self, directory: Path) -> None:
@@ -84,15 +77,15 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = Cloud(tmp_path / "cloud")
+def cloud(tmp_path: Path) -> Iterator[Keeper]:
+    cloud = Keeper(tmp_path / "cloud")
     yield cloud
     cloud.engine.close()
     for place in (cloud.directory / "instances").glob("*"):
         cloud.supervisors.kill(int(place.name))
 
 
-def test_an_instance_runs_is_polled_and_halts(cloud: Cloud) -> None:
+def test_an_instance_runs_is_polled_and_halts(cloud: Keeper) -> None:
     instance = cloud.running()
     record = cloud.record(instance)
     client = paramiko.SSHClient()
@@ -108,7 +101,7 @@ def test_an_instance_runs_is_polled_and_halts(cloud: Cloud) -> None:
     assert cloud.log(instance) == ""
 
 
-def test_a_guest_is_started_again(cloud: Cloud) -> None:
+def test_a_guest_is_started_again(cloud: Keeper) -> None:
     instance = cloud.running()
     process = cloud.process(instance)
     console = cloud.place(instance) / "console.log"
@@ -125,7 +118,7 @@ def stands_still(process: int) -> bool:
 
 
 @pytest.mark.parametrize("verb", [Verb.SUSPEND, Verb.STOP])
-def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Cloud, verb: Verb) -> None:
+def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Keeper, verb: Verb) -> None:
     instance = cloud.running()
     process = cloud.process(instance)
     record = cloud.record(instance)
@@ -151,7 +144,7 @@ def test_a_machine_stands_still_and_runs_on_as_it_was(cloud: Cloud, verb: Verb) 
 
 
 @pytest.fixture
-def orphan(cloud: Cloud, tmp_path: Path) -> tuple[int, int]:
+def orphan(cloud: Keeper, tmp_path: Path) -> tuple[int, int]:
     """An instance whose supervisor was killed, and the QEMU that runs it: as behind a script, or where the system does not end
     it with its parent."""
     fake = FakeQemu(tmp_path / "bin")
@@ -182,7 +175,7 @@ def orphan(cloud: Cloud, tmp_path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("end", ["kill", "halt"])
-def test_what_a_killed_supervisor_has_left_is_alive_until_it_is_killed(cloud: Cloud, orphan: tuple[int, int], end: str) -> None:
+def test_what_a_killed_supervisor_has_left_is_alive_until_it_is_killed(cloud: Keeper, orphan: tuple[int, int], end: str) -> None:
     instance, qemu = orphan
     assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.RUNNING
     with pytest.raises(ProcessLookupError):
@@ -194,7 +187,7 @@ def test_what_a_killed_supervisor_has_left_is_alive_until_it_is_killed(cloud: Cl
     assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.UNKNOWN
 
 
-def test_alive_from_the_first_moment_to_the_last(cloud: Cloud) -> None:
+def test_alive_from_the_first_moment_to_the_last(cloud: Keeper) -> None:
     assert not cloud.supervisors.alive(1)
     instance = cloud.allocate()
     assert cloud.supervisors.alive(instance)
@@ -205,7 +198,7 @@ def test_alive_from_the_first_moment_to_the_last(cloud: Cloud) -> None:
     assert not Supervisors(cloud.directory, {}).alive(instance)
 
 
-def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Cloud) -> None:
+def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Keeper) -> None:
     instance = cloud.running()
     key = (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes()
     first = cloud.process(instance)
@@ -219,7 +212,7 @@ def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Cloud) -> 
     assert (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes() == key
 
 
-def test_kill_waits_and_leaves_no_zombie(cloud: Cloud) -> None:
+def test_kill_waits_and_leaves_no_zombie(cloud: Keeper) -> None:
     instance = cloud.running()
     process = cloud.process(instance)
     cloud.supervisors.kill(instance)
@@ -230,21 +223,21 @@ def test_kill_waits_and_leaves_no_zombie(cloud: Cloud) -> None:
     cloud.supervisors.halt(instance)
 
 
-def test_kill_in_the_moment_of_the_start(cloud: Cloud) -> None:
+def test_kill_in_the_moment_of_the_start(cloud: Keeper) -> None:
     for _ in range(5):
         instance = cloud.allocate()
         cloud.supervisors.kill(instance)
         assert not cloud.supervisors.alive(instance)
 
 
-def test_kill_takes_the_whole_group(cloud: Cloud) -> None:
+def test_kill_takes_the_whole_group(cloud: Keeper) -> None:
     instance = cloud.running()
     process = cloud.process(instance)
     # It leads a session and a group of its own, and has no terminal.
     assert os.getsid(process) == os.getpgid(process) == process != os.getsid(0)
 
 
-def test_a_stale_number_is_nobodys(cloud: Cloud) -> None:
+def test_a_stale_number_is_nobodys(cloud: Keeper) -> None:
     place = cloud.place(7)
     place.mkdir(parents=True)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as bystander:
@@ -257,7 +250,7 @@ def test_a_stale_number_is_nobodys(cloud: Cloud) -> None:
         bystander.kill()
 
 
-def test_one_supervisor_however_many_start_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_supervisor_however_many_start_it(cloud: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "END_SECONDS", 0.3)
     instance = cloud.waiting()
     starters = [Supervisors(cloud.directory, os.environ) for _ in range(6)]
@@ -270,7 +263,7 @@ def test_one_supervisor_however_many_start_it(cloud: Cloud, monkeypatch: pytest.
     assert cloud.supervisors.alive(instance)
 
 
-def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_one_by_hand_is_refused(cloud: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "END_SECONDS", 0.05)
     lock = cloud.place(3)
     lock.mkdir(parents=True)
@@ -290,7 +283,7 @@ def test_a_second_one_by_hand_is_refused(cloud: Cloud, monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system has no /proc to look at processes")
-def test_what_a_supervisor_is_given(cloud: Cloud) -> None:
+def test_what_a_supervisor_is_given(cloud: Keeper) -> None:
     leak, other = os.pipe()
     os.set_inheritable(leak, True)
     instance = cloud.running()
@@ -313,7 +306,7 @@ def test_what_a_supervisor_is_given(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("name", ["lock", "supervisor.log", "console.log", "ssh_host_ed25519_key"])
-def test_files_are_the_owners_alone(cloud: Cloud, name: str) -> None:
+def test_files_are_the_owners_alone(cloud: Keeper, name: str) -> None:
     previous = os.umask(0)
     try:
         instance = cloud.running()
@@ -323,7 +316,7 @@ def test_files_are_the_owners_alone(cloud: Cloud, name: str) -> None:
 
 
 @pytest.mark.parametrize("redirection", ["", "<&-", "<&- >&- 2>&-"])
-def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirection: str) -> None:
+def test_starting_from_a_bare_environment(cloud: Keeper, tmp_path: Path, redirection: str) -> None:
     """As from cron: no environment, another directory, perhaps no standard streams."""
     instance = cloud.waiting()
     program = tmp_path / "start.py"
@@ -340,7 +333,7 @@ def test_starting_from_a_bare_environment(cloud: Cloud, tmp_path: Path, redirect
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
 
 
-def test_starting_is_quick(cloud: Cloud) -> None:
+def test_starting_is_quick(cloud: Keeper) -> None:
     begun = time.monotonic()
     for _ in range(3):
         cloud.allocate()
@@ -348,7 +341,7 @@ def test_starting_is_quick(cloud: Cloud) -> None:
     assert time.monotonic() - begun < 2
 
 
-def test_a_prolog_that_fails(cloud: Cloud) -> None:
+def test_a_prolog_that_fails(cloud: Keeper) -> None:
     # A directory is where the new host key would be written.
     (cloud.place(1) / "ssh_host_ed25519_key.new" / "x").mkdir(parents=True)
     instance = cloud.allocate()
@@ -358,7 +351,7 @@ def test_a_prolog_that_fails(cloud: Cloud) -> None:
     eventually(lambda: not cloud.supervisors.alive(instance))
 
 
-def test_a_boot_that_fails(cloud: Cloud) -> None:
+def test_a_boot_that_fails(cloud: Keeper) -> None:
     cloud.place(1).mkdir(parents=True)
     (cloud.place(1) / "ssh_host_ed25519_key").write_text("broken")
     instance = cloud.allocate()
@@ -366,7 +359,7 @@ def test_a_boot_that_fails(cloud: Cloud) -> None:
     assert "cannot read" in cloud.record(instance).message
 
 
-def test_an_instance_that_nobody_wants(cloud: Cloud) -> None:
+def test_an_instance_that_nobody_wants(cloud: Keeper) -> None:
     instance = cloud.running()
     cloud.supervisors.kill(instance)
     with cloud.engine.store.transaction():
@@ -379,7 +372,7 @@ def test_an_instance_that_nobody_wants(cloud: Cloud) -> None:
     assert cloud.record(instance).state == State.DONE
 
 
-def test_a_store_that_was_removed_ends_its_machines(cloud: Cloud) -> None:
+def test_a_store_that_was_removed_ends_its_machines(cloud: Keeper) -> None:
     instance = cloud.running()
     process = cloud.process(instance)
     shutil.rmtree(cloud.directory / "instances")

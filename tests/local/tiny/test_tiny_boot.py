@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
 BOOT_SECONDS = 90.0
 
 
-class Booted:
+class TinyMachine:
     """A machine of the image: one QEMU process with the disks of an instance."""
 
     def __init__(self, directory: Path, image: TinyImage) -> None:
@@ -150,15 +150,15 @@ class Booted:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, tiny: TinyImage) -> Iterator[Booted]:
-    booted = Booted(tmp_path, tiny)
+def machine(tmp_path: Path, tiny: TinyImage) -> Iterator[TinyMachine]:
+    booted = TinyMachine(tmp_path, tiny)
     try:
         yield booted
     finally:
         booted.kill()
 
 
-def test_the_machine_is_as_it_was_asked_for(machine: Booted, tmp_path: Path):
+def test_the_machine_is_as_it_was_asked_for(machine: TinyMachine, tmp_path: Path):
     machine.start(memory=128, cpus=2)
     machine.wait_for_banner()
     assert machine.ssh("nproc; hostname; whoami; echo $USER $HOME") == "2\none-165\nroot\nroot /root\n"
@@ -188,7 +188,7 @@ def test_the_machine_is_as_it_was_asked_for(machine: Booted, tmp_path: Path):
     assert tmp_path.joinpath("back").read_bytes() == tmp_path.joinpath("sent").read_bytes()
 
 
-def test_the_session_of_the_guide(machine: Booted):
+def test_the_session_of_the_guide(machine: TinyMachine):
     machine.start(cpus=1)
     machine.wait_for_banner()
     session = machine.session()
@@ -204,7 +204,7 @@ def test_the_session_of_the_guide(machine: Booted):
     session.close()
 
 
-def test_a_reboot_keeps_the_host_key_and_the_disks(machine: Booted):
+def test_a_reboot_keeps_the_host_key_and_the_disks(machine: TinyMachine):
     machine.start(cpus=1)
     machine.wait_for_banner()
     machine.ssh(
@@ -233,14 +233,14 @@ def test_a_reboot_keeps_the_host_key_and_the_disks(machine: Booted):
 
 
 @pytest.mark.parametrize("command", ["poweroff", "shutdown -P now", "init 0"])
-def test_commands_that_turn_it_off(machine: Booted, command: str):
+def test_commands_that_turn_it_off(machine: TinyMachine, command: str):
     machine.start(cpus=1)
     machine.wait_for_banner()
     machine.ssh(command)
     assert machine.ended() == 0
 
 
-def test_a_planned_shutdown_is_taken_back(machine: Booted):
+def test_a_planned_shutdown_is_taken_back(machine: TinyMachine):
     machine.start(cpus=1)
     machine.wait_for_banner()
     assert machine.ssh("shutdown -h +1; shutdown -c; shutdown -c 2>&1 || true; shutdown -h 22:00 2>&1 || true") == (
@@ -251,7 +251,7 @@ def test_a_planned_shutdown_is_taken_back(machine: Booted):
     assert machine.ssh("ps | grep -c '[s]leep 60' || true") == "0\n"
 
 
-def test_the_power_button_turns_it_off(machine: Booted):
+def test_the_power_button_turns_it_off(machine: TinyMachine):
     machine.start(cpus=1)
     machine.wait_for_banner()
     machine.wait_until(lambda: "acpid" in machine.ssh("ps"))
@@ -259,7 +259,7 @@ def test_the_power_button_turns_it_off(machine: Booted):
     assert machine.ended() == 0
 
 
-def test_keys_and_a_script_of_the_context(machine: Booted):
+def test_keys_and_a_script_of_the_context(machine: TinyMachine):
     keys = base64.b64encode(machine.key.with_suffix(".pub").read_bytes()).decode()
     script = base64.b64encode(b'echo "it\'s $SET_HOSTNAME" >/run/said').decode()
     machine.context(
@@ -275,7 +275,7 @@ def test_keys_and_a_script_of_the_context(machine: Booted):
     machine.wait_until(lambda: machine.ssh("cat /run/said 2>/dev/null || true") == "it's one-166\n")
 
 
-def test_little_memory_and_nothing_but_the_image(machine: Booted):
+def test_little_memory_and_nothing_but_the_image(machine: TinyMachine):
     """96 MiB, no disk and no context: the network comes from DHCP, the console says that nobody can log in, and has a shell."""
     machine.start(memory=96, cpus=1, without=("swap", "volatile", "persistent", "context", "state"))
     machine.wait_for_banner()

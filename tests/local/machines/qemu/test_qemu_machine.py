@@ -28,14 +28,14 @@ from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 from stratuslab.local.machines.qemu.qemu_program import PROGRAM
-from tests.fakes.fake_qemu import IMAGE, FakeQemu, bootable, eventually, lives, put_image, specified
-from tests.harness import CHECKOUT
+from tests.fakes.fake_qemu import IMAGE, FakeQemu, bootable, put_image, specified
+from tests.harness import CHECKOUT, eventually, lives
 
 REAL = shutil.which(PROGRAM)
 real = [pytest.mark.qemu, pytest.mark.skipif(REAL is None, reason=f"there is no {PROGRAM} on this computer")]
 
 
-class Cloud:
+class Machines:
     """A store's directory with an image and its machines, which are ended when the test is."""
 
     def __init__(self, directory: Path) -> None:
@@ -82,9 +82,9 @@ def ends(made: QemuMachine, seconds: float = 30.0) -> bool:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def cloud(tmp_path: Path) -> Iterator[Machines]:
     umask = os.umask(0o077)
-    cloud = Cloud(tmp_path / "cloud")
+    cloud = Machines(tmp_path / "cloud")
     yield cloud
     os.umask(umask)
     for made in cloud.machines:
@@ -94,7 +94,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 # Start and end
 
 
-def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
+def test_a_machine_starts_and_is_halted(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ, addresses=("127.101.0.7",))
     made.prepare()
@@ -116,7 +116,7 @@ def test_a_machine_starts_and_is_halted(cloud: Cloud, tmp_path: Path):
     ]
 
 
-def test_the_power_button_is_pressed_until_it_is_heard(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_power_button_is_pressed_until_it_is_heard(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     made = cloud.started(FakeQemu(tmp_path / "bin", deaf=3))
     made.halt()
@@ -125,7 +125,7 @@ def test_the_power_button_is_pressed_until_it_is_heard(cloud: Cloud, tmp_path: P
     assert cloud.console.count("the power button is pressed") == 1
 
 
-def test_halted_before_it_is_started(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_halted_before_it_is_started(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ)
@@ -135,7 +135,7 @@ def test_halted_before_it_is_started(cloud: Cloud, tmp_path: Path, monkeypatch: 
     assert ends(made)
 
 
-def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     fake = FakeQemu(tmp_path / "bin", deaf=3)
     made = cloud.started(fake)
@@ -154,7 +154,7 @@ def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Cloud, tmp_path: P
     assert len(fake.starts) == 1
 
 
-def test_a_guest_that_does_not_listen_is_reset(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_guest_that_does_not_listen_is_reset(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     monkeypatch.setattr(power_button, "SHUTDOWN_SECONDS", 0.2)
     fake = FakeQemu(tmp_path / "bin", deaf=1000)
@@ -166,7 +166,9 @@ def test_a_guest_that_does_not_listen_is_reset(cloud: Cloud, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("told", [{"deaf": 5}, {"disobeys": ["system_reset"], "refuses": ["cont"]}], ids=["on", "off"])
-def test_halted_while_it_is_to_start_again(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]):
+def test_halted_while_it_is_to_start_again(
+    cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+):
     monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
     monkeypatch.setattr(power_button, "_RESET_SECONDS", 0.2)
     made = cloud.started(FakeQemu(tmp_path / "bin", **told))
@@ -178,7 +180,7 @@ def test_halted_while_it_is_to_start_again(cloud: Cloud, tmp_path: Path, monkeyp
 
 
 def test_a_guest_that_cannot_be_started_again_is_left_alone_or_ended(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(power_button, "_RESET_SECONDS", 0.2)
     old = cloud.started(FakeQemu(tmp_path / "old", refuses=["set-action"]))
@@ -192,7 +194,7 @@ def test_a_guest_that_cannot_be_started_again_is_left_alone_or_ended(
     assert "cannot start the guest again: no cont\n" in cloud.console
 
 
-def test_a_qemu_that_is_killed(cloud: Cloud, tmp_path: Path):
+def test_a_qemu_that_is_killed(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.started(fake)
     os.kill(int((tmp_path / "bin/process").read_text()), signal.SIGKILL)
@@ -200,20 +202,20 @@ def test_a_qemu_that_is_killed(cloud: Cloud, tmp_path: Path):
     assert cloud.console.endswith("QEMU was killed by signal 9\n")
 
 
-def test_a_qemu_that_crashes(cloud: Cloud, tmp_path: Path):
+def test_a_qemu_that_crashes(cloud: Machines, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", tcg="abort"))
     assert ends(made)
     assert f"QEMU was killed by signal {signal.SIGABRT:d}" in cloud.console
 
 
-def test_a_qemu_that_cannot_start_says_why(cloud: Cloud, tmp_path: Path):
+def test_a_qemu_that_cannot_start_says_why(cloud: Machines, tmp_path: Path):
     with pytest.raises(MachineError, match=r"^QEMU does not start: failed to initialize: no such luck$"):
         cloud.started(FakeQemu(tmp_path / "bin", tcg="die"))
     made = cloud.machines[0]
     assert made.wait(1000)
 
 
-def test_a_program_that_is_none(cloud: Cloud, tmp_path: Path):
+def test_a_program_that_is_none(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     fake.program.write_text("#!/nonexistent/program\n")
     with pytest.raises(MachineError, match=rf"^cannot start QEMU: {fake.program}: no such file or directory$"):
@@ -224,26 +226,26 @@ def test_a_program_that_is_none(cloud: Cloud, tmp_path: Path):
         cloud.started(fake)
 
 
-def test_a_machine_that_qemu_has_stopped_is_ended(cloud: Cloud, tmp_path: Path):
+def test_a_machine_that_qemu_has_stopped_is_ended(cloud: Machines, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", tcg="stop"))
     assert ends(made)
     assert "QEMU has stopped the machine (internal-error): killing it" in cloud.console
 
 
-def test_a_qemu_without_its_sandbox(cloud: Cloud, tmp_path: Path):
+def test_a_qemu_without_its_sandbox(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin", no_sandbox=True)
     made = cloud.started(fake)
     assert not made.wait(0.01)
     assert ["-sandbox" in start for start in fake.starts] == [True, False]
 
 
-def test_a_monitor_that_talks_nonsense(cloud: Cloud, tmp_path: Path):
+def test_a_monitor_that_talks_nonsense(cloud: Machines, tmp_path: Path):
     with pytest.raises(MachineError, match="QEMU"):
         cloud.started(FakeQemu(tmp_path / "bin", tcg="nonsense"))
     assert not lives(int((tmp_path / "bin/process").read_text()))
 
 
-def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
+def test_what_the_guest_does_is_on_the_console(cloud: Machines, tmp_path: Path):
     failure = {"node-name": "swap", "operation": "write", "nospace": True, "reason": "No space left on device"}
     events = [
         *[{"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}}] * 3,
@@ -263,7 +265,7 @@ def test_what_the_guest_does_is_on_the_console(cloud: Cloud, tmp_path: Path):
 # The forward
 
 
-def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path):
+def test_another_port_where_the_wanted_one_is_taken(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -294,7 +296,7 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Cloud, tmp_path: Path
     ],
 )
 def test_a_machine_that_does_not_come_up_with_kvm(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: str, why: str
+    cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvm: str, why: str
 ):
     monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 1000.0)
     fake = FakeQemu(tmp_path / "bin", kvm=kvm)
@@ -316,7 +318,7 @@ def test_a_machine_that_does_not_come_up_with_kvm(
     assert ends(made)
 
 
-def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 0.0)
     fake = FakeQemu(tmp_path / "bin", kvm="abort")
     made = cloud.started(fake, KVM)
@@ -325,7 +327,7 @@ def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Cloud, tmp_p
 
 
 @pytest.mark.parametrize("ending", ["killed", "off"])
-def test_a_machine_that_was_ended_early_did_not_fail(cloud: Cloud, tmp_path: Path, ending: str):
+def test_a_machine_that_was_ended_early_did_not_fail(cloud: Machines, tmp_path: Path, ending: str):
     fake = FakeQemu(tmp_path / "bin", kvm="off" if ending == "off" else "silence")
     made = cloud.started(fake, KVM)
     if ending == "killed":
@@ -334,7 +336,7 @@ def test_a_machine_that_was_ended_early_did_not_fail(cloud: Cloud, tmp_path: Pat
     assert len(fake.starts) == 1
 
 
-def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
+def test_kvm_and_its_substitute_both_fail(cloud: Machines, tmp_path: Path):
     with pytest.raises(MachineError, match="QEMU does not start"):
         cloud.started(FakeQemu(tmp_path / "bin", kvm="die", tcg="die"), KVM)
     made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
@@ -346,7 +348,7 @@ def test_kvm_and_its_substitute_both_fail(cloud: Cloud, tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no /proc to look at processes")
-def test_what_qemu_is_given(cloud: Cloud, tmp_path: Path):
+def test_what_qemu_is_given(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     leak, other = os.pipe()
     os.set_inheritable(leak, True)
@@ -364,7 +366,7 @@ def test_what_qemu_is_given(cloud: Cloud, tmp_path: Path):
     os.close(other)
 
 
-def test_files_are_the_owners_alone(cloud: Cloud, tmp_path: Path):
+def test_files_are_the_owners_alone(cloud: Machines, tmp_path: Path):
     os.umask(0)
     disks = (DiskSpec(DiskKind.IMAGE, image=IMAGE), DiskSpec(DiskKind.SWAP, 1), DiskSpec(DiskKind.VOLATILE, 1))
     fake = FakeQemu(tmp_path / "bin")
@@ -400,7 +402,7 @@ def wrapped(fake: FakeQemu, directory: Path) -> Path:
     return program
 
 
-def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Cloud, tmp_path: Path):
+def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     readable, writable = os.pipe()
     made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ, lock=writable)
@@ -417,7 +419,7 @@ def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Cloud, tmp_path: Pa
 
 
 @pytest.mark.parametrize("obeys", [True, False])
-def test_the_cord_of_a_machine_behind_a_script(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool):
+def test_the_cord_of_a_machine_behind_a_script(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool):
     monkeypatch.setattr(qemu_process, "END_SECONDS", 0.2)
     fake = FakeQemu(tmp_path / "bin", disobeys=[] if obeys else ["quit"])
     made = cloud.machine(wrapped(fake, tmp_path / "wrapped"), fake.environ)
@@ -433,7 +435,7 @@ def test_the_cord_of_a_machine_behind_a_script(cloud: Cloud, tmp_path: Path, mon
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
-def test_it_ends_with_its_supervisor(cloud: Cloud, tmp_path: Path):
+def test_it_ends_with_its_supervisor(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     specified(cloud.directory)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])}
@@ -450,7 +452,7 @@ def test_it_ends_with_its_supervisor(cloud: Cloud, tmp_path: Path):
 # The console's log
 
 
-def test_the_log_of_the_console_is_bounded(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_log_of_the_console_is_bounded(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(console_log_writer, "MOST_BYTES", 4000)
     monkeypatch.setattr(console_log_writer, "KEPT_BYTES", 1000)
     made = cloud.started(FakeQemu(tmp_path / "bin"))
@@ -504,7 +506,7 @@ ALL_DISKS = (
 )
 
 
-def prepared(cloud: Cloud, fake: FakeQemu, **changes: Any) -> QemuMachine:
+def prepared(cloud: Machines, fake: FakeQemu, **changes: Any) -> QemuMachine:
     made = cloud.machine(fake.program, fake.environ, **changes)
     made.prepare()
     return made
@@ -515,7 +517,7 @@ def serials(made: QemuMachine) -> list[str]:
     return [drive.serial for drive in made._hardware.drives]
 
 
-def test_disks_are_made_once_and_kept(cloud: Cloud, tmp_path: Path):
+def test_disks_are_made_once_and_kept(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     made = prepared(cloud, fake, disks=ALL_DISKS)
     assert serials(made) == ["image", "swap", "volatile", "volatile2", "readonly", "context"]
@@ -539,7 +541,7 @@ def test_disks_are_made_once_and_kept(cloud: Cloud, tmp_path: Path):
     shutil.which("mke2fs", path="/sbin:/usr/sbin") is None or shutil.which("blkid", path="/sbin:/usr/sbin") is None,
     reason="the computer has no mke2fs and blkid",
 )
-def test_a_volatile_disk_has_a_file_system(cloud: Cloud, tmp_path: Path):
+def test_a_volatile_disk_has_a_file_system(cloud: Machines, tmp_path: Path):
     prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLATILE, 10240),))
     disk = cloud.file("volatile.raw")
     blkid = shutil.which("blkid", path="/sbin:/usr/sbin") or ""
@@ -549,19 +551,19 @@ def test_a_volatile_disk_has_a_file_system(cloud: Cloud, tmp_path: Path):
     assert disk.stat().st_blocks * 512 < 8 << 20
 
 
-def test_a_machine_may_have_no_image(cloud: Cloud, tmp_path: Path):
+def test_a_machine_may_have_no_image(cloud: Machines, tmp_path: Path):
     volume = tmp_path / "volume"
     volume.write_bytes(bytes(512))
     made = prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLUME, 1, file=volume),))
     assert serials(made) == ["persistent", "context"]
 
 
-def test_a_volume_that_is_gone(cloud: Cloud, tmp_path: Path):
+def test_a_volume_that_is_gone(cloud: Machines, tmp_path: Path):
     with pytest.raises(MachineError, match=r"^the persistent disk 4f2a no longer exists$"):
         prepared(cloud, FakeQemu(tmp_path / "bin"), disks=(DiskSpec(DiskKind.VOLUME, 1, file=tmp_path / "4f2a"),))
 
 
-def test_an_image_that_cannot_be_had(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_image_that_cannot_be_had(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> Path:
         raise StratusLabError("image IMAGE: SHA-1 is 1, the Marketplace says 2", "a hint")
 
@@ -571,7 +573,7 @@ def test_an_image_that_cannot_be_had(cloud: Cloud, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_full_disk_is_one_line(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool):
+def test_a_full_disk_is_one_line(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool):
     def full(path: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(path)] if named else []))
 
@@ -608,7 +610,7 @@ def archive(**members: bytes) -> bytes:
 
 
 @pytest.fixture
-def kernels(cloud: Cloud) -> Callable[[bytes], QemuMachine]:
+def kernels(cloud: Machines) -> Callable[[bytes], QemuMachine]:
     def put(content: bytes) -> QemuMachine:
         put_image(cloud.directory, content)
         made = cloud.machine(Path("/nowhere/qemu"), {"PATH": ""})
@@ -618,7 +620,7 @@ def kernels(cloud: Cloud) -> Callable[[bytes], QemuMachine]:
     return put
 
 
-def test_a_kernel_is_unpacked_once(cloud: Cloud, kernels: Callable[[bytes], QemuMachine]):
+def test_a_kernel_is_unpacked_once(cloud: Machines, kernels: Callable[[bytes], QemuMachine]):
     made = kernels(archive(vmlinuz=b"K" * 5000, initrd=b"I", cmdline=b"console=ttyS0 quiet\n"))
     assert serials(made) == ["image", "context", "state"]
     assert made._hardware is not None
@@ -634,7 +636,7 @@ def test_a_kernel_is_unpacked_once(cloud: Cloud, kernels: Callable[[bytes], Qemu
     assert sorted(path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()) == ["boot", "image"]
 
 
-def test_what_a_killed_process_has_left_of_a_kernel_goes_away(cloud: Cloud, kernels: Callable[[bytes], QemuMachine]):
+def test_what_a_killed_process_has_left_of_a_kernel_goes_away(cloud: Machines, kernels: Callable[[bytes], QemuMachine]):
     left = cloud.directory / f"images/{IMAGE}/boot.new"
     left.mkdir()
     (left / "vmlinuz").write_bytes(b"half")
@@ -671,7 +673,7 @@ def sparse(size: int) -> bytes:
     ],
     ids=["member missing", "two lines", "long line", "cut off", "one more", "sparse"],
 )
-def test_a_kernel_image_that_is_damaged(cloud: Cloud, kernels: Callable[[bytes], QemuMachine], content: bytes):
+def test_a_kernel_image_that_is_damaged(cloud: Machines, kernels: Callable[[bytes], QemuMachine], content: bytes):
     with pytest.raises(MachineError, match=rf"^(the )?image {IMAGE}(: the kernel image is invalid|: the kernel parameters)"):
         kernels(content)
     assert {path.name for path in (cloud.directory / f"images/{IMAGE}").iterdir()} <= {"boot", "image"}
@@ -693,20 +695,20 @@ def test_links_in_a_kernel_image_lead_nowhere(tmp_path: Path, kernels: Callable[
 # With a real QEMU: its guest is one sector
 
 
-def has_said(cloud: Cloud, text: str) -> Callable[[], bool]:
+def has_said(cloud: Machines, text: str) -> Callable[[], bool]:
     return lambda: text in cloud.console
 
 
 class TestReal:
     pytestmark = real
 
-    def booted(self, cloud: Cloud, environ: dict[str, str] | None = None, **changes: Any) -> QemuMachine:
+    def booted(self, cloud: Machines, environ: dict[str, str] | None = None, **changes: Any) -> QemuMachine:
         made = cloud.machine(Path(REAL or ""), environ or dict(os.environ), **changes)
         made.prepare()
         made.boot()
         return made
 
-    def test_it_boots_hears_the_button_and_is_off(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+    def test_it_boots_hears_the_button_and_is_off(self, cloud: Machines, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
         made = self.booted(cloud, {"PATH": "/nonexistent"}, disks=ALL_DISKS)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
@@ -716,7 +718,7 @@ class TestReal:
         assert cloud.console.endswith("the machine is off\n")
         assert cloud.file("qemu.log").read_text() == ""
 
-    def test_it_is_started_again(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+    def test_it_is_started_again(self, cloud: Machines, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
         made = self.booted(cloud)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
@@ -730,14 +732,14 @@ class TestReal:
         assert ends(made)
         assert cloud.console.endswith("the machine is off\n")
 
-    def test_where_kvm_cannot_be_had_the_guest_comes_up(self, cloud: Cloud):
+    def test_where_kvm_cannot_be_had_the_guest_comes_up(self, cloud: Machines):
         made = cloud.machine(Path(REAL or ""), dict(os.environ), KVM)
         made.prepare()
         made.boot()
         eventually(lambda: not made.wait(0.05) and "HELLO FROM THE GUEST" in cloud.console)
         assert ("fails with KVM" in cloud.console) == (made._accelerator.name == TCG)
 
-    def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Cloud):
+    def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Machines):
         content = (cloud.directory / f"images/{IMAGE}/image").read_bytes()
         first = self.booted(cloud)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
@@ -751,19 +753,19 @@ class TestReal:
         assert cloud.file("image.qcow2").stat().st_ino == overlay
         assert (cloud.directory / f"images/{IMAGE}/image").read_bytes() == content
 
-    def test_a_disk_is_as_large_as_was_asked_for(self, cloud: Cloud):
+    def test_a_disk_is_as_large_as_was_asked_for(self, cloud: Machines):
         disk = DiskSpec(DiskKind.IMAGE, 64, image=IMAGE)
         self.booted(cloud, disks=(disk,))
         assert virtual_size(cloud.file("image.qcow2")) == 64 << 20
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
 
-    def test_a_volume_is_booted(self, cloud: Cloud, tmp_path: Path):
+    def test_a_volume_is_booted(self, cloud: Machines, tmp_path: Path):
         volume = tmp_path / "volume"
         volume.write_bytes(bootable(b"FROM A VOLUME"))
         self.booted(cloud, disks=(DiskSpec(DiskKind.VOLUME, 2, file=volume),))
         eventually(has_said(cloud, "FROM A VOLUME"))
 
-    def test_a_volume_has_one_writer(self, cloud: Cloud, tmp_path: Path):
+    def test_a_volume_has_one_writer(self, cloud: Machines, tmp_path: Path):
         volume = tmp_path / "volume"
         volume.write_bytes(bootable(b"FROM A VOLUME"))
         disks = (DiskSpec(DiskKind.VOLUME, 2, file=volume),)
@@ -771,11 +773,11 @@ class TestReal:
         with pytest.raises(MachineError, match=r'^QEMU does not start: Failed to get "write" lock Is another process using'):
             self.booted(cloud, id=8, disks=disks)
 
-    def test_a_machine_with_more_memory_than_there_is(self, cloud: Cloud):
+    def test_a_machine_with_more_memory_than_there_is(self, cloud: Machines):
         with pytest.raises(MachineError, match=r"^QEMU does not start: .*memory"):
             self.booted(cloud, memory_mib=1 << 40)
 
-    def test_the_console_is_a_socket_too(self, cloud: Cloud):
+    def test_the_console_is_a_socket_too(self, cloud: Machines):
         self.booted(cloud)
         said: list[bytes] = []
 
@@ -796,7 +798,7 @@ class TestReal:
         assert cloud.file("console.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_kernel_image_needs_some_ram(cloud: Cloud) -> None:
+def test_a_kernel_image_needs_some_ram(cloud: Machines) -> None:
     put_image(cloud.directory, archive(vmlinuz=b"K", initrd=b"I", cmdline=b""))
     with pytest.raises(MachineError, match="does not boot with 64 MiB of RAM: it needs 96"):
         cloud.machine(Path("/nowhere/qemu"), {"PATH": ""}, memory_mib=64).prepare()

@@ -7,8 +7,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from stratuslab.local.tiny.build_tiny import TinyImage
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.file_server import whole
 from tests.fakes.scripted_server import ScriptedServer
-from tests.harness import CHECKOUT, Ran, Shell
+from tests.harness import CHECKOUT, Ran, Shell, eventually
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(400)]
 
@@ -93,13 +92,6 @@ def at(pid: int) -> Path | None:
         return None
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)
-
-
 def prepared(home: Path, cloud: Path, cache: Path) -> User:
     """A user of a cloud in a directory, who takes packages and image from a cache."""
     (home / ".ssh").mkdir(parents=True)
@@ -130,7 +122,7 @@ def test_the_guides_story(user: User) -> None:
 
     # The table, with what QEMU's process uses.
     user.becomes(first, "Running")
-    until(lambda: user("describe", first, "--columns", "memory_kib", "--no-header").out.strip() not in ("-", "0"))
+    eventually(lambda: user("describe", first, "--columns", "memory_kib", "--no-header").out.strip() not in ("-", "0"))
     row = user("describe", first).out.splitlines()[1].split()
     assert row[:3] == [first, "Running", "2"]
     assert 60_000 < int(row[3]) < 600_000
@@ -162,7 +154,7 @@ def test_the_guides_story(user: User) -> None:
     session.expect(r"# .*Connection to [\w.]+ closed( by remote host)?\.")
     session.expect(pexpect.EOF)
     user.becomes(first, "Unknown")
-    until(lambda: not user.processes(first))
+    eventually(lambda: not user.processes(first))
     assert user.state(second) == "Running"
 
     # The cord.
@@ -207,7 +199,7 @@ def test_qemu_is_killed(user: User) -> None:
 def test_the_supervisor_is_killed(user: User) -> None:
     (number,) = user.starts()
     os.kill(user.supervisor(number), signal.SIGKILL)
-    until(lambda: not user.processes(number))
+    eventually(lambda: not user.processes(number))
     user.becomes(number, "Unknown")
     assert user("kill", number).status == 0
     # Its address and its place are free again.
@@ -222,7 +214,7 @@ def test_a_reboot_keeps_the_identity(user: User) -> None:
     before = user.script(*which, timeout=150).out
     user.script("stratus-connect-instance", "-q", number, "--", "reboot", timeout=60)
     # A connection in the moment of the end is cut off; a changed host key would be refused.
-    until(lambda: (now := user.script(*which, timeout=150)).status == 0 and now.out != before, 100)
+    eventually(lambda: (now := user.script(*which, timeout=150)).status == 0 and now.out != before, 100)
     assert user.state(number) == "Running"
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stratuslab.local.machines.simulated import file_tree, sftp_server
-from tests.local.guests import Booted, eventually
+from tests.harness import eventually
+from tests.local.guests import Booted
 
 pytestmark = pytest.mark.skipif(shutil.which("sftp") is None, reason="the system has no OpenSSH client")
 

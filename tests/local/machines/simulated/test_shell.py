@@ -22,7 +22,7 @@ from stratuslab.ssh.user_keys import make_key_pair
 from tests.local.guests import Booted, disks, specified
 
 
-class Ran(NamedTuple):
+class Said(NamedTuple):
     out: str
     err: str
     status: int
@@ -34,7 +34,7 @@ class Asked:
     def __init__(self, client: paramiko.SSHClient) -> None:
         self.client = client
 
-    def __call__(self, text: str | bytes, given: bytes = b"") -> Ran:
+    def __call__(self, text: str | bytes, given: bytes = b"") -> Said:
         transport = self.client.get_transport()
         assert transport is not None
         with transport.open_session() as channel:
@@ -44,7 +44,7 @@ class Asked:
                 channel.sendall(given)
                 channel.shutdown_write()
             out, err = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
-            return Ran(out.decode(errors="surrogateescape"), err.decode(errors="surrogateescape"), channel.recv_exit_status())
+            return Said(out.decode(errors="surrogateescape"), err.decode(errors="surrogateescape"), channel.recv_exit_status())
 
 
 def started(directory: Path, **changes: object) -> Iterator[Asked]:
@@ -162,7 +162,7 @@ def test_nothing_is_done_of_what_is_refused(ask: Asked) -> None:
 
 
 def test_options_that_are_not_supported_are_refused(ask: Asked) -> None:
-    assert ask("uname -Z") == Ran("", "uname: -Z is not supported: this machine is simulated\n", 2)
+    assert ask("uname -Z") == Said("", "uname: -Z is not supported: this machine is simulated\n", 2)
     assert ask("ip route").status == ask("shutdown -h +5").status == 1
 
 
@@ -214,7 +214,7 @@ def test_nothing_of_this_computer_shows(ask: Asked) -> None:
 
 
 def test_files_are_written_and_listed(ask: Asked) -> None:
-    assert ask("echo one > /tmp/x; echo two >> /tmp/x; cat /tmp/x; ls /tmp") == Ran("one\ntwo\nx\n", "", 0)
+    assert ask("echo one > /tmp/x; echo two >> /tmp/x; cat /tmp/x; ls /tmp") == Said("one\ntwo\nx\n", "", 0)
     assert ask("cat > /etc/motd; cat /etc/motd", given=b"hello\n").out == "hello\n"
     assert ask("ls -l /tmp/x").out.startswith("-rw-r--r--    1 root     root             8 ")
     assert ask("ls -a; ls").out == ".ssh\n"

@@ -20,7 +20,8 @@ from stratuslab.local.machines.simulated import simulated_machine, ssh_server
 from stratuslab.local.machines.simulated.ssh_server import authorized
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.ssh.user_keys import make_key_pair
-from tests.local.guests import Booted, eventually, needs_openssh
+from tests.harness import eventually
+from tests.local.guests import Booted, needs_openssh
 
 
 def bindable(address: str) -> bool:
