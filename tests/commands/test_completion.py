@@ -120,7 +120,7 @@ def test_help_is_grouped_has_examples_and_fits(command: Command, monkeypatch: py
         if columns != "40":
             assert max(len(line) for shown in helps(command.parser()) for line in shown.splitlines()) <= 80
     assert "\nexamples:\n" in text
-    assert "\ntalk:\n" in text or command.prog == "stratus-local-cloud"
+    assert "\noutput:\n" in text or command.prog == "stratus-local-cloud"
 
 
 def test_the_parsers_need_nothing_but_the_standard_library() -> None:
