@@ -70,9 +70,9 @@ class Shell:
     def __call__(self, command: str, *arguments: str, stdin: str = "") -> Ran:
         stream = Terminal if self.terminal else io.StringIO
         out, err = stream(), stream()
-        context = Environment(stream(stdin), out, err, self.environment(), self.clock, self.names)
+        environment = Environment(stream(stdin), out, err, self.environment(), self.clock, self.names)
         module = f"{command}_instance" if command in ("run", "describe", "connect", "kill", "shutdown") else command
-        status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), context)
+        status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), environment)
         return Ran(status, out.getvalue(), err.getvalue())
 
     def script(

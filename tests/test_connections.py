@@ -30,9 +30,9 @@ def server(scripted: Scripted) -> ScriptedServer:
 
 def opened(home: Path, environ: dict[str, str], **options: str) -> str:
     """What is said at -v, and the error if there is one."""
-    context, stream = Environment(None, None, None, {"HOME": str(home), **environ}), io.StringIO()
+    environment, stream = Environment(None, None, None, {"HOME": str(home), **environ}), io.StringIO()
     try:
-        open_cloud(load(context, options), context, Messages(stream, "stratus-x", 1))
+        open_cloud(load(environment, options), environment, Messages(stream, "stratus-x", 1))
     except StratusLabError as error:
         stream.write(str(error))
     return stream.getvalue()
@@ -65,9 +65,9 @@ def test_nobody_is_asked_where_nobody_is(tmp_path: Path) -> None:
 
 
 def test_the_error_has_its_status(tmp_path: Path) -> None:
-    context = Environment(None, None, None, {"HOME": str(tmp_path)})
+    environment = Environment(None, None, None, {"HOME": str(tmp_path)})
     with pytest.raises(AuthenticationError) as raised:
-        open_cloud(load(context, {"endpoint": "h"}), context, Messages(None, "x"))
+        open_cloud(load(environment, {"endpoint": "h"}), environment, Messages(None, "x"))
     assert raised.value.status == 3
 
 

@@ -11,17 +11,17 @@ from stratuslab.environment import Environment, is_terminal
 
 
 def test_the_context_of_this_process() -> None:
-    context = Environment.of_process()
-    assert (context.stdin, context.stdout, context.stderr) == (sys.stdin, sys.stdout, sys.stderr)
-    assert context.environ is os.environ
+    environment = Environment.of_process()
+    assert (environment.stdin, environment.stdout, environment.stderr) == (sys.stdin, sys.stdout, sys.stderr)
+    assert environment.environ is os.environ
 
 
 def test_home_and_what_lies_in_it() -> None:
-    context = Environment(None, None, None, {"HOME": "/home/alice"})
-    assert context.home == Path("/home/alice")
-    assert context.expand("~/a/b") == Path("/home/alice/a/b")
+    environment = Environment(None, None, None, {"HOME": "/home/alice"})
+    assert environment.home == Path("/home/alice")
+    assert environment.expand("~/a/b") == Path("/home/alice/a/b")
     for other in ("~", "~bob/x", "/abs", "rel/~/x", ""):
-        assert context.expand(other) == Path(other)
+        assert environment.expand(other) == Path(other)
 
 
 def test_terminals() -> None:

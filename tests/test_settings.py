@@ -440,10 +440,10 @@ def test_nobody_knows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    context = Environment(None, None, None, {})
-    assert context.home is None
-    assert context.expand("~/x") == Path("~/x")
-    settings = load(context, {})
+    environment = Environment(None, None, None, {})
+    assert environment.home is None
+    assert environment.expand("~/x") == Path("~/x")
+    settings = load(environment, {})
     assert settings.endpoint == Setting("local", "default")
     assert settings.credentials() == Credentials()
 

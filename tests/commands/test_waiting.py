@@ -334,8 +334,8 @@ def test_progress_at_a_terminal_is_gone_at_the_end(alice: Shell, stage: Stage, s
     alice("run", TTYLINUX)
     script.acts = [lambda: None, *reaches(stage, 1, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING)]
     err = Terminal()
-    context = Environment(None, io.StringIO(), err, alice.environment())
-    assert main(DESCRIBE, ["--wait-for", "running", "1"], context) == 0
+    environment = Environment(None, io.StringIO(), err, alice.environment())
+    assert main(DESCRIBE, ["--wait-for", "running", "1"], environment) == 0
     shown = err.getvalue().split("\r")
     assert shown[1].startswith("machine 1: Prolog, ")
     assert any(text.startswith("machine 1: Boot, ") for text in shown)

@@ -21,7 +21,7 @@ from stratuslab.ssh.user_keys import make_key_pair
 from tests.fakes.served_cloud import PROFILES
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock
-from tests.local.guests import Booted, specified
+from tests.local.machines.simulated.booted_machine import Booted, specified
 
 
 class Caller:

@@ -12,7 +12,7 @@ import pytest
 
 from stratuslab.local.machines.simulated import file_tree, sftp_server
 from tests.harness import eventually
-from tests.local.guests import Booted
+from tests.local.machines.simulated.booted_machine import Booted
 
 pytestmark = pytest.mark.skipif(shutil.which("sftp") is None, reason="the system has no OpenSSH client")
 

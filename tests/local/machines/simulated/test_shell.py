@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 from stratuslab.ssh.user_keys import make_key_pair
-from tests.local.guests import Booted, disks, specified
+from tests.local.machines.simulated.booted_machine import Booted, disks, specified
 
 
 class Said(NamedTuple):

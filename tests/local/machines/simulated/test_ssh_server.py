@@ -21,7 +21,7 @@ from stratuslab.local.machines.simulated.ssh_server import authorized
 from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.ssh.user_keys import make_key_pair
 from tests.harness import eventually
-from tests.local.guests import Booted, needs_openssh
+from tests.local.machines.simulated.booted_machine import Booted, needs_openssh
 
 
 def bindable(address: str) -> bool:
