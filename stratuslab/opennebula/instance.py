@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from stratuslab.opennebula.disk import Disk, disks
 from stratuslab.opennebula.history import HistoryRecord, history_records
+from stratuslab.opennebula.nic import Nic, nics
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
@@ -25,34 +26,6 @@ LABELS_ATTRIBUTE = "LABELS"
 
 _MAX_GUEST_ADDRESSES = 16
 """Maximum number of addresses to accept from the guest's own report."""
-
-
-@dataclass(frozen=True)
-class Nic:
-    """A network interface: the lease that the cloud gave. Text is as in the document, empty if missing.
-
-    ``kind`` is empty for a plain one, ``alias`` for further addresses of another one (``external``: those by which it is reached
-    from outside), ``pci`` for a device of the host that is passed through.
-    """
-
-    ip: str = ""
-    ip6: tuple[str, ...] = ()
-    external_ip: str = ""
-    external_port_range: str = ""
-    network: str = ""
-    for_ssh: bool = False
-    kind: str = ""
-    external: bool = False
-
-    @property
-    def address(self) -> str:
-        """The address to show: IPv4 if there is one, else the first IPv6 address, else empty."""
-        return self.ip or (self.ip6[0] if self.ip6 else "")
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """All its addresses, the one to show first."""
-        return tuple(text for text in (self.ip, self.external_ip, *self.ip6) if text)
 
 
 class Lock(NamedTuple):
@@ -213,8 +186,7 @@ class Instance:
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
         """The interfaces in the document's order, with aliases and PCI devices last."""
-        template = self.document.find("TEMPLATE")
-        return () if template is None else tuple(_nic(element) for element in template if _is_nic(element))
+        return nics(self.document)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -322,10 +294,6 @@ class Instance:
         return _integer(self._text(path))
 
 
-def _is_nic(element: Element) -> bool:
-    return element.tag in ("NIC", "NIC_ALIAS") or (element.tag == "PCI" and element.findtext("TYPE", "").strip().upper() == "NIC")
-
-
 def _is_global(text: str) -> bool:
     """Whether the text is an address that other computers may be able to reach."""
     from ipaddress import ip_address
@@ -335,20 +303,6 @@ def _is_global(text: str) -> bool:
     except ValueError:
         return False
     return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
-
-
-def _nic(element: Element) -> Nic:
-    texts = {child.tag: _stripped(child) for child in element}
-    return Nic(
-        ip=texts.get("IP", ""),
-        ip6=tuple(dict.fromkeys(texts[name] for name in ("IP6", "IP6_GLOBAL", "IP6_ULA") if texts.get(name))),
-        external_ip=texts.get("EXTERNAL_IP", ""),
-        external_port_range=texts.get("EXTERNAL_PORT_RANGE", ""),
-        network=texts.get("NETWORK", ""),
-        for_ssh=texts.get("SSH", "").upper() == "YES",
-        kind={"NIC_ALIAS": "alias", "PCI": "pci"}.get(element.tag, ""),
-        external=texts.get("EXTERNAL", "").upper() == "YES",
-    )
 
 
 def _stripped(element: Element) -> str:

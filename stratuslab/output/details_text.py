@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from stratuslab.opennebula.disk import Disk
 from stratuslab.opennebula.history import HistoryRecord, action_name
-from stratuslab.opennebula.instance import Instance, Nic
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.nic import Nic
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.reason_text import reason
 from stratuslab.output.redaction import masked_text, masks_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.opennebula.instance import Nic
+from stratuslab.opennebula.nic import Nic
 from stratuslab.ssh.listening_points import listening_points
 
 

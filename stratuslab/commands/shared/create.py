@@ -25,7 +25,7 @@ from stratuslab.context_input import cloud_init, from_file, from_option
 from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
-from stratuslab.opennebula.instance import Nic
+from stratuslab.opennebula.nic import Nic
 from stratuslab.results import InstanceRow, InstanceStarted
 from stratuslab.ssh import user_keys
 
