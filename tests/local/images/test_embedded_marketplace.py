@@ -137,7 +137,7 @@ class TestAdding:
             (b'encoding="UTF-8"?>', b'encoding="UTF-8"?><!DOCTYPE x [<!ENTITY a "b">]>', "document type"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40, "another image's SHA-1"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"zz", "SHA-1"),
-            (b"SHA-1", b"MD5", "not a SHA-1"),
+            (b"SHA-1", b"MD5", "no SHA-1"),
             (b"alice@example.org", b"", "email"),
             (b"2026-11-22T10:00:00Z", b"yesterday", "no date"),
             (b"2027-11-22T10:00:00Z", b"soon", "no date"),
