@@ -123,7 +123,10 @@ class _Sessions(paramiko.ServerInterface):
     def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
         self._guest.sessions.add(streams)
         with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException):
-            streams.channel.send_exit_status(work(streams))
+            status = work(streams)
+            # To a command whose client hung up the input has only ended: that is no success.
+            if not streams.channel.closed:
+                streams.channel.send_exit_status(status)
         self._guest.sessions.discard(streams)
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             streams.channel.close()
