@@ -28,9 +28,9 @@ if TYPE_CHECKING:
         Unreachable,
         UsageError,
     )
-    from stratuslab.library import open_cloud, open_marketplace
     from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.opennebula.instance import Instance
+    from stratuslab.python_api import open_cloud, open_marketplace
 
 __all__ = [
     "AuthenticationError",
@@ -54,8 +54,8 @@ _HOMES = {
     "MachineRequest": "stratuslab.cloud.machine_request",
     "Marketplace": "stratuslab.marketplace.marketplace_client",
     "ImageDisk": "stratuslab.cloud.machine_request",
-    "open_cloud": "stratuslab.library",
-    "open_marketplace": "stratuslab.library",
+    "open_cloud": "stratuslab.python_api",
+    "open_marketplace": "stratuslab.python_api",
 }
 
 

@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "local", "local: store", "local: images", "local: machines", "local: engine"},
     ),
     "connections": (
-        {"connections", "library", ""},
+        {"connections", "python_api", ""},
         {"ground", "marketplace", "cloud", "settings", "output", "local", "local: api"},
     ),
     "commands: base": (
@@ -194,13 +194,13 @@ from stratuslab import gateway
 from .sibling import name
 from ..errors import NotFound
 if TYPE_CHECKING:
-    from stratuslab.library import open_cloud
+    from stratuslab.python_api import open_cloud
 def later():
     from stratuslab.settings import load
 """
-    names = ("", "cloud", "cloud.client", "gateway", "ssh", "ssh.sibling", "errors", "library", "settings")
+    names = ("", "cloud", "cloud.client", "gateway", "ssh", "ssh.sibling", "errors", "python_api", "settings")
     trees = {name: ast.parse("") for name in names} | {"ssh.keys": ast.parse(source)}
-    assert graph_of(trees)["ssh.keys"] == {"", "cloud.client", "gateway", "ssh.sibling", "errors", "library", "settings"}
+    assert graph_of(trees)["ssh.keys"] == {"", "cloud.client", "gateway", "ssh.sibling", "errors", "python_api", "settings"}
 
 
 def test_circles_are_found():
