@@ -74,8 +74,10 @@ class Cloud:
             return self._server
 
     def allocate(self, request: MachineRequest) -> int:
-        """Start a machine and return its id. At most one machine is started, whatever happens to the connection.
+        """Start a machine and return its id.
 
+        When the answer is lost the machine is searched for by its token before the request is sent again, and a second machine
+        is killed. Only a request that the network delivers after the last search (about 7 s) can still start another one.
         Raises Refused with the cloud's reason, or AnswerLost if even a search could not find out whether it was started.
         """
         text = template(request, self.server)
