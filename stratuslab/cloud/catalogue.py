@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 
 
 class ResourceKind(Enum):

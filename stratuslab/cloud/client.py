@@ -19,8 +19,8 @@ from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.template_writer import template
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
-from stratuslab.opennebula.error_codes import Owner, PoolState
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from stratuslab.opennebula.states import Lcm, Phase, State
 
 PAGE = 1000

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from stratuslab.cloud.machine_request import MachineRequest
 from stratuslab.errors import UsageError
-from stratuslab.opennebula.template import quote
+from stratuslab.opennebula.template_grammar import quote
 
 _BASE64_FORMS = {
     "START_SCRIPT": ("START_SCRIPT_BASE64", ""),

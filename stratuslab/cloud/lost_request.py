@@ -8,8 +8,8 @@ from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied
-from stratuslab.opennebula.error_codes import LARGEST_ID, Owner, PoolState
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 
 PAGE = 100
 """Machines in one page of a search: a page of whole documents is about 600 kB."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-from stratuslab.opennebula.template import Attribute, Vector
+from stratuslab.opennebula.template_grammar import Attribute, Vector
 
 
 @dataclass(frozen=True)

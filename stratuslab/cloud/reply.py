@@ -17,9 +17,9 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, BoundedParser, InvalidAnswer
-from stratuslab.cloud.pool_reader import DocumentReader
+from stratuslab.cloud.pool_documents import DocumentReader
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError
-from stratuslab.opennebula.error_codes import ErrorCode
+from stratuslab.opennebula.numeric_constants import ErrorCode
 
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
 _ENCODINGS = ("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252")

@@ -13,7 +13,7 @@ from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http_transport import ConnectionDropped
 from stratuslab.errors import AuthenticationError
-from stratuslab.opennebula.template import check_characters
+from stratuslab.opennebula.template_grammar import check_characters
 
 ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
 """Calls that start a machine each time they are made, so they are never repeated blindly."""

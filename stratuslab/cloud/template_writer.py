@@ -8,7 +8,7 @@ from stratuslab.cloud.guest_context import guest_context, laid_over, literal, st
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
-from stratuslab.opennebula.template import Attribute, check_characters, render
+from stratuslab.opennebula.template_grammar import Attribute, check_characters, render
 
 DISK_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 """The first two letters of a disk's target, by the bus that it is attached to."""

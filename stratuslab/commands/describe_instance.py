@@ -16,8 +16,8 @@ from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import harmless

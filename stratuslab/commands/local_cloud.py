@@ -153,8 +153,8 @@ def _confirm(session: Session, directory: Path) -> None:
 
 
 def _add_entry(session: Session) -> Iterator[Result]:
-    from stratuslab.local.images.bootstrap import open_store
     from stratuslab.local.images.embedded_marketplace import add_entry
+    from stratuslab.local.images.open_store import open_store
 
     now = session.environment.clock()
     store = open_store(_directory(session), now)

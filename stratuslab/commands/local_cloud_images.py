@@ -67,8 +67,8 @@ def add_image(session: Session) -> Iterator[Result]:
 def images(session: Session) -> Iterator[Result]:
     """List the images."""
     from stratuslab.local import state_directory
-    from stratuslab.local.images.bootstrap import open_store
     from stratuslab.local.images.image_listing import list_images
+    from stratuslab.local.images.open_store import open_store
 
     with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
         found = list_images(store)
@@ -109,7 +109,7 @@ def _bar(session: Session) -> Iterator[ProgressBar]:
 def _adding(session: Session, checksum: ExpectedChecksum | None, known: Metadata, bar: ProgressBar) -> Iterator[ImageAdder]:
     from stratuslab.local import state_directory
     from stratuslab.local.images.add_image import ImageAdder
-    from stratuslab.local.images.bootstrap import open_store
+    from stratuslab.local.images.open_store import open_store
 
     now = session.environment.clock()
     with closing(open_store(state_directory(session.environment.environ), now)) as store:

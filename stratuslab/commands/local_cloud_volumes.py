@@ -54,7 +54,7 @@ def _size(text: str) -> int:
 def volumes(session: Session) -> Iterator[Result]:
     """Run the verb."""
     from stratuslab.local import state_directory
-    from stratuslab.local.images.bootstrap import open_store
+    from stratuslab.local.images.open_store import open_store
 
     with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
         yield from _VERBS[session.options.verb or "list"](session, store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.opennebula.error_codes import ErrorCode
+from stratuslab.opennebula.numeric_constants import ErrorCode
 
 
 class APIError(Exception):

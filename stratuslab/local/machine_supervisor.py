@@ -1,6 +1,7 @@
 """The process of an instance: runs its machine, reports to the engine, and ends with the machine.
 
-:mod:`stratuslab.local.machines.launcher` starts it as ``python -m stratuslab.local.machine_supervisor DIRECTORY INSTANCE``.
+:mod:`stratuslab.local.machines.supervisor_processes` starts it as
+``python -m stratuslab.local.machine_supervisor DIRECTORY INSTANCE``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.local.machines.launcher import acquire, open_lock
+from stratuslab.local.machines.supervisor_processes import acquire, open_lock
 from stratuslab.opennebula.states import Lcm
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stratuslab.opennebula.template import Attribute
+from stratuslab.opennebula.template_grammar import Attribute
 
 # No XML document can hold these, escaped or not. A driver's message has them where it is colored.
 _NO_CHARACTERS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from stratuslab.output import columns, user_guide_text
+from stratuslab.output import columns, guide_layout
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.redraw import Redraw
 from stratuslab.output.safe_text import harmless
@@ -52,7 +52,7 @@ class TextFormatter:
     def show(self, result: Result) -> Iterable[str]:
         if isinstance(result, WatchedInstances):
             return self._redraw.draw(table(result.rows, _within(self._options)))
-        return user_guide_text.lines(result, self._options)
+        return guide_layout.lines(result, self._options)
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         return ()
@@ -71,7 +71,7 @@ class TableFormatter:
             case WatchedInstances(rows):
                 return self._redraw.draw(table(self._options.selected(rows), _within(self._options)))
             case InstanceDetails() | LaunchPlan() | TextLine() | CloudCheck():
-                return user_guide_text.lines(result, self._options)
+                return guide_layout.lines(result, self._options)
             case Listing(rows):
                 return table(self._options.selected(rows), self._options)
             case _:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys, take_string
-from stratuslab.ssh.user_keys import MAXIMUM_SIZE
+from stratuslab.ssh.user_public_key import MAXIMUM_SIZE
 
 _MAGIC = b"openssh-key-v1\0"
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.nic import Nic
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 
 _RANGE = re.compile(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*\Z")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")

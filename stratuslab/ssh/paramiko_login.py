@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.errors import SSHError, TimedOut
-from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.ssh.host_key import changed
 from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Jump, Target, jumps
-from stratuslab.ssh.user_keys import USUAL_NAMES, private_half
+from stratuslab.ssh.user_public_key import USUAL_NAMES, private_half
 
 if TYPE_CHECKING:
     from paramiko import Agent, Channel, PKey, Transport

@@ -19,7 +19,7 @@ from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpT
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Fault, Refused
 from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
-from stratuslab.opennebula.error_codes import Owner, PoolState
+from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from tests.fakes import mishaps as mishap
 from tests.fakes import scripted_server as servers
 from tests.fakes.mishaps import Mishap

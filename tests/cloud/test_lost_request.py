@@ -12,7 +12,7 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
-from stratuslab.opennebula.error_codes import ErrorCode
+from stratuslab.opennebula.numeric_constants import ErrorCode
 from tests.fakes import mishaps as mishap
 from tests.fakes.mishaps import Mishap
 from tests.fakes.opennebula_answers import failure, machine

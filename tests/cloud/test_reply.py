@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab.cloud import pool_reader, reply
+from stratuslab.cloud import pool_documents, reply
 from stratuslab.cloud.bounded_parser import LARGEST_DOCUMENT, InvalidAnswer
 from stratuslab.cloud.reply import Fault, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
-from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import ErrorCode, FaultCode
 from tests.fakes.opennebula_answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"
@@ -557,7 +557,7 @@ OPEN_ATTRIBUTE = '&lt;VM a="'
 )
 def test_endless_answers_end_in_bounded_memory(begin: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds are lowered, so that the test takes no gigabyte itself; what matters is that each kind of answer meets one."""
-    for module in (reply, pool_reader):
+    for module in (reply, pool_documents):
         monkeypatch.setattr(module, "LARGEST_DOCUMENT", 1 << 20)
     monkeypatch.setattr(reply, "LARGEST_ANSWER", 1 << 24)
     for read in (value, lambda chunks: list(documents(chunks, "VM"))):

@@ -17,7 +17,7 @@ from stratuslab.cloud.template_writer import DISK_PREFIXES, template
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.template import parse
+from stratuslab.opennebula.template_grammar import parse
 
 STRATUSLAB, TODAY = ServerVersion(), ServerVersion("7.4.0")
 SERVERS = (STRATUSLAB, ServerVersion("4.14.2"), ServerVersion("5.12.0"), TODAY)

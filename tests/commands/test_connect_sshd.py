@@ -18,7 +18,7 @@ import pexpect
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes import sshd
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell

@@ -19,7 +19,7 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes import sshd
 from tests.fakes.scripted_server import Answer, Conversation, Scripted, ScriptedServer, document, hangs
 from tests.fakes.staged_cloud import Stage

@@ -13,7 +13,7 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.error_codes import LARGEST_ID
+from stratuslab.opennebula.numeric_constants import LARGEST_ID
 from tests.fakes.opennebula_answers import machine
 from tests.fakes.scripted_opennebula import ScriptedOpenNebula
 

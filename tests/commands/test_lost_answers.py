@@ -10,7 +10,7 @@ import pytest
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.store.instance_record import ADMINISTRATOR
-from stratuslab.opennebula.error_codes import Owner, PoolState
+from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from tests.fakes import mishaps
 from tests.fakes.faulty_proxy import Fault, FaultyProxy, Late
 from tests.fakes.served_cloud import Serve

@@ -12,7 +12,7 @@ import pytest
 from stratuslab.cloud.reply import documents
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
-from stratuslab.opennebula.template import Attribute, parse
+from stratuslab.opennebula.template_grammar import Attribute, parse
 from tests.fakes.mishaps import Mishap, whole
 from tests.fakes.opennebula_answers import failure, recording_of
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula

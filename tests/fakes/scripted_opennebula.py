@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xmlrpc.client import loads
 
-from stratuslab.opennebula.error_codes import ErrorCode, Owner, PoolState
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
+from stratuslab.opennebula.numeric_constants import ErrorCode, Owner, PoolState
 from stratuslab.opennebula.states import State
-from stratuslab.opennebula.template import parse
+from stratuslab.opennebula.template_grammar import parse
 from tests.fakes.mishaps import CARRIED_OUT, Mishap, whole
 from tests.fakes.opennebula_answers import failure, fault, machine, pool, success
 from tests.fakes.scripted_server import Conversation, ScriptedServer

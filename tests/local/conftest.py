@@ -17,7 +17,7 @@ from stratuslab.local.api.methods import answer
 from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage, build
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes.served_cloud import PROFILES
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock

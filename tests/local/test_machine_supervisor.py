@@ -18,11 +18,11 @@ import pytest
 
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.server_rules import Verb
-from stratuslab.local.machines import launcher
-from stratuslab.local.machines.launcher import Supervisors
+from stratuslab.local.machines import supervisor_processes
+from stratuslab.local.machines.supervisor_processes import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes.fake_qemu import FakeQemu, bootable, put_image
 from tests.fakes.staged_cloud import Actors
 from tests.harness import CHECKOUT, TTYLINUX, eventually, lives
@@ -251,7 +251,7 @@ def test_a_stale_number_is_nobodys(cloud: Keeper) -> None:
 
 
 def test_one_supervisor_however_many_start_it(cloud: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "END_SECONDS", 0.3)
+    monkeypatch.setattr(supervisor_processes, "END_SECONDS", 0.3)
     instance = cloud.waiting()
     starters = [Supervisors(cloud.directory, os.environ) for _ in range(6)]
     threads = [threading.Thread(target=starter.spawn, args=(instance,)) for starter in starters]
@@ -264,18 +264,18 @@ def test_one_supervisor_however_many_start_it(cloud: Keeper, monkeypatch: pytest
 
 
 def test_a_second_one_by_hand_is_refused(cloud: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "END_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor_processes, "END_SECONDS", 0.05)
     lock = cloud.place(3)
     lock.mkdir(parents=True)
     program = (
         "import sys; from stratuslab.local import machine_supervisor as supervisor; "
-        "from stratuslab.local.machines import launcher; launcher.END_SECONDS = 0.05; "
+        "from stratuslab.local.machines import supervisor_processes as launcher; launcher.END_SECONDS = 0.05; "
         "sys.exit(supervisor.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, str(cloud.directory), "3"]
     descriptor = os.open(lock / "lock", os.O_RDWR | os.O_CREAT)
     try:
-        assert launcher.acquire(descriptor)
+        assert supervisor_processes.acquire(descriptor)
         ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
         assert (ran.returncode, ran.stderr) == (1, "instance 3 already has a supervisor\n")
     finally:
@@ -323,7 +323,7 @@ def test_starting_from_a_bare_environment(cloud: Keeper, tmp_path: Path, redirec
     program.write_text(
         f"import sys; sys.path[:] = {[str(CHECKOUT), *filter(None, sys.path)]!r}\n"
         "from pathlib import Path\n"
-        "from stratuslab.local.machines.launcher import Supervisors\n"
+        "from stratuslab.local.machines.supervisor_processes import Supervisors\n"
         f"Supervisors(Path({str(cloud.directory)!r}), {{}}).spawn({instance})\n"
     )
     line = f'cd / && exec "{sys.executable}" "{program}" {redirection}'

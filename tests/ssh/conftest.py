@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server(home: Path) -> Iterator[ParamikoServer]:
     """A server that lets in the key pair ``home/.ssh/id_ed25519``."""
-    from stratuslab.ssh.user_keys import make_key_pair
+    from stratuslab.ssh.user_public_key import make_key_pair
 
     public = make_key_pair(home / ".ssh")
     running = ParamikoServer(public.read_text())

@@ -16,7 +16,7 @@ from stratuslab.ssh.host_block import host_block
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.jump_hosts import banner_through, detour
 from stratuslab.ssh.login_target import Jump, Target, jumps
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes import sshd
 
 SSH = shutil.which("ssh") or ""

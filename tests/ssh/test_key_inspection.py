@@ -19,7 +19,7 @@ from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
 from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.key_inspection import examine, public_blob
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 
 KEYGEN = shutil.which("ssh-keygen") or ""
 needs_keygen = pytest.mark.skipif(not KEYGEN, reason="this system has no ssh-keygen")

@@ -16,7 +16,7 @@ from stratuslab.errors import SSHError, UsageError
 from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Target, remote_command
 from stratuslab.ssh.openssh import command_line, find_ssh, run
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 
 SSH = shutil.which("ssh") or ""
 needs_ssh = pytest.mark.skipif(not SSH, reason="there is no ssh on this computer")

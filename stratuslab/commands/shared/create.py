@@ -27,7 +27,7 @@ from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Usage
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.nic import Nic
 from stratuslab.results import InstanceRow, InstanceStarted
-from stratuslab.ssh import user_keys
+from stratuslab.ssh import user_public_key
 
 _TEMPLATE = "template:"
 _NETWORK_OWNER = "oneadmin"  # owns the networks public, local and private on a StratusLab cloud
@@ -40,7 +40,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     public_keys = _public_keys(session)
     context = _context(session)
     if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
-        authorized, user_data = cloud_init(options.cloud_init or "", user_keys.read_public_keys, session.environment.expand)
+        authorized, user_data = cloud_init(options.cloud_init or "", user_public_key.read_public_keys, session.environment.expand)
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
@@ -117,20 +117,20 @@ def _public_keys(session: Session) -> str:
     named = session.settings.find("user_public_key_file")
     if named:
         session.messages.step(f"Public key: {named.value} ({named.origin})")
-        return user_keys.read_public_keys(session.environment.expand(named.value))
+        return user_public_key.read_public_keys(session.environment.expand(named.value))
     home = session.environment.home
     if home is None:
         raise UsageError("no home directory to look for a public key in", "name one with --key FILE")
     key_directory = home / ".stratuslab"
-    path = user_keys.public_key_file(home) or user_keys.made_key(key_directory)
+    path = user_public_key.public_key_file(home) or user_public_key.made_key(key_directory)
     if path is None and session.options.dry_run:
         session.messages.note(f"no public key in ~/.ssh: would create a key pair in {key_directory}")
         return ""
     if path is None:
-        path = user_keys.make_key_pair(key_directory)
+        path = user_public_key.make_key_pair(key_directory)
         session.messages.note(f"no public key in ~/.ssh: created the key pair {path.with_suffix('')}")
     session.messages.step(f"Public key: {path} (default)")
-    return user_keys.read_public_keys(path)
+    return user_public_key.read_public_keys(path)
 
 
 def _context(session: Session) -> dict[str, str]:

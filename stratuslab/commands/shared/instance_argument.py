@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
-from stratuslab.opennebula.error_codes import LARGEST_ID, Owner
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.parallel import in_order
-from stratuslab.opennebula.error_codes import Owner
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import Owner
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud

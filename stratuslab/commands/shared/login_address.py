@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.errors import InstanceFailed, UsageError
-from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.ssh.banner import Point
 from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import checked_host
@@ -51,7 +51,7 @@ def _translated_point(session: Session, instance: Instance, port: int) -> Point 
     asked = getattr(session.options, "pat_enable", False)
     if not asked and settings.get("port_translation").lower() not in _YES:
         return None
-    from stratuslab.ssh.port_translation import translated_port
+    from stratuslab.ssh.port_translation_client import translated_port
 
     gateway = checked_host(settings.get("pat_gateway_host") or _endpoint_host(session, "--pat-gateway-host"))
     service = settings.get("pat_service_host") or _endpoint_host(session, "--pat-service-host")

@@ -10,7 +10,7 @@ from stratuslab.commands.base import Session
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
 from stratuslab.opennebula.instance import Instance
-from stratuslab.ssh import user_keys
+from stratuslab.ssh import user_public_key
 from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.key_inspection import PrivateKey, examine, public_blob
 
@@ -52,7 +52,7 @@ class LoginKey:
 
     def _given(self, text: str) -> PrivateKey:
         named = self._session.environment.expand(text)
-        private = user_keys.private_half(named)
+        private = user_public_key.private_half(named)
         blob = public_blob(named)
         if named != private and not private.exists() and blob in self._agents():
             return PrivateKey(named, blob)
@@ -64,11 +64,11 @@ class LoginKey:
     def _usual(self) -> Iterator[Path]:
         home = self._session.environment.home
         if home is not None:
-            yield from (home / ".ssh" / name for name in user_keys.USUAL_NAMES)
+            yield from (home / ".ssh" / name for name in user_public_key.USUAL_NAMES)
             yield home / ".stratuslab" / "id_ed25519.pub"
 
     def _usable(self, public: Path, blob: bytes) -> Path | None:
-        private = user_keys.private_half(public)
+        private = user_public_key.private_half(public)
         if not private.exists() and blob and blob in self._agents():
             return public
         try:

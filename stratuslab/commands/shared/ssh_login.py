@@ -12,8 +12,8 @@ from stratuslab.commands.shared.login_address import login_points, no_address
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.waiting import hopeless, wait
 from stratuslab.errors import UsageError
-from stratuslab.opennebula.error_codes import SSH_PORT
 from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.opennebula.states import SSH, Phase
 from stratuslab.ssh import jump_hosts, openssh
 from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner

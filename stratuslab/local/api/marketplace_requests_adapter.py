@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
-from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.embedded_marketplace import CONTENT_TYPE, answer
+from stratuslab.local.images.open_store import open_store
 
 
 class MarketplaceAdapter(BaseAdapter):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stratuslab.local.api import introspection, ready_templates, refusal_words, xmlrpc_wire
+from stratuslab.local.api import ready_templates, refusal_words, system_methods, xmlrpc_wire
 from stratuslab.local.api.documents import (
     image_documents,
     infrastructure_documents,
@@ -20,7 +20,7 @@ from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
-from stratuslab.opennebula.error_codes import ErrorCode, FaultCode, PoolState
+from stratuslab.opennebula.numeric_constants import ErrorCode, FaultCode, PoolState
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: Ser
     """
     try:
         name, parameters = xmlrpc_wire.read_call(body)
-        if introspection.is_own(name):
+        if system_methods.is_own(name):
             methods = [method for method in _METHODS if profile.number >= _SINCE.get(method, ())]
-            return introspection.answer(name, parameters, methods, lambda call: answer(engine, authenticate, call, profile))
+            return system_methods.answer(name, parameters, methods, lambda call: answer(engine, authenticate, call, profile))
         method = _METHODS.get(name)
         if method is None or profile.number < _SINCE.get(name, ()):
             raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")

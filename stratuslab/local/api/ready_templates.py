@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stratuslab.errors import UsageError
 from stratuslab.local.api_error import BadTemplate, no_such
 from stratuslab.local.engine.template_reader import Template
-from stratuslab.opennebula.template import Attribute, parse, render
+from stratuslab.opennebula.template_grammar import Attribute, parse, render
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import QEMU, Record, User
 from stratuslab.local.store.leases import Leases, address_text, mac_address
 from stratuslab.opennebula.states import State
-from stratuslab.opennebula.template import Attribute
+from stratuslab.opennebula.template_grammar import Attribute
 
 
 def _words(text: str) -> frozenset[str]:

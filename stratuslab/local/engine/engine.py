@@ -14,16 +14,16 @@ from stratuslab.local.engine.access import Access, may, visible
 from stratuslab.local.engine.allocation import NAME_LENGTH, allocate
 from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.lifecycle import Step
-from stratuslab.local.engine.machine_description import machine_spec
+from stratuslab.local.engine.machine_spec_builder import machine_spec
 from stratuslab.local.engine.reconciler import Reconciler
 from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.local.engine.template_reader import Template
-from stratuslab.local.images.bootstrap import NEXT_INSTANCE, open_store
+from stratuslab.local.images.open_store import NEXT_INSTANCE, open_store
 from stratuslab.local.machines.driver import MachineSpec, SupervisorControl
-from stratuslab.local.machines.launcher import Supervisors
+from stratuslab.local.machines.supervisor_processes import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
-from stratuslab.opennebula.error_codes import LARGEST_ID, ErrorCode, PoolState
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, ErrorCode, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2

@@ -11,8 +11,8 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
-from stratuslab.local.images.bootstrap import NEXT_INSTANCE, initialize
 from stratuslab.local.images.image_store import images
+from stratuslab.local.images.open_store import NEXT_INSTANCE, initialize
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 

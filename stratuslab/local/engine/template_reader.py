@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from xml.parsers import expat
 
 from stratuslab.local.api_error import BadTemplate
-from stratuslab.opennebula.template import Attribute, TemplateSyntaxError, parse
+from stratuslab.opennebula.template_grammar import Attribute, TemplateSyntaxError, parse
 
 _ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 

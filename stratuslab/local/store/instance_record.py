@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.opennebula.template import Attribute
+from stratuslab.opennebula.template_grammar import Attribute
 
 
 @dataclass(frozen=True)

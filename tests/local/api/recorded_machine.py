@@ -9,7 +9,7 @@ from stratuslab.local.engine.server_rules import ServerRules, Verb
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.store.volumes import volume_of
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.opennebula.template import Attribute, render
+from stratuslab.opennebula.template_grammar import Attribute, render
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX
 

@@ -17,7 +17,7 @@ from stratuslab.local.api.server_profiles import PLAIN_3, SERVER_PROFILES
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.opennebula.template import Attribute, render
+from stratuslab.opennebula.template_grammar import Attribute, render
 from tests.fakes.staged_cloud import configure
 from tests.local.api.recorded_machine import Play
 from tests.local.conftest import Caller

@@ -13,7 +13,7 @@ from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.machines.driver import DiskKind
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_identifier
-from stratuslab.opennebula.template import render
+from stratuslab.opennebula.template_grammar import render
 from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Shell, leaves
 from tests.local.conftest import Caller

@@ -11,8 +11,8 @@ import requests
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
-from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.embedded_marketplace import InvalidEntry, MarketplaceEntries, add_entry, answer, read_entry
+from stratuslab.local.images.open_store import open_store
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.staged_cloud import Stage

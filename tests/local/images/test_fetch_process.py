@@ -23,11 +23,11 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, endorsed
 from stratuslab.local.images.fetch_process import ImageFetcher, trusted
 from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_store import content, obtain
+from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.bootstrap import open_store
 from stratuslab.local.images.checksums import USUAL, Checksums
 from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
 from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_reader import SparseFile, read_image
 from stratuslab.local.images.image_store import PARTIAL_SECONDS, IncomingFile, content
+from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata import read as read_metadata

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stratuslab.local.api.documents.element_tables import elements
 from stratuslab.local.store.instance_record import Record
-from stratuslab.opennebula.error_codes import SSH_PORT
-from stratuslab.opennebula.template import Attribute
+from stratuslab.opennebula.numeric_constants import SSH_PORT
+from stratuslab.opennebula.template_grammar import Attribute
 
 _PLACED_DISK = {
     "ALLOW_ORPHANS": "NO",

@@ -12,7 +12,7 @@ from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME
 from stratuslab.local.store.instance_record import DEFAULT_PERMISSIONS, Record, User
 from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.opennebula.template import Attribute
+from stratuslab.opennebula.template_grammar import Attribute
 
 _VM = elements(
     "ID UID GID UNAME GNAME NAME PERMISSIONS LAST_POLL STATE LCM_STATE PREV_STATE:4- PREV_LCM_STATE:4- RESCHED:4-=0 STIME "

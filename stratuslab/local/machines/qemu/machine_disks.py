@@ -22,7 +22,7 @@ from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError, M
 from stratuslab.local.machines.qemu import context_files
 from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, Layer
 from stratuslab.local.machines.qemu.context_medium import context_medium
-from stratuslab.local.machines.qemu.kernel_image import unpacked
+from stratuslab.local.machines.qemu.kernel_tar import unpacked
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.store.leases import address_number, mac_address
 from stratuslab.private_files import replace, replacing

@@ -20,7 +20,7 @@ from stratuslab.local.machines.qemu.machine_disks import MachineDisks
 from stratuslab.local.machines.qemu.power_button import PowerButton
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess
 from stratuslab.local.machines.qemu.qmp_client import QmpError
-from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.private_files import why
 
 TRIAL_SECONDS = 30.0

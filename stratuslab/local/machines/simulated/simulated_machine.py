@@ -17,7 +17,7 @@ from stratuslab.key_format import new_private_key
 from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.simulated.guest import Guest
-from stratuslab.opennebula.error_codes import SSH_PORT
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.private_files import replace
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.local.machines.simulated.booted_machine import Booted, disks, specified
 
 

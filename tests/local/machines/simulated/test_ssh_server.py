@@ -18,8 +18,8 @@ from paramiko.common import DEFAULT_WINDOW_SIZE
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.simulated import simulated_machine, ssh_server
 from stratuslab.local.machines.simulated.ssh_server import authorized
-from stratuslab.opennebula.error_codes import SSH_PORT
-from stratuslab.ssh.user_keys import make_key_pair
+from stratuslab.opennebula.numeric_constants import SSH_PORT
+from stratuslab.ssh.user_public_key import make_key_pair
 from tests.harness import eventually
 from tests.local.machines.simulated.booted_machine import Booted, needs_openssh
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError, Unreachable
-from stratuslab.ssh import port_translation
-from stratuslab.ssh.port_translation import translated_port
+from stratuslab.ssh import port_translation_client
+from stratuslab.ssh.port_translation_client import translated_port
 from tests.fakes.scripted_server import Answer, Scripted, chunked, closes, document, endless, hangs, head
 
 
@@ -85,6 +85,6 @@ _json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lamb
 @given(_json, _json)
 def test_any_document(pair: object, document: object) -> None:
     for value in (document, {"7": pair}, {"7": [pair]}, {"7": [[pair, 22]]}):
-        for port, gateway in port_translation._ports(value, 7).items():
+        for port, gateway in port_translation_client._ports(value, 7).items():
             assert 0 < port < 65536
             assert 0 < gateway < 65536

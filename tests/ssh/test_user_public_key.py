@@ -12,7 +12,7 @@ import pytest
 
 import stratuslab
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.ssh.user_keys import make_key_pair, private_half, public_key_file, read_public_keys
+from stratuslab.ssh.user_public_key import make_key_pair, private_half, public_key_file, read_public_keys
 
 ROOT = Path(stratuslab.__file__).parent.parent
 
@@ -154,7 +154,7 @@ def test_half_a_pair_is_repaired(tmp_path: Path) -> None:
 AT_ONCE = """
 import sys
 from pathlib import Path
-from stratuslab.ssh.user_keys import make_key_pair, private_half
+from stratuslab.ssh.user_public_key import make_key_pair, private_half
 print("ready", flush=True)
 sys.stdin.readline()
 public = make_key_pair(Path(sys.argv[1]))

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stratuslab.errors import UsageError
-from stratuslab.opennebula.template import TemplateSyntaxError, parse, quote, render
+from stratuslab.opennebula.template_grammar import TemplateSyntaxError, parse, quote, render
 
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
 SAYABLE = (
