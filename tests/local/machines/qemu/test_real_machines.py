@@ -227,7 +227,8 @@ def test_a_suspended_machine_stands_still_and_runs_on(user: User) -> None:
         engine.act(ADMINISTRATOR, int(number), Verb.SUSPEND)
         assert user.state(number) == "Suspended"
         (pid,) = user.processes(number)
-        assert status(pid) == status(user.supervisor(number)) == "T", "QEMU and its supervisor are stopped"
+        # A signal stops a process when its processor looks next.
+        eventually(lambda: status(pid) == status(user.supervisor(number)) == "T")
         used = Path(f"/proc/{pid}/schedstat").read_text()
         unanswered = user.script("stratus-connect-instance", "-q", "--timeout=1", number, "--", "true", timeout=60)
         assert unanswered.status != 0
