@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from xml.etree.ElementTree import Element
 
@@ -13,24 +12,21 @@ from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, NeverSent
+from stratuslab.cloud.instance_actions import InstanceActions, no_instance
 from stratuslab.cloud.lost_request import LostRequests
 from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
 from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.template_writer import template
 from stratuslab.cloud.version_differences import ServerVersion
-from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
-from stratuslab.opennebula.states import Lcm, Phase, State
+from stratuslab.opennebula.states import Phase
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
 
 _CHECK_FIRST = "check with stratus-describe-instance before you try again"
-_KILL_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
-# How servers refuse an unknown action (3.x the second way), and one that the machine's state does not allow.
-_UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
-_WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
 _SEARCH_DELAYS = (0.2, 1.0, 2.0, 4.0)  # seconds before each search for a machine whose answer was lost
 
 
@@ -61,6 +57,7 @@ class Cloud:
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
         self._version_lock = Lock()
         self._lost = LostRequests(self._caller, lambda: self.server)
+        self._actions = InstanceActions(self._caller, lambda: self.server, self.instance, sleep)
 
     @property
     def server(self) -> ServerVersion:
@@ -159,7 +156,7 @@ class Cloud:
         try:
             return Instance(self._caller.document("VM", "one.vm.info", number))
         except NotFound as error:
-            raise self._no_instance(number, error) from None
+            raise no_instance(self.name, number, error) from None
 
     def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE) -> Iterator[Instance]:
         """The instances of an owner (see Owner), in the server's order, one at a time, in constant memory.
@@ -200,90 +197,12 @@ class Cloud:
         return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
-
-        OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
-        waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
-        """
-        for pause in (*_KILL_RETRIES, None):
-            try:
-                self._act(self.server.kill_actions, number)
-                return
-            except reply.Refused as error:
-                if not _WRONG_STATE.search(error.message):
-                    raise
-                if self._is_ending(number, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
-                    return  # an earlier request for it, whose answer was lost perhaps
-                if pause is None:
-                    # Up to 4.x a machine can be killed in every state, and recover cannot delete.
-                    administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
-                    hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
-                    self._refused_in_state(number, "kill", error, hint)
-                    return
-            self._sleep(pause)
+        """See :meth:`stratuslab.cloud.instance_actions.InstanceActions.kill`."""
+        self._actions.kill(number)
 
     def shut_down(self, number: int) -> None:
-        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE, or on its way there. Returns
-        before the instance has stopped.
-
-        Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
-        """
-        try:
-            self._act(self.server.shutdown_actions, number)
-        except reply.Refused as error:
-            if not _WRONG_STATE.search(error.message):
-                raise
-            if self._is_ending(number, Lcm.SHUTDOWN, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
-                return
-            self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
-
-    def _act(self, actions: Iterable[str], number: int) -> None:
-        """Do the first of the actions that the server supports."""
-        unsupported: StratusLabError | None = None
-        for action in actions:
-            try:
-                self._caller.text("one.vm.action", action, number)
-                return
-            except NotFound as error:
-                raise self._no_instance(number, error) from None
-            except PermissionDenied as error:
-                raise self._with_lock(number, error) from None
-            except reply.Refused as error:
-                if not _UNKNOWN_ACTION.search(error.message):
-                    raise
-                unsupported = unsupported or error
-        assert unsupported is not None
-        raise unsupported
-
-    def _is_ending(self, number: int, *states: Lcm) -> bool:
-        """Whether the instance is in one of the states on the way to DONE."""
-        with contextlib.suppress(StratusLabError):
-            instance = self.instance(number)
-            return instance.state == State.ACTIVE and instance.lcm_state in states
-        return False
-
-    def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
-        """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""
-        try:
-            instance = self.instance(number)
-        except StratusLabError:
-            raise InstanceFailed(f"cannot {what} instance {number} now: {error.message}", hint) from None
-        if not instance.done:
-            raise InstanceFailed(f"cannot {what} instance {number} while it is {instance.state_label}", hint)
-
-    def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
-        """The error, with the machine's lock if it has one: the server's message does not mention it."""
-        try:
-            lock = self.instance(number).lock
-        except StratusLabError:
-            return error
-        if lock is None:
-            return error
-        by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
-        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
-
-    def _no_instance(self, number: int, error: StratusLabError) -> NotFound:
-        return NotFound(f"no instance {number} at {self.name}: {error.message}")
+        """See :meth:`stratuslab.cloud.instance_actions.InstanceActions.shut_down`."""
+        self._actions.shut_down(number)
 
     def catalogue(self, kind: ResourceKind) -> list[Resource]:
         """The images, networks or machine templates that the user may use, requested once."""

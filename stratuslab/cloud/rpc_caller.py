@@ -42,7 +42,7 @@ class Caller:
     ) -> None:
         self._transport = transport
         self._credentials = credentials
-        self._cloud = cloud
+        self.cloud = cloud
         self._trace = trace
         self._sleep = sleep
 
@@ -56,7 +56,7 @@ class Caller:
         try:
             return int(text)
         except ValueError:
-            raise InvalidAnswer(f"{self._cloud} answered without an id") from None
+            raise InvalidAnswer(f"{self.cloud} answered without an id") from None
 
     def documents(self, tag: str, method: str, *arguments: object) -> Iterator[Element]:
         """The documents that the call returns, one at a time."""
@@ -68,7 +68,7 @@ class Caller:
         """The document that the call returns. Raises InvalidAnswer unless there is exactly one."""
         found = list(self.documents(tag, method, *arguments))
         if len(found) != 1:
-            raise InvalidAnswer(f"{self._cloud} answered with {len(found)} {tag} documents instead of one")
+            raise InvalidAnswer(f"{self.cloud} answered with {len(found)} {tag} documents instead of one")
         return found[0]
 
     def _with_cloud_name(self, read: Callable[[], _Read]) -> _Read:
@@ -76,12 +76,12 @@ class Caller:
         try:
             return read()
         except InvalidAnswer as error:
-            raise error.replaced(f"{self._cloud}: {error.message}", error.hint or "see --endpoint") from None
+            raise error.replaced(f"{self.cloud}: {error.message}", error.hint or "see --endpoint") from None
         except reply.Fault as error:
             words = error.message or "no reason given"
-            raise reply.Fault(f"{self._cloud} rejected the call: {words} (fault {error.code})", error.code) from None
+            raise reply.Fault(f"{self.cloud} rejected the call: {words} (fault {error.code})", error.code) from None
         except AuthenticationError as error:
-            raise AuthenticationError(f"{self._credentials} at {self._cloud}: {error.message}", error.hint) from None
+            raise AuthenticationError(f"{self._credentials} at {self.cloud}: {error.message}", error.hint) from None
 
     def _post(self, method: str, arguments: tuple[object, ...]) -> Iterator[bytes]:
         """Send the call and yield the answer as it arrives.

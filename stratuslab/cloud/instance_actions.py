@@ -1,0 +1,123 @@
+"""What can be done to an instance: what each version calls it, and what an instance's state allows."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable
+
+from stratuslab.cloud import reply
+from stratuslab.cloud.rpc_caller import Caller
+from stratuslab.cloud.version_differences import ServerVersion
+from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.states import Lcm, State
+
+_KILL_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
+# How servers refuse an unknown action (3.x the second way), and one that the machine's state does not allow.
+_UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
+_WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
+
+
+class InstanceActions:
+    """The actions on a cloud, whose ``server`` is its version and whose ``instance`` fetches an instance by its id."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        server: Callable[[], ServerVersion],
+        instance: Callable[[int], Instance],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._caller = caller
+        self._server = server
+        self._instance = instance
+        self._sleep = sleep
+
+    def kill(self, number: int) -> None:
+        """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
+
+        OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
+        waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
+        """
+        for pause in (*_KILL_RETRIES, None):
+            try:
+                self._act(self._server().kill_actions, number)
+                return
+            except reply.Refused as error:
+                if not _WRONG_STATE.search(error.message):
+                    raise
+                if self._is_ending(number, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+                    return  # an earlier request for it, whose answer was lost perhaps
+                if pause is None:
+                    # Up to 4.x a machine can be killed in every state, and recover cannot delete.
+                    administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
+                    hint = f"try again later{administrator if self._server().number >= (5,) else ''}"
+                    self._refused_in_state(number, "kill", error, hint)
+                    return
+            self._sleep(pause)
+
+    def shut_down(self, number: int) -> None:
+        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE, or on its way there. Returns
+        before the instance has stopped.
+
+        Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
+        """
+        try:
+            self._act(self._server().shutdown_actions, number)
+        except reply.Refused as error:
+            if not _WRONG_STATE.search(error.message):
+                raise
+            if self._is_ending(number, Lcm.SHUTDOWN, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+                return
+            self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
+
+    def _act(self, actions: Iterable[str], number: int) -> None:
+        """Do the first of the actions that the server supports."""
+        unsupported: StratusLabError | None = None
+        for action in actions:
+            try:
+                self._caller.text("one.vm.action", action, number)
+                return
+            except NotFound as error:
+                raise no_instance(self._caller.cloud, number, error) from None
+            except PermissionDenied as error:
+                raise self._with_lock(number, error) from None
+            except reply.Refused as error:
+                if not _UNKNOWN_ACTION.search(error.message):
+                    raise
+                unsupported = unsupported or error
+        assert unsupported is not None
+        raise unsupported
+
+    def _is_ending(self, number: int, *states: Lcm) -> bool:
+        """Whether the instance is in one of the states on the way to DONE."""
+        with contextlib.suppress(StratusLabError):
+            instance = self._instance(number)
+            return instance.state == State.ACTIVE and instance.lcm_state in states
+        return False
+
+    def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
+        """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""
+        try:
+            instance = self._instance(number)
+        except StratusLabError:
+            raise InstanceFailed(f"cannot {what} instance {number} now: {error.message}", hint) from None
+        if not instance.done:
+            raise InstanceFailed(f"cannot {what} instance {number} while it is {instance.state_label}", hint)
+
+    def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
+        """The error, with the machine's lock if it has one: the server's message does not mention it."""
+        try:
+            lock = self._instance(number).lock
+        except StratusLabError:
+            return error
+        if lock is None:
+            return error
+        by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
+        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
+
+
+def no_instance(cloud: str, number: int, error: StratusLabError) -> NotFound:
+    """The error of a cloud that has no such instance."""
+    return NotFound(f"no instance {number} at {cloud}: {error.message}")
