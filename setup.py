@@ -93,16 +93,7 @@ setup(
     ],
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
     package_data={"stratuslab": ["py.typed"], "stratuslab.local.tiny": ["guest/*", "guest/**/*"]},
-    scripts=[
-        "bin/stratus-config",
-        "bin/stratus-connect-instance",
-        "bin/stratus-copy-config",
-        "bin/stratus-describe-instance",
-        "bin/stratus-kill-instance",
-        "bin/stratus-local-cloud",
-        "bin/stratus-run-instance",
-        "bin/stratus-shutdown-instance",
-    ],
+    scripts=sorted(str(path.relative_to(HERE)) for path in HERE.glob("bin/stratus-*")),
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).
     install_requires=[

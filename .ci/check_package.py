@@ -13,16 +13,7 @@ import venv
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
-SCRIPTS = (
-    "stratus-config",
-    "stratus-connect-instance",
-    "stratus-copy-config",
-    "stratus-describe-instance",
-    "stratus-kill-instance",
-    "stratus-local-cloud",
-    "stratus-run-instance",
-    "stratus-shutdown-instance",
-)
+SCRIPTS = sorted(path.name for path in (CHECKOUT / "bin").iterdir())
 
 
 def call(*command: str, directory: str) -> str:

@@ -129,8 +129,8 @@ class LaunchPlan:
     templates: Sequence[str]
 
 
-class InstanceEnded(NamedTuple):
-    """An instance was killed, or asked to shut down; its row shows it after that."""
+class InstanceChanged(NamedTuple):
+    """A command has acted on an instance; its row shows it after that."""
 
     row: InstanceRow
 
@@ -169,7 +169,7 @@ Result = (
     | Listing
     | WatchedInstances
     | InstanceDetails
-    | InstanceEnded
+    | InstanceChanged
     | LaunchPlan
     | CloudCheck
 )

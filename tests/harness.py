@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from stratuslab.commands.base import main
+from stratuslab.commands.completion import MODULES
 from stratuslab.environment import Environment
 
 CHECKOUT = Path(__file__).parents[1]
@@ -71,7 +72,7 @@ class Shell:
         stream = Terminal if self.terminal else io.StringIO
         out, err = stream(), stream()
         environment = Environment(stream(stdin), out, err, self.environment(), self.clock, self.names)
-        module = f"{command}_instance" if command in ("run", "describe", "connect", "kill", "shutdown") else command
+        module = f"{command}_instance" if f"{command}_instance" in MODULES else command
         status = main(import_module(f"stratuslab.commands.{module}").COMMAND, list(arguments), environment)
         return Ran(status, out.getvalue(), err.getvalue())
 

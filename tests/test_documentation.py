@@ -22,7 +22,8 @@ from stratuslab.settings import DEFAULTS
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 DOCS = CHECKOUT / "docs"
-COMMANDS = ("config", "connect-instance", "describe-instance", "kill-instance", "run-instance", "shutdown-instance")
+ACTIONS = ("kill-instance", "reboot-instance", "shutdown-instance", "start-instance", "stop-instance", "update-instance")
+COMMANDS = ("config", "connect-instance", "describe-instance", "run-instance", *ACTIONS)
 ALONE = ("copy-config", "local-cloud")  # commands without the options that the others share
 
 
@@ -101,6 +102,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_in_the_manual_and_the_other_way_round(command: str):
     pages = [command, "common-options", *([] if command == "connect-instance" else ["answers"])]
+    pages += ["choosing-machines"] if command in ACTIONS else []
     assert set().union(*map(documented_options, pages)) == parser_options(parser_of(command))
 
 

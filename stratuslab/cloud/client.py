@@ -30,7 +30,7 @@ _CHECK_FIRST = "check with stratus-describe-instance before you try again"
 _SEARCH_DELAYS = (0.2, 1.0, 2.0, 4.0)  # seconds before each search for a machine whose answer was lost
 
 
-class Cloud:
+class Cloud(InstanceActions):
     """A cloud that speaks OpenNebula's XML-RPC.
 
     ``name`` is what messages call the cloud, ``address`` identifies it uniquely; ``trace`` gets a line about each call and
@@ -51,13 +51,11 @@ class Cloud:
         self.name = name
         self.address = address or name
         self.user = credentials.username or credentials.certificate
-        self._caller = Caller(transport, credentials, name, trace, sleep)
-        self._sleep = sleep
+        super().__init__(Caller(transport, credentials, name, trace, sleep), sleep)
         self._server: ServerVersion | None = None
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
         self._version_lock = Lock()
         self._lost = LostRequests(self._caller, lambda: self.server)
-        self._actions = InstanceActions(self._caller, lambda: self.server, self.instance, sleep)
 
     @property
     def server(self) -> ServerVersion:
@@ -195,14 +193,6 @@ class Cloud:
 
     def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:
         return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
-
-    def kill(self, number: int) -> None:
-        """See :meth:`stratuslab.cloud.instance_actions.InstanceActions.kill`."""
-        self._actions.kill(number)
-
-    def shut_down(self, number: int) -> None:
-        """See :meth:`stratuslab.cloud.instance_actions.InstanceActions.shut_down`."""
-        self._actions.shut_down(number)
 
     def catalogue(self, kind: ResourceKind) -> list[Resource]:
         """The images, networks or machine templates that the user may use, requested once."""

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, StratusLabError
-from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import Lcm, State
+from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, Instance
+from stratuslab.opennebula.states import Lcm, Phase, State, state_label
+from stratuslab.opennebula.template_grammar import quote
 
 _KILL_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
 # How servers refuse an unknown action (3.x the second way), and one that the machine's state does not allow.
 _UNKNOWN_ACTION = re.compile(r"not supported|action result not defined", re.IGNORECASE)
 _WRONG_STATE = re.compile(r"wrong state|not available for state", re.IGNORECASE)
+_OFF = (state_label(State.POWEROFF, None), state_label(State.ACTIVE, Lcm.SHUTDOWN_POWEROFF))
+_MERGE = 1  # one.vm.update: keep the attributes that are not given
 
 
-class InstanceActions:
-    """The actions on a cloud, whose ``server`` is its version and whose ``instance`` fetches an instance by its id."""
+class InstanceActions(ABC):
+    """The part of a cloud's client that changes instances."""
 
-    def __init__(
-        self,
-        caller: Caller,
-        server: Callable[[], ServerVersion],
-        instance: Callable[[int], Instance],
-        sleep: Callable[[float], None],
-    ) -> None:
+    def __init__(self, caller: Caller, sleep: Callable[[float], None]) -> None:
         self._caller = caller
-        self._server = server
-        self._instance = instance
         self._sleep = sleep
+
+    @property
+    @abstractmethod
+    def server(self) -> ServerVersion:
+        """The server's version."""
+
+    @abstractmethod
+    def instance(self, number: int) -> Instance:
+        """One instance. Raises NotFound."""
 
     def kill(self, number: int) -> None:
         """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
@@ -42,7 +47,7 @@ class InstanceActions:
         """
         for pause in (*_KILL_RETRIES, None):
             try:
-                self._act(self._server().kill_actions, number)
+                self._act(self.server.kill_actions, number)
                 return
             except reply.Refused as error:
                 if not _WRONG_STATE.search(error.message):
@@ -52,7 +57,7 @@ class InstanceActions:
                 if pause is None:
                     # Up to 4.x a machine can be killed in every state, and recover cannot delete.
                     administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
-                    hint = f"try again later{administrator if self._server().number >= (5,) else ''}"
+                    hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
                     self._refused_in_state(number, "kill", error, hint)
                     return
             self._sleep(pause)
@@ -64,13 +69,75 @@ class InstanceActions:
         Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
         """
         try:
-            self._act(self._server().shutdown_actions, number)
+            self._act(self.server.shutdown_actions, number)
         except reply.Refused as error:
             if not _WRONG_STATE.search(error.message):
                 raise
             if self._is_ending(number, Lcm.SHUTDOWN, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
                 return
             self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
+
+    def stop(self, number: int, *, hard: bool = False) -> None:
+        """Power an instance off; it keeps its disks and addresses. ``hard`` does not ask the guest. Does nothing if it is off, or
+        on its way there. Returns before it is off.
+
+        Raises NotFound, and InstanceFailed in a state that does not allow it.
+        """
+        self._change_power(number, "stop", ("poweroff-hard",) if hard else ("poweroff",), lambda one: one.state_label in _OFF)
+
+    def start(self, number: int) -> None:
+        """Start an instance that is powered off, suspended, stopped, or not seen by its host. Does nothing if it runs, or is on
+        its way there. Returns before it runs.
+
+        Raises NotFound, and InstanceFailed in a state that does not allow it.
+        """
+        *others, last = self.server.start_actions
+        for action in others:
+            with contextlib.suppress(reply.Refused):
+                self._act((action,), number)
+                return
+        self._change_power(number, "start", (last,), lambda one: one.phase <= Phase.UP)
+
+    def reboot(self, number: int, *, hard: bool = False) -> None:
+        """Ask the guest of an instance to reboot, or reset it (``hard``). Returns before it has.
+
+        Raises NotFound, and InstanceFailed in a state that does not allow it.
+        """
+        actions = self.server.hard_reboot_actions if hard else ("reboot",)
+        self._change_power(number, "reboot", actions, lambda one: False)
+
+    def _change_power(self, number: int, what: str, actions: Iterable[str], is_there: Callable[[Instance], bool]) -> None:
+        try:
+            self._act(actions, number)
+        except reply.Refused as error:
+            if _UNKNOWN_ACTION.search(error.message):
+                raise StratusLabError(f"{self._caller.cloud} cannot {what} instances: {error.message}") from None
+            if not _WRONG_STATE.search(error.message):
+                raise
+            instance = self.instance(number)
+            if not is_there(instance):
+                said = f"cannot {what} instance {number} while it is {instance.state_label}"
+                raise InstanceFailed(said, _remedy(instance, what)) from None
+
+    def rename(self, number: int, name: str) -> None:
+        """Give an instance another name. Raises NotFound, and Refused if the cloud does not accept it."""
+        self._change(number, lambda: self._caller.text("one.vm.rename", number, name))
+
+    def set_labels(self, number: int, labels: Iterable[str]) -> None:
+        """Replace the labels of an instance. Raises NotFound."""
+        text = f"{LABELS_ATTRIBUTE} = {quote(','.join(labels), LABELS_ATTRIBUTE)}"
+        self._change(number, lambda: self._caller.text("one.vm.update", number, text, _MERGE))
+
+    def _change(self, number: int, call: Callable[[], object]) -> None:
+        """Make a call that is new in 4.0 and needs the right to manage the instance."""
+        if self.server.number < (4,):
+            raise StratusLabError(f"{self._caller.cloud} cannot change the name or labels of an instance: it needs OpenNebula 4")
+        try:
+            call()
+        except NotFound as error:
+            raise no_instance(self._caller.cloud, number, error) from None
+        except PermissionDenied as error:
+            raise self._with_lock(number, error) from None
 
     def _act(self, actions: Iterable[str], number: int) -> None:
         """Do the first of the actions that the server supports."""
@@ -93,14 +160,14 @@ class InstanceActions:
     def _is_ending(self, number: int, *states: Lcm) -> bool:
         """Whether the instance is in one of the states on the way to DONE."""
         with contextlib.suppress(StratusLabError):
-            instance = self._instance(number)
+            instance = self.instance(number)
             return instance.state == State.ACTIVE and instance.lcm_state in states
         return False
 
     def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
         """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""
         try:
-            instance = self._instance(number)
+            instance = self.instance(number)
         except StratusLabError:
             raise InstanceFailed(f"cannot {what} instance {number} now: {error.message}", hint) from None
         if not instance.done:
@@ -109,13 +176,24 @@ class InstanceActions:
     def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
         """The error, with the machine's lock if it has one: the server's message does not mention it."""
         try:
-            lock = self._instance(number).lock
+            lock = self.instance(number).lock
         except StratusLabError:
             return error
         if lock is None:
             return error
         by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
         return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
+
+
+def _remedy(instance: Instance, what: str) -> str:
+    """What can be done with an instance whose state does not allow to stop, start or reboot it."""
+    if instance.done:
+        return "stratus-run-instance starts a new one"
+    if instance.failed:
+        return f"stratus-describe-instance -v {instance.id} says why; kill it: stratus-kill-instance {instance.id}"
+    if instance.phase is Phase.AWAY and what != "start":
+        return f"start it: stratus-start-instance {instance.id}"
+    return "try again later"
 
 
 def no_instance(cloud: str, number: int, error: StratusLabError) -> NotFound:

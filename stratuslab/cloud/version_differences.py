@@ -61,6 +61,16 @@ class ServerVersion:
         """The names of the shutdown action, in the same order."""
         return _in_order(self.number, _SHUTDOWN)
 
+    @property
+    def start_actions(self) -> tuple[str, ...]:
+        """The names of the actions that start a machine again: up to 4.x each is for states of its own."""
+        return ("resume",) if self.number >= (5,) else ("resume", "restart")
+
+    @property
+    def hard_reboot_actions(self) -> tuple[str, ...]:
+        """The names of the action that resets a machine; 3.8 has the second."""
+        return ("reboot-hard", "reset")
+
 
 # The version since which a name is the usual one, newest first. 5.0 renamed most actions, 6.0 dropped the old names.
 _KILL = (((5,), "terminate-hard"), ((4,), "delete"), ((0,), "finalize"))

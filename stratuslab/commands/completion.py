@@ -17,8 +17,12 @@ MODULES = (
     "describe_instance",
     "kill_instance",
     "local_cloud",
+    "reboot_instance",
     "run_instance",
     "shutdown_instance",
+    "start_instance",
+    "stop_instance",
+    "update_instance",
 )
 """The modules of all commands."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from stratuslab.commands.shared.terminate import TerminateCommand
+from stratuslab.commands.shared.action_command import ActionCommand
 
-COMMAND = TerminateCommand(
+COMMAND = ActionCommand(
     prog="stratus-kill-instance",
     summary="Stop instances immediately, like pulling the power cord, and release their resources.",
     verb="kill",
     done_message="Killed",
-    act=lambda cloud, number: cloud.kill(number),
-    wait_seconds=0.0,
+    act=lambda cloud, number, options: cloud.kill(number),
+    goal="Done",
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids
   stratus-kill-instance --input ids                those in the file "ids"

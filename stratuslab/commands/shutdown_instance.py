@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from stratuslab.commands.shared.terminate import TerminateCommand
+from stratuslab.commands.shared.action_command import ActionCommand
 
-COMMAND = TerminateCommand(
+COMMAND = ActionCommand(
     prog="stratus-shutdown-instance",
     summary="Shut instances down cleanly, like pressing the power button, and then release their resources.",
     verb="shut down",
     done_message="Shutting down",
-    act=lambda cloud, number: cloud.shut_down(number),
+    act=lambda cloud, number, options: cloud.shut_down(number),
+    goal="Done",
+    goal_word="gone",
     wait_seconds=120.0,
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids

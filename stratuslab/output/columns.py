@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
-from stratuslab.results import InstanceAfterWait, InstanceEnded, InstanceRow, InstanceStarted, Listing, Result, TypeList
+from stratuslab.results import InstanceAfterWait, InstanceChanged, InstanceRow, InstanceStarted, Listing, Result, TypeList
 
 Value = None | bool | int | float | str | Sequence[str]
 
@@ -181,7 +181,7 @@ def rows(result: Result) -> Iterable[Any]:
     match result:
         case Listing(found):
             return found
-        case InstanceStarted(row=row) | InstanceEnded(row) | InstanceAfterWait(row):
+        case InstanceStarted(row=row) | InstanceChanged(row) | InstanceAfterWait(row):
             return (row,)
         case TypeList(types, selected):
             return [(kind, kind.name == selected) for kind in types]

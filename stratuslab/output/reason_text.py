@@ -94,11 +94,8 @@ def _gone(explanation: Explanation) -> str:
         host = f"host {explanation.host}" if explanation.host else "its host"
         if explanation.message:
             return f"is no longer seen by {host}{last_seen}: {_because(explanation, '')}"
-        return f"is no longer seen by {host}{last_seen}; it has probably shut down. Kill it to release its resources"
-    return (
-        f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: "
-        f'resume it with "onevm resume", or {_KILL}'
-    )
+        return f"is no longer seen by {host}{last_seen}; it has probably shut down. Start it again, or {_KILL}"
+    return f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: start it again, or {_KILL}"
 
 
 def _refused(explanation: Explanation) -> str:

@@ -143,15 +143,16 @@ def test_waiting(state: State, waits: str, line: str) -> None:
     [
         (
             vm(3, Lcm.UNKNOWN, monitored=BEGIN + 300),
-            "is no longer seen by host node2 (last seen 5 min ago); it has probably shut down. Kill it to release its resources",
+            "is no longer seen by host node2 (last seen 5 min ago); it has probably shut down. Start it again, or kill it to "
+            "release its resources",
         ),
         (
             vm(3, Lcm.UNKNOWN, history=""),
-            "is no longer seen by its host; it has probably shut down. Kill it to release its resources",
+            "is no longer seen by its host; it has probably shut down. Start it again, or kill it to release its resources",
         ),
         (
             vm(State.POWEROFF),
-            'has been powered off for 7 min; it keeps its disks and addresses: resume it with "onevm resume", or kill it '
+            "has been powered off for 7 min; it keeps its disks and addresses: start it again, or kill it "
             "to release its resources",
         ),
         (vm(State.DONE, ended=BEGIN + 540), "ended 1 min ago; its resources are released"),

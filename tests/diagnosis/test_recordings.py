@@ -51,8 +51,11 @@ def life(instance: Instance) -> str:
 
 
 DISK_FULL = "\"; likely cause: the disk of the host, or of the cloud's storage, is full. Try again later"
-RESUME = 'it keeps its disks and addresses: resume it with "onevm resume", or kill it to release its resources'
-UNSEEN = "is no longer seen by host h1 (last seen 0 s ago); it has probably shut down. Kill it to release its resources"
+RESUME = "it keeps its disks and addresses: start it again, or kill it to release its resources"
+UNSEEN = (
+    "is no longer seen by host h1 (last seen 0 s ago); it has probably shut down. Start it again, or kill it to release its "
+    "resources"
+)
 ENDED = "ended 1 min ago; its resources are released"
 UP = "pending prolog running"
 

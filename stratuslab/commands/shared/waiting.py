@@ -79,17 +79,19 @@ def wait(
     *,
     visible: bool = True,
     announce: bool = False,
+    asked_for: bool = False,
 ) -> Waited:
     """Wait until the instances are in the state ``goal`` or past it on the way to Running, or answer by SSH (``way`` says where).
 
     An instance that failed or went away has an InstanceFailed, which says why; one that was not there in time a TimedOut,
     which says how far it got. Raises nothing for a single instance but KeyboardInterrupt. A line shows the progress where it is
     to be ``visible``; where nobody sees it, and there is something to ``announce``, a note says that an instance is waited for.
+    ``asked_for`` says that the cloud was asked for the goal just now: what is seen first may be from before.
     """
     if numbers:
         session.messages.step(f"Waiting for {goal.lower()}, at most {duration(round(seconds))}")
     progress = _progress(session, visible)
-    with progress, closing(_Wait(session, goal, seconds, way or _usual_way(session), progress)) as waiting:
+    with progress, closing(_Wait(session, goal, seconds, way or _usual_way(session), progress, asked_for)) as waiting:
         return waiting.until_over(numbers, announce and not progress.visible)
 
 
@@ -108,7 +110,7 @@ class _NotYet(StratusLabError):
 
 
 class _Wait:
-    def __init__(self, session: Session, goal: str, seconds: float, way: Way, progress: Progress) -> None:
+    def __init__(self, session: Session, goal: str, seconds: float, way: Way, progress: Progress, asked_for: bool) -> None:
         self._session = session
         self._goal = goal
         self._begin = time.monotonic()
@@ -116,6 +118,7 @@ class _Wait:
         self._way = way
         self._knocking = Knocking(self._deadline)
         self._progress = progress
+        self._asked_for = asked_for
         self._waited = Waited(session.environment.clock(), answered=self._knocking.answered)
         self._points: dict[int, Sequence[Point]] = {}
         self._missing: dict[int, str] = {}
@@ -197,9 +200,11 @@ class _Wait:
     def _is_hopeless(self, instance: Instance, before: Instance | None) -> bool:
         """Whether waiting alone will not bring the instance there. ``before`` is how it was seen the last time."""
         fails = cannot_reach(instance.state, instance.lcm_state, self._goal)
-        if self._goal != "Done":
+        if not self._asked_for and self._goal != "Done":
             return fails
-        # Seen twice: the first time may be from before it was asked to end.
+        if has_reached(instance.state, instance.lcm_state, self._goal):
+            return False
+        # The first sight may be from before the cloud was asked.
         return before is not None and (fails or _came_back(instance, before) or self._was_refused(instance))
 
     def _was_refused(self, instance: Instance) -> bool:
@@ -235,8 +240,8 @@ class _Wait:
 
 
 def _came_back(instance: Instance, before: Instance) -> bool:
-    """Whether it was being shut down and runs again: its driver could not do it."""
-    return before.lcm_state == Lcm.SHUTDOWN and instance.phase == Phase.UP
+    """Whether it was being shut down or powered off and runs again: its driver could not do it."""
+    return before.lcm_state in (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF) and instance.phase == Phase.UP
 
 
 def hopeless(session: Session, instance: Instance) -> InstanceFailed:

@@ -1,4 +1,4 @@
-"""The common part of kill and shutdown: selects the instances, asks for confirmation, reports on each."""
+"""The commands that act on instances: they select them, ask for confirmation, act, wait if asked to, and report on each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
-from stratuslab.results import InstanceEnded, InstanceRow, Listing, Result
+from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
 if TYPE_CHECKING:
@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TerminateCommand:
-    """A command that terminates instances: its verb, the message on success, and the call. ``wait_seconds`` says how long to
-    wait until they are gone, 0 if they are gone immediately."""
+class ActionCommand:
+    """A command that acts on instances: its verb, the message on success, and the call, which gets the options.
+
+    ``goal`` is the state that the instances will be in (empty: the one they are in), ``goal_word`` what people call it, and
+    ``wait_seconds`` how long to wait for it, 0 if it comes immediately. ``hard`` is the help of the option --hard, if it has one.
+    ``add_options`` adds the command's own options, and ``check_options`` raises UsageError if they make no sense.
+    """
 
     prog: str
     summary: str
     verb: str
     done_message: str
-    act: Callable[[Cloud, int], None]
-    wait_seconds: float
+    act: Callable[[Cloud, int, argparse.Namespace], None]
     examples: str
+    goal: str = ""
+    goal_word: str = ""
+    wait_seconds: float = 0.0
+    hard: str = ""
+    add_options: Callable[[argparse._ArgumentGroup], object] = lambda group: None
+    check_options: Callable[[argparse.Namespace], object] = lambda options: None
 
     @property
     def command(self) -> Command:
@@ -59,18 +68,18 @@ class TerminateCommand:
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
         group.add_argument("--interactive", action="store_true", help="ask before each instance")
         group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and exit")
+        if self.hard:
+            group.add_argument("--hard", action="store_true", help=self.hard)
+        self.add_options(group)
         if self.wait_seconds:
-            group.add_argument(
-                "--no-wait",
-                action="store_true",
-                help="do not wait until they are gone",
-            )
+            group.add_argument("--no-wait", action="store_true", help=f"do not wait until they are {self.goal_word}")
             add_wait_timeout(group, self.wait_seconds)
         add_cloud_options(parser)
         add_output_options(parser)
 
     def _run(self, session: Session) -> Iterator[Result]:
         options = session.options
+        self.check_options(options)
         seconds = session.settings.wait_timeout(self.wait_seconds) if self._waits(options) else None
         words = [*options.instances, *_listed(session)]
         if options.all and words:
@@ -87,7 +96,7 @@ class TerminateCommand:
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
                 self._confirm(session, numbers)
-        yield from self._end(session, numbers, errors) if seconds is None else self._waited(session, numbers, errors, seconds)
+        yield from self._acted(session, numbers, errors) if seconds is None else self._waited(session, numbers, errors, seconds)
 
     def _waits(self, options: argparse.Namespace) -> bool:
         return bool(self.wait_seconds) and not options.no_wait
@@ -103,40 +112,41 @@ class TerminateCommand:
         if not confirmed(session.environment, question, "use --yes"):
             raise StratusLabError("cancelled")
 
-    def _end(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Result]:
-        ended = []
-        for outcome in in_order(lambda number: self._ended(session, number), numbers):
+    def _acted(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Result]:
+        changed = []
+        for outcome in in_order(lambda number: self._changed(session, number), numbers):
             if outcome.value is None:
                 errors += [outcome.error] if outcome.error else []
                 continue
-            ended.append(outcome.item)
+            changed.append(outcome.item)
             session.messages.step(f"{self.done_message} instance {outcome.item}")
-            yield InstanceEnded(outcome.value)
-        if not self.wait_seconds:
-            _forget_host_keys(session, ended)
-        report(session.messages, errors, len(ended), "instances")
+            yield InstanceChanged(outcome.value)
+        if self.goal == "Done" and not self.wait_seconds:
+            _forget_host_keys(session, changed)
+        report(session.messages, errors, len(changed), "instances")
 
     def _waited(
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
     ) -> Iterator[Result]:
-        """Like :meth:`_end`, but wait and yield each instance when it is gone."""
+        """Like :meth:`_acted`, but wait and yield each instance when it is there."""
         from stratuslab.commands.shared.waiting import wait
 
         accepted = []
-        for outcome in in_order(lambda number: self.act(session.cloud, number), numbers):
+        for outcome in in_order(lambda number: self.act(session.cloud, number, session.options), numbers):
             if outcome.error:
                 errors.append(outcome.error)
             else:
                 accepted.append(outcome.item)
                 session.messages.step(f"{self.done_message} instance {outcome.item}")
-        waited = wait(session, accepted, "Done", seconds)
+        waited = wait(session, accepted, self.goal, seconds, asked_for=True)
         for number in waited.reached:
-            yield InstanceEnded(InstanceRow.of(waited.latest[number]))
-        _forget_host_keys(session, waited.reached)
+            yield InstanceChanged(InstanceRow.of(waited.latest[number]))
+        if self.goal == "Done":
+            _forget_host_keys(session, waited.reached)
         report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
-    def _ended(self, session: Session, number: int) -> InstanceRow:
-        self.act(session.cloud, number)
+    def _changed(self, session: Session, number: int) -> InstanceRow:
+        self.act(session.cloud, number, session.options)
         if session.output.is_default or session.output.format == "ids":
             return InstanceRow(number)  # only the id is shown
         try:

@@ -1,0 +1,52 @@
+"""stratus-update-instance: change the name and the labels of instances."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from stratuslab.commands.shared.action_command import ActionCommand
+from stratuslab.commands.shared.option_values import label
+from stratuslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.client import Cloud
+
+
+def _add_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--name", metavar="NAME", help="give the instance this name")
+    group.add_argument("--label", action="append", type=label, default=[], metavar="KEY", help="add a label (repeatable)")
+    group.add_argument("--remove-label", action="append", default=[], metavar="KEY", help="remove a label (repeatable)")
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.name is None and not options.label and not options.remove_label:
+        raise UsageError("nothing to change", "use --name, --label or --remove-label")
+    if options.name is not None and (options.all or len(options.instances) > 1):
+        raise UsageError("--name is for one instance: several would have the same name")
+
+
+def _update(cloud: Cloud, number: int, options: argparse.Namespace) -> None:
+    if options.label or options.remove_label:
+        before = cloud.instance(number).labels
+        after = [one for one in dict.fromkeys([*before, *options.label]) if one not in options.remove_label]
+        if after != list(before):
+            cloud.set_labels(number, after)
+    if options.name is not None:
+        cloud.rename(number, options.name)
+
+
+COMMAND = ActionCommand(
+    prog="stratus-update-instance",
+    summary="Change the name and the labels of instances.",
+    verb="update",
+    done_message="Updated",
+    act=_update,
+    add_options=_add_options,
+    check_options=_check_options,
+    examples="""examples:
+  stratus-update-instance 165 --name web1          a name instead of "one-165"
+  stratus-update-instance 165 166 --label night --remove-label test
+                                                   labels of several
+""",
+).command
