@@ -41,6 +41,13 @@ class Node:
         """The size of a file in bytes."""
         return len(self.content)
 
+    def pieces(self) -> Iterator[bytes]:
+        """The content of a file in pieces."""
+        offset = 0
+        while piece := bytes(self.content[offset : offset + PIECE]):
+            yield piece
+            offset += len(piece)
+
     @property
     def is_directory(self) -> bool:
         """Whether it is a directory."""
@@ -73,9 +80,9 @@ class FileTree:
         with self._lock:
             if not self.node(path).is_directory:
                 raise failure(errno.ENOTDIR, path)
-            prefix = self.resolve(path).rstrip("/") + "/"
-            names = (other[len(prefix) :] for other in self._nodes if other.startswith(prefix))
-            return {name: self._nodes[prefix + name] for name in sorted(names) if name and "/" not in name}
+            path = self.resolve(path)
+            inside = sorted(other for other in self._nodes if posixpath.dirname(other) == path != other)
+            return {posixpath.basename(other): self._nodes[other] for other in inside}
 
     def file(self, path: str, create: bool = False, mode: int = 0o644) -> Node:
         """The file at the path, created if missing with ``create``."""
@@ -94,13 +101,6 @@ class FileTree:
                 raise failure(errno.ENOSPC, path)
             self._nodes[path] = Node(path, mode)
             return self._nodes[path]
-
-    def read(self, node: Node) -> Iterator[bytes]:
-        """The content of a file in pieces."""
-        offset = 0
-        while piece := bytes(node.content[offset : offset + PIECE]):
-            yield piece
-            offset += len(piece)
 
     def write(self, node: Node, data: bytes, offset: int | None = None) -> None:
         """Write to a file, by default at its end."""

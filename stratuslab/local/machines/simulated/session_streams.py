@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import io
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import paramiko
 
@@ -16,7 +19,6 @@ MAX_LINE = 64 * 1024  # bytes of a line; a longer one is split
 MAX_AHEAD = 16 * 1024  # keys that are buffered while a command runs; further ones wait in the connection
 # Escape sequences as in ECMA-48, sent by keys such as arrows, are ignored.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\[O])", re.DOTALL)
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,30}|O)?\Z")
 
 
 class HungUp(Exception):
@@ -27,28 +29,19 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C."""
 
 
-class Input:
-    """Standard input, read in pieces or lines. An empty piece ends it; more may follow for the next reader."""
+class _Raw(io.RawIOBase):
+    """What ``receive`` returns. An empty piece ends it; more may follow for the next reader."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._held = b""
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        self._receive = receive
 
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self._held or next(self._pieces, b""):
-            self._held = b""
-            yield piece
+    def readable(self) -> bool:
+        return True
 
-    def line(self) -> bytes:
-        """The next line, empty at the end."""
-        line = b""
-        for piece in self:
-            line += piece
-            if b"\n" in piece or len(line) > MAX_LINE:
-                end = line.find(b"\n") + 1 or MAX_LINE
-                line, self._held = line[:end], line[end:]
-                break
-        return line
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._receive(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class Streams:
@@ -58,7 +51,11 @@ class Streams:
         self.channel, self.window = channel, window
         self.work: Callable[[Streams], int] | None = None
         self.started = False
-        self.input = Input(iter(lambda: self._receive(None) or b"", b""))
+        self._input = io.BufferedReader(_Raw(self._read), MAX_LINE)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Standard input, in pieces as they arrive. Raises HungUp, Interrupted."""
+        return iter(partial(self._input.read1, MAX_LINE), b"")
 
     def write(self, data: bytes) -> None:
         """Write to standard output; blocks while the client does not read. Raises HungUp."""
@@ -70,7 +67,7 @@ class Streams:
 
     def read_line(self, prompt: str) -> bytes:
         """The next line for the shell, empty at the end. The prompt is for terminals only. Raises HungUp, Interrupted."""
-        return self.input.line()
+        return self._input.readline(MAX_LINE)
 
     def pause(self, seconds: float) -> None:
         """Wait so long; 0 only checks the connection. Raises HungUp, Interrupted."""
@@ -88,15 +85,9 @@ class Streams:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise HungUp from error
 
-    def _receive(self, seconds: float | None) -> bytes | None:
-        """Received data: empty at the end, None after the time-out."""
-        if seconds == 0 and not (self.channel.recv_ready() or self.channel.closed or self.channel.eof_received):
-            return None
-        self.channel.settimeout(seconds)
-        try:
-            return self.channel.recv(PIECE)
-        except TimeoutError:
-            return None
+    def _read(self, size: int) -> bytes:
+        self.channel.settimeout(None)
+        return self.channel.recv(size)
 
 
 class TerminalStreams(Streams):
@@ -106,9 +97,7 @@ class TerminalStreams(Streams):
         super().__init__(channel, window)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._ahead: deque[str] = deque()
-        self._unfinished = ""
         self._ended = False
-        self.input = Input(iter(lambda: b"" if self._ended else self.read_line(""), None))
 
     def write(self, data: bytes) -> None:
         super().write(data.replace(b"\n", b"\r\n"))
@@ -153,15 +142,19 @@ class TerminalStreams(Streams):
                 return b""
             self._receive_keys(None)
 
+    def _read(self, size: int) -> bytes:
+        return b"" if self._ended else self.read_line("")
+
     def _receive_keys(self, seconds: float | None) -> None:
-        data = self._receive(seconds)
-        if data:
-            text = _SEQUENCE.sub("", self._unfinished + self._decoder.decode(data))
-            unfinished = _UNFINISHED.search(text)
-            self._unfinished = unfinished[0] if unfinished else ""
-            self._ahead += text[: len(text) - len(self._unfinished)]
-        elif data is not None:
-            self._ended = True
+        """Buffer the keys that arrive within this time, None: until some do."""
+        if seconds == 0 and not (self.channel.recv_ready() or self.channel.closed or self.channel.eof_received):
+            return
+        self.channel.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            data = self.channel.recv(PIECE)
+            self._ended = not data
+            self._ahead += _SEQUENCE.sub("", self._decoder.decode(data))
+        if self._ended:
             super().pause(0)
 
     def _interrupt(self) -> None:

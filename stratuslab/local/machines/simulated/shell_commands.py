@@ -1,20 +1,19 @@
-"""The commands of a simulated guest. Each returns a text or a status, or yields its output and returns a status."""
+"""The commands of a simulated guest. Each returns its output, as a text or in pieces, and fails by raising Failure."""
 
 from __future__ import annotations
 
 import re
 import stat
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from stratuslab.local.machines.simulated.guest import Guest
-
-Output = Generator[bytes, None, int]
+from stratuslab.local.machines.simulated.session_streams import Streams
 
 
 class Failure(Exception):
-    """An error that ends a command with a status."""
+    """Ends a command with a status, and with a message unless that is empty."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -22,14 +21,13 @@ class Failure(Exception):
 
 
 class CommandCall(NamedTuple):
-    """One call of a command. ``pause`` waits seconds; ``status`` is that of the previous command."""
+    """One call of a command. ``input`` is what it reads; ``status`` is that of the previous command."""
 
     name: str
     arguments: list[str]
     input: Iterable[bytes]
     guest: Guest
-    pause: Callable[[float], None]
-    window: tuple[int, int]
+    streams: Streams
     status: int
 
     def options(self, known: str) -> set[str]:
@@ -50,11 +48,10 @@ def _echo(call: CommandCall) -> str:
     return " ".join(call.arguments[not newline :]) + "\n" * newline
 
 
-def _cat(call: CommandCall) -> Output:
+def _cat(call: CommandCall) -> Iterator[bytes]:
     call.options("u")
     for name in call.names or ["-"]:
-        yield from call.input if name == "-" else call.guest.files.read(call.guest.files.file(name))
-    return 0
+        yield from call.input if name == "-" else call.guest.files.file(name).pieces()
 
 
 def _ls(call: CommandCall) -> str:
@@ -131,7 +128,7 @@ def _sleep(call: CommandCall) -> str:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", " ".join(call.arguments))
     if match is None:
         raise Failure("usage: sleep N[smhd]")
-    call.pause(float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+    call.streams.pause(float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
     return ""
 
 
@@ -143,26 +140,32 @@ def _power(call: CommandCall) -> str:
     return ""
 
 
-def _exit(call: CommandCall) -> int:
+def _exit(call: CommandCall) -> str:
     number = call.arguments[0] if call.arguments else str(call.status)
     if not re.fullmatch(r"[0-9]{1,9}", number):
         raise Failure(f"invalid number: {number}", 2)
-    return int(number) & 0xFF
+    raise Failure("", int(number) & 0xFF)
+
+
+def _false(call: CommandCall) -> str:
+    raise Failure("")
+
+
+def _stty(call: CommandCall) -> str:
+    width, height = call.streams.window
+    return f"{height} {width}\n"
 
 
 def _help(call: CommandCall) -> str:
     return f"This machine is simulated: no operating system runs here. It has these commands:\n  {' '.join(sorted(commands))}\n"
 
 
-commands: dict[str, Callable[[CommandCall], str | int | Output]] = {
-    **dict.fromkeys(("exit", "logout"), _exit),
+commands: dict[str, Callable[[CommandCall], str | Iterator[bytes]]] = {
     **dict.fromkeys(("halt", "poweroff", "reboot", "shutdown"), _power),
-    **{"cat": _cat, "df": _df, "echo": _echo, "free": _free, "help": _help, "id": _id, "ip": _ip, "ls": _ls},
-    **{"sleep": _sleep, "uname": _uname, "uptime": _uptime},
-    "false": lambda call: 1,
+    **{"cat": _cat, "df": _df, "echo": _echo, "exit": _exit, "false": _false, "free": _free, "help": _help, "id": _id},
+    **{"ip": _ip, "ls": _ls, "sleep": _sleep, "stty": _stty, "uname": _uname, "uptime": _uptime},
     "hostname": lambda call: f"{call.guest.host_name}\n",
     "nproc": lambda call: f"{call.guest.vcpu}\n",
-    "stty": lambda call: f"{call.window[1]} {call.window[0]}\n",
     "true": lambda call: "",
     "whoami": lambda call: "root\n",
 }

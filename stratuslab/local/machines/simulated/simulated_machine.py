@@ -6,8 +6,6 @@ as libvirt does for a domain.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import threading
 import time
@@ -18,7 +16,7 @@ from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.opennebula.numeric_constants import SSH_PORT
-from stratuslab.private_files import replace
+from stratuslab.private_files import replace, why
 
 if TYPE_CHECKING:
     from stratuslab.local.machines.simulated.ssh_server import SshServer
@@ -40,11 +38,9 @@ class SimulatedMachine:
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
         self._log = ConsoleLog(spec.directory / "console.log").log
-        self._guest = Guest(spec, self._plan)
-        self._planned: threading.Timer | None = None
-        self._planning = threading.Lock()
+        self._guest = Guest(spec, self._press)
+        self._pressed, self._reboots = threading.Event(), False
         self._ended = threading.Event()
-        self._going_down = threading.Lock()
         self._listener: socket.socket | None = None
         self._server: SshServer | None = None
         self._polled = (time.monotonic(), time.process_time())
@@ -65,6 +61,7 @@ class SimulatedMachine:
         self._serve(self._listener)
         self._log(f"SSH server on {address} port {port}")
         self._log("login ready")
+        threading.Thread(target=self._run, daemon=True).start()
         return address, port
 
     def wait(self, seconds: float) -> bool:
@@ -76,10 +73,10 @@ class SimulatedMachine:
         return 100 * (used_now - used_then) / max(now - then, 1e-6), self._guest.memory_kib
 
     def halt(self) -> None:
-        self._plan(False)
+        self._press(False)
 
     def reboot(self) -> None:
-        self._plan(True)
+        self._press(True)
 
     def kill(self) -> None:
         if self._listener is not None:
@@ -102,31 +99,27 @@ class SimulatedMachine:
             self._log("no public key given: nobody can log in")
         self._server = SshServer(listener, self._guest, host_key, keys)
 
-    def _plan(self, reboot: bool) -> None:
-        """Halt or reboot the guest after the grace period, in place of what was planned before."""
-        with self._planning:
-            if self._planned is not None:
-                self._planned.cancel()
-            self._planned = threading.Timer(GRACE_SECONDS, self._go_down, (reboot,))
-            self._planned.daemon = True
-            self._planned.start()
+    def _press(self, reboot: bool) -> None:
+        """Halt or reboot the guest after the grace period; a halt takes precedence."""
+        self._reboots = reboot and (self._reboots or not self._pressed.is_set())
+        self._pressed.set()
 
-    def _go_down(self, reboot: bool) -> None:
-        with self._going_down:
-            if self._ended.is_set():
-                return
+    def _run(self) -> None:
+        """Wait for the power button, again after each reboot."""
+        while self._pressed.wait():
+            time.sleep(GRACE_SECONDS)
+            reboot = self._reboots
+            self._pressed.clear()
             self._log("the guest reboots" if reboot else "the guest halts")
             if self._server is not None:
                 self._server.stop()
-            if reboot and self._listener is not None and self._boot_again(self._listener):
-                return
-            if self._listener is not None:
-                self._listener.close()
-            self._log("halted")
-            self._ended.set()
+            # The machine keeps its listening socket, so clients wait in the kernel's queue meanwhile.
+            if self._listener is None or not reboot or not self._boot_again(self._listener):
+                break
+        self._log("halted")
+        self.kill()
 
     def _boot_again(self, listener: socket.socket) -> bool:
-        """Boot again with the same socket, so that the machine keeps its address and clients wait in the kernel's queue."""
         time.sleep(REBOOT_SECONDS)
         self._guest.booted = time.monotonic()
         try:
@@ -140,16 +133,10 @@ class SimulatedMachine:
 
 def _listening(address: str, port: int) -> socket.socket:
     """A socket that listens at the address, or else on a free port of 127.0.0.1. Raises MachineError."""
-    failure: OSError | None = None
-    for place in ((address, port), ("127.0.0.1", 0)):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        return socket.create_server((address, port), backlog=128)
+    except OSError:
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            listener.listen(128)
-            return listener
+            return socket.create_server(("127.0.0.1", 0), backlog=128)
         except OSError as error:
-            listener.close()
-            failure = error
-    reason = os.strerror(failure.errno or errno.EIO) if failure else ""
-    raise MachineError(f"no free port for the SSH server: {reason}")
+            raise MachineError(f"no free port for the SSH server: {why(error)}") from error

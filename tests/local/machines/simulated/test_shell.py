@@ -70,7 +70,6 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         ("echo '$USER' \"$USER\" \\$USER ${USER}s", "$USER root $USER roots\n"),
         ("echo a  b 'c  d'\"e f\"g ''h", "a b c  de fg h\n"),
         ("echo [$NOPE] $NOPE x '' y", "[] x  y\n"),
-        ('A=\'x  y\'; echo $A "$A"; B=$A; echo "$B"', "x y x  y\nx  y\n"),
         ('echo "a\\"b\\$c\\d" \'it is\' "it\'s"', "a\"b$c\\d it is it's\n"),
         ("echo one; echo two", "one\ntwo\n"),
         ("echo one\n\necho two # a comment\n", "one\ntwo\n"),
@@ -81,15 +80,12 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         ("echo a#b; # c", "a#b\n"),
         ("echo a \\\nb", "a b\n"),
         ("echo hello | cat | cat -", "hello\n"),
-        ('echo "$(hostname) is up" $(echo a "b  c"; exit 3; echo never) x$(true)', "one-165 is up a b c x\n"),
-        ('A=b; echo "[$(echo $A; A=c; echo $A)]" $A', "[b\nc] b\n"),
         ("echo x | true; echo $?", "0\n"),
         ("exit 3 | true; echo still here", "still here\n"),
-        ("nope 2>/dev/null; echo $?", "127\n"),
-        ("nope 2>&1 >/dev/null | cat", "sh: nope: not found: this machine is simulated (help lists its commands)\n"),
+        ("echo no > /dev/null; echo $?", "0\n"),
         ("echo ~ ~/x '~'", "/root /root/x ~\n"),
         ("/bin/echo a; /usr/bin/whoami; id -un", "a\nroot\nroot\n"),
-        ("LANG=C uname -sm", "Linux x86_64\n"),
+        ("uname -sm", "Linux x86_64\n"),
         ("hostname; nproc; id -u", "one-165\n2\n0\n"),
         ("cat /etc/hostname; ls /etc", "one-165\nhostname\nos-release\n"),
         ("echo é", "é\n"),
@@ -112,11 +108,11 @@ def test_what_the_shell_does(ask: Asked, text: str, out: str) -> None:
         ("cat /nope", 1, "cat: /nope: No such file or directory\n"),
         ("cat /etc", 1, "cat: /etc: Is a directory\n"),
         ("ls /nope", 1, "ls: /nope: No such file or directory\n"),
-        ("echo x > /etc", 1, "sh: /etc: Is a directory\n"),
-        ("echo x > /nope/x", 1, "sh: /nope: No such file or directory\n"),
-        ("echo hi >&2", 0, "hi\n"),
+        ("echo x > /etc", 1, "echo: /etc: Is a directory\n"),
+        ("echo x > /nope/x", 1, "echo: /nope: No such file or directory\n"),
         ("echo 'open", 2, "sh: syntax error: a quote is not closed\n"),
-        ("echo a |", 2, "sh: syntax error: a command is missing at the end\n"),
+        ("echo a |", 2, "sh: syntax error: a word is missing at the end\n"),
+        ("echo a >", 2, "sh: syntax error: a word is missing at the end\n"),
         ("echo a && && b", 2, 'sh: syntax error: unexpected "&&"\n'),
         (" ;", 2, 'sh: syntax error: unexpected ";"\n'),
         ("", 0, ""),
@@ -139,8 +135,12 @@ def test_statuses_and_complaints(ask: Asked, text: str, status: int, err: str) -
         "if true; then halt; fi",
         "(halt)",
         "echo $((1+1))",
-        'echo "$(echo $(halt))"',
-        "echo $(reboot; (halt))",
+        'echo "$(halt)"',
+        "A=b",
+        "LANG=C halt",
+        "halt 2>/dev/null",
+        "halt >&2",
+        "true; nope; halt",
         "echo `halt`",
         "echo ${USER:-x}",
         "sleep 1 &",
@@ -231,12 +231,7 @@ def test_the_disk_is_bounded(tmp_path: Path) -> None:
         assert ask("cat /tmp/big /tmp/big > /tmp/big").status == 0
 
 
-def test_memory_is_bounded(ask: Asked) -> None:
-    assert ask("A=xxxxxxxx; " + "A=$A$A;" * 60 + "echo never").status == 0
-    assert "too long" in ask("A=xxxxxxxx; " + "A=$A$A;" * 60).err
-    assert "too long" in ask("A=" + "x" * 60_000 + "; echo " + "$A " * 1000).err
-    assert "too long" in ask("cat > /tmp/x; echo $(cat /tmp/x)", bytes(100_000)).err
-    assert "too many variables" in ask("".join(f"A{number}=x;" for number in range(200))).err
+def test_the_length_of_a_pipe_is_bounded(ask: Asked) -> None:
     assert "the pipe is too long" in ask("cat" + "|cat" * 5000).err
     assert ask("echo " + "a " * 15_000).out == "a " * 14_999 + "a\n"
 
