@@ -13,6 +13,7 @@ from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.output.messages import Messages
 from stratuslab.settings import Settings
+from stratuslab.settings_warnings import exposed, fallback
 from stratuslab.url_credentials import shown
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
     timeout = settings.timeout
     if is_local(endpoint.value):
         if endpoint.origin == "default":
-            messages.note("no cloud is configured, using the embedded one on this computer (--endpoint local)")
+            if found := fallback(settings):
+                messages.warning(found)
+            else:
+                messages.note("no cloud is configured, using the embedded one on this computer (--endpoint local)")
         from stratuslab.local import state_directory
         from stratuslab.local.api.in_process import LocalTransport
 
@@ -44,9 +48,11 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
             address=f"local:{directory}",
             trace=messages.wire,
         )
-    found = settings.credentials()
-    resolved = resolve(endpoint.value, found)
-    credentials = _with_password(found, resolved.url, environment)
+    configured = settings.credentials()
+    for text in exposed(settings.password_files):
+        messages.note(text)
+    resolved = resolve(endpoint.value, configured)
+    credentials = _with_password(configured, resolved.url, environment)
     messages.step(f"Credentials: {credentials}")
     messages.step(f"Calls go to {resolved.url}")
     transport_http = HttpTransport(

@@ -8,7 +8,7 @@ of an OpenNebula user: ONE_XMLRPC, ONE_AUTH and ``~/.one/one_auth``.
 from __future__ import annotations
 
 import configparser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,11 @@ DEFAULTS: Mapping[str, str] = {
     "default_context_method": "one",
 }
 
-# Settings whose environment variable is not STRATUSLAB_ and the key in capitals.
-_VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY"}
+PREFIX = "STRATUSLAB_"
+"""How the names of the client's variables in the environment begin."""
+
+# Settings whose variable is not the prefix and the key in capitals.
+_VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY", "selected_section": "STRATUSLAB_USER_CONFIG_SECTION"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Settings:
         self._environment = environment
         self._options = options
         self._sections = sections
+        self.password_files: list[Path] = []
+        """The files from which :meth:`credentials` took a password."""
 
     @property
     def instance_types(self) -> Mapping[str, str]:
@@ -67,9 +72,14 @@ class Settings:
         return self._sections.selected
 
     @property
-    def keys_in_file(self) -> list[tuple[str, str]]:
-        """Each key that the configuration file sets, as pairs of place (``FILE [section]``) and key."""
-        return self._sections.keys
+    def file(self) -> Sections:
+        """The configuration file."""
+        return self._sections
+
+    @property
+    def variables(self) -> list[str]:
+        """The names of the variables in the environment that begin with ``STRATUSLAB_``, set or empty."""
+        return [name for name in self._environment.environ if name.startswith(PREFIX)]
 
     def find(self, key: str) -> Setting | None:
         """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
@@ -81,10 +91,10 @@ class Settings:
 
     def _option(self, key: str) -> Setting | None:
         value = self._options.get(key)
-        return Setting(value, f"--{_OPTION_NAMES.get(key, key).replace('_', '-')}") if value else None
+        return Setting(value, option_of(key)) if value else None
 
     def _variable(self, key: str) -> Setting | None:
-        name = _VARIABLES.get(key, f"STRATUSLAB_{key.upper()}")
+        name = variable_of(key)
         value = self._environment.environ.get(name)
         return Setting(value, name) if value else None
 
@@ -211,6 +221,7 @@ class Settings:
         return Credentials(user, password, origin=f"{origin}, {path}")
 
     def _first_line(self, path: Path, origin: str) -> str:
+        self.password_files.append(path)
         try:
             with path.open(encoding="utf-8-sig") as file:
                 return file.readline(4096).rstrip("\r\n")
@@ -220,14 +231,31 @@ class Settings:
             raise UsageError(f'the file "{path}" ({origin}) is not text') from None
 
 
+def option_of(key: str) -> str:
+    """The name of the option for a setting."""
+    return f"--{_OPTION_NAMES.get(key, key).replace('_', '-')}"
+
+
+def variable_of(key: str) -> str:
+    """The name of the variable in the environment for a setting."""
+    return _VARIABLES.get(key, f"{PREFIX}{key.upper()}")
+
+
 _OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "instance_type": "type"}
 
 
 class Sections:
     """A configuration file: ``[default]``, one section laid over it, and ``[instance_types]``."""
 
-    def __init__(self, path: Path | None, parser: configparser.ConfigParser | None, selected: Setting | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        parser: configparser.ConfigParser | None,
+        selected: Setting | None = None,
+        duplicates: Sequence[str] = (),
+    ) -> None:
+        self.path = path
+        self.duplicates = duplicates
         self._parser = parser
         self.selected = selected
 
@@ -246,12 +274,15 @@ class Sections:
         return [name for name in self._parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)]
 
     @property
-    def keys(self) -> list[tuple[str, str]]:
-        """Each key that is set in ``[default]`` or in a cloud's section, as pairs of place and key."""
+    def raw(self) -> list[tuple[str, str, str]]:
+        """Each setting in ``[default]`` and in a cloud's section: the section, the key, and the value as it is in the file."""
         if self._parser is None:
             return []
-        sections = [_MAIN_SECTION, *self.clouds]
-        return [(f"{self._path} [{section}]", key) for section in sections for key in self._parser.options(section)]
+        return [
+            (section, key, value)
+            for section in (_MAIN_SECTION, *self.clouds)
+            for key, value in self._parser.items(section, raw=True)
+        ]
 
     def find(self, key: str) -> Setting | None:
         """The key's value in the selected section, else in ``[default]``."""
@@ -259,7 +290,7 @@ class Sections:
             return None
         for section in (self.selected.value if self.selected else "", _MAIN_SECTION):
             if section and self._parser.has_option(section, key):
-                return Setting(self._value(section, key), f"{self._path} [{section}]")
+                return Setting(self._value(section, key), f"{self.path} [{section}]")
         return None
 
     def _value(self, section: str, key: str) -> str:
@@ -268,7 +299,7 @@ class Sections:
             return self._parser.get(section, key)
         except configparser.InterpolationError:
             raise ConfigurationError(
-                f'{self._path}: invalid % in the value of "{key}" in [{section}]', "write %% for a percent sign"
+                f'{self.path}: invalid % in the value of "{key}" in [{section}]', "write %% for a percent sign"
             ) from None
 
 
@@ -278,17 +309,18 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
     ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError, which names the wrong line.
     """
     chosen = options.get("user_config_section")
-    variable = environment.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
+    variable = variable_of("selected_section")
     selected = Setting(chosen, "--user-config-section") if chosen else None
-    if variable and selected is None:
-        selected = Setting(variable, "STRATUSLAB_USER_CONFIG_SECTION")
+    if selected is None and environment.environ.get(variable):
+        selected = Setting(environment.environ[variable], variable)
     named = options.get("config")
     path = environment.expand(named or DEFAULT_FILE)
-    parser = _parse(path, required=bool(named))
-    if parser is None:
+    text = _read(path, required=bool(named))
+    if text is None:
         if selected:
             raise ConfigurationError(f'no section [{selected.value}]: the file "{path}" does not exist')
         return Settings(environment, options, Sections(None, None))
+    parser = _parse(path, text)
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
     preset = Sections(path, parser).find("selected_section")
@@ -298,14 +330,12 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         clouds = Sections(path, parser).clouds
         others = join_hints(did_you_mean(selected.value, clouds), f"available: {', '.join(clouds) or 'none'}")
         raise ConfigurationError(f"{path}: no section [{selected.value}]", others)
-    return Settings(environment, options, Sections(path, parser, selected))
+    return Settings(environment, options, Sections(path, parser, selected, _duplicates(text)))
 
 
-def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
-    # [default] is an ordinary section; configparser's DEFAULT gets a name that no file contains.
-    parser = configparser.ConfigParser(default_section="\0", strict=False)
+def _read(path: Path, required: bool) -> str | None:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
             raise ConfigurationError(f'no configuration file "{path}"') from None
@@ -315,6 +345,26 @@ def _parse(path: Path, required: bool) -> configparser.ConfigParser | None:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
+
+
+def _parser(strict: bool) -> configparser.ConfigParser:
+    # [default] is an ordinary section; configparser's DEFAULT gets a name that no file contains.
+    return configparser.ConfigParser(default_section="\0", strict=strict)
+
+
+def _duplicates(text: str) -> list[str]:
+    """What the file has twice, in words: the first section or setting of this kind."""
+    try:
+        _parser(strict=True).read_string(text)
+    except configparser.DuplicateOptionError as error:
+        return [f'line {error.lineno}: "{error.option}" is set twice in [{error.section}], the last value is used']
+    except configparser.DuplicateSectionError as error:
+        return [f"line {error.lineno}: a second section [{error.section}], which is joined to the first"]
+    return []
+
+
+def _parse(path: Path, text: str) -> configparser.ConfigParser:
+    parser = _parser(strict=False)
     try:
         parser.read_string(text, source=str(path))
     except configparser.MissingSectionHeaderError as error:

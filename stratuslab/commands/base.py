@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stratuslab.commands.shared.output_arguments import output_options
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
+from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import RowKind
 from stratuslab.output.formatters import formatter
 from stratuslab.output.messages import Messages
@@ -97,13 +98,23 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The settings from the options, the environment and the configuration file."""
-        from stratuslab.settings import load
+        from stratuslab.settings import load, option_of
+        from stratuslab.settings_warnings import doubtful, not_meant
 
         given = vars(self.options)
+        for key in (*(known.key for known in KNOWN), "config", "user_config_section"):
+            if given.get(key) == "":
+                # As from a script's variable that is not set: another cloud, say, would be used instead.
+                raise UsageError(f"the value of {option_of(key)} is empty")
         if self.waits and given.get("timeout") and not given.get("wait_timeout"):
             # Before there was --wait-timeout, --timeout said how long to wait.
             given = {**given, "timeout": None, "wait_timeout": given["timeout"]}
-        return load(self.environment, given)
+        settings = load(self.environment, given)
+        for text in not_meant(settings):
+            self.messages.warning(text)
+        for text in doubtful(settings):
+            self.messages.note(text)
+        return settings
 
     @cached_property
     def cloud(self) -> Cloud:

@@ -13,7 +13,7 @@ from stratuslab.known_settings import KNOWN
 from stratuslab.output.columns import SETTINGS
 from stratuslab.results import CloudCheck, Listing, Result, SettingRow, TextLine
 from stratuslab.settings import Setting
-from stratuslab.suggestion import did_you_mean
+from stratuslab.settings_warnings import ORIGINALS
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,9 @@ def _run(session: Session) -> Iterator[Result]:
     if session.options.completion:
         yield TextLine(script(session.options.completion).rstrip("\n"))
         return
-    _report_unknown_keys(session)
+    for section, key, _ in session.settings.file.raw:
+        if key in ORIGINALS:
+            session.messages.note(f'{session.settings.file.path} [{section}]: "{key}" is not used any more')
     yield Listing([_row(session, known.key) for known in KNOWN])
     if session.options.check:
         yield _checked(session)
@@ -76,13 +78,6 @@ def _masked(key: str, value: str) -> str:
     if key == "password":
         return "***"
     return shown(value) if key.endswith("endpoint") else value
-
-
-def _report_unknown_keys(session: Session) -> None:
-    known = [setting.key for setting in KNOWN]
-    for place, key in session.settings.keys_in_file:
-        if key not in known:
-            session.messages.note(", ".join(filter(None, (f'{place}: unknown setting "{key}"', did_you_mean(key, known)))))
 
 
 def _checked(session: Session) -> CloudCheck:

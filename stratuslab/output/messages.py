@@ -14,16 +14,23 @@ class Messages:
     def __init__(self, stream: TextIO | None, prog: str, level: int = 0) -> None:
         self._stream = stream
         self._prog = prog
+        self._said: dict[str, object] = {}
         self.level = level
 
     def error(self, message: str) -> None:
         """Something failed. Printed at every level."""
         self._line(f"{self._prog}: {one_line(message)}")
 
+    def warning(self, message: str) -> None:
+        """Something is probably not meant as it was given. Printed at every level, the same one once."""
+        this = object()
+        if self._said.setdefault(message, this) is this:
+            self.error(message)
+
     def note(self, message: str) -> None:
-        """Something that the user should know; not printed with -q."""
+        """Something that the user should know; not printed with -q, and the same one once."""
         if self.level >= 0:
-            self._line(f"{self._prog}: {one_line(message)}")
+            self.warning(message)
 
     def step(self, message: str) -> None:
         """What the command does (-v)."""
