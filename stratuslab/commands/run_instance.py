@@ -164,8 +164,8 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iter
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
         for outcome in in_order(session.cloud.kill, lost):
             error = waited.errors[outcome.item]
-            then = f"cannot kill it: {outcome.error}" if outcome.error else "it was killed"
-            waited.errors[outcome.item] = error.replaced(f"{error.message}; {then}")
+            then = f"; cannot kill it: {outcome.error}" if outcome.error else " (it was killed already: --kill-on-failure)"
+            waited.errors[outcome.item] = error.replaced(f"{error.message}{then}")
     for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
         yield InstanceAfterWait(row)
     report(session.messages, list(waited.errors.values()), len(waited.reached), "machines")

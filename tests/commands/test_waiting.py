@@ -123,7 +123,7 @@ def test_kill_on_failure(alice: Shell, stage: Stage, script: Script) -> None:
     script.acts = [*reaches(stage, 1, Lcm.PROLOG), fails(stage, 1, "no")]
     ran = alice("run", "-q", "--wait-for", "running", "--kill-on-failure", TTYLINUX)
     assert ran.status == ExitStatus.INSTANCE_FAILED
-    assert ran.err.endswith("; it was killed\n")
+    assert ran.err.endswith(" (it was killed already: --kill-on-failure)\n")
     assert "Done" in alice("describe", "1").out
     assert alice("run", "--kill-on-failure", TTYLINUX).status == ExitStatus.USAGE
 

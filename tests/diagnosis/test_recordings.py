@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from xml.etree.ElementTree import SubElement, fromstring, tostring
 
 import pytest
@@ -22,16 +21,6 @@ from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails
 from tests.diagnosis.documents import BEGIN, vm
 from tests.fakes.opennebula_answers import RECORDINGS, recording_of
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The clock of the servers that were recorded."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def machine(recording: str) -> Instance:
