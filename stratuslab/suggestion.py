@@ -9,8 +9,10 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """``did you mean "X"?`` if one of the words is similar; else empty."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(words), n=1)
-    return f'did you mean "{near[0]}"?' if near else ""
+    # Dashes are no similarity: --list is not --sort.
+    bare = {known.lstrip("-"): known for known in words}
+    near = get_close_matches(word.lstrip("-"), bare, n=1)
+    return f'did you mean "{bare[near[0]]}"?' if near else ""
 
 
 def join_hints(*parts: str) -> str:

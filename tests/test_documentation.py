@@ -116,9 +116,8 @@ def test_every_option_of_the_others_is_in_the_manual_and_the_other_way_round(com
 def test_every_command_has_a_page_and_a_script(command: str):
     program = f"stratus-{command}"
     assert text(f"docs/{command}.rst").startswith(f"{program}\n{'=' * len(program)}\n")
-    assert text(f"bin/{program}") == (
-        f'#!/usr/bin/env python3\nfrom stratuslab.commands import run\n\nrun("{command.replace("-", "_")}")\n'
-    )
+    assert text(f"bin/{program}").endswith(f'\n\nrun("{command.replace("-", "_")}")\n')
+    assert text(f"bin/{program}").count("\n") == 7, "all that is in it"
     assert os.access(CHECKOUT / "bin" / program, os.X_OK)
 
 

@@ -63,7 +63,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "ssh", "cloud", "settings", "diagnosis", "results", "output", "connections", "commands: base"},
     ),
     "commands": (
-        {"commands"},
+        {"commands", "__main__"},
         {
             *("ground", "marketplace", "ssh", "cloud", "settings", "results", "output", "connections"),
             *("local", "local: tiny", "local: store", "local: images", "local: machines", "local: engine", "local: api"),

@@ -232,6 +232,8 @@ def _problems(error: BaseException) -> list[Problem]:
             return [Problem(ExitStatus.TERMINATED, "terminated")]
         case KeyboardInterrupt():
             return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
+        case ModuleNotFoundError(name=str(name)) if not name.startswith("stratuslab"):
+            return [Problem(ExitStatus.FAILED, f"the Python package {name} is not installed (pip install {name})")]
         case _:
             return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
 
