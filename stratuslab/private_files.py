@@ -1,22 +1,111 @@
-"""Private files, safe against concurrent processes and crashes; and free disk space."""
+"""Private files, safe against other users, concurrent processes and crashes; and free disk space."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stratuslab.errors import StratusLabError
 
 WAIT_SECONDS = 10.0
 """Seconds to wait for a lock that is normally held only briefly."""
 
 
 def private_directory(directory: Path) -> Path:
-    """The directory, created with its parents and closed to others if it does not exist."""
-    if not directory.parent.is_dir():
-        private_directory(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    """The directory, made closed to others with those above it where they are missing. Raises UsageError as
+    :func:`require_own` does."""
+    make_directory(directory)
+    require_own(directory)
     return directory
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it where they are missing, closed to others whatever the umask."""
+    if not directory.is_dir():
+        if not directory.parent.is_dir():
+            make_directory(directory.parent)
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            if not directory.is_dir():
+                raise
+        else:
+            directory.chmod(0o700)
+
+
+def require_own(path: Path, *, or_root: bool = False) -> None:
+    """Refuse a file or a directory that belongs to another user, that others can write to, or that they can replace.
+
+    ``or_root`` also accepts root's, as for a configuration of the whole computer. Only files and directories are checked, and
+    nothing if there is none. Raises UsageError, which says how to put it right.
+    """
+    user = os.geteuid()
+    # In a container root may have another number.
+    trusted = {0, user, Path("/").stat().st_uid}
+    ends, todo, seen = {path.absolute()}, [path.absolute()], set[Path]()
+    while todo:
+        place = todo.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        todo.append(place.parent)
+        try:
+            facts = place.lstat()
+        except OSError:
+            continue
+        is_end = place in ends
+        if stat.S_ISLNK(facts.st_mode):
+            target = place.parent / place.readlink()
+            todo.append(target)
+            ends |= {target} if is_end else set()
+        elif is_end and not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+            continue
+        elif _others_can_write(facts) and (is_end or not facts.st_mode & stat.S_ISVTX):
+            raise _foreign(path, place, f"other users can write to {_it(path, place)}", f"close it: chmod go-w {place}")
+        if facts.st_uid not in ({user, 0} if is_end and or_root else {user} if is_end else trusted):
+            raise _foreign(path, place, f"{_it(path, place)} belongs to {_user_name(facts.st_uid)}", "use one of your own")
+
+
+def _it(path: Path, place: Path) -> str:
+    return "it" if place == path.absolute() else str(place)
+
+
+def _foreign(path: Path, place: Path, reason: str, remedy: str) -> StratusLabError:
+    from stratuslab.errors import UsageError
+
+    return UsageError(f"refusing to use {path}: {reason}", remedy)
+
+
+def _others_can_write(facts: os.stat_result) -> bool:
+    # Many systems give each user a group of the same name, and let it write.
+    return bool(facts.st_mode & 0o002 or (facts.st_mode & 0o020 and facts.st_gid and not _is_own_group(facts.st_gid)))
+
+
+def _is_own_group(number: int) -> bool:
+    """Whether the group is the user's alone."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    return user.pw_gid == number and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
 
 
 @contextmanager
@@ -73,13 +162,15 @@ def open_locked(path: Path, seconds: float | None = WAIT_SECONDS, waits: Callabl
     """
     while True:
         # In a directory that others may write to, their link must not decide which file is opened.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
+            facts = os.fstat(descriptor)
+            if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
+                # Its owner could keep it locked, or read and change what is written to it.
+                raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
             if not acquire(descriptor, 0):
                 waits()
                 if not acquire(descriptor, seconds):
-                    import errno
-
                     raise TimeoutError(errno.ETIMEDOUT, "locked by another process", str(path))
             # The previous holder may have deleted the file; others then would not see our lock.
             if is_at(path, descriptor):
@@ -132,8 +223,6 @@ def size_text(size: int) -> str:
 
 def is_disk_full(error: OSError) -> bool:
     """Whether the error means that the disk, or the user's quota, is full."""
-    import errno
-
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

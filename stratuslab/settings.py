@@ -16,6 +16,7 @@ from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, crede
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
+from stratuslab.private_files import require_own
 from stratuslab.suggestion import did_you_mean, join_hints
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
@@ -221,6 +222,7 @@ class Settings:
         return Credentials(user, password, origin=f"{origin}, {path}")
 
     def _first_line(self, path: Path, origin: str) -> str:
+        require_own(path, or_root=True)
         self.password_files.append(path)
         try:
             with path.open(encoding="utf-8-sig") as file:
@@ -334,6 +336,7 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
 
 
 def _read(path: Path, required: bool) -> str | None:
+    require_own(path, or_root=True)
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab.errors import UsageError
 from stratuslab.private_files import (
     free_bytes,
     is_disk_full,
@@ -18,6 +19,7 @@ from stratuslab.private_files import (
     private_directory,
     replace,
     replacing,
+    require_own,
     size_text,
     why,
 )
@@ -37,6 +39,85 @@ def test_a_directory_is_closed_with_those_above_it(tmp_path: Path):
     (tmp_path / "a").chmod(0o755)
     private_directory(tmp_path / "a")
     assert mode(tmp_path / "a") == 0o755
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_it_is_closed_whatever_the_umask(tmp_path: Path, umask: int):
+    before = os.umask(umask)
+    try:
+        private_directory(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert (mode(tmp_path / "a"), mode(tmp_path / "a" / "b")) == (0o700, 0o700)
+
+
+STRANGER = 54321
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+
+
+@pytest.mark.parametrize("kind", ["open", "open above", "open to a group", "link", pytest.param("other", marks=needs_root)])
+def test_what_others_can_change_is_refused(tmp_path: Path, kind: str):
+    above, path = tmp_path / "above", tmp_path / "above" / "place"
+    path.mkdir(parents=True)
+    wrong = path
+    if kind == "open above":
+        wrong = above
+        above.chmod(0o777)
+    elif kind == "open to a group":
+        if os.geteuid() == 0:
+            os.chown(path, -1, STRANGER)
+        else:
+            pytest.skip("only root can give a directory to any group")
+        path.chmod(0o770)
+    elif kind == "link":
+        wrong, path = path, tmp_path / "link"
+        path.symlink_to(wrong)
+        wrong.chmod(0o707)
+    elif kind == "other":
+        os.chown(path, STRANGER, -1)
+    else:
+        path.chmod(0o777)
+    with pytest.raises(UsageError) as refused:
+        require_own(path)
+    assert refused.value.message.startswith(f"refusing to use {path}: ")
+    reason = f"it belongs to user {STRANGER}" if kind == "other" else "other users can write to "
+    assert reason in refused.value.message
+    assert refused.value.hint == ("use one of your own" if kind == "other" else f"close it: chmod go-w {wrong}")
+
+
+def test_one_s_own_are_used(tmp_path: Path):
+    sticky, path = tmp_path / "tmp", tmp_path / "tmp" / "file"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    require_own(path)
+    path.write_bytes(b"")
+    require_own(path)
+    require_own(Path("/etc/passwd"), or_root=True)
+    require_own(Path("/dev/null"), or_root=True)
+
+
+@needs_root
+def test_a_link_of_another_user_is_refused(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("mine")
+    os.lchown(link, STRANGER, -1)
+    with pytest.raises(UsageError, match=rf"it belongs to user {STRANGER}"):
+        require_own(link)
+
+
+@needs_root
+def test_a_lock_of_another_user_is_not_waited_for(tmp_path: Path):
+    (tmp_path / ".file.lock").write_bytes(b"")
+    os.chown(tmp_path / ".file.lock", STRANGER, -1)
+    with pytest.raises(PermissionError, match="another user"), locked(tmp_path / "file", None):
+        pass
+
+
+def test_a_pipe_is_not_a_lock(tmp_path: Path):
+    os.mkfifo(tmp_path / ".file.lock")
+    with pytest.raises(PermissionError), locked(tmp_path / "file", None):
+        pass
 
 
 @pytest.mark.parametrize("wanted", [0o600, 0o644])

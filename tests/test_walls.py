@@ -39,7 +39,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "diagnosis": ({"diagnosis"}, {"ground"}),
     "results": ({"results"}, {"ground", "diagnosis", "settings"}),
     "output": ({"output"}, {"ground", "diagnosis", "results"}),
-    "local": ({"local", "local.api_error", "local.xml_writer", "local.python_path"}, {"ground"}),
+    "local": ({"local", "local.api_error", "local.xml_writer", "local.child_python"}, {"ground"}),
     "local: tiny": ({"local.tiny"}, {"ground"}),
     "local: store": ({"local.store"}, {"ground", "local"}),
     "local: images": ({"local.images"}, {"ground", "marketplace", "local", "local: store"}),

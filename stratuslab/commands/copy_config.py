@@ -10,7 +10,7 @@ from pathlib import Path
 from stratuslab.commands.base import Command, Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN
-from stratuslab.private_files import private_directory, replace
+from stratuslab.private_files import make_directory, replace
 from stratuslab.results import Result, TextLine
 from stratuslab.settings import DEFAULT_FILE
 
@@ -26,7 +26,7 @@ def _run(session: Session) -> Iterator[Result]:
     if path.exists() and not session.options.force:
         raise UsageError(f'the file "{path}" exists already', "replace it with --force")
     try:
-        private_directory(path.parent)
+        make_directory(path.parent)
         replace(path, configuration().encode())
     except OSError as error:
         raise StratusLabError(f'cannot write the configuration file "{path}": {error.strerror}') from None

@@ -10,22 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.private_files import is_disk_full, why
+from stratuslab.private_files import is_disk_full, private_directory, why
 
 __all__ = ["state_directory"]
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """The directory of the embedded cloud's state, created (mode 0700) if missing.
+    """The directory of the embedded cloud's state, created if missing, as are those above it, with mode 0700.
 
     $STRATUSLAB_LOCAL_DIR, else stratuslab/local in the XDG state directory ($XDG_STATE_HOME, else ~/.local/state). Raises
-    UsageError if there is no such directory or it cannot be used, StratusLabError if the disk is full.
+    UsageError if there is no such directory, or it cannot be used or is open to others, StratusLabError if the disk is full.
     """
     directory = _named(environ)
     try:
-        # Only the last directory is made private: those above it may be shared, and follow the umask as XDG says.
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
+        private_directory(directory)
     except OSError as error:
         _refuse(directory, error)
     return directory

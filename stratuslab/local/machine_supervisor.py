@@ -1,7 +1,6 @@
 """The process of an instance: runs its machine, reports to the engine, and ends with the machine.
 
-:mod:`stratuslab.local.machines.supervisor_processes` starts it as
-``python -m stratuslab.local.machine_supervisor DIRECTORY INSTANCE``.
+:mod:`stratuslab.local.machines.supervisor_processes` starts it.
 """
 
 from __future__ import annotations

@@ -299,7 +299,7 @@ def test_what_a_supervisor_is_given(cloud: Keeper) -> None:
     opened = [str(link.readlink()) for link in process.joinpath("fd").iterdir()]
     assert str(Path(f"/proc/self/fd/{leak}").readlink()) not in opened
     assert process.joinpath("fd/0").readlink() == Path("/dev/null")
-    assert process.joinpath("cwd").readlink() == cloud.place(instance)
+    assert process.joinpath("cwd").readlink() == Path("/")
     assert b"secret" not in process.joinpath("cmdline").read_bytes()
     os.close(leak)
     os.close(other)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from stratuslab.errors import StratusLabError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.free_resources import FreeCapacity
 from stratuslab.local.engine.resource_demand import InstanceLoad
@@ -23,7 +23,7 @@ from stratuslab.local.store.instance_record import Record
 from stratuslab.local.store.leases import Leases
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.private_files import why
+from stratuslab.private_files import private_directory, why
 
 
 class Reconciler:
@@ -175,11 +175,12 @@ class Reconciler:
         If this process is killed before it commits, the instance stays pending, and its supervisor is found running.
         """
         try:
-            self.directory(record.id).mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(self.directory(record.id))
             if not self._supervisors.alive(record.id):
                 self._supervisors.spawn(record.id)
-        except OSError as error:
-            lifecycle.failed(record, Lcm.PROLOG, f"cannot start the machine's process: {why(error)}", self.now)
+        except (OSError, UsageError) as error:
+            reason = why(error) if isinstance(error, OSError) else error.message
+            lifecycle.failed(record, Lcm.PROLOG, f"cannot start the machine's process: {reason}", self.now)
 
     def machine_gone(self, record: Record) -> None:
         """Record that the guest has ended or its supervisor is dead. Part of a transaction."""

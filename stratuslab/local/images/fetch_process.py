@@ -1,7 +1,6 @@
 """The process that downloads an image for a machine from a location in its Marketplace entries.
 
-:func:`stratuslab.local.images.image_store.obtain` starts ``python -m stratuslab.local.images.fetch_process DIRECTORY IDENTIFIER
-METADATA_URL``.
+:func:`stratuslab.local.images.image_store.obtain` starts it with the arguments ``DIRECTORY IDENTIFIER METADATA_URL``.
 
 The size and checksums in StratusLab's entries are those of the uncompressed image. Some entries have those of the compressed
 file instead, which is accepted if all of them match.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from stratuslab.local import child_python
 from stratuslab.local.images import ImageError
-from stratuslab.local.python_path import python_path
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.private_files import acquire, open_locked, private_directory, why
+
+_FETCH = "stratuslab.local.images.fetch_process"
 
 PARTIAL_SECONDS = 30 * 86400
 """How long an interrupted download is kept."""
@@ -42,10 +43,9 @@ def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metad
 
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stratuslab.local.images.fetch_process", str(directory.absolute()), identifier, metadata_url],
-            # Python imports from its working directory, so that must be private.
-            cwd=private_directory(images(directory)),
-            env={**environ, "PYTHONPATH": python_path()},
+            child_python.command(_FETCH, str(directory.absolute()), identifier, metadata_url),
+            cwd=child_python.WORKING_DIRECTORY,
+            env=child_python.environment(environ),
             # Never written to: the download ends when this process does and so closes it.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

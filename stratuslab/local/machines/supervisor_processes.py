@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratuslab import private_files
-from stratuslab.local.python_path import python_path
+from stratuslab.local import child_python
 
 END_SECONDS = 2.0
 """How long a process that is ending may still hold its lock."""
@@ -138,9 +138,8 @@ class Supervisors:
         log = open_lock(place / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", _PROGRAM, str(self._directory), str(instance), str(lock)],
-                # Python imports from its working directory first, so that must be private and have no modules.
-                cwd=place,
+                child_python.command(_PROGRAM, str(self._directory), str(instance), str(lock)),
+                cwd=child_python.WORKING_DIRECTORY,
                 env=_environment(self._environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -181,6 +180,6 @@ def acquire(lock: int) -> bool:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a supervisor needs, and PYTHONPATH. Passwords of clouds are not among them."""
+    """The variables that a supervisor needs. Passwords of clouds are not among them."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return {**kept, "PYTHONPATH": python_path()}
+    return child_python.environment(kept)

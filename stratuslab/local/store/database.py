@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store import ballast_file
 from stratuslab.local.store.instance_record import Record
-from stratuslab.private_files import is_disk_full, why
+from stratuslab.private_files import is_disk_full, private_directory, require_own, why
 
 T = TypeVar("T")
 
@@ -251,9 +251,12 @@ def _record(row: tuple[Any, ...]) -> Record:
 
 def _make_private(directory: Path, path: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The directory itself may be one of the user's that others can read.
-        (directory / "instances").mkdir(mode=0o700, exist_ok=True)
+        # The directory itself may be one of the user's that others can read. All are checked: they may be from a time when others
+        # could write to it.
+        for part in (directory, directory / "instances"):
+            private_directory(part)
+        for name in (DATABASE, "images", "volumes", "cache"):
+            require_own(directory / name)
         # An existing file is not opened: closing it would release the locks of SQLite's other connections in this process.
         if not path.exists():
             with suppress(FileExistsError):

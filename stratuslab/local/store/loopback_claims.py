@@ -2,13 +2,14 @@
 
 A block is three ranges of 254 addresses, one per network: the first is 127.101.0.x, 127.102.0.x and 127.103.0.x. A claim is a
 file in a directory that all users of the computer share, in which only its owner can remove it. It names the cloud's
-directory, so it is valid as long as that exists.
+directory, so it is valid as long as that exists. Whatever other users put there is neither read nor waited for: at worst two
+clouds lease the same addresses, and the SSH server of the second machine gets a port of 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import os
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from stratuslab.local.store.database import DATABASE
@@ -51,7 +52,8 @@ def claimed(cloud: Path, preferred: int) -> int:
 def _claim(shared: Path, path: bytes, preferred: int) -> int:
     # Other users can only add claims; our own processes also remove them, one process at a time.
     with locked(shared / f"{os.geteuid()}"):
-        names = {entry.name for entry in os.scandir(shared)}
+        # Others can add any number of files.
+        names = {entry.name for entry in islice(os.scandir(shared), 4 * _BLOCKS)}
         owners = {name: owner for name in names if (owner := _owner(shared / name)) is not None}
         for block in chain([preferred], range(_BLOCKS)):
             if owners.get(_name(block)) == path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from stratuslab.errors import StratusLabError
+from stratuslab.private_files import make_directory
 
 Report = Callable[[str, float | None], None]
 """Called with the current step, and the part of it that is done: 0 to 1, or None if unknown."""
@@ -59,7 +60,7 @@ class Apt:
         self._directory = directory
         self._environ = {**environ, "LC_ALL": "C"}
         self._search = environ.get("PATH", os.defpath)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         # Packages that are installed here must be downloaded, too.
         status = directory / "status"
         status.touch()
@@ -76,10 +77,10 @@ class Apt:
             "Acquire::Languages": "none",
             "Acquire::Retries": "2",
         }
-        (directory / "cache/archives/partial").mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory / "cache/archives/partial")
         if own_lists:
             lists = directory / "lists"
-            (lists / "partial").mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(lists / "partial")
             self._options["Dir::State::Lists"] = str(lists)
 
     def update(self, report: Report) -> None:

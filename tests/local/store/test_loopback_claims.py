@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -154,3 +156,29 @@ def test_every_block_and_nothing_else() -> None:
     assert len(firsts) == len(range(0, 51 * 256, 7)) * 3
     assert max(firsts) < (127 << 24) + (254 << 16)
     assert loopback_claims.block_of(0x86_9E_4B_01, 254, 0) is None  # 134.158.75.1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+@pytest.mark.parametrize("kind", ["lock", "pipe", "links"])
+def test_what_another_user_puts_there_costs_no_time(tmp_path: Path, opened: Open, shared: Path, kind: str) -> None:
+    shared.mkdir(parents=True)
+    shared.chmod(0o1777)
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    lock = shared / f".{os.geteuid()}.lock"
+    if kind == "lock":
+        lock.write_bytes(b"")
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        for block in range(300):
+            (shared / f"127.101.{block}").symlink_to(secret)
+        lock.symlink_to(secret)
+    for path in shared.iterdir():
+        os.lchown(path, 54321, 54321)
+    with (secret if kind == "links" else lock).open("r+b", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        began = time.monotonic()
+        assert leased(opened(tmp_path / "a"))[0].startswith("127.")
+        assert time.monotonic() - began < 5
+    assert secret.read_text() == "mine"
