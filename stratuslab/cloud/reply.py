@@ -22,6 +22,7 @@ from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, S
 from stratuslab.opennebula.numeric_constants import ErrorCode
 
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
+_LONGEST_MESSAGE = 1 << 15  # characters of a refusal; one may quote a context of a few kilobytes
 _ENCODINGS = ("utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252")
 
 # OpenNebula passes on what guests and drivers wrote, including control characters, which XML 1.0 does not allow.
@@ -74,7 +75,7 @@ def error_for(message: str, code: int) -> StratusLabError:
     """The error for a failed answer: its kind by the code, or by the text, as 2.2 sends no code."""
     text = re.sub(r"^\[[\w.]+\]\s*", "", message.strip()) or "the cloud gave no reason"
     # The message quotes the text that could not be parsed, including a context's secrets (4.14 to 7.4).
-    text = re.sub(r"(?s)(\bError parsing: )(?:.*\. (?=syntax error)|.*)", r"\1*** ", text).rstrip()
+    text = re.sub(r"(?s)(\bError parsing: )(?:.*\. (?=syntax error)|.*)", r"\1*** ", text).rstrip()[:_LONGEST_MESSAGE]
     if code == ErrorCode.AUTHENTICATION or "couldn't be authenticated" in text:
         return AuthenticationError(text)
     if code == ErrorCode.AUTHORIZATION:
@@ -147,7 +148,7 @@ class _Answer:
             self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
         self._parse("", final=True)
         if self._fault:
-            raise Fault(self._fault.get("faultString", "").strip(), _integer(self._fault.get("faultCode", "")))
+            raise Fault(self._fault.get("faultString", "").strip()[:_LONGEST_MESSAGE], _integer(self._fault.get("faultCode", "")))
         if not self._array:
             raise InvalidAnswer("the answer contains no result")
         if not self._succeeded():

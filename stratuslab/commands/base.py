@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
             return did_you_mean(unknown[1], (name for action in self._actions for name in action.option_strings))
-        choice = re.match(r"argument .*?: invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        choice = re.match(r"argument [^:]*: invalid choice: '(.*?)' \(choose from ([^)]*)", message)
         return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
 
     def _print_message(self, message: str, file: object = None) -> None:

@@ -63,6 +63,7 @@ _TAIL = 160  # characters to search for such an end
 _BETWEEN = re.compile(r"ERROR MESSAGE -{1,40} ?8<-{1,40}(.*?)(?:ERROR MESSAGE -{1,40} ?>8-{1,40}|\Z)", re.IGNORECASE)
 _END = "ERROR MESSAGE ------>8--"
 _SHORTEST_END = len("ERROR")
+_LONGEST = 1 << 14  # characters of a message to read, half of them at its end; real ones have a few hundred
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class ServerMessage:
 
 def clean(text: str) -> ServerMessage:
     """The message in USER_TEMPLATE/ERROR, TEMPLATE/ERROR/MESSAGE or SCHED_MESSAGE without its usual noise."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     # On one line from the start, so that no pattern meets a long run of blanks.
     step, rest = "", " ".join(text.split())
     date = None

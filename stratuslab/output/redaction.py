@@ -11,22 +11,24 @@ if TYPE_CHECKING:
 
 MASK = "***"
 _LEAST = 4  # characters of a password that is looked for inside of other values: a shorter one would be found everywhere
+_MOST = 64  # passwords that a document may declare before all its values are masked
 # cloud-init's user data and start scripts often contain passwords. Patterns are compiled when they are first used.
 _SECRET = (
-    r"(?i:\w*(?:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)|PW\b"
-    r"|AUTH(?!OR)|AUTHORIZATION|USER_?DATA|START_SCRIPT)\w*)"
+    r"(?i:PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|(?:API|ACCESS|ENCRYPTION|SIGNING|LICEN[CS]E)_?KEY|PWD|(?:\b|_)PW(?:\b|_)|PW\b"
+    r"|AUTH(?!OR)|AUTHORIZATION|USER_?DATA|START_SCRIPT)"
 )
-_ATTRIBUTE = rf'\b({_SECRET}\s*=\s*)"(?:\\"|[^"])*"'
+# A word is looked at as a whole, and once: searching it for the parts of a name from each of its characters takes quadratic time.
+_ATTRIBUTE = rf'\b((?=\w*{_SECRET})\w+\s*=\s*)"(?:\\"|[^"])*"'
 _IN_TEXT = (
     (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASK),
     # https://user:password@host
-    (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s\"'<>/]+@", rf"\1{MASK}@"),
+    (r"(://[^\s/@:]*:)[^\s\"'<>/]+@", rf"\1{MASK}@"),
     (r"(?i)(\bauthorization\s*[=:]\s*)(?!\*{3})\S+(?:\s+[^\s\"',;]+)?", rf"\1{MASK}"),
     # the default of a password that a machine template asks for
     (r"(\b[MO]\s*\|\s*password\s*\|[^|\"]{0,1000}\|[^|\"]{0,1000}\|)[^\"]+", rf"\1{MASK}"),
     # password=..., token: "...", and in a template's value password=\"...\"
     (
-        r"(?i)(\b\w*(?:passw(?:or)?d|pwd|secret|token|api_?key)\w*\s*[=:]\s*)(?![\"']?\*{3})"
+        r"(?i)(\b(?=\w*(?:passw(?:or)?d|pwd|secret|token|api_?key))\w+\s*[=:]\s*)(?![\"']?\*{3})"
         r"(?:\\?\"[^\"]*\"|'[^']*'|[^\s\"',;&]+)",
         rf"\1{MASK}",
     ),
@@ -43,7 +45,7 @@ def masked_value(name: str, value: str) -> str:
     """The value of the attribute, element or variable with that name; ``***`` if the name says that it is secret."""
     if not value:
         return value
-    return MASK if re.fullmatch(_SECRET, name) else masked_text(value)
+    return MASK if re.search(_SECRET, name) else masked_text(value)
 
 
 def masked_text(text: str) -> str:
@@ -63,14 +65,18 @@ def masks_of(document: Element) -> Callable[[str, str], str]:
     inputs = {child.tag for found in document.iter("USER_INPUTS") for child in found if _is_password(child.text or "")}
     texts = (element.text or "" for element in document.iter() if element.tag in inputs)
     given = {text.strip() for text in texts if len(text.strip()) >= _LEAST and not _is_password(text)}
-    secret = re.compile("|".join(map(re.escape, sorted(given, key=len, reverse=True))) or r"\Z\A.")
+    longest_first = sorted(given, key=len, reverse=True)
 
     def mask(name: str, value: str) -> str:
-        return MASK if value and name in inputs else masked_value(name, secret.sub(MASK, value))
+        if value and (name in inputs or len(given) > _MOST):
+            return MASK
+        for secret in longest_first:
+            value = value.replace(secret, MASK)
+        return masked_value(name, value)
 
     return mask
 
 
 def _is_password(text: str) -> bool:
     """Whether the text declares an input as a password."""
-    return re.match(r"\s*\w*\s*\|\s*password\s*\|", text) is not None
+    return [part.strip() for part in text.split("|", 2)][1:2] == ["password"]

@@ -1,0 +1,216 @@
+"""No pattern of the package takes more than linear time, whatever text it is given.
+
+The worst texts for a pattern are made of its own parts, repeated: each literal, each kind of character, and the beginnings of
+the pattern. Backtracking shows as time that grows much faster than the text.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratuslab.cloud import user_inputs
+from stratuslab.diagnosis import causes
+from stratuslab.output import redaction
+from tests.harness import CHECKOUT
+
+try:
+    from re import _compiler as sre_compile  # type: ignore[attr-defined]
+    from re import _parser as sre_parse  # type: ignore[attr-defined]
+except ImportError:  # Python 3.10
+    import sre_compile  # type: ignore[no-redef]
+    import sre_parse  # type: ignore[no-redef]
+
+PACKAGE = CHECKOUT / "stratuslab"
+FUNCTIONS = ("compile", "match", "search", "fullmatch", "sub", "split", "findall", "finditer")
+SIZE = 4000
+SLOW = 0.004  # seconds of CPU for a text of that size; a linear pattern takes a tenth of that
+GROWTH = 9.0  # for a text four times as long: 4 is linear, 16 quadratic
+
+# Patterns that are computed where they are used: what they can be. None for those that users write themselves.
+COMPUTED: dict[str, list[str] | None] = {
+    "causes: part": [part for cause in causes.CAUSES for text in cause.patterns for part in text.split(".*")],
+    "redaction: pattern": [text for text, _ in redaction._IN_TEXT],
+    "user_inputs: _NUMBERS[self.type]": list(user_inputs._NUMBERS.values()),
+    "output_options: self.operand": None,
+    "output_arguments: operand": None,
+    "fetch_process: f'(https?://.+)/metadata/{identifier}(/.*)?\\\\Z'": [r"(https?://.+)/metadata/AAAA(/.*)?\Z"],
+}
+
+TOKENIZERS = ("context_variables",)
+"""Modules with tables of patterns, all of which are only matched where the last token ended."""
+
+
+def found_patterns() -> Iterator[tuple[str, str, str | bytes, int]]:
+    """Where each pattern is, how it is used, its text and flags."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        uses: dict[str, set[str]] = {}
+        names: dict[int, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                uses.setdefault(node.value.id, set()).add(node.attr)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                names[id(node.value)] = node.targets[0].id
+        calls = [node for node in ast.walk(tree) if _is_of_re(node)]
+        for call in calls:
+            assert isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+            function = call.func.attr
+            used = uses.get(names.get(id(call), ""), set()) & set(FUNCTIONS) if function == "compile" else {function}
+            how = (
+                "search"
+                if not used
+                else used.pop()
+                if len(used) == 1
+                else "match"
+                if used <= {"match", "fullmatch"}
+                else "search"
+            )
+            how = "match" if path.stem in TOKENIZERS else how
+            yield from ((f"{path.stem}:{call.lineno}", how, text, flags) for text, flags in _evaluated(path, call))
+
+
+def _is_of_re(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "re"
+        and node.func.attr in FUNCTIONS
+    )
+
+
+def _evaluated(path: Path, call: ast.Call) -> list[tuple[str | bytes, int]]:
+    module = import_module(".".join(path.relative_to(CHECKOUT).with_suffix("").parts))
+    flags = 0
+    for node in (*call.args[1:], *(keyword.value for keyword in call.keywords)):
+        text = ast.unparse(node)
+        if re.match(r"re\.[A-Z]+\b", text):
+            flags |= eval(text.partition(" if ")[0], {"re": re})
+    source = ast.unparse(call.args[0])
+    computed = COMPUTED.get(f"{path.stem}: {source}", ...)
+    if computed is not ...:
+        return [(text, flags) for text in computed or ()]
+    return [(eval(source, vars(module)), flags)]
+
+
+PATTERNS = list(found_patterns())
+
+
+@cache
+def _worst(pattern: str | bytes, flags: int) -> list[str]:
+    text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
+    tree = sre_parse.parse(text, flags)
+    units: dict[str, None] = {}
+    starts: dict[str, None] = {"": None}
+    grown = ""
+    for node in tree:
+        grown += _sample([node])
+        starts[grown[:200]] = None
+    _collect(tree, units)
+    units.update(dict.fromkeys(starts))
+    units.pop("", None)
+    return [
+        start + (unit * (SIZE // len(unit) + 1))[:SIZE] + end
+        for start in list(starts)[:12]
+        for unit in units
+        for end in ("", "\0")
+    ]
+
+
+def _collect(nodes: Any, units: dict[str, None]) -> None:
+    """Add a sample of each part, of each two neighbours, and of all parts together."""
+    samples = [_sample([node]) for node in nodes]
+    for sample in (*samples, *(one + other for one, other in zip(samples, samples[1:], strict=False)), "".join(samples)):
+        units[sample[:40]] = None
+    for name, value in nodes:
+        for inner in _inside(str(name), value):
+            _collect(inner, units)
+        if str(name) == "IN":
+            members = _members(value)[:5]
+            units.update(dict.fromkeys(members))
+            units.update(dict.fromkeys(members[0] + other for other in members[1:]))
+
+
+def _inside(name: str, value: Any) -> list[Any]:
+    match name:
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            return [value[2]]
+        case "SUBPATTERN":
+            return [value[3]]
+        case "ATOMIC_GROUP":
+            return [value]
+        case "BRANCH":
+            return list(value[1])
+        case "ASSERT" | "ASSERT_NOT":
+            return [value[1]]
+    return []
+
+
+def _sample(nodes: Any) -> str:
+    """A text that the nodes match, more or less: each repeated part once."""
+    sample = ""
+    for name, value in nodes:
+        match str(name):
+            case "LITERAL":
+                sample += chr(value)
+            case "NOT_LITERAL":
+                sample += "a" if value != ord("a") else "b"
+            case "ANY":
+                sample += "a"
+            case "IN":
+                sample += (_members(value) or ["a"])[0]
+            case "ASSERT" | "ASSERT_NOT":
+                pass
+            case "BRANCH":
+                sample += _sample(value[1][0])
+            case _:
+                sample += "".join(map(_sample, _inside(str(name), value)))
+    return sample
+
+
+def _members(value: Any) -> list[str]:
+    """Some of a class's characters, those that other parts may take as well first."""
+    text = "a0 -._:/\"'\\=|\n;A*"
+    pattern = sre_parse.SubPattern(sre_parse.State())
+    pattern.append((sre_parse.IN, value))
+    compiled = sre_compile.compile(pattern, 0)
+    return [char for char in text if compiled.match(char)]
+
+
+def _seconds(compiled: re.Pattern[Any], how: str, text: Any) -> float:
+    best = float("inf")
+    for _ in range(3):
+        begin = time.process_time()
+        if how in ("match", "fullmatch"):
+            getattr(compiled, how)(text)
+        else:
+            for _ in compiled.finditer(text):
+                pass
+        best = min(best, time.process_time() - begin)
+        if best < SLOW:
+            break
+    return best
+
+
+@pytest.mark.parametrize(("place", "how", "pattern", "flags"), PATTERNS, ids=[place for place, *_ in PATTERNS])
+def test_the_time_of_every_pattern_is_linear(place: str, how: str, pattern: str | bytes, flags: int) -> None:
+    compiled: re.Pattern[Any] = re.compile(pattern, flags)
+    for text in _worst(pattern, flags):
+        worst: Any = text.encode("latin-1", "replace") if isinstance(pattern, bytes) else text
+        seconds = _seconds(compiled, how, worst)
+        if seconds >= SLOW:
+            longer = _seconds(compiled, how, worst[: len(text) - SIZE] + worst[len(text) - SIZE :] * 4)
+            assert longer < seconds * GROWTH, f"{place}: {pattern!r} on {worst[:60]!r}... of {len(text)} characters"
+
+
+def test_all_patterns_are_found() -> None:
+    assert len(PATTERNS) > 150
