@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,9 @@ from stratuslab.diagnosis import causes
 from stratuslab.output import redaction
 from tests.harness import CHECKOUT
 
-try:
-    from re import _compiler as sre_compile  # type: ignore[attr-defined]
-    from re import _parser as sre_parse  # type: ignore[attr-defined]
-except ImportError:  # Python 3.10
-    import sre_compile  # type: ignore[no-redef]
-    import sre_parse  # type: ignore[no-redef]
+IN_RE = sys.version_info >= (3, 11)
+sre_compile: Any = import_module("re._compiler" if IN_RE else "sre_compile")
+sre_parse: Any = import_module("re._parser" if IN_RE else "sre_parse")
 
 PACKAGE = CHECKOUT / "stratuslab"
 FUNCTIONS = ("compile", "match", "search", "fullmatch", "sub", "split", "findall", "finditer")
@@ -65,16 +64,8 @@ def found_patterns() -> Iterator[tuple[str, str, str | bytes, int]]:
             assert isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
             function = call.func.attr
             used = uses.get(names.get(id(call), ""), set()) & set(FUNCTIONS) if function == "compile" else {function}
-            how = (
-                "search"
-                if not used
-                else used.pop()
-                if len(used) == 1
-                else "match"
-                if used <= {"match", "fullmatch"}
-                else "search"
-            )
-            how = "match" if path.stem in TOKENIZERS else how
+            anchored = path.stem in TOKENIZERS or (used and used <= {"match", "fullmatch"})
+            how = "search" if not anchored else "fullmatch" if "fullmatch" in used else "match"
             yield from ((f"{path.stem}:{call.lineno}", how, text, flags) for text, flags in _evaluated(path, call))
 
 
@@ -129,7 +120,7 @@ def _worst(pattern: str | bytes, flags: int) -> list[str]:
 def _collect(nodes: Any, units: dict[str, None]) -> None:
     """Add a sample of each part, of each two neighbours, and of all parts together."""
     samples = [_sample([node]) for node in nodes]
-    for sample in (*samples, *(one + other for one, other in zip(samples, samples[1:], strict=False)), "".join(samples)):
+    for sample in (*samples, *(one + other for one, other in pairwise(samples)), "".join(samples)):
         units[sample[:40]] = None
     for name, value in nodes:
         for inner in _inside(str(name), value):

@@ -36,11 +36,7 @@ PLACES = ("NAME", "UNAME", "USER_TEMPLATE/ERROR", "TEMPLATE/CONTEXT/NOTE", "TEMP
 def document(place: str) -> str:
     tags = place.split("/")
     element = "".join(f"<{tag}>" for tag in tags) + f"x{escape(LONG)}" + "".join(f"</{tag}>" for tag in reversed(tags))
-    return (
-        machine(7, lcm=36, name="x")
-        .replace("<TEMPLATE>", f"{element}<TEMPLATE>", 1)
-        .replace("<NAME>x</NAME>", "", place == "NAME")
-    )
+    return machine(7, lcm=36).replace("<UID>", f"{element}<UID>", 1)  # the first of several elements counts
 
 
 @pytest.mark.parametrize("place", PLACES)
