@@ -1,6 +1,7 @@
 """The files of a simulated guest: a bounded tree in memory, gone with the machine's process.
 
-Nothing here touches this computer's disk. Errors are the OSErrors that a kernel would give.
+Nothing here touches this computer's disk. Errors are the OSErrors that a kernel would give. The tree is what paramiko's SFTP
+server asks, and what the guest's commands use.
 """
 
 from __future__ import annotations
@@ -13,145 +14,193 @@ import threading
 import time
 from collections.abc import Iterator
 
+import paramiko
+from paramiko.sftp import SFTP_OK
+
 CAPACITY = 32 * 1024 * 1024  # bytes of all files together; little, as it is this process's memory
 MAX_NODES = 4096  # files and directories
 MAX_PATH = 1024
-PIECE = 32 * 1024
+PIECE = 32 * 1024  # bytes read at once
 
 
-def failure(number: int, path: str) -> OSError:
-    """The OSError that a kernel gives for a path."""
+def _failure(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-class Node:
-    """A file or a directory, with attributes as of ``os.stat``. ``path`` is where it was created."""
-
-    st_uid = st_gid = 0
+class _Node:
+    """A file or a directory; ``path`` is where it was created."""
 
     def __init__(self, path: str, mode: int) -> None:
-        self.path = path
+        self.path, self.removed = path, False
         self.content = bytearray()
-        self.removed = False
-        self.st_mode = mode
-        self.st_mtime = self.st_atime = time.time()
-
-    @property
-    def st_size(self) -> int:
-        """The size of a file in bytes."""
-        return len(self.content)
-
-    def pieces(self) -> Iterator[bytes]:
-        """The content of a file in pieces."""
-        offset = 0
-        while piece := bytes(self.content[offset : offset + PIECE]):
-            yield piece
-            offset += len(piece)
+        self.attributes = paramiko.SFTPAttributes()
+        self.attributes.st_mode = mode
+        self.attributes.st_size = self.attributes.st_uid = self.attributes.st_gid = 0
+        self.attributes.st_mtime = self.attributes.st_atime = int(time.time())
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
-        return stat.S_ISDIR(self.st_mode)
+        return stat.S_ISDIR(self.attributes.st_mode or 0)
 
 
-class FileTree:
-    """Paths are absolute or relative to the home directory. Several sessions can use it at once."""
+class FileTree(paramiko.SFTPServerInterface):
+    """Paths are absolute or relative to the home directory. Several sessions can use it at once.
+
+    Methods are those of paramiko's interface; listings are sorted.
+    """
 
     def __init__(self) -> None:
-        self._nodes = {"/": Node("/", stat.S_IFDIR | 0o755)}
+        self._nodes = {"/": _Node("/", stat.S_IFDIR | 0o755)}
         self._lock = threading.RLock()
         self.used = 0
 
-    @staticmethod
-    def resolve(path: str) -> str:
+    def canonicalize(self, path: str) -> str:
         """The normalized absolute path."""
         # normpath keeps two leading slashes, which POSIX gives another meaning.
         return "/" + posixpath.normpath(posixpath.join("/root", path)).lstrip("/")
 
-    def node(self, path: str) -> Node:
-        """The file or directory at the path."""
-        node = self._nodes.get(self.resolve(path))
+    def _node(self, path: str) -> _Node:
+        node = self._nodes.get(self.canonicalize(path))
         if node is None:
-            raise failure(errno.ENOENT, path)
+            raise _failure(errno.ENOENT, path)
         return node
 
-    def listing(self, path: str) -> dict[str, Node]:
-        """The content of a directory by name, sorted."""
+    def stat(self, path: str) -> paramiko.SFTPAttributes:
+        return self._node(path).attributes
+
+    lstat = stat
+
+    def list_folder(self, path: str) -> list[paramiko.SFTPAttributes]:
         with self._lock:
-            if not self.node(path).is_directory:
-                raise failure(errno.ENOTDIR, path)
-            path = self.resolve(path)
+            if not self._node(path).is_directory:
+                raise _failure(errno.ENOTDIR, path)
+            path = self.canonicalize(path)
             inside = sorted(other for other in self._nodes if posixpath.dirname(other) == path != other)
-            return {posixpath.basename(other): self._nodes[other] for other in inside}
+            for other in inside:
+                self._nodes[other].attributes.filename = posixpath.basename(other)
+            return [self._nodes[other].attributes for other in inside]
 
-    def file(self, path: str, create: bool = False, mode: int = 0o644) -> Node:
-        """The file at the path, created if missing with ``create``."""
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> OpenFile:
+        """Open a file, with flags as of ``os.open``."""
         with self._lock:
-            node = self.add(path, stat.S_IFREG | mode) if create and self.resolve(path) not in self._nodes else self.node(path)
-        if node.is_directory:
-            raise failure(errno.EISDIR, path)
-        return node
+            if flags & os.O_EXCL or (flags & os.O_CREAT and self.canonicalize(path) not in self._nodes):
+                self._add(path, stat.S_IFREG | _permissions(attr, 0o644))
+            node = self._node(path)
+            if node.is_directory:
+                raise _failure(errno.EISDIR, path)
+            if flags & os.O_TRUNC:
+                self._resize(node, 0)
+            return OpenFile(self, node, flags)
 
-    def add(self, path: str, mode: int) -> Node:
-        """Create a file or a directory, depending on the type in the mode."""
+    def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+        self._add(path, stat.S_IFDIR | _permissions(attr, 0o755))
+        return SFTP_OK
+
+    def _add(self, path: str, mode: int) -> None:
         with self._lock:
-            path = self.resolve(path)
+            path = self.canonicalize(path)
             self._check_new(path, len(path))
             if len(self._nodes) >= MAX_NODES:
-                raise failure(errno.ENOSPC, path)
-            self._nodes[path] = Node(path, mode)
-            return self._nodes[path]
+                raise _failure(errno.ENOSPC, path)
+            self._nodes[path] = _Node(path, mode)
 
-    def write(self, node: Node, data: bytes, offset: int | None = None) -> None:
-        """Write to a file, by default at its end."""
+    def _check_new(self, path: str, longest: int) -> None:
+        if longest > MAX_PATH:
+            raise _failure(errno.ENAMETOOLONG, path)
+        if path in self._nodes:
+            raise _failure(errno.EEXIST, path)
+        if not self._node(posixpath.dirname(path)).is_directory:
+            raise _failure(errno.ENOTDIR, path)
+
+    def write(self, node: _Node, data: bytes, offset: int | None) -> None:
+        """Write to a file, without an offset at its end."""
         with self._lock:
-            start = node.st_size if offset is None else offset
-            self.resize(node, max(node.st_size, start + len(data)))
+            start = len(node.content) if offset is None else offset
+            self._resize(node, max(len(node.content), start + len(data)))
             node.content[start : start + len(data)] = data
 
-    def resize(self, node: Node, size: int) -> None:
+    def _resize(self, node: _Node, size: int) -> None:
         """Truncate a file, or extend it with zeros."""
         with self._lock:
-            added = size - node.st_size
+            added = size - len(node.content)
             # A removed file that is still open is not counted, so it must not grow.
             if node.removed or node.is_directory:
-                raise failure(errno.ENOENT if node.removed else errno.EISDIR, node.path)
+                raise _failure(errno.ENOENT if node.removed else errno.EISDIR, node.path)
             if added > 0 and self.used + added > CAPACITY:
-                raise failure(errno.ENOSPC, node.path)
+                raise _failure(errno.ENOSPC, node.path)
             node.content += bytes(max(added, 0))
             del node.content[size:]
             self.used += added
-            node.st_mtime = time.time()
+            node.attributes.st_size, node.attributes.st_mtime = size, int(time.time())
 
-    def remove(self, path: str, directory: bool = False) -> None:
-        """Remove a file, or with ``directory`` an empty directory."""
+    def remove(self, path: str) -> int:
         with self._lock:
-            node = self.node(path)
-            if node.is_directory != directory:
-                raise failure(errno.ENOTDIR if directory else errno.EISDIR, path)
-            if directory and (self.resolve(path) == "/" or self.listing(path)):
-                raise failure(errno.ENOTEMPTY, path)
-            if not directory:
-                self.resize(node, 0)
+            node = self._node(path)
+            self._resize(node, 0)
             node.removed = True
-            del self._nodes[self.resolve(path)]
+            del self._nodes[self.canonicalize(path)]
+        return SFTP_OK
 
-    def rename(self, path: str, target: str) -> None:
+    def rmdir(self, path: str) -> int:
+        with self._lock:
+            if self.list_folder(path) or self.canonicalize(path) == "/":
+                raise _failure(errno.ENOTEMPTY, path)
+            del self._nodes[self.canonicalize(path)]
+        return SFTP_OK
+
+    def rename(self, oldpath: str, newpath: str) -> int:
         """Rename a file or a directory to a path that does not exist."""
         with self._lock:
-            self.node(path)
-            path, target = self.resolve(path), self.resolve(target)
+            self._node(oldpath)
+            path, target = self.canonicalize(oldpath), self.canonicalize(newpath)
             if (target + "/").startswith(path.rstrip("/") + "/"):
-                raise failure(errno.EINVAL, target)
+                raise _failure(errno.EINVAL, target)
             moved = {old: target + old[len(path) :] for old in self._nodes if (old + "/").startswith(path + "/")}
             self._check_new(target, max(map(len, moved.values())))
             for old, new in moved.items():
                 self._nodes[new] = self._nodes.pop(old)
+        return SFTP_OK
 
-    def _check_new(self, path: str, longest: int) -> None:
-        if longest > MAX_PATH:
-            raise failure(errno.ENAMETOOLONG, path)
-        if path in self._nodes:
-            raise failure(errno.EEXIST, path)
-        if not self.node(posixpath.dirname(path)).is_directory:
-            raise failure(errno.ENOTDIR, path)
+    def chattr(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+        """Change the size, the permissions and the time of a file, as far as they are given."""
+        return self.change(self._node(path), attr)
+
+    def change(self, node: _Node, attr: paramiko.SFTPAttributes) -> int:
+        if attr.st_size is not None:
+            self._resize(node, attr.st_size)
+        own = node.attributes
+        own.st_mode = stat.S_IFMT(own.st_mode or 0) | _permissions(attr, stat.S_IMODE(own.st_mode or 0))
+        own.st_mtime = own.st_mtime if attr.st_mtime is None else attr.st_mtime
+        return SFTP_OK
+
+
+class OpenFile(paramiko.SFTPHandle):
+    """A file of a tree that is open, always for reading and writing."""
+
+    def __init__(self, files: FileTree, node: _Node, flags: int) -> None:
+        super().__init__(flags)
+        self._files, self._node, self._appends = files, node, bool(flags & os.O_APPEND)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return bytes(self._node.content[offset : offset + min(length, PIECE)])
+
+    def pieces(self) -> Iterator[bytes]:
+        offset = 0
+        while piece := self.read(offset, PIECE):
+            yield piece
+            offset += len(piece)
+
+    def write(self, offset: int, data: bytes) -> int:  # type: ignore[override]
+        """Write at the offset, or at the end if the file was opened to append."""
+        self._files.write(self._node, data, None if self._appends else offset)
+        return SFTP_OK
+
+    def stat(self) -> paramiko.SFTPAttributes:
+        return self._node.attributes
+
+    def chattr(self, attr: paramiko.SFTPAttributes) -> int:
+        return self._files.change(self._node, attr)
+
+
+def _permissions(attr: paramiko.SFTPAttributes, default: int) -> int:
+    return default if attr.st_mode is None else stat.S_IMODE(attr.st_mode)

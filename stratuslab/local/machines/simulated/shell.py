@@ -6,9 +6,12 @@ pipeline are generators that read each other: when the reader stops, so does the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+
+from paramiko import SFTPAttributes
 
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
@@ -94,7 +97,7 @@ class Shell:
     def _output(self, command: Command, source: Iterable[bytes]) -> Generator[bytes, None, None]:
         """Run a command, which sets the status; yields what it writes to the pipe or the terminal."""
         name, words = self._name(command), list[str]()
-        write: Callable[[bytes], None] | None = None
+        write: Callable[[bytes], object] | None = None
         try:
             tokens = iter(command)
             for token in tokens:
@@ -114,14 +117,12 @@ class Shell:
         except (Failure, OSError) as error:
             self.status = self._report(name, error)
 
-    def _file_writer(self, path: str, append: bool) -> Callable[[bytes], None]:
+    def _file_writer(self, path: str, append: bool) -> Callable[[bytes], object]:
         if path == "/dev/null":
             return lambda data: None
-        files = self._guest.files
-        node = files.file(path, create=True)
-        if not append:
-            files.resize(node, 0)
-        return partial(files.write, node)
+        flags = os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
+        file = self._guest.files.open(path, flags, SFTPAttributes())
+        return partial(file.write, 0)
 
     def _name(self, command: Command) -> str:
         return self._expanded(command[0]).rpartition("/")[2]

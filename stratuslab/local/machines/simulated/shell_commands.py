@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+from paramiko import SFTPAttributes
 
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
@@ -51,22 +54,20 @@ def _echo(call: CommandCall) -> str:
 def _cat(call: CommandCall) -> Iterator[bytes]:
     call.options("u")
     for name in call.names or ["-"]:
-        yield from call.input if name == "-" else call.guest.files.file(name).pieces()
+        yield from call.input if name == "-" else call.guest.files.open(name, os.O_RDONLY, SFTPAttributes()).pieces()
 
 
 def _ls(call: CommandCall) -> str:
     options, names, files = call.options("1aAlh"), call.names or ["."], call.guest.files
     text = ""
     for name in names:
-        directory = files.node(name).is_directory
+        found = files.stat(name)
+        found.filename = name
+        directory = stat.S_ISDIR(found.st_mode or 0)
         text += f"{name}:\n" if directory and len(names) > 1 else ""
-        for entry, node in (files.listing(name) if directory else {name: files.node(name)}).items():
-            if directory and entry.startswith(".") and not options & {"a", "A"}:
-                continue
-            if "l" in options:
-                day = time.strftime("%b %d %H:%M", time.gmtime(node.st_mtime))
-                text += f"{stat.filemode(node.st_mode)}    1 root     root     {node.st_size:>9} {day} "
-            text += f"{entry}\n"
+        for entry in files.list_folder(name) if directory else [found]:
+            if not directory or not entry.filename.startswith(".") or options & {"a", "A"}:
+                text += f"{entry if 'l' in options else entry.filename}\n"
     return text
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from stratuslab.key_format import new_private_key
 from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
-from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.private_files import replace, why
 
 if TYPE_CHECKING:
+    from stratuslab.local.machines.simulated.guest import Guest
     from stratuslab.local.machines.simulated.ssh_server import SshServer
 
 GRACE_SECONDS = 0.5
@@ -38,7 +38,7 @@ class SimulatedMachine:
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
         self._log = ConsoleLog(spec.directory / "console.log").log
-        self._guest = Guest(spec, self._press)
+        self._guest: Guest
         self._pressed, self._reboots = threading.Event(), False
         self._ended = threading.Event()
         self._listener: socket.socket | None = None
@@ -56,8 +56,12 @@ class SimulatedMachine:
     def boot(self) -> tuple[str, int]:
         self._listener = _listening(self._spec.addresses[0] if self._spec.addresses else "127.0.0.1", self._port)
         address, port = self._listener.getsockname()
-        self._log(f"simulated machine {self._guest.host_name}, image {self._spec.image}: no disk boots")
+        self._log(f"simulated machine {self._spec.host_name}, image {self._spec.image}: no disk boots")
         self._log(f"{self._spec.vcpu} CPU, {self._spec.memory_mib} MiB RAM, {self._spec.swap_mib} MiB swap")
+        # Imported late, so that the instance shows progress before a library as large as paramiko is loaded.
+        from stratuslab.local.machines.simulated.guest import Guest
+
+        self._guest = Guest(self._spec, self._press)
         self._serve(self._listener)
         self._log(f"SSH server on {address} port {port}")
         self._log("login ready")
@@ -70,7 +74,7 @@ class SimulatedMachine:
     def usage(self) -> tuple[float, int]:
         then, used_then = self._polled
         now, used_now = self._polled = (time.monotonic(), time.process_time())
-        return 100 * (used_now - used_then) / max(now - then, 1e-6), self._guest.memory_kib
+        return 100 * (used_now - used_then) / max(now - then, 1e-6), self._spec.memory_mib * 1024
 
     def halt(self) -> None:
         self._press(False)
@@ -84,7 +88,6 @@ class SimulatedMachine:
         self._ended.set()
 
     def _serve(self, listener: socket.socket) -> None:
-        # Imported late, so that the instance shows progress before such a large library is loaded.
         import paramiko
 
         from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized

@@ -40,7 +40,7 @@ def test_scp_there_and_back(booted: Booted, tmp_path: Path) -> None:
     os.utime(tmp_path / "data.tar", (1_000_000_000, 1_000_000_000))
     assert copied(booted, "-p", str(tmp_path / "data.tar"), "vm:").returncode == 0
     assert booted.ssh("cat data.tar").stdout == data
-    assert booted.ssh("ls -l /root").stdout.split()[:6] == [b"-rw-r-----", b"1", b"root", b"root", b"3000000", b"Sep"]
+    assert booted.ssh("ls -l /root").stdout.split()[:6] == [b"-rw-r-----", b"1", b"0", b"0", b"3000000", b"09"]
     assert copied(booted, "-p", "vm:data.tar", str(tmp_path / "back")).returncode == 0
     assert (tmp_path / "back").read_bytes() == data
     found = (tmp_path / "back").stat()
