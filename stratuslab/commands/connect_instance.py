@@ -6,11 +6,12 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import Command, Session, add_cloud_options
 from stratuslab.commands.shared.instance_argument import select
+from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
-from stratuslab.commands.shared.ssh_login import PATIENCE, SSHLogin
+from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -19,55 +20,18 @@ from stratuslab.results import Result, TextLine
 from stratuslab.ssh.login_target import Target
 
 _AT_ONCE = 10
-_SSH_OPTION = "--ssh-option"
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
-        # The text is not shown: -p is the password's with the other commands.
-        raise argparse.ArgumentTypeError("expected a port from 1 to 65535 (the option for a password is --password here)")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number")
-    return int(text)
 
 
 def _at_once(text: str) -> int:
-    count = _count(text)
-    if not 1 <= count <= 1000:
+    number = count(text)
+    if not 1 <= number <= 1000:
         raise argparse.ArgumentTypeError("expected 1 to 1000 instances at once")
-    return count
+    return number
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances; put a command to run there after --")
-    login = parser.add_argument_group("login")
-    login.add_argument("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
-    login.add_argument("-l", "--login", metavar="USER", help="user on the instance (default: the template's, or root)")
-    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
-    login.add_argument(
-        "--ssh-option",
-        nargs=argparse.REMAINDER,
-        action="append",
-        metavar="ARG",
-        help="pass all that follows, up to --, to ssh",
-    )
-    login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
-    where = parser.add_argument_group("address and port")
-    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
-    where.add_argument(
-        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas"
-    )
-    place = where.add_mutually_exclusive_group()
-    place.add_argument("--nic", type=_count, metavar="N", help="use network interface N only, counted from 0")
-    place.add_argument("--address", metavar="HOST", help="use this address or name instead of the cloud's")
-    where.add_argument("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
-    where.add_argument("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
-    where.add_argument("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
-    add_wait_timeout(parser.add_argument_group("waiting"), PATIENCE)
+    add_login_options(parser)
     what = parser.add_argument_group("actions")
     what.add_argument(
         "--parallel", type=_at_once, metavar="N", help=f"instances to run the command on at once (default {_AT_ONCE})"
@@ -83,7 +47,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
-    ssh_options = _ssh_words(options.ssh_option or ())
+    ssh_options = ssh_words(options.ssh_option or ())
     words = list(dict.fromkeys(options.instances))
     _check_usage(session, words, ssh_options)
     login = SSHLogin(session, ssh_options, alone=len(words) == 1)
@@ -93,7 +57,7 @@ def _run(session: Session) -> Iterator[Result]:
         yield from map(TextLine, lines)
         report(session.messages, errors, len(found), "instances")
         return
-    numbers, errors = patiently(session, lambda: select(session.cloud, words), session.settings.wait_timeout(PATIENCE))
+    numbers, errors = patiently(session, lambda: select(session.cloud, words), session.settings.wait_timeout(LOGIN_PATIENCE))
     if len(words) > 1:
         runner = ParallelSSH(session, login, options.command, options.parallel or _AT_ONCE)
         session.status = summed_up(session, runner.run(numbers) if numbers else [], errors)
@@ -103,26 +67,13 @@ def _run(session: Session) -> Iterator[Result]:
         session.status = _log_in(session, login, login.target(numbers[0]))
 
 
-def _ssh_words(lists: Sequence[Sequence[str]]) -> list[str]:
-    """The words for ssh: the first --ssh-option takes all words that follow, including further --ssh-option."""
-    words: list[str] = []
-    for word in (word for words in lists for word in words):
-        if word.startswith(f"{_SSH_OPTION}="):
-            words.append(word.partition("=")[2])
-        elif word != _SSH_OPTION:
-            words.append(word)
-    return words
-
-
 def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
     options = session.options
     if not words and not options.ssh_config:
-        after = f"; put it before {_SSH_OPTION}, which takes all words that follow" if ssh_options else ""
+        after = f"; put it before {SSH_OPTION}, which takes all words that follow" if ssh_options else ""
         raise UsageError(f"no instance given{after}", f"see {COMMAND.prog} --help")
     if options.ssh_config and (options.command or ssh_options):
-        raise UsageError(
-            f"--ssh-config cannot be combined with a command or {_SSH_OPTION}", "add them to the Host block yourself"
-        )
+        raise UsageError(f"--ssh-config cannot be combined with a command or {SSH_OPTION}", "add them to the Host block yourself")
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(
             "cannot log in to several instances at once; put the command after --",

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.login_address import login_points, no_address
+from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.waiting import hopeless, wait
 from stratuslab.errors import UsageError
@@ -20,9 +21,6 @@ from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
-
-PATIENCE = 120.0
-"""Seconds that an instance is waited for, where --wait-timeout says nothing else."""
 
 _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
@@ -52,7 +50,7 @@ class SSHLogin:
         self.asks = alone and can_ask(session)
         self._alone = alone
         self._keys = LoginKey(session, self.asks)
-        self._deadline = time.monotonic() + session.settings.wait_timeout(PATIENCE)
+        self._deadline = time.monotonic() + session.settings.wait_timeout(LOGIN_PATIENCE)
 
     def _client(self) -> str | None:
         wanted = self._options.ssh_client

@@ -1,0 +1,65 @@
+"""The options of commands that log in to instances: as whom, with which key, at which address."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from stratuslab.commands.base import add_wait_timeout
+
+SSH_OPTION = "--ssh-option"
+LOGIN_PATIENCE = 120.0
+"""Seconds that an instance is waited for, where --wait-timeout says nothing else."""
+
+
+def add_login_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options. ``-p`` is the port's, as in ssh, so the password has no short option."""
+    login = parser.add_argument_group("login")
+    login.add_argument("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
+    login.add_argument("-l", "--login", metavar="USER", help="user on the instance (default: the template's, or root)")
+    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
+    login.add_argument(
+        SSH_OPTION,
+        nargs=argparse.REMAINDER,
+        action="append",
+        metavar="ARG",
+        help="pass all that follows, up to --, to ssh",
+    )
+    login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
+    where = parser.add_argument_group("address and port")
+    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
+    where.add_argument(
+        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas"
+    )
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--nic", type=count, metavar="N", help="use network interface N only, counted from 0")
+    place.add_argument("--address", metavar="HOST", help="use this address or name instead of the cloud's")
+    where.add_argument("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
+    where.add_argument("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
+    where.add_argument("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
+    add_wait_timeout(parser.add_argument_group("waiting"), LOGIN_PATIENCE)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
+        # The text is not shown: -p is the password's with the other commands.
+        raise argparse.ArgumentTypeError("expected a port from 1 to 65535 (the option for a password is --password here)")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A number from 0 on."""
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number")
+    return int(text)
+
+
+def ssh_words(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The words for ssh: the first --ssh-option takes all words that follow, including further --ssh-option."""
+    words: list[str] = []
+    for word in (word for words in lists for word in words):
+        if word.startswith(f"{SSH_OPTION}="):
+            words.append(word.partition("=")[2])
+        elif word != SSH_OPTION:
+            words.append(word)
+    return words
