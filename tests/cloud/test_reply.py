@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
-from xml.etree.ElementTree import Element, tostring
+from xml.etree.ElementTree import Element, ParseError, fromstring, tostring
 
 import pytest
 from hypothesis import given
@@ -387,6 +387,42 @@ def test_a_machine_that_is_not_well_formed_hides_no_other(cuts: Iterable[int], i
     assert [bool(one.damage) for one in found] == [False, bool(damage), False, bool(damage), False]
     (alone,) = documents([success(machines[1])], "VM")
     assert (Instance(alone).id, Instance(alone).message) == (2, message)
+
+
+@pytest.mark.parametrize("cuts", [[], range(1, 1 << 18, 7)], ids=["whole", "in pieces"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param("<A><![CDATA[a quoted </VM> and <VM> ]]></A>", id="the tags in a value"),
+        pytest.param("<!-- </VM> --><A>1</A><!-- <VM> -->", id="the tags in a comment"),
+        pytest.param("<VM><ID>7</ID></VM>", id="a machine in a machine"),
+        pytest.param(f"<A>{'x' * (1 << 17)}</A>", id="a large machine"),
+        pytest.param("<A>" * 60 + "</A>" * 60, id="a deep machine"),
+        pytest.param("<a:B>1</a:B>", id="an undeclared prefix"),
+        pytest.param("<?x </VM> ?>", id="the end tag in a processing instruction"),
+    ],
+)
+def test_an_odd_machine_is_read_like_the_others(odd: str, cuts: Iterable[int]) -> None:
+    machines = [machine(1), machine(2), machine(3, user_template=odd), machine(4)]
+    for between in ("", "\n ", "<!-- <VM></VM> -->", "<OTHER><VM><ID>9</ID></VM></OTHER>"):
+        answer = success(f'<?xml version="1.0"?>\n<VM_POOL>{between.join(machines)}</VM_POOL>')
+        found = [Instance(one) for one in documents(pieces(answer, cuts) if cuts else [answer], "VM")]
+        assert [(one.id, one.state_label, one.damage) for one in found] == [(number, "Running", "") for number in (1, 2, 3, 4)]
+
+
+MARKUP = ("<VM>", "</VM>", "<A>", "</A>", "<![CDATA[", "]]>", "<!--", "-->", "&amp;", "<VM/>", "x", " ")
+
+
+@given(st.lists(st.sampled_from(MARKUP), max_size=12))
+def test_what_is_cut_at_end_tags_is_what_a_parser_finds(words: list[str]) -> None:
+    text = f"<VM_POOL><VM><ID>1</ID></VM>{''.join(words)}<VM><ID>2</ID></VM></VM_POOL>"
+    try:
+        expected = fromstring(text).findall("VM")
+    except ParseError:
+        return
+    for one in expected:
+        one.tail = None  # what stands between machines belongs to none
+    assert [*map(tostring, documents([success(text)], "VM"))] == [*map(tostring, expected)]
 
 
 def test_many_that_are_not_well_formed() -> None:
