@@ -14,7 +14,7 @@ from stratuslab.url_credentials import split_login
 
 ORIGINALS = (
     *("name", "country", "endpoint_timeout", "verbose_level", "requested_ip_address"),
-    *("p12_certificate", "p12_password", "pdisk_username", "pdisk_password", "pdisk_protocol"),
+    *("user_private_key_file", "p12_certificate", "p12_password", "pdisk_username", "pdisk_password", "pdisk_protocol"),
 )
 """Settings of the original client that this one does not use: a file or an environment may still have them."""
 

@@ -79,7 +79,7 @@ def _new_token() -> str:
 class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with everything else laid over it.
 
-    ``ram`` and ``swap`` are in MiB, ``volatile_disk`` in GiB (0: none), ``cpu_share`` is the part of physical CPUs that is
+    ``ram`` and ``swap`` are in MiB, ``volatile_disks`` in GiB, ``cpu_share`` is the part of physical CPUs that is
     guaranteed. With a template, ``cpu`` and ``ram`` of 0 keep the template's values, and ``inputs`` are the values that it asks
     for. ``token`` is unique to this request and comes back in the machine's document.
     """
@@ -92,9 +92,9 @@ class MachineRequest:
     template: MachineTemplate | None = None
     cpu_share: float | None = None
     name: str = ""
-    volatile_disk: int = 0
-    persistent_disk: ImageDisk | None = None
-    readonly_disk: ImageDisk | None = None
+    volatile_disks: tuple[int, ...] = ()
+    persistent_disks: tuple[ImageDisk, ...] = ()
+    readonly_disks: tuple[ImageDisk, ...] = ()
     bus: str = ""
     networks: tuple[NetworkRequest, ...] = (NetworkRequest("public", "oneadmin"),)
     public_keys: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 from stratuslab.cloud.guest_context import guest_context, laid_over, literal, stratuslab_context
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.version_differences import ServerVersion
+from stratuslab.errors import UsageError
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template_grammar import Attribute, check_characters, render
 
@@ -61,15 +62,15 @@ def _stratuslab_disks(request: MachineRequest, prefix: str, taken: Set[str]) -> 
     swap = next(free)
     if request.swap:
         yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), "TARGET": swap, "READONLY": "no"}
-    if request.volatile_disk:
-        size = str(request.volatile_disk * 1024)
-        empty = {"TYPE": "fs", "FORMAT": "ext3", "SIZE": size}
-        yield "DISK", {**empty, "TARGET": next(free), "READONLY": "no", "SAVE": "no"}
-    if request.persistent_disk:
-        yield "DISK", {**_persistent(request.persistent_disk), "TARGET": next(free)}
-    if request.readonly_disk:
-        # With READONLY=yes StratusLab's libvirt did not deploy the machine at all.
-        yield "DISK", {**_origin(request.readonly_disk), "TARGET": next(free), "READONLY": "no", "SAVE": "no"}
+    # With READONLY=yes StratusLab's libvirt did not deploy the machine at all.
+    writable = {"READONLY": "no", "SAVE": "no"}
+    empty = ({"TYPE": "fs", "FORMAT": "ext3", "SIZE": str(size * 1024), **writable} for size in request.volatile_disks)
+    persistent = map(_persistent, request.persistent_disks)
+    for disk in (*empty, *persistent, *({**_origin(disk), **writable} for disk in request.readonly_disks)):
+        target = next(free, None)
+        if target is None:
+            raise UsageError("too many disks: StratusLab's clouds have 11 targets, one of them reserved for swap space")
+        yield "DISK", {**disk, "TARGET": target}
 
 
 def _stratuslab_console(request: MachineRequest) -> Attribute:
@@ -162,9 +163,9 @@ def _bus(request: MachineRequest) -> dict[str, str]:
 def _further_disks(request: MachineRequest) -> Iterator[Attribute]:
     if request.swap:
         yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), **_bus(request)}
-    if request.volatile_disk:
-        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(request.volatile_disk * 1024), **_bus(request)}
-    if request.persistent_disk:
-        yield "DISK", {**_persistent(request.persistent_disk), **_bus(request)}
-    if request.readonly_disk:
-        yield "DISK", {**_origin(request.readonly_disk), "READONLY": "YES", **_bus(request)}
+    for size in request.volatile_disks:
+        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(size * 1024), **_bus(request)}
+    for disk in request.persistent_disks:
+        yield "DISK", {**_persistent(disk), **_bus(request)}
+    for disk in request.readonly_disks:
+        yield "DISK", {**_origin(disk), "READONLY": "YES", **_bus(request)}

@@ -54,8 +54,24 @@ class _HelpFormatter(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
+class _GivenOnce(argparse._StoreAction):
+    """An option with a value, given once: of two values one would be ignored."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        given = namespace.__dict__.setdefault("given_once", set())
+        if option_string and self.dest in given:
+            raise argparse.ArgumentError(self, "given more than once")
+        given.add(self.dest)
+        super().__call__(parser, namespace, values, option_string)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError, and prints to the environment's stream without colour."""
+    """An argument parser that raises UsageError, and prints to the environment's stream without colour.
+
+    Options are neither abbreviated nor given twice: an abbreviation may mean another option in the next version.
+    """
 
     output: TextIO | None = None
     color = False  # Python 3.14 uses colour by default
@@ -63,7 +79,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **details: Any) -> None:
         # Only the examples keep their line breaks.
         details["description"] = " ".join((details.get("description") or "").split())
-        super().__init__(formatter_class=_HelpFormatter, **details)
+        super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **details)
+        for name in (None, "store"):
+            self.register("action", name, _GivenOnce)
         self.color = False
 
     def error(self, message: str) -> object:  # type: ignore[override]
@@ -72,9 +90,16 @@ class Parser(argparse.ArgumentParser):
     def _suggestion(self, message: str) -> str:
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
-            return did_you_mean(unknown[1], (name for action in self._actions for name in action.option_strings))
+            names = list(self._option_names())
+            return did_you_mean(unknown[1], [name for name in names if name.startswith(unknown[1])] or names)
         choice = re.match(r"argument [^:]*: invalid choice: '(.*?)' \(choose from ([^)]*)", message)
         return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
+
+    def _option_names(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                yield from (name for parser in action.choices.values() for name in parser._option_names())
 
     def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:
@@ -173,8 +198,9 @@ def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] =
     group = parser.add_argument_group("cloud")
     group.add_argument("--endpoint", metavar="URL", help='cloud: a host, a URL, or "local" for the embedded cloud')
     group.add_argument("-u", "--username", metavar="NAME", help="user name on the cloud")
-    group.add_argument(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
-    group.add_argument("--password-file", metavar="FILE", help="file whose first line is the password")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
+    one.add_argument("--password-file", metavar="FILE", help="file whose first line is the password")
     group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
     group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")
     group.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust instead of the system's")

@@ -40,8 +40,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repeat every S seconds (default 2) until nothing can change",
     )
     which = parser.add_argument_group("instances")
-    which.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
-    which.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
+    whose = which.add_mutually_exclusive_group()
+    whose.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
+    whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
     which.add_argument("-m", "--all-sections", action="store_true", help="instances on all clouds in the configuration")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stratuslab import instance_types
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.option_values import (
     ip_address,
     label,
+    machine_name,
     name_and_value,
+    name_prefix,
     positive_share,
     running_or_ssh,
     whole_number,
@@ -44,8 +46,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ram", type=whole_number(1, _MOST_MEMORY), metavar="MB", help="RAM, instead of the type's")
     group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
-    group.add_argument("--vm-name", default="", metavar="NAME", help="name (default: one-ID)")
-    group.add_argument("--name-prefix", metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
+    group.add_argument("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
+    group.add_argument("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
     group.add_argument(
         "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be repeated"
     )
@@ -57,14 +59,26 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     disks = parser.add_argument_group("disks")
     disks.add_argument(
-        "--volatile-disk", type=whole_number(1, _MOST_VOLATILE), default=0, metavar="GB", help="size of an empty disk"
+        "--volatile-disk",
+        type=whole_number(1, _MOST_VOLATILE),
+        action="append",
+        default=[],
+        metavar="GB",
+        help="size of an empty disk; may be repeated, as may the next two",
     )
-    disks.add_argument("--persistent-disk", metavar="DISK", help="attach a persistent disk: its UUID, or an image on OpenNebula")
-    disks.add_argument("--readonly-disk", metavar="IMAGE", help="attach an image as a data disk")
+    disks.add_argument(
+        "--persistent-disk",
+        action="append",
+        default=[],
+        metavar="DISK",
+        help="attach a persistent disk: its UUID, or an image on OpenNebula",
+    )
+    disks.add_argument("--readonly-disk", action="append", default=[], metavar="IMAGE", help="attach an image as a data disk")
     disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
     network = parser.add_argument_group("network and console")
-    network.add_argument("--local-ip", action="store_true", help="use the local network instead of the public one")
-    network.add_argument("--private-ip", action="store_true", help="use the private network instead of the public one")
+    instead = network.add_mutually_exclusive_group()
+    instead.add_argument("--local-ip", action="store_true", help="use the local network instead of the public one")
+    instead.add_argument("--private-ip", action="store_true", help="use the private network instead of the public one")
     network.add_argument(
         "--network", action="append", default=[], metavar="NAME", help="network by name, id or USER/NAME; may be repeated"
     )
@@ -72,10 +86,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
     network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
     guest = parser.add_argument_group("access and contextualization")
-    guest.add_argument("-k", "--key", dest="user_public_key_file", metavar="FILE", help="public SSH key that may log in")
-    guest.add_argument("--context", default="", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
-    guest.add_argument("--context-file", metavar="FILE", help="file of context variables, a KEY=VALUE on each line")
-    guest.add_argument("--cloud-init", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
+    repeatable: Mapping[str, Any] = {"action": "append", "default": []}
+    guest.add_argument("-k", "--key", **repeatable, metavar="FILE", help="public SSH key that may log in; all may be repeated")
+    guest.add_argument("--context", **repeatable, metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
+    guest.add_argument("--context-file", **repeatable, metavar="FILE", help="file of context variables, a KEY=VALUE on each line")
+    guest.add_argument("--cloud-init", **repeatable, metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
     guest.add_argument(
         "--input",
         type=name_and_value,
@@ -117,7 +132,7 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--vm-name and --name-prefix cannot be combined")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run cannot be combined with --format {options.format}", "use table or json")
-    from stratuslab.commands.shared.create import IdsFile, launch, machine_request, machine_requests
+    from stratuslab.commands.shared.create import IdsFile, launch, machine_request, machine_requests, warn_about_names
 
     if options.input and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
@@ -125,6 +140,7 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--kill-on-failure requires --wait-for")
     wait_timeout = session.settings.wait_timeout(WAIT_TIMEOUT) if options.wait_for else 0.0
     request = machine_request(session, _size(session))
+    warn_about_names(session, request)
     if options.dry_run:
         yield _plan(session, machine_requests(session, request))
         return

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.shared.action_command import ActionCommand
-from stratuslab.commands.shared.option_values import label
+from stratuslab.commands.shared.option_values import label, machine_name
 from stratuslab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _add_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--name", metavar="NAME", help="give the instance this name")
+    group.add_argument("--name", type=machine_name, metavar="NAME", help="give the instance this name")
     group.add_argument("--label", action="append", type=label, default=[], metavar="KEY", help="add a label (repeatable)")
     group.add_argument("--remove-label", action="append", default=[], metavar="KEY", help="remove a label (repeatable)")
 

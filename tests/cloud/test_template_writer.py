@@ -27,9 +27,9 @@ FULL = replace(
     PLAIN,
     cpu_share=0.5,
     name="my machine",
-    volatile_disk=3,
-    persistent_disk=ImageDisk("pdisk:pdisk.example.org:8445:5d6f7a1e"),
-    readonly_disk=ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),
+    volatile_disks=(3,),
+    persistent_disks=(ImageDisk("pdisk:pdisk.example.org:8445:5d6f7a1e"),),
+    readonly_disks=(ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),),
     bus="virtio",
     networks=(NetworkRequest("local", "oneadmin", address="10.0.0.7"), NetworkRequest(id=4)),
     public_keys="ssh-rsa AAAA one@example.org\nssh-rsa BBBB two@example.org",
@@ -134,11 +134,21 @@ def test_opennebula() -> None:
 @pytest.mark.parametrize("bus", DISK_PREFIXES)
 def test_disks_never_share_a_target(bus: str) -> None:
     """The original gave every further disk the target c; the contextualisation is always at hdd."""
-    for volatile, persistent, readonly in product((0, 1), (None, ImageDisk("pdisk:h:1:u")), (None, ImageDisk("https://x/y"))):
-        request = replace(PLAIN, bus=bus, volatile_disk=volatile, persistent_disk=persistent, readonly_disk=readonly)
+    for volatile, persistent, readonly in product((0, 1, 4), repeat=3):
+        request = replace(
+            PLAIN,
+            bus=bus,
+            volatile_disks=(1,) * volatile,
+            persistent_disks=(ImageDisk("pdisk:h:1:u"),) * persistent,
+            readonly_disks=(ImageDisk("https://x/y"),) * readonly,
+        )
+        if volatile + persistent + readonly > 9:
+            with pytest.raises(UsageError, match="too many disks"):
+                template(request, STRATUSLAB)
+            continue
         text = template(request, STRATUSLAB)
         targets = [disk["TARGET"] for disk in vectors(text, "DISK")]
-        assert len(targets) == 2 + bool(volatile) + bool(persistent) + bool(readonly)
+        assert len(targets) == 2 + volatile + persistent + readonly
         assert targets[:2] == [DISK_PREFIXES[bus] + "a", DISK_PREFIXES[bus] + "b"]
         taken = [*targets, vectors(text, "CONTEXT")[0]["TARGET"]]
         assert len(set(taken)) == len(taken)
@@ -183,7 +193,7 @@ def test_no_swap() -> None:
     request = replace(PLAIN, swap=0)
     for server in SERVERS:  # 3.2 would make a disk of size 0, and fail
         assert len(vectors(template(request, server), "DISK")) == 1
-    with_volatile = vectors(template(replace(request, volatile_disk=1), STRATUSLAB), "DISK")
+    with_volatile = vectors(template(replace(request, volatile_disks=(1,)), STRATUSLAB), "DISK")
     assert [disk["TARGET"] for disk in with_volatile] == ["hda", "hdc"], "as where there is swap space"
 
 

@@ -177,6 +177,10 @@ def test_start_that_fails_keeps_the_old_ids_file(alice: Shell, tmp_path: Path) -
         (("--pdisk-endpoint", "https://[bad", "--persistent-disk", "9ab1a1c1-0000-4000-8000-123456789abc", TTYLINUX), 2, "[bad"),
         (("--vm-name", "bell\a", TTYLINUX), 2, "U+0007"),
         (("--vm-name", "a]]>b", TTYLINUX), 2, "]]>"),
+        *((("--vm-name", name, TTYLINUX), 2, "invalid name") for name in ("97", "9 7", "", " a", "a\t", "a\nb", "a\u200bb")),
+        (("--name-prefix", "9", TTYLINUX), 2, "take it for an id"),
+        (("--local-ip", "--private-ip", TTYLINUX), 2, "not allowed with"),
+        (("--password", "x", "--password-file", "x", TTYLINUX), 2, "not allowed with"),
         (("--context", "NO-EQUALS", TTYLINUX), 2, "KEY=VALUE"),
         (("--context-file", "/nonexistent/file", TTYLINUX), 2, "/nonexistent/file"),
         (("-o", "/nonexistent/ids", TTYLINUX), 2, "/nonexistent/ids"),
@@ -256,3 +260,40 @@ def test_light_commands_load_nothing_heavy(shell: Shell, arguments: tuple[str, .
         [sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment(), check=True
     )
     assert done.stderr == "[] 0\n"
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_name_means_the_whole_name(alice: Shell) -> None:
+    assert alice("run", "--name", "web1", TTYLINUX).err == ""
+    assert alice("describe", "--columns", "name", "--no-header").out == "web1\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_names_that_other_commands_will_refuse(alice: Shell, more: tuple[str, ...]) -> None:
+    twice = 'stratus-run-instance: all 2 machines will be called "x": use their ids, or --name-prefix\n'
+    assert alice("run", "-q", "-n", "2", "--vm-name", "x", *more, TTYLINUX).err == twice
+    alice("run", "--vm-name", "web1", TTYLINUX)
+    taken = alice("run", "-q", "--vm-name", "web1", *more, TTYLINUX)
+    assert (taken.status, "web1" in taken.err, taken.err.count("\n")) == (0, True, 1)
+    assert 'is called "web1", too' in alice("run", "-q", "-n", "2", "--name-prefix", "web", *more, TTYLINUX).err
+    assert alice("run", "-n", "2", "--name-prefix", "node", TTYLINUX).err == ""
+
+
+# --- what is given several times ------------------------------------------------------------------------------------------
+
+
+def test_disks_keys_and_contexts_add_up(alice: Shell) -> None:
+    keys = []
+    for name in ("one", "two"):
+        path = alice.home / f"{name}.pub"
+        path.write_text((alice.home / ".ssh" / "id_ed25519.pub").read_text().replace("user@", f"{name}@"))
+        (alice.home / f"{name}.env").write_text(f"IN_{name.upper()}=1\n")
+        keys += ["--key", str(path), "--context-file", str(alice.home / f"{name}.env"), "--context", f"{name}=1"]
+    disks = ["--volatile-disk", "1", "--volatile-disk", "2", "--readonly-disk", "http://x/a", "--readonly-disk", "http://x/b"]
+    sent = alice("run", "--dry-run", *keys, *disks, TTYLINUX).out
+    assert sent.count("one@example.org") == sent.count("two@example.org") == 1
+    assert all(f"{name} = " in sent for name in ("ONE", "TWO", "IN_ONE", "IN_TWO"))
+    assert all(f'SIZE = "{size}"' in sent for size in (1024, 2048))
+    assert all(f'SOURCE = "http://x/{name}"' in sent for name in "ab")

@@ -55,7 +55,7 @@ def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Url
 
 def test_the_four_commands(site: Site) -> None:
     shell, stage = site.shell, site.stage
-    ran = shell("run", "-n", "2", "--vm-name", "node", "--volatile-disk", "1", "--context", "A=1", TTYLINUX)
+    ran = shell("run", "-n", "2", "--name-prefix", "node", "--volatile-disk", "1", "--context", "A=1", TTYLINUX)
     assert (ran.status, ran.err) == (0, "")
     assert "     Public ip: 127.101.0.1\n" in ran.out
 
@@ -66,7 +66,7 @@ def test_the_four_commands(site: Site) -> None:
     listed = shell("describe")
     assert (listed.status, listed.err) == (0, "")
     first, second = listed.out.splitlines()[1:]
-    assert first.split() == ["1", "Running", "1", "131072", "12", "127.101.0.1", "node"]
+    assert first.split() == ["1", "Running", "1", "131072", "12", "127.101.0.1", "node1"]
     state = second.split()[1]
     assert state in ("Failed", "Prolog_Failure")
     assert "sha1 checksum check failed" in shell("describe", "-v", "2").out

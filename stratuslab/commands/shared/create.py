@@ -19,6 +19,7 @@ from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkR
 from stratuslab.cloud.reply import Refused
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared import image_argument
+from stratuslab.commands.shared.instance_argument import names_in_use
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.template_inputs import input_values
 from stratuslab.context_input import cloud_init, from_file, from_option
@@ -27,6 +28,7 @@ from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Usage
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.nic import Nic
 from stratuslab.results import InstanceRow, InstanceStarted
+from stratuslab.settings import Setting
 from stratuslab.ssh import user_public_key
 
 _TEMPLATE = "template:"
@@ -39,13 +41,13 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     requirements = _requirements(session)
     public_keys = _public_keys(session)
     context = _context(session)
-    if options.cloud_init is not None or session.settings.get("default_context_method") == "cloud-init":
-        authorized, user_data = cloud_init(options.cloud_init or "", user_public_key.read_public_keys, session.environment.expand)
+    if options.cloud_init or session.settings.get("default_context_method") == "cloud-init":
+        authorized, user_data = cloud_init(
+            "#".join(options.cloud_init), user_public_key.read_public_keys, session.environment.expand
+        )
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
-    persistent = image_argument.persistent_disk(session, options.persistent_disk) if options.persistent_disk else None
-    readonly = image_argument.data_disk(session, options.readonly_disk) if options.readonly_disk else None
     base, boot = None, image_argument.BootImage(ImageDisk())
     inputs: dict[str, str] = {}
     if options.image.startswith(_TEMPLATE):
@@ -61,10 +63,10 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         ram=size.ram,
         swap=size.swap,
         cpu_share=options.vm_cpu_amount,
-        name=options.vm_name,
-        volatile_disk=options.volatile_disk,
-        persistent_disk=persistent,
-        readonly_disk=readonly,
+        name=options.vm_name or "",
+        volatile_disks=tuple(options.volatile_disk),
+        persistent_disks=tuple(image_argument.persistent_disk(session, text) for text in options.persistent_disk),
+        readonly_disks=tuple(image_argument.data_disk(session, text) for text in options.readonly_disk),
         bus=options.vm_disks_bus or boot.bus,
         networks=_networks(session, of_template=base is not None),
         public_keys=public_keys,
@@ -114,10 +116,12 @@ def _networks(session: Session, of_template: bool) -> tuple[NetworkRequest, ...]
 
 def _public_keys(session: Session) -> str:
     """The public keys that may log in; a key pair is created if the user has none."""
-    named = session.settings.find("user_public_key_file")
+    setting = session.settings.find("user_public_key_file")
+    named = [Setting(path, "--key") for path in session.options.key] or ([setting] if setting else [])
+    for one in named:
+        session.messages.step(f"Public key: {one.value} ({one.origin})")
     if named:
-        session.messages.step(f"Public key: {named.value} ({named.origin})")
-        return user_public_key.read_public_keys(session.environment.expand(named.value))
+        return "\n".join(user_public_key.read_public_keys(session.environment.expand(one.value)).strip() for one in named)
     home = session.environment.home
     if home is None:
         raise UsageError("no home directory to look for a public key in", "name one with --key FILE")
@@ -135,8 +139,10 @@ def _public_keys(session: Session) -> str:
 
 def _context(session: Session) -> dict[str, str]:
     options = session.options
-    pairs = from_file(session.environment.expand(options.context_file)) if options.context_file else {}
-    return pairs | from_option(options.context)
+    pairs: dict[str, str] = {}
+    for name in options.context_file:
+        pairs |= from_file(session.environment.expand(name))
+    return pairs | from_option("#".join(options.context))
 
 
 def _cloud_init_keys(authorized: str) -> dict[str, str]:
@@ -153,6 +159,23 @@ def machine_requests(session: Session, request: MachineRequest) -> list[MachineR
         replace(request, token=f"{request.token}/{place}", name=f"{prefix}{place}" if prefix else request.name)
         for place in range(1, session.options.number + 1)
     ]
+
+
+def warn_about_names(session: Session, request: MachineRequest) -> None:
+    """Say that a name will not be unique: other commands refuse such a name."""
+    number = session.options.number
+    names = dict.fromkeys(one.name for one in machine_requests(session, request) if one.name)
+    if number > 1 and request.name and not session.options.name_prefix:
+        session.messages.warning(f'all {number} machines will be called "{request.name}": use their ids, or --name-prefix')
+    if not names:
+        return
+    try:
+        taken = names_in_use(session.cloud, names)
+    except StratusLabError as error:  # it will be met again if it is not about listings only
+        session.messages.step(f"cannot find out whether the name is in use: {error.message}")
+        return
+    for name, other in taken.items():
+        session.messages.warning(f'instance {other} is called "{name}", too: use their ids')
 
 
 def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[InstanceStarted, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
@@ -11,8 +11,6 @@ from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
 
-"""Ids are signed 32 bits on the wire."""
-
 
 def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[list[int], list[StratusLabError]]:
     """The ids that the words stand for, in their order and without repetitions, and an error for each word without one.
@@ -20,7 +18,7 @@ def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple
     Names are looked up among the owner's instances (see Owner) that are not Done, with one listing at most. The errors are
     NotFound for an unknown name or id, and UsageError for an ambiguous name.
     """
-    named: dict[str, list[int]] = {word: [] for word in words if not _is_id(word)}
+    named: dict[str, list[int]] = {word: [] for word in words if not is_id(word)}
     if named:
         for instance in cloud.instances(owner):
             if instance.name in named:
@@ -29,13 +27,19 @@ def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple
     errors: list[StratusLabError] = []
     for word in dict.fromkeys(words):
         try:
-            ids.append(_id(word) if _is_id(word) else _only(word, named[word]))
+            ids.append(_id(word) if is_id(word) else _only(word, named[word]))
         except StratusLabError as error:
             errors.append(error)
     return list(dict.fromkeys(ids)), errors
 
 
-def _is_id(word: str) -> bool:
+def names_in_use(cloud: Cloud, names: Collection[str]) -> dict[str, int]:
+    """Those of the names that an instance of the user has already, with its id."""
+    return {instance.name: instance.id for instance in cloud.instances(Owner.MINE) if instance.name in names}
+
+
+def is_id(word: str) -> bool:
+    """Whether commands take the word for an id instead of a name."""
     return word.isascii() and word.isdigit()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from stratuslab.commands.shared.instance_argument import is_id
+
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A whole number from ``least`` to ``most``."""
@@ -46,6 +48,23 @@ def label(text: str) -> str:
     if not text.strip() or "," in text:
         raise argparse.ArgumentTypeError(f'invalid label "{text}": expected text without commas')
     return text.strip()
+
+
+def machine_name(text: str) -> str:
+    """A name by which a machine can be found again: an id is not, and other characters than those that it shows are not."""
+    if found := next((char for char in text if not char.isprintable()), ""):
+        raise argparse.ArgumentTypeError(f"invalid name: it contains the invisible character U+{ord(found):04X}")
+    if not text or text != text.strip():
+        raise argparse.ArgumentTypeError(f'invalid name "{text}": it is empty, or has blanks around it')
+    if is_id(text.replace(" ", "")):
+        raise argparse.ArgumentTypeError(f'invalid name "{text}": commands would take it for an id')
+    return text
+
+
+def name_prefix(text: str) -> str:
+    """What names begin with; a number follows."""
+    machine_name(f"{text}1")
+    return text
 
 
 def name_and_value(text: str) -> tuple[str, str]:
