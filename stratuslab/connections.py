@@ -119,5 +119,6 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
         timeout=settings.timeout_or(_MARKETPLACE_TIMEOUT),
         verify=settings.ca_bundle or True,
         session=session,
+        environ=environment.environ,
         trace=messages.wire,
     )

@@ -21,6 +21,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ground": (
         {
             "errors",
+            "http_proxy",
+            "certificate_error",
             "private_files",
             "url_credentials",
             "key_format",

@@ -99,6 +99,11 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
     return Endpoint(urlunsplit((parts.scheme, location, path, "", "")), basic)
 
 
+def host_in(url: str) -> str:
+    """The host in the URL of an endpoint, as it is connected to: with the zone of an IPv6 address after ``%``."""
+    return (urlsplit(url).hostname or "").replace("%25", "%")
+
+
 def credentials_within(text: str) -> tuple[str, str] | None:
     """User name and password in a URL (``https://user:password@host/``), or None."""
     try:
@@ -115,7 +120,7 @@ def _split(text: str) -> SplitResult:
     text = text.strip()
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         return urlsplit(text)
-    if text.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", text):
+    if text.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+(%[\w.-]+)?", text):
         text = f"[{text}]"
     parts = urlsplit(f"//{text}")
     loopback = parts.hostname in _LOOPBACK
@@ -130,8 +135,12 @@ def _host(parts: SplitResult) -> str:
     """The host as URLs write it. Raises ValueError if it is not a valid host name or address."""
     name = parts.hostname or ""
     if "[" in parts.netloc:
-        IPv6Address(name)
-        return f"[{name}]"
+        # In a URL the zone follows "%25" (RFC 6874); people also write "%", as ping and ssh do.
+        address, _, zone = name.partition("%25" if "%25" in name else "%")
+        IPv6Address(address)
+        if "%" in name and not re.fullmatch(r"[\w.-]+", zone):
+            raise ValueError(name)
+        return f"[{address}%25{zone}]" if zone else f"[{address}]"
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(name)
     return name.encode("idna").decode("ascii")

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from stratuslab.cloud.endpoint import Credentials, Endpoint
+from stratuslab.cloud.endpoint import Credentials, Endpoint, host_in
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
+from stratuslab.http_proxy import login_wanted, proxy_for
 
 _CHUNK = 1 << 16
+_TUNNEL_407 = "Tunnel connection failed: 407"  # the words of http.client
 
 
 class NeverSent(Unreachable):
@@ -57,7 +59,7 @@ class HttpTransport:
         Raises NeverSent, AnswerLost, AuthenticationError (HTTP 401), PermissionDenied (403) or Unreachable.
         """
         url = urlsplit(self.endpoint.url)
-        proxy = self._proxy(url)
+        proxy = proxy_for(self.endpoint.url, self.environ)
         connection = self._connection(url, proxy)
         headers, target = self._headers(), url.path
         if proxy and url.scheme == "http":
@@ -67,12 +69,17 @@ class HttpTransport:
                 connection.connect()
             except (OSError, UnicodeError, http.client.HTTPException) as error:
                 raise self._not_connected(error, proxy) from None
-            yield from self._answer(connection, target, body, headers)
+            yield from self._answer(connection, target, body, headers, proxy)
         finally:
             connection.close()
 
     def _answer(
-        self, connection: http.client.HTTPConnection, target: str, body: bytes, headers: Mapping[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        target: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        proxy: SplitResult | None,
     ) -> Iterator[bytes]:
         url, begun = self.endpoint.url, False
         try:
@@ -83,6 +90,8 @@ class HttpTransport:
             if self.trace:
                 self.trace(f"< HTTP {response.status} {response.reason}, {response.getheader('Content-Type', 'no type')}")
             if response.status != 200:
+                if response.status == 407 and proxy:
+                    raise NeverSent(*login_wanted(proxy), lasting=True)
                 raise self._refused(response)
             begun = True
             while chunk := response.read1(_CHUNK):
@@ -106,39 +115,23 @@ class HttpTransport:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "text/xml", "User-Agent": "stratuslab", "Connection": "close"}
+        host = urlsplit(self.endpoint.url).netloc
+        if "%25" in host:
+            # The zone means something on this computer only (RFC 6874); Python 3.10 would send it.
+            headers["Host"] = re.sub(r"%25[^\]]*", "", host)
         if self.endpoint.basic:
             headers["Authorization"] = _basic(self.credentials.username, self.credentials.password)
         return headers
 
     def _connection(self, url: SplitResult, proxy: SplitResult | None) -> http.client.HTTPConnection:
-        assert url.hostname is not None
-        host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (url.hostname, url.port)
+        target = host_in(self.endpoint.url)
+        host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (target, url.port)
         if url.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self.timeout)
         connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
         if proxy:
-            connection.set_tunnel(url.hostname, url.port, headers=_authorization_at(proxy))
+            connection.set_tunnel(target, url.port, headers=_authorization_at(proxy))
         return connection
-
-    def _proxy(self, url: SplitResult) -> SplitResult | None:
-        """The proxy that the environment names for the URL. Raises UsageError if it cannot be used."""
-        if not any(name.lower().endswith("_proxy") for name in self.environ):
-            return None
-        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # documented, not in typeshed
-
-        # Sorted, so that http_proxy wins over HTTP_PROXY.
-        found = {name.lower()[:-6]: self.environ[name] for name in sorted(self.environ) if name.lower().endswith("_proxy")}
-        named = found.get(url.scheme)
-        if not named or proxy_bypass_environment(url.hostname, found):
-            return None
-        try:
-            proxy = urlsplit(named if "://" in named else f"http://{named}")
-            usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise UsageError(f"{url.scheme}_proxy in the environment is not an HTTP proxy", "expected http://HOST:PORT")
-        return proxy
 
     def _tls(self) -> ssl.SSLContext:
         try:
@@ -163,11 +156,15 @@ class HttpTransport:
     def _not_connected(self, error: Exception, proxy: SplitResult | None) -> StratusLabError:
         url = self.endpoint.url
         if isinstance(error, ssl.SSLCertVerificationError):
+            from stratuslab.certificate_error import certificate_hint
+
             return NeverSent(
                 f"the TLS certificate of {url} is not trusted: {error.verify_message}",
-                "to trust a private authority use --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE",
+                certificate_hint(error, "name its certificate with --ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE"),
                 lasting=True,
             )
+        if proxy and _TUNNEL_407 in str(error):
+            return NeverSent(*login_wanted(proxy), lasting=True)
         if _about_certificate(error):
             return self._certificate_refused(error)
         if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):

@@ -20,10 +20,10 @@ def explained(error: BaseException, hint: str) -> tuple[str, str]:
     found = causes(error)
     for cause in found:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"its TLS certificate is not trusted: {cause.verify_message}",
-                "name a file of certificates to trust in REQUESTS_CA_BUNDLE",
-            )
+            from stratuslab.certificate_error import certificate_hint
+
+            trust = "set the key ca_bundle or REQUESTS_CA_BUNDLE to a file with its certificate"
+            return f"its TLS certificate is not trusted: {cause.verify_message}", certificate_hint(cause, trust)
     if isinstance(error, exceptions.SSLError):
         return "TLS failed", "is it an https:// address, and are the certificates yours?"
     if isinstance(error, exceptions.ProxyError):

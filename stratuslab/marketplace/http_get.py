@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from stratuslab.errors import Unreachable
+from stratuslab.http_proxy import login_wanted, proxy_for
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
@@ -30,19 +33,26 @@ def get(
     login: tuple[str, str] | None = None,
     verify: bool | str = True,
     cert: str | tuple[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
     trace: Callable[[str], None] = lambda line: None,
 ) -> requests.Response:
     """The response to a GET with its body unread, after following redirects. The time-outs are for connecting and for waiting;
-    ``trace`` gets a line for each request and response.
+    ``environ`` may name proxies, and certificates to trust if ``verify`` is True; ``trace`` gets a line for each request and
+    response.
 
-    Raises NotFollowed, the errors of requests, and OSError if the file of ``verify`` does not exist.
+    Raises NotFollowed, the errors of requests, Unreachable if a proxy wants a password, UsageError for a proxy that cannot be
+    used, and OSError if the file of ``verify`` does not exist.
     """
     requested = url
+    # Else requests would send what ~/.netrc has for the host, and choose proxies by rules of its own.
+    session.trust_env = False
+    if verify is True:
+        verify = environ.get("REQUESTS_CA_BUNDLE") or True
     for _ in range(REDIRECTS + 1):
         # User and password are sent only to the host that they were given for.
         allowed_login = login if urlsplit(url).netloc == urlsplit(requested).netloc else None
         trace(f"> GET {shown(url)}")
-        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert)
+        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert, environ)
         trace(f"< {response.status_code} {response.reason}, {response.headers.get('Content-Type', 'no Content-Type')}")
         if not response.is_redirect:
             return response
@@ -62,6 +72,7 @@ def _answer(
     login: tuple[str, str] | None,
     verify: bool | str,
     cert: str | tuple[str, str] | None,
+    environ: Mapping[str, str],
 ) -> requests.Response:
     import warnings
 
@@ -69,17 +80,27 @@ def _answer(
     from urllib3.exceptions import LocationParseError
 
     request = session.prepare_request(requests.Request("GET", url, headers=dict(headers), auth=login))
-    # verify must be an argument: REQUESTS_CA_BUNDLE takes precedence over the session's attribute.
-    settings: Any = session.merge_environment_settings(url, {}, True, verify, cert)
+    proxy = proxy_for(url, environ)
+    settings: dict[str, Any] = {"stream": True, "verify": verify, "cert": cert}
+    if proxy:
+        settings["proxies"] = {urlsplit(url).scheme: proxy.geturl()}
     with warnings.catch_warnings():
         # Whoever switches verification off needs no warning.
         if verify is False:
             warnings.simplefilter("ignore")
         # Not Session.send: it reads the whole body of a redirect, however long, even without following it.
         try:
-            return session.get_adapter(url).send(request, timeout=timeout, **settings)
+            response = session.get_adapter(url).send(request, timeout=timeout, **settings)
+        except requests.exceptions.ProxyError as error:
+            if proxy and "Tunnel connection failed: 407" in str(error):
+                raise Unreachable(*login_wanted(proxy), lasting=True) from error
+            raise
         except LocationParseError as error:  # an impossible host name, which requests lets through
             raise requests.exceptions.InvalidURL(str(error)) from error
+    if proxy and response.status_code == 407:
+        response.close()
+        raise Unreachable(*login_wanted(proxy), lasting=True)
+    return response
 
 
 def redirected(url: str, location: str) -> str | None:

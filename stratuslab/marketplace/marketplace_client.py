@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -67,7 +68,8 @@ class Marketplace:
 
     ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
     True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates; ``cert`` a client
-    certificate. Without a ``session`` one is created on demand. ``trace`` gets a line for each request and response.
+    certificate. Without a ``session`` one is created on demand. ``environ`` may name proxies.
+    ``trace`` gets a line for each request and response.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Marketplace:
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         session: requests.Session | None = None,
+        environ: Mapping[str, str] = os.environ,
         trace: Callable[[str], None] | None = None,
     ) -> None:
         self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
@@ -86,6 +89,7 @@ class Marketplace:
         self._verify = verify
         self._cert = cert
         self._session = session
+        self._environ = environ
         self._trace = trace or (lambda line: None)
 
     def url(self, identifier: str) -> str:
@@ -155,6 +159,7 @@ class Marketplace:
                 login=self._login,
                 verify=self._verify,
                 cert=self._cert,
+                environ=self._environ,
                 trace=self._trace,
             ) as response:
                 self._check(response, identifier)

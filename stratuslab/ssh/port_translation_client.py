@@ -6,20 +6,25 @@ A service of the cloud says which port of the gateway leads to which port of an 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from stratuslab.errors import StratusLabError, Unreachable
+from stratuslab.http_proxy import login_wanted, proxy_for
 
 _MAXIMUM_SIZE = 1 << 20
 
 
-def translated_port(service: str, instance: int, port: int, timeout: float) -> int | None:
+def translated_port(
+    service: str, instance: int, port: int, timeout: float, environ: Mapping[str, str] = os.environ
+) -> int | None:
     """The gateway's port for ``port`` of the instance; None if the instance has no translated ports at all.
 
-    ``service`` is a host, optionally with a port; ``timeout`` is in seconds. Raises Unreachable if the service does not answer,
-    StratusLabError if the instance's ports are translated, but not this one.
+    ``service`` is a host, optionally with a port; ``timeout`` is in seconds; ``environ`` may name a proxy. Raises Unreachable
+    if the service does not answer, StratusLabError if the instance's ports are translated, but not this one.
     """
-    ports = _ports(_document(f"http://{service}/cgi-bin/vmports.py", instance, timeout), instance)
+    ports = _ports(_document(f"http://{service}/cgi-bin/vmports.py", instance, timeout, environ), instance)
     if not ports:
         return None
     if port not in ports:
@@ -31,15 +36,21 @@ def translated_port(service: str, instance: int, port: int, timeout: float) -> i
     return ports[port]
 
 
-def _document(url: str, instance: int, timeout: float) -> Any:
+def _document(url: str, instance: int, timeout: float, environ: Mapping[str, str]) -> Any:
     import json
     import time
 
     import requests
 
     deadline = time.monotonic() + timeout
+    session = requests.Session()
+    session.trust_env = False  # it would send what ~/.netrc has for the host
     try:
-        with requests.get(url, params={"vmid": str(instance)}, timeout=timeout, stream=True) as response:
+        proxy = proxy_for(url, environ)
+        proxies = {"http": proxy.geturl()} if proxy else {}
+        with session.get(url, params={"vmid": str(instance)}, timeout=timeout, stream=True, proxies=proxies) as response:
+            if proxy and response.status_code == 407:
+                raise Unreachable(*login_wanted(proxy))
             if response.status_code != 200:
                 raise Unreachable(f"port translation service {url}: HTTP status {response.status_code}", _HINT)
             content = bytearray()

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from base64 import b64encode
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 import pytest
@@ -36,6 +37,12 @@ def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
 
 
 # --- what is sent ---------------------------------------------------------------------------------------------------------
@@ -290,6 +297,23 @@ def test_a_server_that_accepts_nobody() -> None:
             fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/RPC2", timeout=0.3)
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize("host", ["[::1%251]", "[::1%1]"])
+def test_an_address_with_a_zone(host: str) -> None:
+    """The zone goes into the connection, not to the server."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        listener.settimeout(servers.PATIENCE)
+        port = listener.getsockname()[1]
+        with ThreadPoolExecutor(1) as caller:
+            answer = caller.submit(fetch, f"http://{host}:{port}")
+            connection, _ = listener.accept()
+            with connection:
+                request = connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER)
+            assert answer.result(servers.PATIENCE) == ANSWER
+    assert f"Host: [::1]:{port}\r\n".encode() in request
+
+
 # --- an HTTP proxy --------------------------------------------------------------------------------------------------------
 
 
@@ -318,7 +342,7 @@ def test_forms_of_the_proxy(scripted: Scripted, environ: Mapping[str, str]) -> N
     assert proxy.connections == 1
 
 
-@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "example.org, 127.0.0.1"])
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "*", "example.org, 127.0.0.1", "127.0.0.0/8"])
 def test_no_proxy(scripted: Scripted, no_proxy: str) -> None:
     origin, proxy = scripted(servers.document(ANSWER)), scripted(servers.forwards)
     assert fetch(f"{origin.url}/RPC2", http_proxy=proxy.url, no_proxy=no_proxy) == ANSWER
@@ -357,12 +381,23 @@ def test_a_proxy_with_an_impossible_name(name: str) -> None:
         fetch("http://cloud.example.org:2633/RPC2", http_proxy=f"http://{name}:3128")
 
 
-def test_a_proxy_that_refuses(scripted: Scripted) -> None:
+@pytest.mark.parametrize(("login", "problem"), [("", "requires a user name"), ("bob:secret@", "rejected its user name")])
+def test_a_proxy_that_refuses(scripted: Scripted, login: str, problem: str) -> None:
     proxy = scripted(servers.document(b"", "407 Proxy Authentication Required"))
-    with pytest.raises(Unreachable, match="HTTP 407 Proxy Authentication Required"):
-        fetch("http://cloud.example.org:2633/RPC2", http_proxy=proxy.url)
-    with pytest.raises(NeverSent, match=r"through the proxy .* 407 Proxy Authentication Required"):
-        fetch("https://cloud.example.org/RPC2", https_proxy=proxy.url)
+    named = f"http://{login}127.0.0.1:{proxy.port}"
+    said = rf"^the proxy 127\.0\.0\.1:{proxy.port} {problem} and password \(HTTP 407\)"
+    for scheme in ("http", "https"):
+        with pytest.raises(NeverSent, match=said) as raised:
+            fetch(f"{scheme}://cloud.example.org/RPC2", **{f"{scheme}_proxy": named})
+        assert "http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY or HTTP_PROXY" in str(raised.value)
+        assert "secret" not in str(raised.value)
+        assert raised.value.lasting
+
+
+def test_a_407_of_the_cloud_itself(scripted: Scripted) -> None:
+    server = scripted(servers.document(b"", "407 Proxy Authentication Required"))
+    with pytest.raises(Unreachable, match="answers HTTP 407 Proxy Authentication Required"):
+        fetch(f"{server.url}/RPC2")
 
 
 @pytest.mark.parametrize("answer", [servers.closes, servers.resets, servers.raw(b"SSH-2.0-x\r\n"), servers.hangs])

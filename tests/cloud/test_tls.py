@@ -45,14 +45,13 @@ def not_trusted(url: str, bundle: Path | str) -> str:
     with pytest.raises(NeverSent, match=r"the TLS certificate of .* is not trusted: ") as raised:
         fetch(url, bundle)
     assert raised.value.status == 8
-    assert "--ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE" in str(raised.value)
-    return raised.value.message
+    return str(raised.value)
 
 
 def test_an_unknown_authority(scripted: Scripted, authority: Authority, stranger: Authority) -> None:
     server = scripted(servers.document(ANSWER), tls=stranger.server("127.0.0.1"))
-    not_trusted(f"{server.url}/RPC2", authority.bundle)
-    not_trusted(f"{server.url}/RPC2", "")
+    for bundle in (authority.bundle, ""):
+        assert "--ca-bundle FILE, the key ca_bundle or REQUESTS_CA_BUNDLE" in not_trusted(f"{server.url}/RPC2", bundle)
     assert server.requests == []
 
 
@@ -60,13 +59,45 @@ def test_an_expired_certificate(scripted: Scripted, authority: Authority) -> Non
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     tls = authority.server("127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday)
     server = scripted(servers.document(ANSWER), tls=tls)
-    assert "expired" in not_trusted(f"{server.url}/RPC2", authority.bundle)
+    said = not_trusted(f"{server.url}/RPC2", authority.bundle)
+    assert "expired" in said
+    assert "renew it" in said
+    assert "--ca-bundle" not in said
     assert server.requests == []
+
+
+def test_a_certificate_that_is_not_valid_yet(scripted: Scripted, authority: Authority) -> None:
+    tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+    tls = authority.server("127.0.0.1", not_before=tomorrow, not_after=tomorrow + timedelta(days=9))
+    said = not_trusted(f"{scripted(servers.document(ANSWER), tls=tls).url}/RPC2", authority.bundle)
+    assert "not yet valid (this computer's clock is probably wrong" in said
+
+
+def test_a_self_signed_certificate(scripted: Scripted, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make one")
+    made = tmp_path / "own.pem"
+    for_loopback = ["-subj", "/CN=cloud", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(made), "-out", f"{made}.crt", *for_loopback],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(f"{made}.crt", made)
+    server = scripted(servers.document(ANSWER), tls=tls)
+    said = not_trusted(f"{server.url}/RPC2", "")
+    assert "self-signed certificate (if you know this server: name its certificate with --ca-bundle FILE" in said
+    assert fetch(f"{server.url}/RPC2", f"{made}.crt") == ANSWER
 
 
 def test_a_certificate_for_another_host(scripted: Scripted, authority: Authority) -> None:
     server = scripted(servers.document(ANSWER), tls=authority.server("cloud.example.org"))
-    assert "127.0.0.1" in not_trusted(f"{server.url}/RPC2", authority.bundle)
+    said = not_trusted(f"{server.url}/RPC2", authority.bundle)
+    assert "127.0.0.1" in said
+    assert "use the name that the certificate was issued for" in said
+    assert "--ca-bundle" not in said
     assert server.requests == []
 
 

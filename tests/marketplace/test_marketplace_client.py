@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import socket
 import time
+from base64 import b64encode
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import requests
 
 from stratuslab.errors import (
     AuthenticationError,
@@ -198,6 +200,40 @@ def test_the_whole_time_is_bounded(scripted: Scripted, answer: Answer) -> None:
     with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
         Marketplace(scripted(answer).url, timeout=0.3).find(TTYLINUX)
     assert time.monotonic() - started < 1.5
+
+
+def test_netrc_is_not_sent(scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login bob password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = scripted(good)
+    for session in (None, requests.Session()):
+        assert Marketplace(server.url, timeout=5, session=session).find(TTYLINUX)
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+def test_the_proxy_is_chosen_as_for_clouds(scripted: Scripted) -> None:
+    server, proxy = scripted(good), scripted(servers.forwards)
+    assert Marketplace(server.url, timeout=5, environ={"HTTP_PROXY": proxy.url}).find(TTYLINUX)
+    assert proxy.connections == 1
+    assert Marketplace(server.url, timeout=5, environ={"HTTP_PROXY": proxy.url, "no_proxy": "127.0.0.0/8"}).find(TTYLINUX)
+    assert proxy.connections == 1
+
+
+def test_tls_through_a_proxy(scripted: Scripted, authority: Authority) -> None:
+    server, proxy = scripted(good, tls=authority.server("127.0.0.1")), scripted(servers.forwards)
+    environ = {"https_proxy": f"http://bob:p%40ss@127.0.0.1:{proxy.port}", "REQUESTS_CA_BUNDLE": str(authority.bundle)}
+    assert Marketplace(server.url, timeout=5, environ=environ).find(TTYLINUX)
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic " + b64encode(b"bob:p@ss").decode()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password(scripted: Scripted, scheme: str) -> None:
+    proxy = scripted(answered("407 Proxy Authentication Required"))
+    marketplace = Marketplace(f"{scheme}://marketplace.example.org", timeout=5, environ={f"{scheme}_proxy": proxy.url})
+    with pytest.raises(Unreachable, match=rf"^the proxy 127\.0\.0\.1:{proxy.port} requires a user name and password") as raised:
+        marketplace.find(TTYLINUX)
+    assert "USER:PASSWORD@HOST:PORT in HTTPS_PROXY" in str(raised.value)
 
 
 def test_foreign_certificate_is_refused(scripted: Scripted, authority: Authority) -> None:

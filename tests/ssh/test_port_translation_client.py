@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -88,3 +89,17 @@ def test_any_document(pair: object, document: object) -> None:
         for port, gateway in port_translation_client._ports(value, 7).items():
             assert 0 < port < 65536
             assert 0 < gateway < 65536
+
+
+def test_netrc_is_not_sent_and_the_proxy_chosen_as_for_clouds(
+    scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login bob password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server, proxy = scripted(says({"7": [[22, 10022]]})), scripted(document(b"", "407 Proxy Authentication Required"))
+    host = f"127.0.0.1:{server.port}"
+    assert translated_port(host, 7, 22, 5, {"http_proxy": proxy.url, "no_proxy": "127.0.0.0/8"}) == 10022
+    assert "authorization" not in server.requests[0].headers
+    with pytest.raises(Unreachable, match=rf"^the proxy 127\.0\.0\.1:{proxy.port} requires a user name"):
+        translated_port(host, 7, 22, 5, {"http_proxy": proxy.url})

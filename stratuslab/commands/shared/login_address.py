@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from stratuslab.cloud.endpoint import Credentials, is_local, resolve
+from stratuslab.cloud.endpoint import Credentials, host_in, is_local, resolve
 from stratuslab.commands.base import Session
 from stratuslab.errors import InstanceFailed, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -55,7 +53,7 @@ def _translated_point(session: Session, instance: Instance, port: int) -> Point 
 
     gateway = checked_host(settings.get("pat_gateway_host") or _endpoint_host(session, "--pat-gateway-host"))
     service = settings.get("pat_service_host") or _endpoint_host(session, "--pat-service-host")
-    found = translated_port(service, instance.id, port, settings.timeout_or(_TIMEOUT))
+    found = translated_port(service, instance.id, port, settings.timeout_or(_TIMEOUT), session.environment.environ)
     return (gateway, found) if found else None
 
 
@@ -63,4 +61,4 @@ def _endpoint_host(session: Session, option: str) -> str:
     endpoint = session.settings.endpoint.value
     if is_local(endpoint):
         raise UsageError("the embedded cloud does not translate ports (--pat-enable)", f"see {option}")
-    return urlsplit(resolve(endpoint, Credentials()).url).hostname or ""
+    return host_in(resolve(endpoint, Credentials()).url)
