@@ -89,14 +89,13 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         raise AuthenticationError(
             f"no password for {credentials} at {endpoint}", "see --password-file, or set password in the configuration"
         )
-    from dataclasses import replace
     from getpass import getpass
 
     prompt = f"'{credentials.username}' at '{endpoint}' password: "
     with contextlib.suppress(EOFError):
         password = getpass(prompt, environment.stderr)
         if password:
-            return replace(credentials, password=password)
+            return credentials._replace(password=password)
     raise AuthenticationError(f"no password for {credentials} at {endpoint}")
 
 

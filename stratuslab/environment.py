@@ -4,15 +4,14 @@ Commands never use ``sys``, ``os.environ`` or ``time`` themselves, so that tests
 environment of their own.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def reverse_lookup(address: str) -> str:
@@ -22,8 +21,7 @@ def reverse_lookup(address: str) -> str:
     return socket.gethostbyaddr(address)[0]
 
 
-@dataclass
-class Environment:
+class Environment(NamedTuple):
     """The environment of one run of a command.
 
     ``clock`` gives seconds since the epoch, ``reverse_lookup`` turns an IP address into a name or raises OSError. A stream
@@ -35,18 +33,20 @@ class Environment:
     stdout: TextIO | None
     stderr: TextIO | None
     environ: Mapping[str, str]
-    clock: Callable[[], float] = field(default=time.time)
-    reverse_lookup: Callable[[str], str] = field(default=reverse_lookup)
+    clock: Callable[[], float] = time.time
+    reverse_lookup: Callable[[str], str] = reverse_lookup
     owns_process: bool = False
 
     @classmethod
-    def of_process(cls) -> Environment:
+    def of_process(cls) -> "Environment":
         """The environment of this process."""
         return cls(sys.stdin, sys.stdout, sys.stderr, os.environ, owns_process=True)
 
     @property
-    def home(self) -> Path | None:
+    def home(self) -> "Path | None":
         """The home directory; None if neither the environment nor the system has one (cron, containers)."""
+        from pathlib import Path
+
         named = self.environ.get("HOME")
         if named:
             return Path(named)
@@ -57,8 +57,10 @@ class Environment:
         except (ImportError, KeyError):
             return None
 
-    def expand(self, path: str) -> Path:
+    def expand(self, path: str) -> "Path":
         """The path with a leading ``~/`` replaced by the home directory."""
+        from pathlib import Path
+
         if path.startswith("~/") and self.home is not None:
             return self.home / path[2:]
         return Path(path)

@@ -1,18 +1,15 @@
 """Instance types: the CPUs, RAM and swap space of a machine."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stratuslab.errors import UsageError
 
 DEFAULT = "m1.small"
 
 
-@dataclass(frozen=True)
-class InstanceType:
+class InstanceType(NamedTuple):
     """A named size; ``ram`` and ``swap`` are in MiB."""
 
     name: str

@@ -1,15 +1,12 @@
 """The table of all settings: key, meaning, default."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LOCAL_MARKETPLACE = "local://marketplace"
 """The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A setting's key, what it means, and a value for an example."""
 
     key: str

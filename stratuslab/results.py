@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -116,17 +115,19 @@ class LaunchEnds(NamedTuple):
     """All machines were started."""
 
 
-@dataclass(frozen=True)
 class LaunchPlan:
     """What would be started: ``count`` machines from an image on a cloud, their names (empty: the cloud names them) and labels,
     and the template of each, secrets masked; only one where all are the same."""
 
-    cloud: str
-    image: str
-    count: int
-    names: Sequence[str]
-    labels: Sequence[str]
-    templates: Sequence[str]
+    def __init__(
+        self, cloud: str, image: str, count: int, names: Sequence[str], labels: Sequence[str], templates: Sequence[str]
+    ) -> None:
+        self.cloud = cloud
+        self.image = image
+        self.count = count
+        self.names = names
+        self.labels = labels
+        self.templates = templates
 
 
 class InstanceChanged(NamedTuple):

@@ -7,10 +7,8 @@ of an OpenNebula user: ONE_XMLRPC, ONE_AUTH and ``~/.one/one_auth``.
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.environment import Environment
@@ -18,6 +16,10 @@ from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
 from stratuslab.private_files import require_own
 from stratuslab.suggestion import did_you_mean, join_hints
+
+if TYPE_CHECKING:
+    from configparser import ConfigParser
+    from pathlib import Path
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -39,8 +41,7 @@ PREFIX = "STRATUSLAB_"
 _VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY", "selected_section": "STRATUSLAB_USER_CONFIG_SECTION"}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and its origin in words (``--endpoint``, ``STRATUSLAB_ENDPOINT``, ``FILE [section]``, ``default``)."""
 
     value: str
@@ -252,7 +253,7 @@ class Sections:
     def __init__(
         self,
         path: Path | None,
-        parser: configparser.ConfigParser | None,
+        parser: ConfigParser | None,
         selected: Setting | None = None,
         duplicates: Sequence[str] = (),
     ) -> None:
@@ -296,10 +297,12 @@ class Sections:
         return None
 
     def _value(self, section: str, key: str) -> str:
+        from configparser import InterpolationError
+
         assert self._parser is not None
         try:
             return self._parser.get(section, key)
-        except configparser.InterpolationError:
+        except InterpolationError:
             raise ConfigurationError(
                 f'{self.path}: invalid % in the value of "{key}" in [{section}]', "write %% for a percent sign"
             ) from None
@@ -322,7 +325,9 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         if selected:
             raise ConfigurationError(f'no section [{selected.value}]: the file "{path}" does not exist')
         return Settings(environment, options, Sections(None, None))
-    parser = _parse(path, text)
+    from stratuslab.configuration_syntax import duplicates, parse
+
+    parser = parse(path, text)
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
     preset = Sections(path, parser).find("selected_section")
@@ -332,7 +337,7 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         clouds = Sections(path, parser).clouds
         others = join_hints(did_you_mean(selected.value, clouds), f"available: {', '.join(clouds) or 'none'}")
         raise ConfigurationError(f"{path}: no section [{selected.value}]", others)
-    return Settings(environment, options, Sections(path, parser, selected, _duplicates(text)))
+    return Settings(environment, options, Sections(path, parser, selected, duplicates(text)))
 
 
 def _read(path: Path, required: bool) -> str | None:
@@ -348,33 +353,3 @@ def _read(path: Path, required: bool) -> str | None:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
-
-
-def _parser(strict: bool) -> configparser.ConfigParser:
-    # [default] is an ordinary section; configparser's DEFAULT gets a name that no file contains.
-    return configparser.ConfigParser(default_section="\0", strict=strict)
-
-
-def _duplicates(text: str) -> list[str]:
-    """What the file has twice, in words: the first section or setting of this kind."""
-    try:
-        _parser(strict=True).read_string(text)
-    except configparser.DuplicateOptionError as error:
-        return [f'line {error.lineno}: "{error.option}" is set twice in [{error.section}], the last value is used']
-    except configparser.DuplicateSectionError as error:
-        return [f"line {error.lineno}: a second section [{error.section}], which is joined to the first"]
-    return []
-
-
-def _parse(path: Path, text: str) -> configparser.ConfigParser:
-    parser = _parser(strict=False)
-    try:
-        parser.read_string(text, source=str(path))
-    except configparser.MissingSectionHeaderError as error:
-        raise ConfigurationError(f"{path}, line {error.lineno}: a setting before the first [section]") from None
-    except configparser.ParsingError as error:
-        line, _ = error.errors[0]
-        raise ConfigurationError(f"{path}, line {line}: syntax error", "expected NAME = VALUE, [section] or # comment") from None
-    except configparser.Error:
-        raise ConfigurationError(f'syntax error in the configuration file "{path}"') from None
-    return parser

@@ -370,7 +370,7 @@ def test_password_files_that_cannot_be_used(configured: Load, home: Path, conten
     if content is not None:
         (home / "pw").write_bytes(content)
     with pytest.raises(UsageError, match=message) as raised:
-        configured(username="a", password_file="~/pw").credentials()
+        _ = configured(username="a", password_file="~/pw").credentials().session
     assert "secret" not in str(raised.value)
     with pytest.raises(UsageError, match="Is a directory"):
         configured(username="a", password_file="~/").credentials()

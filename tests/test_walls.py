@@ -37,7 +37,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "marketplace": ({"marketplace"}, {"ground"}),
     "ssh": ({"ssh"}, {"ground"}),
     "cloud": ({"cloud"}, {"ground"}),
-    "settings": ({"settings", "settings_warnings", "instance_types", "context_input"}, {"ground", "cloud"}),
+    "settings": (
+        {"settings", "settings_warnings", "configuration_syntax", "instance_types", "context_input"},
+        {"ground", "cloud"},
+    ),
     "diagnosis": ({"diagnosis"}, {"ground"}),
     "results": ({"results"}, {"ground", "diagnosis", "settings"}),
     "output": ({"output"}, {"ground", "diagnosis", "results"}),

@@ -5,11 +5,8 @@ certificate) before its last one. OpenNebula itself answers at ``/RPC2`` and rea
 each call, the session string.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
-from ipaddress import IPv6Address
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from stratuslab.errors import UsageError
@@ -23,11 +20,10 @@ OPENNEBULA_PORT = 2633
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A user name and password (or login token), or the files of a client certificate and its key.
 
-    ``origin`` says where they were found, for messages. Raises UsageError for a user name or password that cannot be sent.
+    ``origin`` says where they were found, for messages.
     """
 
     username: str = ""
@@ -36,23 +32,23 @@ class Credentials:
     key: str = ""
     origin: str = ""
 
-    def __post_init__(self) -> None:
-        if re.search("[\x00-\x1f\x7f\ud800-\udfff]", self.username + self.password):
-            where = f" ({self.origin})" if self.origin else ""
-            raise UsageError(f"the user name or password{where} contains a control character or is not UTF-8 text")
-
     def __str__(self) -> str:
         who = f'user "{self.username}"' if self.username else f'certificate "{self.certificate}"'
         return f"{who} ({self.origin})" if self.origin else who
 
     @property
     def session(self) -> str:
-        """The session string. With a certificate it is a placeholder, which StratusLab's proxy replaces."""
+        """The session string. With a certificate it is a placeholder, which StratusLab's proxy replaces.
+
+        Raises UsageError for a user name or password that cannot be sent.
+        """
+        if re.search("[\x00-\x1f\x7f\ud800-\udfff]", self.username + self.password):
+            where = f" ({self.origin})" if self.origin else ""
+            raise UsageError(f"the user name or password{where} contains a control character or is not UTF-8 text")
         return f"{self.username}:{self.password}" if self.username else "dummy:pass"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """The URL that calls are sent to. With ``basic``, user and password are sent as HTTP Basic authentication too."""
 
     url: str
@@ -135,6 +131,8 @@ def _host(parts: SplitResult) -> str:
     """The host as URLs write it. Raises ValueError if it is not a valid host name or address."""
     name = parts.hostname or ""
     if "[" in parts.netloc:
+        from ipaddress import IPv6Address
+
         # In a URL the zone follows "%25" (RFC 6874); people also write "%", as ping and ssh do.
         address, _, zone = name.partition("%25" if "%25" in name else "%")
         IPv6Address(address)
@@ -143,6 +141,8 @@ def _host(parts: SplitResult) -> str:
         return f"[{address}%25{zone}]" if zone else f"[{address}]"
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(name)
+    if name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
+        return name  # as the codec would, which takes long to load
     return name.encode("idna").decode("ascii")
 
 

@@ -13,7 +13,6 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -37,7 +36,6 @@ class ConnectionDropped(AnswerLost):
     """The connection ended before any answer came, as happens with overloaded servers and flaky proxies."""
 
 
-@dataclass(frozen=True)
 class HttpTransport:
     """Posts requests to an endpoint.
 
@@ -46,12 +44,22 @@ class HttpTransport:
     (``https_proxy``, ``http_proxy``, ``no_proxy``), whose URL may hold user and password.
     """
 
-    endpoint: Endpoint
-    credentials: Credentials
-    timeout: float
-    environ: Mapping[str, str]
-    ca_bundle: str = ""
-    trace: Callable[[str], None] | None = None
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        timeout: float,
+        environ: Mapping[str, str],
+        *,
+        ca_bundle: str = "",
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.credentials = credentials
+        self.timeout = timeout
+        self.environ = environ
+        self.ca_bundle = ca_bundle
+        self.trace = trace
 
     def post(self, body: bytes) -> Iterator[bytes]:
         """Send one request and yield the answer's body in chunks.

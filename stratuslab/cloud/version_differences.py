@@ -1,13 +1,10 @@
 """The actions, listings and forms of calls that each server version has, as tables."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class ServerVersion:
+class ServerVersion(NamedTuple):
     """A server's version as it reports it (``7.4.0``); empty for those before 3.8, which do not."""
 
     version: str = ""

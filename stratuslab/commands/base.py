@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -106,19 +105,19 @@ class Parser(argparse.ArgumentParser):
             self.output.write(message)
 
 
-@dataclass
 class Session:
     """One run of a command: its options, its environment, and the cloud, which is opened when first used.
 
     ``status`` is what the command returns when it raises nothing; ``waits`` says that it waits for instances.
     """
 
-    options: argparse.Namespace
-    environment: Environment
-    messages: Messages
-    status: int = ExitStatus.DONE
-    output: OutputOptions = field(default_factory=OutputOptions)
-    waits: bool = False
+    def __init__(self, options: argparse.Namespace, environment: Environment, messages: Messages, waits: bool = False) -> None:
+        self.options = options
+        self.environment = environment
+        self.messages = messages
+        self.status: int = ExitStatus.DONE
+        self.output = OutputOptions()
+        self.waits = waits
 
     @cached_property
     def settings(self) -> Settings:
@@ -155,7 +154,7 @@ class Session:
         given = {**vars(self.options), "user_config_section": section}
         # The variables describe a single cloud: applied to all sections they would send all credentials to the same server.
         environ = {name: value for name, value in self.environment.environ.items() if name not in _OF_ONE_CLOUD}
-        environment = replace(self.environment, stdin=None, environ=environ)
+        environment = self.environment._replace(stdin=None, environ=environ)
         return open_cloud(load(environment, given), environment, self.messages)
 
     @cached_property
@@ -165,20 +164,38 @@ class Session:
         return open_marketplace(self.settings, self.environment, self.messages)
 
 
-@dataclass(frozen=True)
 class Command:
-    """A command: its name, its options, and the function that runs it and yields results as they are known."""
+    """A command: its name, its options, and the function that runs it and yields results as they are known.
 
-    prog: str
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Session], Iterator[Result]]
-    usage: str | None = None
-    epilog: str = ""
-    rows: Callable[[argparse.Namespace], RowKind | None] | None = None  # what its rows are about
-    filters_choose: bool = False  # --filter selects the instances to act on, not the rows to show
-    takes_command: bool = False  # words after "--" are a command for the instance, in ``options.command``
-    waits: Callable[[argparse.Namespace], bool] = lambda options: False  # whether it waits for instances
+    ``rows`` says what its rows are about, ``waits`` whether it waits for instances. With ``filters_choose`` --filter selects the
+    instances to act on, not the rows to show. With ``takes_command`` the words after "--" are a command for the instance, in
+    ``options.command``.
+    """
+
+    def __init__(
+        self,
+        prog: str,
+        summary: str,
+        add_arguments: Callable[[argparse.ArgumentParser], None],
+        run: Callable[[Session], Iterator[Result]],
+        *,
+        usage: str | None = None,
+        epilog: str = "",
+        rows: Callable[[argparse.Namespace], RowKind | None] | None = None,
+        filters_choose: bool = False,
+        takes_command: bool = False,
+        waits: Callable[[argparse.Namespace], bool] = lambda options: False,
+    ) -> None:
+        self.prog = prog
+        self.summary = summary
+        self.add_arguments = add_arguments
+        self.run = run
+        self.usage = usage
+        self.epilog = epilog
+        self.rows = rows
+        self.filters_choose = filters_choose
+        self.takes_command = takes_command
+        self.waits = waits
 
     def parser(self) -> Parser:
         """The command's parser, including the options that all commands have."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stratuslab import instance_types
@@ -201,6 +200,8 @@ def _plan(session: Session, requests: Sequence[MachineRequest]) -> LaunchPlan:
 
 def _shown(session: Session, request: MachineRequest) -> str:
     """The template that is sent, with secrets masked."""
+    from dataclasses import replace
+
     from stratuslab.cloud.template_writer import template
     from stratuslab.cloud.user_inputs import user_inputs
 
@@ -215,7 +216,7 @@ def _size(session: Session) -> instance_types.InstanceType:
     types = instance_types.table(session.settings.instance_types)
     size = instance_types.choose(types, _type_name(session))
     given = {name: getattr(options, name) for name in ("cpu", "ram", "swap") if getattr(options, name) is not None}
-    size = replace(size, **given)
+    size = size._replace(**given)
     if options.vm_cpu_amount and options.vm_cpu_amount > size.cpu:
         raise UsageError(f"--vm-cpu-amount {options.vm_cpu_amount:g} is more than the machine's {size.cpu} CPUs")
     return size

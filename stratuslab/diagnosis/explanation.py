@@ -1,16 +1,15 @@
 """Explains from its document why an instance failed, waits, or does not run."""
 
-from __future__ import annotations
-
 import calendar
 import time
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from stratuslab.diagnosis.causes import DISKS_NOT_SAVED, LOCKED, Cause, known_cause
 from stratuslab.diagnosis.message_cleaning import ServerMessage, clean
 from stratuslab.opennebula.history import Action, HistoryRecord
-from stratuslab.opennebula.instance import Instance, Lock
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.lock import Lock
 from stratuslab.opennebula.states import Lcm, State
 
 
@@ -25,8 +24,7 @@ class ExplanationKind(Enum):
     UNREADABLE = "unreadable"  # its document is damaged
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Why an instance is not up, or cannot be terminated.
 
     ``step`` is the LCM_STATE in which it failed, without FAILURE (``PROLOG``, ``BOOT``, ``PROLOG_MIGRATE``), or the STATE in
@@ -82,7 +80,7 @@ def _of_running(instance: Instance, now: float) -> Explanation | None:
         return _explanation(instance, now, ExplanationKind.REFUSED, message.step, since, message)
     if instance.lock is not None:
         locked = _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, ServerMessage())
-        return replace(locked, cause=LOCKED)
+        return locked._replace(cause=LOCKED)
     return None
 
 
@@ -118,7 +116,7 @@ def _failure(instance: Instance, now: float) -> Explanation:
     found = _explanation(instance, now, ExplanationKind.FAILED, step, since, message)
     # A busy disk here is its own, not another machine's.
     is_of_epilog = step.startswith("EPILOG") and (found.cause is None or found.cause.name == "disk in use")
-    return replace(found, cause=DISKS_NOT_SAVED) if is_of_epilog else found
+    return found._replace(cause=DISKS_NOT_SAVED) if is_of_epilog else found
 
 
 def _explanation(

@@ -1,9 +1,7 @@
 """Cleans the server's message about an instance: removes script names, dates and markers, and keeps the failed step."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DATE = re.compile(rf"\w{{3}} (?P<month>{'|'.join(_MONTHS)}) (?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{{4}}) ?:? ?")
@@ -66,8 +64,7 @@ _SHORTEST_END = len("ERROR")
 _LONGEST = 1 << 14  # characters of a message to read, half of them at its end; real ones have a few hundred
 
 
-@dataclass(frozen=True)
-class ServerMessage:
+class ServerMessage(NamedTuple):
     """A server's message: its ``text`` on one line, and the ``step`` that it names (the first word of an LCM_STATE, or empty).
 
     ``date`` is the date before it: year, month, day, hour, minute, second of the server's clock in its unknown time zone, or

@@ -1,9 +1,7 @@
 """The steps of an instance's life with their times, for a timeline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from stratuslab.diagnosis.explanation import failed_at, failed_step, failure_of_done
 from stratuslab.diagnosis.message_cleaning import ServerMessage, clean
@@ -12,8 +10,7 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or a state after them (``unknown``, ``poweroff``...).
 
     ``begin`` and ``end`` are seconds since the epoch; ``end`` is None during the step. ``failed`` marks the step at which the
@@ -41,7 +38,7 @@ def steps(instance: Instance, now: float) -> tuple[Span, ...]:
     for record in records:
         steps_there = list(_record_spans(record, instance, is_last=record is records[-1]))
         if steps_there:
-            spans += [*steps_there[:-1], replace(steps_there[-1], pause=record.pause)]
+            spans += [*steps_there[:-1], steps_there[-1]._replace(pause=record.pause)]
     failure = failure_of_done(instance)
     if instance.failed or failure:
         spans = _with_failure(spans, instance, now, failure)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(NamedTuple):
     """One DISK. ``source`` is what it was made from (an image's name, a URL, ``pdisk:...``), empty if it was created empty.
 
     ``size_mib`` is None if the document does not say. ``kind`` is ``image`` (a copy that is deleted with the instance),

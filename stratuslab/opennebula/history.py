@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
-@dataclass(frozen=True)
-class HistoryRecord:
+class HistoryRecord(NamedTuple):
     """One HISTORY record: a stay on a host. Times are seconds since the epoch, 0 for never or unknown.
 
     ``begin`` and ``end`` (STIME, ETIME) bound all of it. The prolog prepares the disks, ``running`` begins when the hypervisor

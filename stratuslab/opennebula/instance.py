@@ -7,15 +7,18 @@ that is missing, empty or not a number gives None or an empty value.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING
 
-from stratuslab.opennebula.disk import Disk, disks
-from stratuslab.opennebula.history import HistoryRecord, history_records
 from stratuslab.opennebula.nic import Nic, nics
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from stratuslab.opennebula.disk import Disk
+    from stratuslab.opennebula.history import HistoryRecord
+    from stratuslab.opennebula.lock import Lock
 
 TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 """The template attribute with the client's token for one request; the server keeps it, so the machine can be found by it."""
@@ -28,24 +31,11 @@ _MAX_GUEST_ADDRESSES = 16
 """Maximum number of addresses to accept from the guest's own report."""
 
 
-class Lock(NamedTuple):
-    """A lock of 5.4 or later that keeps users from acting on an instance: the ``level`` of actions that are locked (``use`` locks
-    all of them, ``manage`` and ``admin`` fewer), who set it (None where the short listing does not say), and when, in
-    seconds since the epoch."""
-
-    level: str
-    owner_id: int | None
-    since: int | None
-
-
-_LOCKS = {1: "use", 2: "manage", 3: "admin", 4: "all"}
-
-
-@dataclass(frozen=True)
 class Instance:
     """One VM document. Properties read it on demand, so that a long listing only pays for what it shows."""
 
-    document: Element
+    def __init__(self, document: Element) -> None:
+        self.document = document
 
     @cached_property
     def id(self) -> int:
@@ -157,7 +147,7 @@ class Instance:
 
     def monitored(self, record: Element | None) -> Instance:
         """The instance with this MONITORING element, or without any, instead of the document's own."""
-        document = Element(self.document.tag)
+        document = self.document.makeelement(self.document.tag, {})
         document.extend(child for child in self.document if child.tag != "MONITORING")
         document.extend([record] if record is not None else [])
         return Instance(document)
@@ -178,10 +168,10 @@ class Instance:
     @property
     def lock(self) -> Lock | None:
         """The lock on the instance, or None."""
+        from stratuslab.opennebula.lock import Lock
+
         number = self._integer("LOCK/LOCKED")
-        if not number:
-            return None
-        return Lock(_LOCKS.get(number, str(number)), self._integer("LOCK/OWNER"), self._integer("LOCK/TIME"))
+        return Lock.of(number, self._integer("LOCK/OWNER"), self._integer("LOCK/TIME")) if number else None
 
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
@@ -232,11 +222,15 @@ class Instance:
     @cached_property
     def history(self) -> tuple[HistoryRecord, ...]:
         """The history records in order; the pool's short documents have only the last one, without times."""
+        from stratuslab.opennebula.history import history_records
+
         return history_records(self.document)
 
     @cached_property
     def disks(self) -> tuple[Disk, ...]:
         """The disks in the document's order."""
+        from stratuslab.opennebula.disk import disks
+
         return disks(self.document)
 
     @property

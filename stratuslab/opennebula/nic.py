@@ -1,13 +1,12 @@
 """The network interfaces of an instance, as VM documents of all versions describe them."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, NamedTuple
 
-from dataclasses import dataclass
-from xml.etree.ElementTree import Element
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
-@dataclass(frozen=True)
-class Nic:
+class Nic(NamedTuple):
     """A network interface: the lease that the cloud gave. Text is as in the document, empty if missing.
 
     ``kind`` is empty for a plain one, ``alias`` for further addresses of another one (``external``: those by which it is reached
@@ -34,17 +33,17 @@ class Nic:
         return tuple(text for text in (self.ip, self.external_ip, *self.ip6) if text)
 
 
-def nics(document: Element) -> tuple[Nic, ...]:
+def nics(document: "Element") -> tuple[Nic, ...]:
     """The interfaces in the document's order, with aliases and PCI devices last."""
     template = document.find("TEMPLATE")
     return () if template is None else tuple(_nic(element) for element in template if _is_nic(element))
 
 
-def _is_nic(element: Element) -> bool:
+def _is_nic(element: "Element") -> bool:
     return element.tag in ("NIC", "NIC_ALIAS") or (element.tag == "PCI" and element.findtext("TYPE", "").strip().upper() == "NIC")
 
 
-def _nic(element: Element) -> Nic:
+def _nic(element: "Element") -> Nic:
     texts = {child.tag: (child.text or "").strip() for child in element}
     return Nic(
         ip=texts.get("IP", ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from stratuslab.output import columns
@@ -41,7 +40,7 @@ class JsonFormatter:
         kind = self._options.kind
         document: dict[str, Any] = {"schema": SCHEMA, "command": command, "status": status}
         if self._plan is not None:
-            document["plan"] = asdict(self._plan)
+            document["plan"] = vars(self._plan)
         elif kind is not None:
             rows = columns.latest(self._rows) if kind is INSTANCES else self._rows
             shown = self._options.columns or kind.columns

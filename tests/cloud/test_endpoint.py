@@ -206,5 +206,5 @@ def test_what_credentials_say_of_themselves() -> None:
 def test_credentials_that_no_call_can_carry(bad: str) -> None:
     for user, password in ((bad, "secret"), ("alice", f"S3cret{bad}")):
         with pytest.raises(UsageError, match="STRATUSLAB_PASSWORD") as raised:
-            Credentials(user, password, origin="STRATUSLAB_PASSWORD")
+            _ = Credentials(user, password, origin="STRATUSLAB_PASSWORD").session
         assert "S3cret" not in str(raised.value)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratuslab.opennebula.instance import Instance, Lock
+from stratuslab.opennebula.instance import Instance
+from stratuslab.opennebula.lock import Lock
 from stratuslab.opennebula.nic import Nic
 from stratuslab.opennebula.states import Phase
 

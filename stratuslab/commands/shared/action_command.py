@@ -1,12 +1,9 @@
 """The commands that act on instances: they select them, ask for confirmation, act, wait if asked to, and report on each."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
 from stratuslab.commands.shared.confirmation import confirmed
@@ -24,8 +21,7 @@ if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
 
 
-@dataclass(frozen=True)
-class ActionCommand:
+class ActionCommand(NamedTuple):
     """A command that acts on instances: its verb, the message on success, and the call, which gets the options.
 
     ``goal`` is the state that the instances will be in (empty: the one they are in), ``goal_word`` what people call it, and
@@ -37,7 +33,7 @@ class ActionCommand:
     summary: str
     verb: str
     done_message: str
-    act: Callable[[Cloud, int, argparse.Namespace], None]
+    act: Callable[["Cloud", int, argparse.Namespace], None]
     examples: str
     goal: str = ""
     goal_word: str = ""

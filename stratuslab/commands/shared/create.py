@@ -98,7 +98,7 @@ def _overlay_size(session: Session, size: InstanceType) -> InstanceType:
     options = session.options
     if options.instance_type:
         return size
-    return replace(size, cpu=options.cpu or 0, ram=options.ram or 0, swap=options.swap or 0)
+    return size._replace(cpu=options.cpu or 0, ram=options.ram or 0, swap=options.swap or 0)
 
 
 def _networks(session: Session, of_template: bool) -> tuple[NetworkRequest, ...]:

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Generic, TypeVar
@@ -24,13 +23,13 @@ _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True)
 class Outcome(Generic[_Item, _Value]):
     """What became of one item: a value, or the error."""
 
-    item: _Item
-    value: _Value | None = None
-    error: StratusLabError | None = None
+    def __init__(self, item: _Item, value: _Value | None = None, error: StratusLabError | None = None) -> None:
+        self.item = item
+        self.value = value
+        self.error = error
 
 
 class Parallel(Generic[_Item, _Value]):

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from stratuslab.cloud.endpoint import is_local
@@ -36,15 +35,15 @@ Way = Callable[[Instance], tuple[Sequence[Point], ReadBanner | None]]
 """Where an instance's SSH server may answer, and how its banner is read (None: not at all, the first point is taken)."""
 
 
-@dataclass
 class Waited:
     """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
     ``answered`` where SSH did; ``begun`` when the waiting began, in seconds since the epoch."""
 
-    begun: float
-    latest: dict[int, Instance] = field(default_factory=dict)
-    errors: dict[int, StratusLabError] = field(default_factory=dict)
-    answered: dict[int, Point] = field(default_factory=dict)
+    def __init__(self, begun: float, answered: dict[int, Point]) -> None:
+        self.begun = begun
+        self.latest: dict[int, Instance] = {}
+        self.errors: dict[int, StratusLabError] = {}
+        self.answered = answered
 
     @property
     def reached(self) -> list[int]:
