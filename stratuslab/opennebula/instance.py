@@ -26,6 +26,9 @@ TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 LABELS_ATTRIBUTE = "LABELS"
 """The template attribute with an instance's labels, separated by commas as OpenNebula's own tools do."""
 
+SIMULATED_ATTRIBUTE = "STRATUSLAB_SIMULATED"
+"""The template attribute in which the embedded cloud says why it simulates a machine that could be a real one."""
+
 
 _MAX_GUEST_ADDRESSES = 16
 """Maximum number of addresses to accept from the guest's own report."""
@@ -219,6 +222,17 @@ class Instance:
         hosts = self.document.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")
         return _stripped(hosts[-1]) if hosts else ""
 
+    @property
+    def hypervisor(self) -> str:
+        """The driver of its hypervisor, such as ``kvm``; empty before it was deployed, and in listings of some versions."""
+        history = self.document.findall("HISTORY_RECORDS/HISTORY")
+        return _stripped_text(history[-1], "VM_MAD", "VMMMAD").removeprefix("vmm_") if history else ""
+
+    @property
+    def simulated_because(self) -> str:
+        """Why the embedded cloud simulates a machine that could be a real one; empty if it does not."""
+        return self._text(f"USER_TEMPLATE/{SIMULATED_ATTRIBUTE}") or self._text(f"TEMPLATE/{SIMULATED_ATTRIBUTE}")
+
     @cached_property
     def history(self) -> tuple[HistoryRecord, ...]:
         """The history records in order; the pool's short documents have only the last one, without times."""
@@ -301,6 +315,11 @@ def _is_global(text: str) -> bool:
 
 def _stripped(element: Element) -> str:
     return (element.text or "").strip()
+
+
+def _stripped_text(element: Element, *tags: str) -> str:
+    """The text of the first of these children that is there."""
+    return next((text for tag in tags if (text := (element.findtext(tag) or "").strip())), "")
 
 
 def _number(text: str) -> float | None:

@@ -138,6 +138,7 @@ INSTANCES = RowKind(
         Column("addresses", _of_instance(lambda instance: list(instance.addresses))),
         Column("networks", _of_instance(lambda instance: list(instance.networks)), "network"),
         Column("host", _of_instance(lambda instance: instance.hostname)),
+        Column("hypervisor", _of_instance(lambda instance: instance.hypervisor)),
         Column("owner", _of_instance(lambda instance: instance.owner)),
         Column("uid", _of_instance(lambda instance: instance.owner_id), numeric=True),
         Column("group", _of_instance(lambda instance: instance.group)),

@@ -63,6 +63,9 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
     group = f", group {instance.group}" if instance.group else ""
     yield "owner", f"{word(instance.owner)}{number}{group}"
     yield "asked", _requested(instance)
+    if instance.hypervisor:
+        because = f", because {instance.simulated_because}" if instance.simulated_because else ""
+        yield "hypervisor", f"{instance.hypervisor}{because}"
     yield "used", _used(instance, now)
     for place, disk in enumerate(instance.disks):
         yield f"disk {disk.number or place}", _disk(disk)

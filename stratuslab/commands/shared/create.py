@@ -220,6 +220,9 @@ def _start(session: Session, request: MachineRequest, ids: IdsFile, started: lis
     except StratusLabError as error:
         session.messages.note(f"machine {number} was started, but its address is unknown: {error}")
         return InstanceStarted(0, requested, "", InstanceRow(number))
+    if instance.simulated_because:
+        because = f"{instance.simulated_because}, so it is simulated"
+        session.messages.warning(f"not a real machine: {because} (--hypervisor simulated, if that is meant)")
     nic = instance.nics[0] if instance.nics else Nic()
     network = (nic.network if requested.isdigit() else requested) or nic.network
     return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))

@@ -17,6 +17,7 @@ from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import QEMU, Record, User
 from stratuslab.local.store.leases import Leases, address_text, mac_address
+from stratuslab.opennebula.instance import SIMULATED_ATTRIBUTE
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template_grammar import Attribute
 
@@ -59,8 +60,8 @@ def allocate(
     if template.text("VCPU"):
         _positive_integer(template.text("VCPU"), "VCPU", BadTemplate)
     disks = DiskAllocation(store, user, template.vectors("DISK"), number, rules)
-    hypervisor, prolog_error = drivers.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
-    prolog_error = prolog_error or disks.prolog_error
+    choice = drivers.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
+    hypervisor = choice.hypervisor
     disks.name_devices("vd" if hypervisor == QEMU else "sd")
     nics = _nics(store, user, template.vectors("NIC"), number)
     attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _COPIED]
@@ -69,6 +70,8 @@ def allocate(
     attributes += _automatic(template, bool(disks.all), bool(nics), number, hold)
     context = template.vector("CONTEXT")
     unknown = [pair for pair in template.attributes if pair[0] not in _COPIED | _COMPLETED | _SERVER_WRITTEN]
+    if choice.simulated_because:
+        unknown.append((SIMULATED_ATTRIBUTE, choice.simulated_because))
     if context is not None:
         known = [*attributes, *unknown, ("NAME", name or f"one-{number}")]
         attributes.append(("CONTEXT", _context(context, known, nics, len(disks.all), user, rules)))
@@ -81,7 +84,7 @@ def allocate(
         cpu=cpu,
         memory_mib=memory,
         image=disks.image,
-        prolog_error=prolog_error,
+        prolog_error=choice.prolog_error or disks.prolog_error,
         attributes=sorted(attributes, key=lambda pair: pair[0]),
         user_attributes=sorted(unknown, key=lambda pair: pair[0]),
         stime=now,

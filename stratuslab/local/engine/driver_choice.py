@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.local.store.instance_record import QEMU, SIMULATED
 
@@ -39,23 +39,31 @@ def new_machine(spec: MachineSpec, environ: Mapping[str, str]) -> Machine:
     return QemuMachine(spec, program, environ)
 
 
+class Choice(NamedTuple):
+    """A hypervisor; why the prolog must fail, and why it is simulated although its image can boot (both may be empty)."""
+
+    hypervisor: str
+    prolog_error: str
+    simulated_because: str = ""
+
+
 class DriverChoice:
     """Chooses among the drivers; ``environ`` has the PATH and the default choice."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
-    def choose(self, requirements: str, disks: DiskAllocation) -> tuple[str, str]:
-        """The hypervisor for an instance, and why its prolog must fail; empty if it need not."""
+    def choose(self, requirements: str, disks: DiskAllocation) -> Choice:
+        """The hypervisor for an instance."""
         match = _REQUESTED.search(requirements)
         requested = _NAMES.get((match[1] if match else self._environ.get(VARIABLE, "")).lower(), "")
         if (requested or (QEMU if disks.boots else SIMULATED)) == SIMULATED:
-            return SIMULATED, disks.missing
+            return Choice(SIMULATED, disks.missing)
         missing = self.missing()
         if missing and not requested:
-            return SIMULATED, disks.missing
+            return Choice(SIMULATED, disks.missing, missing)
         lacking = "" if disks.fetchable else disks.missing
-        return QEMU, missing or lacking or ("" if disks.boots else _empty(disks))
+        return Choice(QEMU, missing or lacking or ("" if disks.boots else _empty(disks)))
 
     def missing(self) -> str:
         """Why this computer cannot run real machines; empty if it can."""

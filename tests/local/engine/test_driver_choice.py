@@ -105,6 +105,26 @@ class TestChoice:
         assert self.chosen(stage, call, kept, 'HYPERVISOR = "qemu"') == ("qemu", "")
 
 
+def test_a_machine_that_is_simulated_although_it_could_be_real(alice: Shell, stage: Stage, entry: bytes, tmp_path: Path) -> None:
+    kept = image(stage, entry, kept=True)
+    assert alice("run", kept).err == ""
+    (tmp_path / "bin" / "qemu-system-x86_64").unlink()
+    assert alice("run", "-q", TTYLINUX).err == ""
+    said = alice("run", "-q", "-n", "2", kept).err
+    assert said == (
+        "stratus-run-instance: not a real machine: qemu-system-x86_64 is not installed on this computer, so it is simulated "
+        "(--hypervisor simulated, if that is meant)\n"
+    )
+    for number in range(1, 5):
+        stage.runs(number)
+    listed = alice("describe", "--columns", "id,hypervisor", "--no-header").out.split()
+    assert listed == ["1", "qemu", "2", "simulated", "3", "simulated", "4", "simulated"]
+    facts = alice("describe", "-vv", "1", "2", "3").out
+    assert "  hypervisor qemu\n" in facts
+    assert "  hypervisor simulated\n" in facts
+    assert "  hypervisor simulated, because qemu-system-x86_64 is not installed on this computer\n" in facts
+
+
 class TestDisks:
     def test_in_the_order_in_which_the_guest_sees_them(self, stage: Stage, call: Caller, entry: bytes) -> None:
         kept = image(stage, entry, kept=True)
