@@ -106,7 +106,7 @@ def _entry(element: Element) -> Resource:
 def listing(known: list[Resource], word: str) -> str:
     """The names of the resources, as a hint; a long list is cut."""
     if not known:
-        return f"you can see no {word} here"
+        return f"no {word} is visible to you"
     names = sorted(map(str, known))
     return f"available: {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}"
 

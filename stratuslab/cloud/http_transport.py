@@ -105,11 +105,11 @@ class HttpTransport:
             while chunk := response.read1(_CHUNK):
                 yield chunk
             if response.length:
-                raise AnswerLost(f"the answer of {url} broke off with {response.length} bytes missing")
+                raise AnswerLost(f"the answer from {url} is incomplete: {response.length} bytes are missing")
         except TimeoutError:
             raise AnswerLost(f"{url} sent no data for {self.timeout:g} s", "see --timeout") from None
         except http.client.IncompleteRead:
-            raise AnswerLost(f"the answer of {url} broke off") from None
+            raise AnswerLost(f"the answer from {url} is incomplete") from None
         except http.client.RemoteDisconnected:
             raise ConnectionDropped(f"{url} closed the connection without an answer") from None
         except http.client.HTTPException as error:

@@ -135,7 +135,7 @@ class _Answer:
         except expat.ExpatError as error:
             if not self._path and not self._array and not self._fault:
                 raise InvalidAnswer("the answer is not XML", lasting=True) from None
-            state = "broke off" if final else "is damaged"
+            state = "is incomplete" if final else "is damaged"
             raise InvalidAnswer(f"the answer {state} ({expat.ErrorString(error.code)})") from None
 
     def close(self) -> str:

@@ -74,7 +74,7 @@ CAUSES = (
     Cause(
         "affinity",
         (r"affin",),
-        "the rules of its VM group leave it no host",
+        "no host satisfies the rules of its VM group",
         "wait until other machines of the group end or move, or kill it and start it without the group",
     ),
     Cause(

@@ -25,7 +25,7 @@ def explained(error: BaseException, hint: str) -> tuple[str, str]:
             trust = "set the key ca_bundle or REQUESTS_CA_BUNDLE to a file with its certificate"
             return f"its TLS certificate is not trusted: {cause.verify_message}", certificate_hint(cause, trust)
     if isinstance(error, exceptions.SSLError):
-        return "TLS failed", "is it an https:// address, and are the certificates yours?"
+        return "TLS failed", "check that the address is https://, and which certificates are trusted"
     if isinstance(error, exceptions.ProxyError):
         return "the proxy cannot reach it", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     for cause in found:
@@ -34,7 +34,7 @@ def explained(error: BaseException, hint: str) -> tuple[str, str]:
     for cause in found:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror, hint
-    return "it does not speak HTTP, or broke off its answer", hint
+    return "it does not speak HTTP, or its answer was incomplete", hint
 
 
 def causes(error: BaseException) -> list[BaseException]:

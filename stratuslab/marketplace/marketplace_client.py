@@ -218,7 +218,7 @@ class Marketplace:
                 raise self._late(self._timeout)
         if announced is not None and len(body) < announced:
             # urllib3 notices this itself since its version 2.
-            raise self._unreachable("it broke off its answer", "try again")
+            raise self._unreachable("its answer was incomplete", "try again")
         self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
         if is_web_page(bytes(body)):
             raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")

@@ -148,7 +148,7 @@ def single(root: _Element) -> Metadata:
 def _entry(description: _Element) -> Metadata:
     identifier = _text(description, f"{DCTERMS}identifier")
     if not identifier:
-        raise StratusLabError("the metadata names not an image identifier")
+        raise StratusLabError("the metadata has no image identifier")
     if not is_identifier(identifier):
         raise StratusLabError(f"the metadata is about {_word(identifier)!r}, which is not an image identifier")
     about = description.get(f"{_RDF}about", "").strip()

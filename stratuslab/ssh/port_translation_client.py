@@ -57,7 +57,7 @@ def _document(url: str, instance: int, timeout: float, environ: Mapping[str, str
             for piece in response.iter_content(1 << 14):
                 content += piece
                 if len(content) > _MAXIMUM_SIZE or time.monotonic() > deadline:
-                    raise Unreachable(f"port translation service {url}: the answer does not end", _HINT)
+                    raise Unreachable(f"port translation service {url}: the answer is too long or too slow", _HINT)
     except (requests.RequestException, ValueError) as error:
         why = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
         if isinstance(error, requests.exceptions.InvalidURL):

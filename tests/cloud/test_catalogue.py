@@ -107,6 +107,6 @@ def test_a_machine_template_is_read_with_its_disks(scripted: Scripted) -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    assert listing([], "image") == "you can see no image here"
+    assert listing([], "image") == "no image is visible to you"
     many = [Resource(number, f"i{number:02}", "a") for number in range(20)]
     assert listing(many, "image").endswith("a/i10, a/i11 and more")

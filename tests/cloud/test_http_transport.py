@@ -114,16 +114,16 @@ def test_an_answer_is_read_as_it_arrives_unchanged(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     "answer, message",
     [
-        pytest.param(servers.half(ANSWER[:50], len(ANSWER)), f"broke off with {len(ANSWER) - 50} bytes missing", id="half"),
-        pytest.param(servers.half(b"", 7), "broke off with 7 bytes missing", id="nothing"),
-        pytest.param(servers.half(ANSWER[:-1], len(ANSWER)), "broke off with 1 bytes missing", id="all but one byte"),
-        pytest.param(servers.half(ANSWER[:50], 10 << 30), "broke off with 10737418190 bytes missing", id="of ten gigabytes"),
-        pytest.param(servers.chunked([ANSWER[:50]], finished=False), "broke off", id="without the last chunk"),
+        pytest.param(servers.half(ANSWER[:50], len(ANSWER)), f"is incomplete: {len(ANSWER) - 50} bytes are missing", id="half"),
+        pytest.param(servers.half(b"", 7), "is incomplete: 7 bytes are missing", id="nothing"),
+        pytest.param(servers.half(ANSWER[:-1], len(ANSWER)), "is incomplete: 1 bytes are missing", id="all but one byte"),
+        pytest.param(servers.half(ANSWER[:50], 10 << 30), "is incomplete: 10737418190 bytes are missing", id="of ten gigabytes"),
+        pytest.param(servers.chunked([ANSWER[:50]], finished=False), "incomplete", id="without the last chunk"),
         pytest.param(
-            servers.raw(servers.head(Transfer_Encoding="chunked") + b"ff\r\n" + ANSWER[:50]), "broke off", id="half a chunk"
+            servers.raw(servers.head(Transfer_Encoding="chunked") + b"ff\r\n" + ANSWER[:50]), "incomplete", id="half a chunk"
         ),
         pytest.param(
-            servers.raw(servers.head(Transfer_Encoding="chunked") + b"many\r\n"), "broke off|does not speak HTTP", id="no chunk"
+            servers.raw(servers.head(Transfer_Encoding="chunked") + b"many\r\n"), "incomplete|does not speak HTTP", id="no chunk"
         ),
         pytest.param(servers.resets_after(servers.head(Content_Length=999) + ANSWER[:50]), "broke", id="reset in the middle"),
     ],
@@ -140,7 +140,7 @@ def test_answers_that_break_off(scripted: Scripted, answer: servers.Answer, mess
 
 def test_half_an_answer_without_a_length_is_noticed_by_the_reader(scripted: Scripted) -> None:
     server = scripted(servers.without_length(ANSWER[:-30]))
-    with pytest.raises(InvalidAnswer, match="broke off"):
+    with pytest.raises(InvalidAnswer, match="incomplete"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
 
 

@@ -117,7 +117,7 @@ BOMB = answered("200 OK", gzip.compress(bytes(20 << 20)), Content_Encoding="gzip
         (TEN_GIGABYTES, "larger than 4 MiB"),
         (BOMB, "larger than 4 MiB"),
         (ENDLESS_REDIRECT, "circles"),
-        (servers.half(document()[:100], len(document())), "broke off"),
+        (servers.half(document()[:100], len(document())), "incomplete"),
         (servers.raw(b"220 mail.example.org ESMTP\r\n"), "does not speak HTTP"),
         (servers.closes, "does not speak HTTP"),
         (answered("500 Internal Server Error", b"<html>oops", "text/html"), "answered 500 Internal Server Error"),

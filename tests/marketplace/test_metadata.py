@@ -194,7 +194,7 @@ def test_sha1_and_identifier_agree_as_numbers(digits: str) -> None:
         (b"<error>nothing</error>", "the document is <error>"),
         (rdf("").encode(), "no entry"),
         (b"<metadata/>", "no entry"),
-        (rdf("<rdf:Description/>").encode(), "names not an image identifier"),
+        (rdf("<rdf:Description/>").encode(), "has no image identifier"),
         (
             rdf("<rdf:Description><dcterms:identifier>x\ny</dcterms:identifier></rdf:Description>").encode(),
             "not an image identifier",

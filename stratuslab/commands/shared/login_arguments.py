@@ -23,7 +23,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         action="append",
         metavar="ARG",
-        help="pass all that follows, up to --, to ssh",
+        help="pass all following words, up to --, to ssh",
     )
     login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
     where = parser.add_argument_group("address and port")

@@ -39,7 +39,7 @@ class SSHLogin:
         self._ssh_options = ssh_options
         home = session.environment.home
         if home is None:
-            raise UsageError("HOME is not set: no place for the keys of hosts", "set HOME")
+            raise UsageError("HOME is not set: cannot store host keys", "set HOME")
         self._known_hosts = KnownHosts(home / ".stratuslab" / "known_hosts")
         self.ssh = self._client()
         jumps(self._options.jump)

@@ -120,13 +120,13 @@ def read_call(body: bytes) -> tuple[str, Parameters]:
     except RpcFault:
         raise
     except xmlrpc.client.ResponseError:
-        raise _malformed("It is no method call.") from None
+        raise _malformed("It is not a method call.") from None
     except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The unmarshaller's exception depends on what is invalid.
         raise _malformed(str(error)) from None
     method = unmarshaller.getmethodname()
     if not method:
-        raise _malformed("It names no method.")
+        raise _malformed("It has no method name.")
     return method, Parameters(values)
 
 

@@ -62,7 +62,7 @@ def _parse_xml(text: str) -> list[Attribute]:
         pieces.clear()
 
     def refuse(*_: object) -> None:
-        raise BadTemplate("Parse error: a template has no document type")
+        raise BadTemplate("Parse error: a template cannot have a document type")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, pieces.append

@@ -223,7 +223,7 @@ class Download:
         if total is not None and file.size != total:
             if file.size > total:
                 os.ftruncate(self.descriptor, 0)
-            raise _Lost("it broke off its answer" if file.size < total else "the server sent more than it announced")
+            raise _Lost("its answer was incomplete" if file.size < total else "the server sent more than it announced")
 
     def _bound(self, size: int | None, packed: bool) -> None:
         if self._limit is None or size is None:

@@ -79,7 +79,7 @@ def _needed(programs: Mapping[str, bytes], libraries: Mapping[str, bytes]) -> di
         if name in found:
             continue
         if name not in libraries:
-            raise ValueError(f"the library {name} is in none of the packages")
+            raise ValueError(f"no package contains the library {name}")
         found[name] = libraries[name]
         open_ += needed_libraries(libraries[name])
     return found

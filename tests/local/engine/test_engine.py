@@ -294,7 +294,7 @@ class TestTemplates:
             (SMALL + "NOTE=[2=x]", 'Parse error: "2" cannot be the name of an attribute'),
             ("<VM><CPU>1</CPU><a:b>1</a:b></VM>", 'Parse error: "A:B" cannot be the name of an attribute'),
             ("<VM><CPU>1</CPU>", "Parse error: no element found"),
-            ('<!DOCTYPE VM [<!ENTITY a "b">]><VM><CPU>1</CPU></VM>', "Parse error: a template has no document type"),
+            ('<!DOCTYPE VM [<!ENTITY a "b">]><VM><CPU>1</CPU></VM>', "Parse error: a template cannot have a document type"),
         ],
     )
     def test_what_is_refused(self, call: Caller, stage: Stage, template: str, message: str) -> None:

@@ -144,7 +144,7 @@ class TestAdding:
             (b"5242880", b"big", "slreq:bytes"),
             (b'"#GOaxJFdoEXvqAm9ArJgnZ0_ky6F"', b'"#other"', "says that it is about"),
             (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b">short<", "not an image identifier"),
-            (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b"><", "names not an image identifier"),
+            (b">GOaxJFdoEXvqAm9ArJgnZ0_ky6F<", b"><", "has no image identifier"),
             (b"rdf:Description", b"rdf:Other", "rdf:Description"),
             (b"custom", b"x" * 2**20, "larger than"),
         ],
