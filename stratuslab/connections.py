@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, is_local, resolve
 from stratuslab.cloud.http_transport import HttpTransport
-from stratuslab.environment import Environment
+from stratuslab.environment import Environment, ask_secret
 from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.output.messages import Messages
@@ -89,11 +89,9 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         raise AuthenticationError(
             f"no password for {credentials} at {endpoint}", "see --password-file, or set password in the configuration"
         )
-    from getpass import getpass
-
     prompt = f"'{credentials.username}' at '{endpoint}' password: "
     with contextlib.suppress(EOFError):
-        password = getpass(prompt, environment.stderr)
+        password = ask_secret(prompt, environment.stderr)
         if password:
             return credentials._replace(password=password)
     raise AuthenticationError(f"no password for {credentials} at {endpoint}")

@@ -21,6 +21,27 @@ def reverse_lookup(address: str) -> str:
     return socket.gethostbyaddr(address)[0]
 
 
+def ask_secret(prompt: str, stream: TextIO | None = None) -> str:
+    r"""What the user types at the terminal, without echo. Raises EOFError if the user ends the input.
+
+    Ctrl-\ ends the process as it always does, but only after the terminal shows again what is typed.
+    """
+    import signal
+    from getpass import getpass
+
+    def quits(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGQUIT, quits)
+    except ValueError:  # only the main thread handles signals
+        return getpass(prompt, stream)
+    try:
+        return getpass(prompt, stream)
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+
+
 class Environment(NamedTuple):
     """The environment of one run of a command.
 

@@ -120,3 +120,6 @@ class SSHError(StratusLabError):
 
 class Terminated(KeyboardInterrupt):
     """The process received SIGTERM, as ``timeout`` sends it. It ends as after Ctrl-C, and reports what was done."""
+
+    status = ExitStatus.TERMINATED
+    message = "terminated"

@@ -87,6 +87,8 @@ class Settings:
         """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
         for look_up in (self._option, self._variable, self._sections.find):
             found = look_up(key)
+            if found and "\0" in found.value:
+                raise ConfigurationError(f"{key.replace('_', ' ')} ({found.origin}) contains a NUL character")
             if found and found.value:
                 return found
         return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None

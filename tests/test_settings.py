@@ -132,6 +132,11 @@ def refused(configured: Load, text: str | bytes | None = None, **options: str | 
     return str(raised.value)
 
 
+def test_a_nul_character(configured: Load, home: Path) -> None:
+    assert "endpoint (" in refused(configured, "[default]\nendpoint = a\0b\n")
+    assert refused(configured, endpoint="a\0b") == "endpoint (--endpoint) contains a NUL character"
+
+
 def test_no_file(configured: Load, home: Path) -> None:
     assert configured().endpoint == Setting("local", "default")
     assert refused(configured, config="~/nowhere.cfg") == f'no configuration file "{home}/nowhere.cfg"'

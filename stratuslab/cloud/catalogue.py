@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, is_id
 
 
 class ResourceKind(Enum):
@@ -52,13 +52,8 @@ class Resource:
 def entries(calls: Caller, kind: ResourceKind) -> Iterator[Resource]:
     """All resources of a kind that the user may use, in the server's order."""
     for element in calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1):
-        if _text(element, "ID").isdigit():
+        if is_id(_text(element, "ID")):
             yield _entry(element)
-
-
-def is_id(text: str) -> bool:
-    """Whether the text is an id rather than a name."""
-    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def document(calls: Caller, kind: ResourceKind, number: int) -> Element:

@@ -20,7 +20,7 @@ from stratuslab.cloud.template_writer import template
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numeric_constants import Owner, PoolState
+from stratuslab.opennebula.numeric_constants import Owner, PoolState, is_id
 from stratuslab.opennebula.states import Phase
 
 PAGE = 1000
@@ -205,13 +205,13 @@ class Cloud(InstanceActions):
 
         Raises NotFound, which lists the resources there are, or UsageError if the name matches several.
         """
-        if catalogue.is_id(text):
+        if is_id(text):
             return catalogue.by_id(self._caller, kind, int(text))
         return catalogue.by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
-        number = int(text) if catalogue.is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
+        number = int(text) if is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
         return MachineTemplate.read(catalogue.document(self._caller, ResourceKind.TEMPLATE, number))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
+from stratuslab.opennebula.numeric_constants import is_id
 from stratuslab.opennebula.template_grammar import Attribute, Vector
 
 
@@ -54,7 +55,8 @@ class MachineTemplate:
             (element.tag, {child.tag: text(child) for child in element} if len(element) else text(element))
             for element in document.iterfind("TEMPLATE/*")
         )
-        return cls(int(document.findtext("ID", "0")), document.findtext("NAME", "").strip(), attributes)
+        number = document.findtext("ID", "").strip()
+        return cls(int(number) if is_id(number) else 0, document.findtext("NAME", "").strip(), attributes)
 
     def text(self, name: str) -> str:
         """A simple value, empty if there is none."""

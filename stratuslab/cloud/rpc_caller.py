@@ -12,7 +12,8 @@ from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.http_transport import ConnectionDropped
-from stratuslab.errors import AuthenticationError
+from stratuslab.errors import AuthenticationError, UsageError
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, is_id
 from stratuslab.opennebula.template_grammar import check_characters
 
 ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
@@ -51,12 +52,11 @@ class Caller:
         return self._with_cloud_name(lambda: reply.value(self._post(method, arguments)))
 
     def number(self, method: str, *arguments: object) -> int:
-        """The id that the call returns. Raises InvalidAnswer if it is not a number."""
+        """The id that the call returns. Raises InvalidAnswer if it is not one."""
         text = self.text(method, *arguments)
-        try:
+        if is_id(text) and int(text) <= LARGEST_ID:
             return int(text)
-        except ValueError:
-            raise InvalidAnswer(f"{self.cloud} answered without an id") from None
+        raise InvalidAnswer(f"{self.cloud} answered without an id")
 
     def documents(self, tag: str, method: str, *arguments: object) -> Iterator[Element]:
         """The documents that the call returns, one at a time."""
@@ -110,7 +110,10 @@ class Caller:
         for argument in arguments:
             if isinstance(argument, str):
                 check_characters(argument, f"the text for {method}")
-        text = dumps((self._credentials.session, *arguments), method)  # type: ignore[arg-type]
+        try:
+            text = dumps((self._credentials.session, *arguments), method)  # type: ignore[arg-type]
+        except OverflowError:
+            raise UsageError(f"cannot send {method}: ids end at {LARGEST_ID}") from None
         return text.replace("\r", "&#13;").encode()  # a bare carriage return would arrive as a line feed
 
     def _say(self, line: str) -> None:

@@ -14,7 +14,7 @@ class ServerVersion(NamedTuple):
         """The version for comparison. Text that is not understood counts as newer than this table."""
         if not self.version:
             return (3,)
-        digits = re.match(r"\D*(\d+(?:\.\d+)*)", self.version)
+        digits = re.match(r"\D*(\d{1,9}(?:\.\d{1,9})*)", self.version)
         return tuple(int(part) for part in digits[1].split(".")) if digits else (99,)
 
     @property

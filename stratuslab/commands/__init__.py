@@ -16,6 +16,6 @@ def run(name: str) -> None:
         from stratuslab.commands.base import main
 
         status = main(import_module(f"stratuslab.commands.{name}").COMMAND)
-    except KeyboardInterrupt:
-        status = 130
+    except KeyboardInterrupt as error:
+        status = getattr(error, "status", 130)  # Terminated has its own
     sys.exit(status)

@@ -307,6 +307,8 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
     shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
     writer = formatter(shown)
     try:
+        if any("\0" in word for word in (*words, *remote)):
+            raise UsageError("an argument contains a NUL character")
         try:
             options = parser.parse_args(words, argparse.Namespace(command=remote))
         except SystemExit:  # --help and --version

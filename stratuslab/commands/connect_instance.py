@@ -13,6 +13,7 @@ from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
+from stratuslab.environment import ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
@@ -123,8 +124,6 @@ def _log_in(session: Session, login: SSHLogin, target: Target) -> int:
 
 
 def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
-    from getpass import getpass
-
     from stratuslab.ssh import paramiko_session
 
     context = session.environment
@@ -137,7 +136,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
         context.stdout.buffer,
         context.stderr.buffer,
         terminal=context.environ.get("TERM") or "dumb",
-        ask=getpass if login.asks else None,
+        ask=ask_secret if login.asks else None,
     )
 
 

@@ -75,8 +75,8 @@ def _rows(options: argparse.Namespace) -> RowKind | None:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f'"{text}" is not a port: expected a number from 0 to 65535')
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f'"{text[:40]}" is not a port: expected a number from 0 to 65535')
     return int(text)
 
 

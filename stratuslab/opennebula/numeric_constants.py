@@ -8,6 +8,11 @@ LARGEST_ID = 2**31 - 1
 """Numbers on the wire are signed 32-bit integers."""
 
 
+def is_id(text: str) -> bool:
+    """Whether the text is a number of at most ten digits, which may still be larger than an id can be."""
+    return text.isascii() and text.isdigit() and len(text) <= 10
+
+
 SSH_PORT = 22
 """The port of a machine's SSH server, unless its document names another port that leads there."""
 

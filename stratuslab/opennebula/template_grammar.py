@@ -50,7 +50,11 @@ def render(attributes: Iterable[Attribute]) -> str:
 
     Empty values are left out: OpenNebula 3.2 reads ``""`` as two quote characters.
     """
-    return "".join(f"{_checked(name)} = {_value(name, value)}\n" for name, value in attributes if value)
+    return "".join(f"{_checked(name)} = {_value(name, value)}\n" for name, value in attributes if _says_something(value))
+
+
+def _says_something(value: str | Vector) -> bool:
+    return bool(value if isinstance(value, str) else any(value.values()))
 
 
 def _value(name: str, value: str | Vector) -> str:

@@ -6,18 +6,23 @@ import re
 import unicodedata
 from itertools import accumulate, takewhile
 
-# Controls, line and paragraph separators, and the marks that reorder the text that follows them.
-_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Controls, line and paragraph separators, the marks that reorder the text that follows them, and everything that a terminal
+# does not show (Unicode's Cf and Default_Ignorable_Code_Point), so that no two names look the same. Compiled when first used.
+_HARMFUL = (
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def one_line(text: str) -> str:
     """The text on one line: line breaks and runs of blanks become one blank, harmful characters become ``?``."""
-    return _HARMFUL.sub("?", re.sub(r"\s+", " ", text)).strip()
+    return re.sub(_HARMFUL, "?", re.sub(r"\s+", " ", text)).strip()
 
 
 def harmless(text: str) -> str:
     """The text with ``?`` for harmful characters, including line breaks."""
-    return _HARMFUL.sub("?", text)
+    return re.sub(_HARMFUL, "?", text)
 
 
 def word(text: str) -> str:

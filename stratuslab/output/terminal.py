@@ -27,7 +27,7 @@ class Terminal(NamedTuple):
         """The terminal of a stream. $COLUMNS overrides the terminal's own width."""
         columns, lines = size(stream)
         given = environ.get("COLUMNS", "")
-        if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
+        if given.isascii() and given.isdigit() and len(given) < 5 and int(given):
             columns = int(given)
         # A terminal of unknown height, or whose cursor cannot be moved, is written to like a file.
         height = lines if lines > 2 and environ.get("TERM", "dumb") != "dumb" else None

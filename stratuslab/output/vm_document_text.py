@@ -19,7 +19,7 @@ def document_lines(document: Element) -> Iterator[str]:
 
 def _shown(element: Element, copy: Element, mask: Callable[[str, str], str]) -> Element:
     for child in element:
-        _shown(child, SubElement(copy, child.tag), masked_value if element.tag == "USER_INPUTS" else mask)
+        _shown(child, SubElement(copy, one_line(child.tag)), masked_value if element.tag == "USER_INPUTS" else mask)
     if not len(element):
         copy.text = one_line(mask(element.tag, element.text or "")) or None
     return copy

@@ -200,7 +200,7 @@ def _raw(terminal: int) -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = termios.tcgetattr(terminal)
-    with _handled(terminated, signal.SIGTERM, signal.SIGHUP):
+    with _handled(terminated, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         try:
             tty.setraw(terminal)
             yield

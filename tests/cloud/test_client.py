@@ -18,12 +18,20 @@ from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Fault, Refused
-from stratuslab.errors import AuthenticationError, InstanceFailed, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.errors import (
+    AuthenticationError,
+    InstanceFailed,
+    NotFound,
+    PermissionDenied,
+    StratusLabError,
+    Unreachable,
+    UsageError,
+)
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from tests.fakes import mishaps as mishap
 from tests.fakes import scripted_server as servers
 from tests.fakes.mishaps import Mishap
-from tests.fakes.opennebula_answers import failure, fault, machine, recording_of, success
+from tests.fakes.opennebula_answers import failure, fault, machine, pool, recording_of, success
 from tests.fakes.scripted_opennebula import Clouds
 from tests.fakes.scripted_server import Conversation, Scripted, ScriptedServer
 
@@ -167,12 +175,25 @@ def test_a_machine_template_is_instantiated_once_too(opennebula: Clouds, what: M
     assert "t-1/1" in str(extra)
 
 
-def test_an_answer_that_is_no_id(scripted: Scripted) -> None:
+@pytest.mark.parametrize("id_", ["soon", "-1", "\u0663", str(2**31), "9" * 5000])
+def test_an_answer_that_is_no_id(scripted: Scripted, id_: str) -> None:
     """It may have been started all the same, so it is looked for."""
     listing = servers.document(success("<VM_POOL/>"))
-    server = scripted(servers.document(success("7.4.0")), servers.document(success("soon")), listing)
+    server = scripted(servers.document(success("7.4.0")), servers.document(success(id_)), listing)
     with pytest.raises(AnswerLost, match="answered without an id; no machine"):
         cloud_at(f"{server.url}/RPC2").allocate(REQUEST)
+
+
+def test_an_id_beyond_what_can_be_sent(opennebula: Clouds) -> None:
+    one = opennebula()
+    with pytest.raises(UsageError, match="ids end at 2147483647"):
+        cloud_at(one.url).kill(2**31)
+
+
+def test_a_version_of_5000_digits(scripted: Scripted) -> None:
+    answers = (success("9" * 5000 + "." + "1" * 5000), pool([machine(1)]))
+    server = scripted(*map(servers.document, answers))
+    assert [found.id for found in cloud_at(f"{server.url}/RPC2").instances()] == [1]
 
 
 def test_many_at_once_are_started_once_each(opennebula: Clouds) -> None:

@@ -388,6 +388,14 @@ def on_screen(text: str) -> list[str]:
     return lines[1:]
 
 
+def test_ctrl_backslash_at_the_password_prompt(shell: Shell) -> None:
+    shell.environ.update(STRATUSLAB_ENDPOINT="http://127.0.0.1:1/RPC2", STRATUSLAB_USERNAME="alice")
+    user = person(shell, "1")
+    user.expect_exact("password: ")
+    user.sendcontrol("\\")
+    user.expect("status 131\r\nsame\r\n")
+
+
 def test_ctrl_c_while_the_cloud_prepares(alice: Shell) -> None:
     assert alice("run", TTYLINUX).status == 0
     user = person(alice, "1")

@@ -165,6 +165,27 @@ run("describe_instance")
     assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.INTERRUPTED, "", "")
 
 
+def test_a_sigterm_just_after_the_handler_is_set(shell: Shell) -> None:
+    program = """
+import os, signal
+
+usual = signal.signal
+
+def deadly(number, handler):
+    before = usual(number, handler)
+    if number == signal.SIGTERM:
+        os.kill(os.getpid(), number)
+    return before
+
+signal.signal = deadly
+from stratuslab.commands import run
+run("describe_instance")
+"""
+    environ = {**shell.environment(), "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.TERMINATED, "", "")
+
+
 @pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, ExitStatus.INTERRUPTED), (signal.SIGTERM, ExitStatus.TERMINATED)])
 def test_what_was_started_before_ctrl_c_is_reported(
     shell: Shell, stage: Stage, serve: Serve, tmp_path: Path, by: signal.Signals, status: ExitStatus

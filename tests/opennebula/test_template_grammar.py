@@ -45,6 +45,34 @@ def test_whole_templates_are_read_back(attributes: list[tuple[str, str | dict[st
     assert parse(render(attributes)) == [(name.upper(), value) for name, value in attributes]
 
 
+ANY = st.text() | st.sampled_from(["", "\\", '"', "]]>", "a\r"])
+NAMED = NAMES | st.text(max_size=3)
+
+
+@given(st.lists(st.tuples(NAMED, ANY | st.dictionaries(NAMED, ANY, max_size=3)), max_size=4))
+@example([("DISK", {"SOURCE": ""})])
+def test_what_is_rendered_can_be_parsed(attributes: list[tuple[str, str | dict[str, str]]]) -> None:
+    try:
+        text = render(attributes)
+    except UsageError:
+        return
+    expected = []
+    for name, value in attributes:
+        said = value if isinstance(value, str) else {key.upper(): part for key, part in value.items() if part}
+        expected += [(name.upper(), said)] if said else []
+    assert parse(text) == expected
+
+
+@given(st.text('AB=[],"\\ \n#x]>') | st.text())
+def test_what_is_parsed_is_the_same_when_it_is_rendered_again(text: str) -> None:
+    try:
+        parsed = parse(text)
+        again = render(parsed)
+    except (TemplateSyntaxError, UsageError):
+        return
+    assert render(parse(again)) == again
+
+
 def test_what_is_written() -> None:
     disk = {"TYPE": "swap", "SIZE": "1024", "TARGET": ""}
     assert render([("CPU", "1"), ("NAME", 'my "box"'), ("EMPTY", ""), ("NONE", {}), ("DISK", disk)]) == (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.output.messages import Messages
-from stratuslab.output.safe_text import cut, one_line, width, word
+from stratuslab.output.safe_text import cut, harmless, one_line, width, word
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ from stratuslab.output.safe_text import cut, one_line, width, word
         ("evil\u202etxt.exe", "evil?txt.exe"),
         ("marks \u200e\u200f\u061c\u2066\u2069", "marks ?????"),
         ("half \ud83d", "half ?"),
+        ("soft\xad zero\u200b tag\U000e0041 mark\ufeff heart \u2764\ufe0f", "soft? zero? tag? mark? heart \u2764?"),
         ("Zoë 日本語 👍", "Zoë 日本語 👍"),
         ("", ""),
     ],
@@ -43,6 +46,29 @@ def test_one_line_is_one_line_without_controls(text: str) -> None:
     assert all(char.isprintable() or not char.isascii() for char in safe)
     assert one_line(safe) == safe
     safe.encode()
+
+
+# Of Default_Ignorable_Code_Point, what has no category that says so.
+IGNORABLE = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join(
+    map(
+        chr,
+        (
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0000, 0xE1000),
+            *range(0x2060, 0x2070),
+            *range(0xFFF0, 0xFFF9),
+        ),
+    )
+)
+
+
+def test_nothing_invisible_is_left_of_all_of_unicode() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    for shown in (one_line(everything), harmless(everything)):
+        assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")} == set()
+        assert set(shown).isdisjoint(IGNORABLE)
+        assert len(set(shown)) > 280_000 - 5000
 
 
 def test_word() -> None:

@@ -39,7 +39,9 @@ def test_unicode(encoding: str, environ: dict[str, str], unicode: bool) -> None:
     assert Terminal.of(stream(encoding), environ).unicode is unicode
 
 
-@pytest.mark.parametrize(("columns", "width"), [("", 80), ("120", 120), ("10", 40), ("-5", 80), ("wide", 80), ("0", 80)])
+@pytest.mark.parametrize(
+    ("columns", "width"), [("", 80), ("120", 120), ("10", 40), ("-5", 80), ("wide", 80), ("0", 80), ("9" * 5000, 80)]
+)
 def test_width(columns: str, width: int) -> None:
     assert Terminal.of(stream("utf-8"), {"COLUMNS": columns}).width == width
     assert Terminal.of(None, {"COLUMNS": columns}) == Terminal(width)

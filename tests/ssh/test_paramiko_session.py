@@ -292,14 +292,14 @@ def test_an_interactive_session(server, home: Path) -> None:
     child.expect("status 5\r\nsame\r\n")
 
 
-@pytest.mark.parametrize(("end", "status"), [("told to end", 143), ("hung up on", 1)])
+@pytest.mark.parametrize(("end", "status"), [("told to end", 143), ("told to quit", 131), ("hung up on", 1)])
 def test_the_terminal_is_restored_in_the_worst_case(server, home: Path, end: str, status: int) -> None:
     child = spawn(server, home, "PROGRAM & echo pid $!; fg >/dev/null")
     child.expect(r"pid (\d+)\r\n")
     pid = int(child.match[1])
     child.expect("# ")
-    if end == "told to end":
-        os.kill(pid, signal.SIGTERM)
+    if end != "hung up on":
+        os.kill(pid, signal.SIGTERM if end == "told to end" else signal.SIGQUIT)
     else:
         server.hang_up()
     child.expect(f"status {status}\r\nsame\r\n")

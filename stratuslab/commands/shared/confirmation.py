@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.environment import Environment
+from stratuslab.environment import Environment, ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.safe_text import one_line
 
@@ -32,10 +32,8 @@ def answered(environment: Environment, question: str, secret: bool = False) -> s
     assert environment.stderr is not None
     question = one_line(question.rstrip()) + " "
     if secret:
-        from getpass import getpass
-
         try:
-            return getpass(question, environment.stderr)
+            return ask_secret(question, environment.stderr)
         except EOFError:
             raise Cancelled("cancelled") from None
     environment.stderr.write(question)

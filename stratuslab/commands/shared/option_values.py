@@ -13,9 +13,10 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         # int() alone would also accept "1_000", " 5 " and digits of other scripts.
-        if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and least <= int(text) <= most:
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(text) <= most:
             return int(text)
-        raise argparse.ArgumentTypeError(f'invalid value "{text}": expected a whole number from {least} to {most}')
+        raise argparse.ArgumentTypeError(f'invalid value "{text[:40]}": expected a whole number from {least} to {most}')
 
     return read
 

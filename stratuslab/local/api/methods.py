@@ -20,7 +20,7 @@ from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
-from stratuslab.opennebula.numeric_constants import ErrorCode, FaultCode, PoolState
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, ErrorCode, FaultCode, PoolState
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ def _set(call: MethodCall) -> Answer:
         numbers = [int(text) for text in call.parameters.text(1).split(",") if text.strip()]
     except ValueError:
         raise APIError(ErrorCode.API, "Incorrect list of ids") from None
+    numbers = [number for number in numbers if 0 <= number <= LARGEST_ID]
     write = vm_documents.extended_instance if call.parameters.flag(2, False) else vm_documents.pooled_instance
     found = (write(record, call.profile) for record in call.engine.named(call.user, numbers))
     return xmlrpc_wire.document(chain(["<VM_POOL>"], found, ["</VM_POOL>"]))
