@@ -136,6 +136,14 @@ class InstanceChanged(NamedTuple):
     row: InstanceRow
 
 
+class FilesCopied(NamedTuple):
+    """What was copied to or from an instance: the number of files, and their size in bytes."""
+
+    instance: int
+    files: int
+    size: int
+
+
 class SettingRow(NamedTuple):
     """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
 
@@ -171,6 +179,7 @@ Result = (
     | WatchedInstances
     | InstanceDetails
     | InstanceChanged
+    | FilesCopied
     | LaunchPlan
     | CloudCheck
 )

@@ -23,7 +23,7 @@ from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 DOCS = CHECKOUT / "docs"
 ACTIONS = ("kill-instance", "reboot-instance", "shutdown-instance", "start-instance", "stop-instance", "update-instance")
-COMMANDS = ("config", "connect-instance", "describe-instance", "run-instance", *ACTIONS)
+COMMANDS = ("config", "connect-instance", "copy-files", "describe-instance", "run-instance", *ACTIONS)
 ALONE = ("copy-config", "local-cloud")  # commands without the options that the others share
 
 
@@ -103,6 +103,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 def test_every_option_is_in_the_manual_and_the_other_way_round(command: str):
     pages = [command, "common-options", *([] if command == "connect-instance" else ["answers"])]
     pages += ["choosing-machines"] if command in ACTIONS else []
+    pages += ["login-options"] if command in ("connect-instance", "copy-files") else []
     assert set().union(*map(documented_options, pages)) == parser_options(parser_of(command))
 
 

@@ -14,6 +14,7 @@ MODULES = (
     "config",
     "connect_instance",
     "copy_config",
+    "copy_files",
     "describe_instance",
     "kill_instance",
     "local_cloud",

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
-from stratuslab.results import InstanceAfterWait, InstanceChanged, InstanceRow, InstanceStarted, Listing, Result, TypeList
+from stratuslab.results import (
+    FilesCopied,
+    InstanceAfterWait,
+    InstanceChanged,
+    InstanceRow,
+    InstanceStarted,
+    Listing,
+    Result,
+    TypeList,
+)
 
 Value = None | bool | int | float | str | Sequence[str]
 
@@ -177,6 +186,17 @@ SETTINGS = RowKind(
 )
 
 
+COPIES = RowKind(
+    "copies",
+    (
+        Column("instance", lambda row: row.instance, usual=True, numeric=True),
+        Column("files", lambda row: row.files, usual=True, numeric=True),
+        Column("size_bytes", lambda row: row.size, usual=True, numeric=True),
+    ),
+    key="instance",
+)
+
+
 def rows(result: Result) -> Iterable[Any]:
     """The rows of a result, as the columns of its kind read them."""
     match result:
@@ -184,6 +204,8 @@ def rows(result: Result) -> Iterable[Any]:
             return found
         case InstanceStarted(row=row) | InstanceChanged(row) | InstanceAfterWait(row):
             return (row,)
+        case FilesCopied():
+            return (result,)
         case TypeList(types, selected):
             return [(kind, kind.name == selected) for kind in types]
         case _:

@@ -30,8 +30,8 @@ PrintLastLog no
 SetEnv HOME={directory}
 MaxStartups 100
 MaxSessions 100
-Subsystem sftp internal-sftp
 """
+_SFTP = "Subsystem sftp internal-sftp\n"
 
 
 def why_not() -> str:
@@ -76,9 +76,10 @@ def _free_port() -> int:
 class Sshd:
     """A running server that lets the user of this process in, with the public keys that it is given."""
 
-    def __init__(self, directory: Path, public_keys: str, port: int = 0) -> None:
+    def __init__(self, directory: Path, public_keys: str, port: int = 0, *, sftp: bool = True) -> None:
         self.user = login_name()
         self.directory = directory
+        self._sftp = sftp
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "authorized_keys").write_text(public_keys)
         self._process: subprocess.Popen | None = None
@@ -104,7 +105,7 @@ class Sshd:
         assert KEYGEN is not None
         subprocess.run([KEYGEN, "-q", "-t", kind, "-N", "", "-f", str(key)], check=True)
         configuration = self.directory / "sshd_config"
-        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=self.directory))
+        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=self.directory) + (_SFTP if self._sftp else ""))
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stderr=log

@@ -18,19 +18,25 @@ def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple
     Names are looked up among the owner's instances (see Owner) that are not Done, with one listing at most. The errors are
     NotFound for an unknown name or id, and UsageError for an ambiguous name.
     """
+    found, errors = numbers(cloud, words, owner)
+    return list(dict.fromkeys(found.values())), errors
+
+
+def numbers(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[dict[str, int], list[StratusLabError]]:
+    """As :func:`select`, with the id of each word."""
     named: dict[str, list[int]] = {word: [] for word in words if not is_id(word)}
     if named:
         for instance in cloud.instances(owner):
             if instance.name in named:
                 named[instance.name].append(instance.id)
-    ids: list[int] = []
+    ids: dict[str, int] = {}
     errors: list[StratusLabError] = []
     for word in dict.fromkeys(words):
         try:
-            ids.append(_id(word) if is_id(word) else _only(word, named[word]))
+            ids[word] = _id(word) if is_id(word) else _only(word, named[word])
         except StratusLabError as error:
             errors.append(error)
-    return list(dict.fromkeys(ids)), errors
+    return ids, errors
 
 
 def names_in_use(cloud: Cloud, names: Collection[str]) -> dict[str, int]:

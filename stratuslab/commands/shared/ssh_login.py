@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Session
 from stratuslab.commands.shared.login_address import login_points, no_address
@@ -21,6 +22,9 @@ from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient
 
 _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
@@ -48,7 +52,7 @@ class SSHLogin:
         if self._options.login:
             checked_user(self._options.login)
         self.asks = alone and can_ask(session)
-        self._alone = alone
+        self.alone = alone
         self._keys = LoginKey(session, self.asks)
         self._deadline = time.monotonic() + session.settings.wait_timeout(LOGIN_PATIENCE)
 
@@ -79,7 +83,7 @@ class SSHLogin:
             return points, reader
 
         left = max(self._deadline - time.monotonic(), 0.0)
-        waited = wait(self._session, [number], SSH, left, way, visible=self._alone, announce=True)
+        waited = wait(self._session, [number], SSH, left, way, visible=self.alone, announce=True)
         if number in waited.errors:
             raise waited.errors[number]
         host, port = waited.answered[number]
@@ -151,6 +155,17 @@ class SSHLogin:
         except UsageError:
             # ssh's configuration may have it in a form that only ssh understands.
             return None, False
+
+    def sftp(self, target: Target) -> AbstractContextManager[SFTPClient]:
+        """An SFTP connection to the target. Raises SSHError."""
+        from stratuslab.ssh import sftp_connection
+
+        if self.ssh is None:
+            from getpass import getpass
+
+            return sftp_connection.by_paramiko(target, getpass if self.asks else None)
+        nobody = () if self.asks else ("-o", "BatchMode=yes")
+        return sftp_connection.by_openssh(self.words(target, ["sftp"], (*sftp_connection.SFTP_WORDS, *nobody)), target.host)
 
     def words(self, target: Target, command: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
         """The command line of OpenSSH."""
