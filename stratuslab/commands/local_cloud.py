@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import RowKind
+from stratuslab.private_files import require_own, why
 from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.engine import Engine
 
 _PORT = 2633  # OpenNebula's own
+_LARGEST_USERS = 1 << 20  # characters
 _FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "stratuslab-3")
 
 
@@ -43,7 +46,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_user,
         action="append",
         default=[],
-        help="allow this user (may be repeated); by default only oneadmin, with a password kept in a file",
+        help="allow this user (may be repeated); other users of this computer can see it, so prefer --users",
+    )
+    serve.add_argument(
+        "--users",
+        metavar="FILE",
+        help='file with a line NAME:PASSWORD for each user, or "-" for stdin (default: oneadmin, with a password kept in a file)',
+    )
+    serve.add_argument(
+        "--name",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="accept requests for this host name (may be repeated); addresses and this computer's own name need no option",
     )
     serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
     status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")
@@ -109,16 +124,46 @@ def _serve(session: Session) -> Iterator[Result]:
     from stratuslab.local.api.server_profiles import SERVER_PROFILES
 
     options = session.options
-    users = dict(options.user)
-    if len(users) < len(options.user):
-        raise UsageError("--user: the same user is given twice")
+    given = [*options.user, *_users(session)]
+    users = dict(given)
+    if len(users) < len(given):
+        raise UsageError("the same user is given twice", "see --user and --users")
     profile = SERVER_PROFILES[options.flavour]
     environ = session.environment.environ
-    with serving(_directory(session), options.host, options.port, users, environ, profile) as server:
+    with serving(_directory(session), options.host, options.port, users, environ, profile, names=options.name) as server:
+        if not server.urls.is_loopback:
+            session.messages.warning("other computers can connect, and the traffic, passwords included, is not encrypted")
         if server.administrator is not None:
             session.messages.note(f"user and password are in {server.administrator}")
         yield TextLine(str(server.urls))
         server.wait()
+
+
+def _users(session: Session) -> list[tuple[str, str]]:
+    """The users in the file that --users names."""
+    named: str | None = session.options.users
+    if named is None:
+        return []
+    path = session.environment.expand(named)
+    try:
+        if named == "-":
+            text = session.environment.stdin.read(_LARGEST_USERS) if session.environment.stdin is not None else ""
+        else:
+            require_own(path, or_root=True)
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_LARGEST_USERS)
+                if os.fstat(file.fileno()).st_mode & 0o044:
+                    session.messages.warning(f"other users can read the passwords in {named}: chmod 600 {named}")
+    except (OSError, ValueError) as error:
+        reason = why(error) if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"cannot read the users in {named}: {reason}") from None
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise UsageError(f"{named} has no users", "write a line NAME:PASSWORD for each")
+    for number, line in lines:
+        if not all(line.partition(":")):
+            raise UsageError(f"{named}, line {number}: expected NAME:PASSWORD")
+    return [(name, password) for name, _, password in (line.partition(":") for _, line in lines)]
 
 
 def _status(session: Session) -> Iterator[Result]:

@@ -75,3 +75,8 @@ class Restricted(APIError):
 def not_authorized(user: int, right: str, number: int) -> APIError:
     """The error for a user without a right (USE, MANAGE, ADMIN) to an instance."""
     return APIError(ErrorCode.AUTHORIZATION, f"User [{user}] : Not authorized to perform {right} VM [{number}].")
+
+
+def not_authenticated() -> APIError:
+    """The session string is not that of a user."""
+    return APIError(ErrorCode.AUTHENTICATION, "User couldn't be authenticated, aborting call.")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,29 @@ class TestUsage:
             assert (ran.status, "hunter2" in ran.err) == (2, False)
         assert shell("local_cloud", "serve", "--port", "0", "--user", "a:b", "--user", "a:c").status == 2
 
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("# nobody\n\n", "has no users"),
+            ("alice:secret\nhunter2\n", "line 2: expected NAME:PASSWORD"),
+            ("alice:hunter2\nalice:other\n", "the same user is given twice"),
+            ("a b:hunter2\n", '"a b" cannot be a user name'),
+        ],
+    )
+    def test_files_of_users(self, shell: Shell, content: str, reason: str) -> None:
+        path = shell.home / "users"
+        path.touch(mode=0o600)
+        path.write_text(content)
+        for ran in (
+            shell("local_cloud", "serve", "--port", "0", "--users", str(path)),
+            shell("local_cloud", "serve", "--port", "0", "--users", "-", stdin=content),
+        ):
+            assert (ran.status, reason in ran.err, "hunter2" in ran.err) == (2, True, False)
+        path.chmod(0o666)
+        ran = shell("local_cloud", "serve", "--port", "0", "--users", str(path))
+        assert ran.status == 2 and "other users can write to it" in ran.err
+        assert shell("local_cloud", "serve", "--users", "/nowhere/users").status == 2
+
     @pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("--version",)])
     def test_help(self, shell: Shell, arguments: tuple[str, ...]) -> None:
         ran = shell("local_cloud", *arguments)
@@ -201,6 +225,28 @@ def test_served_without_users(shell: Shell) -> None:
             0,
             f"stratus-local-cloud: user and password are in {shell.home}/cloud/one_auth\n",
         )
+
+
+def test_users_in_a_file(shell: Shell) -> None:
+    path = shell.home / "users"
+    path.write_text("# the team\nalice:secret\nbob:with:colons\n")
+    path.chmod(0o644)
+    with scripted(shell, "--users", str(path), "--name", "cloud.example.org") as (urls, process):
+        assert states(urls[0], "alice:secret") == states(urls[0], "bob:with:colons") == {}
+        request = urllib.request.Request(f"{urls[2]}/metadata", headers={"Host": "cloud.example.org:2633"})
+        assert urllib.request.urlopen(request).status == 200
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+        assert err == f"stratus-local-cloud: other users can read the passwords in {path}: chmod 600 {path}\n"
+
+
+def test_other_computers(shell: Shell) -> None:
+    with scripted(shell, "--user", "alice:secret", "--host", "0.0.0.0") as (urls, process):
+        assert states(urls[0].replace("0.0.0.0", "127.0.0.1"), "alice:secret") == {}
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+        said = "other computers can connect, and the traffic, passwords included, is not encrypted"
+        assert err == f"stratus-local-cloud: {said}\n"
 
 
 def test_a_port_in_use(shell: Shell) -> None:

@@ -38,7 +38,7 @@ class Caller:
     def raw(self, body: bytes, user: str = "oneadmin", profile: str = "local") -> Any:
         engine = self.stage.engine
         known = ADMINISTRATOR if user == "oneadmin" else engine.user(user)
-        response = b"".join(answer(engine, lambda session: known, body, PROFILES[profile]))
+        response = b"".join(answer(engine, lambda session: known, [body], PROFILES[profile]))
         try:
             return xmlrpc.client.loads(response)[0][0]
         except xmlrpc.client.Fault as fault:

@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.private_files import locked, replace, why
 
 AUTH_FILE = "one_auth"
+
+FREE = 10
+GUESS_SECONDS = 0.25
+QUEUE_SECONDS = 4.0
+FORGET_SECONDS = 60.0
+"""How many wrong sessions of a client are checked at once, the time between further ones, how much of that may be waiting, and
+after which time without a wrong one they are forgotten."""
+
+_MOST_REMEMBERED = 1000
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Accounts:
@@ -35,6 +51,63 @@ class Accounts:
         # The time is the same for unknown users and wrong passwords.
         right = hmac.compare_digest(_digest(password), self._digests.get(name, b""))
         return name if right else None
+
+
+class LoginThrottle:
+    """Slows down a client that guesses passwords: after some wrong ones it has to wait its turn before each further one is
+    checked. Sessions that were right before do not wait. Threads share it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._guessing: dict[str, _Guessing] = {}
+        self._right: dict[bytes, None] = {}
+
+    def check(self, client: str, session: str, authenticate: Callable[[str], T | None]) -> T | None:
+        """What ``authenticate`` returns for the session, after a pause if necessary. None also if too many are waiting."""
+        digest = _digest(session)
+        turn = self._turn(client, digest)
+        if turn > QUEUE_SECONDS:
+            return None
+        if turn > 0:
+            self._pause(turn)
+        user = authenticate(session)
+        with self._lock:
+            if user is not None:
+                _remember(self._right, digest, None)
+            else:
+                self._right.pop(digest, None)
+                before = self._guessing.pop(client, None) or _Guessing(self._clock())
+                _remember(self._guessing, client, before._replace(wrong=before.wrong + 1, last=self._clock()))
+        return user
+
+    def _turn(self, client: str, digest: bytes) -> float:
+        """Seconds until this check may be made."""
+        with self._lock:
+            now, guessing = self._clock(), self._guessing.get(client)
+            if guessing is not None and now - guessing.last > FORGET_SECONDS:
+                del self._guessing[client]
+            elif guessing is not None and guessing.wrong >= FREE and digest not in self._right:
+                turn = max(guessing.turn, now) - now
+                if turn <= QUEUE_SECONDS:
+                    self._guessing[client] = guessing._replace(turn=now + turn + GUESS_SECONDS)
+                return turn
+        return 0.0
+
+
+class _Guessing(NamedTuple):
+    """A client's wrong sessions: how many, when the last one was, and when the next one is checked."""
+
+    turn: float
+    wrong: int = 0
+    last: float = 0.0
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    if len(known) > _MOST_REMEMBERED:
+        del known[next(iter(known))]
 
 
 def _digest(password: str) -> bytes:

@@ -1,36 +1,48 @@
 """The embedded cloud's HTTP server, based on the standard library's WSGI server.
 
-It handles at most 15 connections at once, like OpenNebula's daemon, and queues as many: this limits its threads, and lets it
-wait for open requests when it ends. A connection is closed after its response.
+A connection is closed after its response. Before a user has logged in, a request has little time and takes little memory, see
+:mod:`stratuslab.local.api.client_connections`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import signal
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
+from stratuslab.local.api.client_connections import LOOPBACK, ClientConnections, Incoming, TooMuch, client_of
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api.wsgi_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
+from stratuslab.local.api.xmlrpc_wire import LARGEST_CALL
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.private_files import why
 from stratuslab.version import __version__
 
-_CONNECTIONS = 15
-_TIMEOUT = 30.0
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 30.0
+_SEND_SECONDS = 30.0
+"""How long a request's head and body may take, and how long a client may take to read a part of its answer."""
+
+_DISCARD_SECONDS = 5.0
+_LARGEST_HEAD = 128 << 10
+_BACKLOG = 64
 _SHUTDOWN_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
@@ -48,6 +60,11 @@ class Urls:
         """StratusLab's URL as in the configuration of its clients, which insert ``pswd`` before the last element."""
         return self.proxy.replace("/pswd/", "/")
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this computer can connect."""
+        return client_of(urlsplit(self.rpc).hostname or "") == LOOPBACK
+
     def __str__(self) -> str:
         return f"{self.rpc} {self.endpoint} {self.marketplace}"
 
@@ -64,29 +81,50 @@ class _Handler(ServerHandler):
 
 class _RequestHandler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = _TIMEOUT
     disable_nagle_algorithm = True
     wbufsize = -1
 
     def handle(self) -> None:
-        """Handle one request like the base class, but with our handler."""
-        self.raw_requestline = self.rfile.readline(65537)
-        if len(self.raw_requestline) > 65536:
-            self.requestline = self.request_version = self.command = ""
-            self.send_error(414)
+        """Handle one request like the base class, but with our handler, and within our limits."""
+        incoming = Incoming(self.connection, _LARGEST_HEAD, HEAD_SECONDS)
+        self.rfile = io.BufferedReader(incoming)
+        self.requestline = self.request_version = self.command = ""
+        try:
+            self.raw_requestline = self.rfile.readline(65537)
+            if len(self.raw_requestline) > 65536:
+                self.send_error(414)
+                return
+            if not self.parse_request():
+                return
+        except TooMuch:
+            self.send_error(431)
             return
-        if self.parse_request():
-            self.path = _origin_form(self.path)
-            handler = _Handler(
-                self.rfile,
-                self.wfile,  # type: ignore[arg-type]
-                self.get_stderr(),
-                self.get_environ(),
-                multithread=True,
-            )
-            handler.request_handler = self  # type: ignore[attr-defined]
-            server: Any = self.server
-            handler.run(server.get_app())
+        self.path = _origin_form(self.path)
+        incoming.allow(LARGEST_CALL + 1, BODY_SECONDS)
+        server: Any = self.server
+        receiving = partial(server.connections.receiving, self.connection)
+        body = _Body(self.rfile, self.headers.get("Content-Length", ""), receiving)
+        handler = _Handler(
+            body,  # type: ignore[arg-type]
+            self.wfile,  # type: ignore[arg-type]
+            self.get_stderr(),
+            self.get_environ(),
+            multithread=True,
+        )
+        handler.request_handler = self  # type: ignore[attr-defined]
+        handler.run(self._respond)
+        self.wfile.flush()
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            incoming.allow(LARGEST_CALL + 1, _DISCARD_SECONDS)
+            body.discard()
+
+    def _respond(self, environ: Any, start_response: Any) -> Any:
+        server: Any = self.server
+        with server.connections.answering(self.connection):
+            answer = server.get_app()(environ, start_response)
+        self.connection.settimeout(_SEND_SECONDS)
+        return answer
 
     def address_string(self) -> str:
         # The base class would ask the name service, which may be slow.
@@ -94,6 +132,26 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""
+
+
+class _Body:
+    """The body of a request. While it is read, the connection may be closed for another one."""
+
+    def __init__(self, stream: Any, length: str, receiving: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream = stream
+        self._receiving = receiving
+        self._left = min(int(length), LARGEST_CALL) if length.isascii() and length.isdigit() and len(length) < 18 else 0
+
+    def read(self, size: int) -> bytes:
+        with self._receiving():
+            received: bytes = self._stream.read(min(size, self._left))
+        self._left -= len(received)
+        return received
+
+    def discard(self) -> None:
+        """Receive what nobody read: a connection that is closed before that is reset, and the client may not see the answer."""
+        while self._left and (piece := self._stream.read1(min(1 << 16, self._left))):
+            self._left -= len(piece)
 
 
 def _origin_form(target: str) -> str:
@@ -109,13 +167,13 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = _CONNECTIONS
+    request_queue_size = _BACKLOG
 
     def __init__(self, host: str, port: int, application: Application) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
-        self._stopping = False
+        self.connections = ClientConnections()
+        self._stopping = threading.Event()
         super().__init__((host, port), _RequestHandler)
         self.set_app(application)
 
@@ -132,21 +190,14 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
         return Urls(base + RPC_PATH, base + PROXY_PATH, base + MARKETPLACE_PATH)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        while not self._free.acquire(timeout=_POLL_SECONDS):
-            if self._stopping:
-                self.shutdown_request(request)
-                return
-        try:
+        if self.connections.admit(request, str(client_address[0]), self._stopping.is_set):
             super().process_request(request, client_address)
-        except BaseException:
-            self._free.release()
-            raise
+        else:
+            self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.leave(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnect or send nothing."""
@@ -159,20 +210,29 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
         try:
             yield self.urls
         finally:
-            self._stopping = True
+            self._stopping.set()
             self.shutdown()
             thread.join()
             self.server_close()
-            for _ in range(_CONNECTIONS):
-                self._free.acquire(timeout=_SHUTDOWN_SECONDS / _CONNECTIONS)
+            self.connections.finish(_SHUTDOWN_SECONDS)
 
 
 def open_server(
-    engine: Engine, host: str, port: int, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE
+    engine: Engine,
+    host: str,
+    port: int,
+    accounts: Accounts,
+    profile: ServerProfile = DEFAULT_PROFILE,
+    names: Iterable[str] = (),
 ) -> CloudServer:
-    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError if that fails."""
+    """A server bound to host and port (0 for any free one). Raises UsageError or StratusLabError if that fails.
+
+    Clients may call it by the host's name and by ``names``, besides its addresses and this computer's own name.
+    """
     try:
-        return CloudServer(host, port, Application(engine, accounts, profile))
+        here = socket.gethostname()
+        known = {"localhost", host, here, here.partition(".")[0], *names}
+        return CloudServer(host, port, Application(engine, accounts, profile, known))
     except (OSError, OverflowError) as error:
         raise _explained(host, port, error) from error
 
@@ -210,6 +270,7 @@ def serving(
     environ: Mapping[str, str],
     profile: ServerProfile = DEFAULT_PROFILE,
     supervisors: SupervisorControl | None = None,
+    names: Iterable[str] = (),
 ) -> Iterator[Serving]:
     """Serve the cloud in a directory while the block runs. For the main thread, as SIGINT and SIGTERM end the wait.
 
@@ -226,7 +287,7 @@ def serving(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with open_server(engine, host, port, accounts, profile).running() as urls:
+        with open_server(engine, host, port, accounts, profile, names).running() as urls:
             engine.reconciler.reconcile()
             yield Serving(urls, None if users else directory / AUTH_FILE, stop)
     finally:

@@ -41,4 +41,4 @@ class LocalTransport:
 
     def post(self, body: bytes) -> Iterator[bytes]:
         """The response to a call, in pieces."""
-        return answer(self.engine, lambda session: ADMINISTRATOR, body, EMBEDDED)
+        return answer(self.engine, lambda session: ADMINISTRATOR, [body], EMBEDDED)

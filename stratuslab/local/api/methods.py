@@ -17,7 +17,7 @@ from stratuslab.local.api.documents import (
 )
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
-from stratuslab.local.api_error import APIError, Unsupported
+from stratuslab.local.api_error import APIError, Unsupported, not_authenticated
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, ErrorCode, FaultCode, PoolState
@@ -37,7 +37,7 @@ Answer = Iterator[bytes]
 Authenticate = Callable[[str], "User | None"]
 
 
-def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: ServerProfile) -> Answer:
+def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], profile: ServerProfile) -> Answer:
     """The answer to a call, in pieces. ``authenticate`` returns the user for a session string, or None.
 
     Raises StratusLabError if the store cannot be used.
@@ -46,7 +46,7 @@ def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: Ser
         name, parameters = xmlrpc_wire.read_call(body)
         if system_methods.is_own(name):
             methods = [method for method in _METHODS if profile.number >= _SINCE.get(method, ())]
-            return system_methods.answer(name, parameters, methods, lambda call: answer(engine, authenticate, call, profile))
+            return system_methods.answer(name, parameters, methods, lambda call: answer(engine, authenticate, [call], profile))
         method = _METHODS.get(name)
         if method is None or profile.number < _SINCE.get(name, ()):
             raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
@@ -54,7 +54,7 @@ def answer(engine: Engine, authenticate: Authenticate, body: bytes, profile: Ser
         try:
             user = authenticate(session)
             if user is None:
-                raise APIError(ErrorCode.AUTHENTICATION, "User couldn't be authenticated, aborting call.")
+                raise not_authenticated()
             return method(MethodCall(engine, user, profile, parameters))
         except APIError as refusal:
             return xmlrpc_wire.failure(refusal, name, profile)

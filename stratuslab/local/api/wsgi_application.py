@@ -8,16 +8,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+import ipaddress
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.api import xmlrpc_wire
-from stratuslab.local.api.accounts import Accounts
+from stratuslab.local.api.accounts import Accounts, LoginThrottle
+from stratuslab.local.api.client_connections import client_of
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
+from stratuslab.local.api_error import not_authenticated
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.images import embedded_marketplace
 from stratuslab.local.store.instance_record import User
@@ -29,6 +34,8 @@ RPC_PATH = "/RPC2"
 PROXY_PATH = "/pswd/xmlrpc"
 MARKETPLACE_PATH = "/marketplace"
 _METADATA = ("/marketplace/metadata", "/marketplace/metadata/")
+_LARGE_CALL_SECONDS = 20.0
+_WRONG_IN_REQUEST = 3
 _ENTRY_TYPES = ("application/xml", "application/rdf+xml", "text/xml")
 
 
@@ -43,12 +50,17 @@ class _HTTPError(Exception):
 
 
 class Application:
-    """The WSGI application over an engine; threads may share it."""
+    """The WSGI application over an engine; threads may share it. ``names`` are the host names that clients may call it by."""
 
-    def __init__(self, engine: Engine, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE) -> None:
+    def __init__(
+        self, engine: Engine, accounts: Accounts, profile: ServerProfile = DEFAULT_PROFILE, names: Collection[str] = ()
+    ) -> None:
         self._engine = engine
         self._accounts = accounts
         self._profile = profile
+        self._names = {name.lower() for name in names}
+        self._throttle = LoginThrottle()
+        self._large_calls = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -64,10 +76,11 @@ class Application:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _respond(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], bytes]:
+        self._refuse_web_pages(environ)
         path = _path(environ)
         if path == RPC_PATH:
             _require_method(environ, "POST")
-            return self._call(environ, self._of_session)
+            return self._call(environ, self._login(environ))
         if path == PROXY_PATH:
             user = self._of_basic(environ)
             _require_method(environ, "POST")
@@ -83,12 +96,56 @@ class Application:
             return HTTPStatus(status), {"Content-Type": embedded_marketplace.CONTENT_TYPE}, body
         raise _HTTPError(HTTPStatus.NOT_FOUND, "Not found.")
 
+    def _refuse_web_pages(self, environ: WSGIEnvironment) -> None:
+        """Refuse what a browser sends for a web page, also for one whose host name leads here (DNS rebinding)."""
+        if "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none":
+            raise _HTTPError(HTTPStatus.FORBIDDEN, "Requests of web pages are refused.")
+        named = environ.get("HTTP_HOST")
+        name = _host_name(named) if named is not None else ""
+        if name and name not in self._names and not _is_address(name):
+            raise _HTTPError(HTTPStatus.MISDIRECTED_REQUEST, f"Unknown host name {name[:100]!r} (serve it with --name).")
+
     def _call(
         self, environ: WSGIEnvironment, authenticate: Callable[[str], User | None]
     ) -> tuple[HTTPStatus, dict[str, str], bytes]:
-        body = _body(environ, xmlrpc_wire.LARGEST_CALL)
-        response = b"".join(answer(self._engine, authenticate, body, self._profile))
+        length = _length(environ, xmlrpc_wire.LARGEST_CALL)
+        body = _received(environ, min(length, xmlrpc_wire.UNAUTHENTICATED))
+        if length == len(body):
+            response = b"".join(answer(self._engine, authenticate, [body], self._profile))
+        else:
+            response = self._large_call(environ, authenticate, body, length)
         return HTTPStatus.OK, {"Content-Type": xmlrpc_wire.CONTENT_TYPE}, response
+
+    def _large_call(
+        self, environ: WSGIEnvironment, authenticate: Callable[[str], User | None], beginning: bytes, length: int
+    ) -> bytes:
+        """The response to a call of which only the beginning is there. The rest is received only for users, of one at a time."""
+        try:
+            method, session = xmlrpc_wire.read_session(beginning)
+        except xmlrpc_wire.RpcFault as fault:
+            return b"".join(xmlrpc_wire.fault(fault))
+        if authenticate(session) is None:
+            return b"".join(xmlrpc_wire.failure(not_authenticated(), method, self._profile))
+        if not self._large_calls.acquire(timeout=_LARGE_CALL_SECONDS):
+            raise _HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many large requests.")
+        try:
+            sizes = range(len(beginning), length, xmlrpc_wire.UNAUTHENTICATED)
+            rest = (_received(environ, min(length - at, sizes.step)) for at in sizes)
+            return b"".join(answer(self._engine, authenticate, chain([beginning], rest), self._profile))
+        finally:
+            self._large_calls.release()
+
+    def _login(self, environ: WSGIEnvironment) -> Callable[[str], User | None]:
+        """Authenticates the sessions of a request, but not many wrong ones, as in a ``system.multicall``."""
+        client, wrong = client_of(environ["REMOTE_ADDR"]), 0
+
+        def login(session: str) -> User | None:
+            nonlocal wrong
+            user = self._throttle.check(client, session, self._of_session) if wrong < _WRONG_IN_REQUEST else None
+            wrong += user is None
+            return user
+
+        return login
 
     def _of_session(self, session: str) -> User | None:
         name = self._accounts.authenticate(session)
@@ -100,7 +157,7 @@ class Application:
             session = base64.b64decode(encoded, validate=True).decode() if kind.lower() == "basic" else ""
         except ValueError:
             session = ""
-        user = self._of_session(session) if session else None
+        user = self._login(environ)(session) if session else None
         if user is None:
             raise _HTTPError(
                 HTTPStatus.UNAUTHORIZED,
@@ -116,7 +173,8 @@ class Application:
             self._of_basic(environ)
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in _ENTRY_TYPES:
             return _bad_entry(f"the content type of an entry must be {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
-        document = _body(environ, embedded_marketplace.LARGEST_ENTRY)
+        largest = xmlrpc_wire.UNAUTHENTICATED if anonymous else embedded_marketplace.LARGEST_ENTRY
+        document = _received(environ, _length(environ, largest))
         try:
             entry = embedded_marketplace.MarketplaceEntries(self._engine.store, self._engine.now).add(
                 document, anonymous=anonymous
@@ -147,8 +205,23 @@ def _require_method(environ: WSGIEnvironment, *methods: str) -> None:
         raise _HTTPError(HTTPStatus.METHOD_NOT_ALLOWED, f"Only {' and '.join(methods)} allowed.", {"Allow": ", ".join(methods)})
 
 
-def _body(environ: Mapping[str, Any], largest: int) -> bytes:
-    """The request's body. Its length must be in the headers."""
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, without the port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _length(environ: Mapping[str, Any], largest: int) -> int:
+    """The length of the request's body, which must be in the headers."""
     length = environ.get("CONTENT_LENGTH") or ""
     if "HTTP_TRANSFER_ENCODING" in environ or not length:
         raise _HTTPError(HTTPStatus.LENGTH_REQUIRED, "The request needs a Content-Length.")
@@ -156,7 +229,15 @@ def _body(environ: Mapping[str, Any], largest: int) -> bytes:
         raise _HTTPError(HTTPStatus.BAD_REQUEST, "The Content-Length is not a number.")
     if len(length) > 18 or int(length) > largest:
         raise _HTTPError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is larger than {largest} bytes.")
-    body: bytes = environ["wsgi.input"].read(int(length))
-    if len(body) < int(length):
+    return int(length)
+
+
+def _received(environ: Mapping[str, Any], length: int) -> bytes:
+    """The next bytes of the request's body."""
+    try:
+        body: bytes = environ["wsgi.input"].read(length)
+    except TimeoutError:
+        raise _HTTPError(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.") from None
+    if len(body) < length:
         raise _HTTPError(HTTPStatus.BAD_REQUEST, "The request is shorter than its Content-Length.")
     return body

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from xml.parsers import expat
 
@@ -20,6 +21,13 @@ from stratuslab.opennebula.numeric_constants import FaultCode
 CONTENT_TYPE = "text/xml; charset=utf-8"
 LARGEST_CALL = 8 << 20
 """The maximum size of a call in bytes."""
+
+UNAUTHENTICATED = 64 << 10
+"""How many bytes of a call are read before its user is known."""
+
+_DEEPEST = 64
+_LARGEST_TAG = 1 << 20
+_MOST_ELEMENTS = 1 << 17  # like LARGEST_DOCUMENT // ELEMENT_COST in the client's own reader
 
 
 class RpcFault(Exception):
@@ -103,31 +111,98 @@ def _wrong_type(kind: str) -> RpcFault:
     return RpcFault(FaultCode.TYPE, f"Parameter that is supposed to be {kind} is not")
 
 
-def read_call(body: bytes) -> tuple[str, Parameters]:
-    """The method and the parameters of a call. Raises RpcFault."""
-    unmarshaller = _Unmarshaller(use_datetime=False, use_builtin_types=True)
-    unmarshaller.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = unmarshaller.start
-    parser.EndElementHandler = unmarshaller.end
-    parser.CharacterDataHandler = unmarshaller.data
-    parser.StartDoctypeDeclHandler = _refuse_document_type
+class _CallReader:
+    """Reads a call that is not trusted, within bounds of depth and size. Methods raise RpcFault."""
+
+    def __init__(self) -> None:
+        self._unmarshaller = _Unmarshaller(use_datetime=False, use_builtin_types=True)
+        self._unmarshaller.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
+        self._elements = self._depth = self._bytes = 0
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._unmarshaller.data
+        self._parser.StartDoctypeDeclHandler = _refuse_document_type
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._elements += 1
+        self._depth += 1
+        if self._depth > _DEEPEST or self._elements > _MOST_ELEMENTS:
+            raise _malformed("It is nested too deeply." if self._depth > _DEEPEST else "It has too many elements.")
+        self._unmarshaller.start(name, attributes)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        self._unmarshaller.end(name)
+
+    def close(self) -> None:
+        """Free the memory now: the parser refers to this reader."""
+        del self._parser
+
+    def parse(self, piece: bytes, final: bool) -> None:
+        self._bytes += len(piece)
+        with _as_faults():
+            self._parser.Parse(piece, final)
+        # Expat keeps an unfinished tag, and reads it again with each piece.
+        if self._bytes - self._parser.CurrentByteIndex > _LARGEST_TAG:
+            raise _malformed("It has a tag that is too long.")
+
+    def call(self) -> tuple[str, Parameters]:
+        """The method and the parameters, after the end."""
+        with _as_faults():
+            values = self._unmarshaller.close()
+        if not self.method:
+            raise _malformed("It has no method name.")
+        return self.method, Parameters(values)
+
+    @property
+    def method(self) -> str:
+        """The name of the method as far as it was read; empty if it was not."""
+        return self._unmarshaller.getmethodname() or ""
+
+    @property
+    def session(self) -> str | None:
+        """The first parameter as far as it was read, if it is a text."""
+        values = self._unmarshaller._stack
+        return values[0] if values and isinstance(values[0], str) else None
+
+
+@contextmanager
+def _as_faults() -> Iterator[None]:
     try:
-        parser.Parse(body, True)
-        values = unmarshaller.close()
+        yield
     except expat.ExpatError as error:
         raise _malformed(f"Call is not valid XML.  {expat.errors.messages[error.code]}") from None
-    except RpcFault:
-        raise
     except xmlrpc.client.ResponseError:
         raise _malformed("It is not a method call.") from None
     except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The unmarshaller's exception depends on what is invalid.
         raise _malformed(str(error)) from None
-    method = unmarshaller.getmethodname()
-    if not method:
-        raise _malformed("It has no method name.")
-    return method, Parameters(values)
+
+
+def read_call(pieces: Iterable[bytes]) -> tuple[str, Parameters]:
+    """The method and the parameters of a call. Raises RpcFault."""
+    reader = _CallReader()
+    try:
+        for piece in pieces:
+            reader.parse(piece, False)
+        reader.parse(b"", True)
+        return reader.call()
+    finally:
+        reader.close()
+
+
+def read_session(beginning: bytes) -> tuple[str, str]:
+    """The method and the session string at the beginning of a long call. Raises RpcFault if they are not there."""
+    reader = _CallReader()
+    try:
+        reader.parse(beginning, False)
+        if not reader.method or reader.session is None:
+            raise _malformed(f"It has no session in its first {len(beginning)} bytes.")
+        return reader.method, reader.session
+    finally:
+        reader.close()
 
 
 def _refuse_document_type(*_: object) -> None:

@@ -74,7 +74,7 @@ class Scene:
 
     def unauthenticated(self) -> Any:
         body = xmlrpc.client.dumps(("alice:wrong", -3, -1, -1, -1), "one.vmpool.info").encode()
-        response = b"".join(answer(self.stage.engine, lambda session: None, body, SERVER_PROFILES[self.profile]))
+        response = b"".join(answer(self.stage.engine, lambda session: None, [body], SERVER_PROFILES[self.profile]))
         return xmlrpc.client.loads(response)[0][0]
 
     def unknown_id(self) -> Any:

@@ -75,10 +75,10 @@ class TestDoors:
     def test_a_whole_url_as_the_target(self, serve: Serve) -> None:
         urls = serve()
         for url in (urls.rpc, urls.rpc.replace("http://", "HTTP://"), urls.rpc.replace("127.0.0.1", "cloud.example.org")):
-            head = f"POST {url} HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(VERSION_CALL)}\r\n\r\n"
+            head = f"POST {url} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: text/xml\r\nContent-Length: {len(VERSION_CALL)}\r\n\r\n"
             assert b"7.4.0" in exchange(urls.rpc, head.encode() + VERSION_CALL)
         for target, status in ((f"{urls.marketplace}/metadata?identifier={TTYLINUX}", b" 200 "), ("http://[", b" 404 ")):
-            assert status in exchange(urls.rpc, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).splitlines()[0]
+            assert status in exchange(urls.rpc, f"GET {target} HTTP/1.1\r\nHost: [::1]\r\n\r\n".encode()).splitlines()[0]
 
     def test_stratuslab_s_door(self, serve: Serve) -> None:
         urls = serve({"alice": "s:e@c/ret"})
@@ -124,30 +124,30 @@ class TestWire:
         assert (status, headers["Connection"], headers["Content-Type"]) == (200, "close", "text/xml; charset=utf-8")
         assert int(headers["Content-Length"]) == len(body)
         assert headers["Content-Encoding"] is None
-        raw = exchange(serve().rpc, b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        raw = exchange(serve().rpc, b"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 0\r\n\r\n")
         assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
 
     def test_chunked_requests_are_refused(self, serve: Serve) -> None:
-        chunked = b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        chunked = b"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
         assert exchange(serve().rpc, chunked).startswith(b"HTTP/1.1 411 ")
-        assert exchange(serve().rpc, b"POST /RPC2 HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 411 ")
+        assert exchange(serve().rpc, b"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\n\r\n").startswith(b"HTTP/1.1 411 ")
 
     @pytest.mark.parametrize(("length", "status"), [("8388609", 413), ("9" * 30, 413), ("-5", 400), ("x", 400)])
     def test_lengths(self, serve: Serve, length: str, status: int) -> None:
-        raw = f"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+        raw = f"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {length}\r\n\r\n".encode()
         assert exchange(serve().rpc, raw).startswith(f"HTTP/1.1 {status} ".encode())
 
     def test_a_body_that_ends_early(self, serve: Serve) -> None:
         parts = urlsplit(serve().rpc)
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
-            connection.sendall(b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n<method")
+            connection.sendall(b"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 50\r\n\r\n<method")
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
 
     def test_expect_and_old_http(self, serve: Serve) -> None:
         urls = serve()
         length = f"Content-Length: {len(VERSION_CALL)}\r\n\r\n".encode()
-        waiting = exchange(urls.rpc, b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + length + VERSION_CALL)
+        waiting = exchange(urls.rpc, b"POST /RPC2 HTTP/1.1\r\nHost: [::1]\r\nExpect: 100-continue\r\n" + length + VERSION_CALL)
         assert waiting.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
         assert b"7.4.0" in exchange(urls.rpc, b"POST /RPC2 HTTP/1.0\r\n" + length + VERSION_CALL)
 

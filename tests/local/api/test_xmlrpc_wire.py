@@ -30,7 +30,7 @@ def respond(stage: Stage, name: str) -> bytes:
         return engine.user(user) if PASSWORDS.get(user) == password else None
 
     body = (RECORDINGS / f"{name}.request.xml").read_bytes()
-    return b"".join(answer(engine, authenticate, body, SERVER_PROFILES["opennebula-7"]))
+    return b"".join(answer(engine, authenticate, [body], SERVER_PROFILES["opennebula-7"]))
 
 
 @pytest.fixture
@@ -139,6 +139,6 @@ def test_text_survives_the_way(call: Caller) -> None:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_body_does_harm(body: bytes) -> None:
     try:
-        read_call(body)
+        read_call([body])
     except RpcFault as fault:
         assert fault.code == -503

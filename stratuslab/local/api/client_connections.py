@@ -1,0 +1,137 @@
+"""The open connections of a server: how many there may be, how much each may send, and until when.
+
+A client that is silent or slow does not keep others out: where there are too many connections, the oldest one whose request is
+not yet complete is closed, of the client that has too many if there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+LOOPBACK = "loopback"
+MOST = 128
+MOST_OF_CLIENT = 64
+"""Connections at once, in all and of a client."""
+
+_POLL_SECONDS = 0.05
+
+
+def client_of(address: str) -> str:
+    """The client that an address belongs to: this computer has many, and an IPv6 network usually belongs to one."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    if parsed.is_loopback:
+        return LOOPBACK
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+class _Open:
+    """An open connection; ``answering`` while its request is complete and being answered."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.answering = False
+
+
+class ClientConnections:
+    """The connections that are open. Threads share it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open: dict[socket.socket, _Open] = {}
+
+    def admit(self, connection: socket.socket, address: str, stopping: Callable[[], bool]) -> bool:
+        """Admit a new connection once there is room. False if the server stops meanwhile."""
+        entry = _Open(client_of(address))
+        with self._changed:
+            while crowd := self._crowd(entry.client):
+                idle = next((other for other in crowd if not self._open[other].answering), None)
+                if idle is not None:
+                    del self._open[idle]
+                    # Its thread, which waits for data, ends with an error and closes it.
+                    with contextlib.suppress(OSError):
+                        idle.shutdown(socket.SHUT_RDWR)
+                elif stopping():
+                    return False
+                else:
+                    self._changed.wait(_POLL_SECONDS)
+            self._open[connection] = entry
+        return True
+
+    def _crowd(self, client: str) -> list[socket.socket]:
+        """The connections of which one must end before this client gets another one, oldest first."""
+        own = [connection for connection, entry in self._open.items() if entry.client == client]
+        if len(own) >= MOST_OF_CLIENT:
+            return own
+        return list(self._open) if len(self._open) >= MOST else []
+
+    @contextlib.contextmanager
+    def answering(self, connection: socket.socket) -> Iterator[None]:
+        """A connection's request is answered in this block. Raises ConnectionAbortedError if the connection was closed."""
+        self._mark(connection, True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ConnectionAbortedError):
+                self._mark(connection, False)
+
+    @contextlib.contextmanager
+    def receiving(self, connection: socket.socket) -> Iterator[None]:
+        """More of the request is received in this block, within :meth:`answering`. Raises as it does."""
+        self._mark(connection, False)
+        yield
+        self._mark(connection, True)
+
+    def _mark(self, connection: socket.socket, answering: bool) -> None:
+        with self._changed:
+            if connection not in self._open:
+                raise ConnectionAbortedError
+            self._open[connection].answering = answering
+            self._changed.notify_all()
+
+    def leave(self, connection: socket.socket) -> None:
+        """The connection ends."""
+        with self._changed:
+            self._open.pop(connection, None)
+            self._changed.notify_all()
+
+    def finish(self, seconds: float) -> None:
+        """Wait until no request is being answered, but no longer than this."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(entry.answering for entry in self._open.values()), seconds)
+
+
+class Incoming(io.RawIOBase):
+    """What a client sends. Reading raises TimeoutError after the deadline (monotonic time), and TooMuch after ``left`` bytes."""
+
+    def __init__(self, connection: socket.socket, left: int, seconds: float) -> None:
+        self._connection = connection
+        self.allow(left, seconds)
+
+    def allow(self, left: int, seconds: float) -> None:
+        """Allow so many further bytes, and so much further time."""
+        self._left, self._deadline = left, time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._left <= 0:
+            raise TooMuch
+        # Not 0, which would not wait at all.
+        self._connection.settimeout(max(self._deadline - time.monotonic(), 1e-6))
+        received = self._connection.recv_into(memoryview(buffer)[: self._left])
+        self._left -= received
+        return received
+
+
+class TooMuch(Exception):
+    """A client has sent more than is allowed."""
