@@ -1,7 +1,5 @@
 """The results that commands yield, without layout; :mod:`stratuslab.output` shows them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +8,8 @@ if TYPE_CHECKING:
     from stratuslab.diagnosis.timeline import Span
     from stratuslab.instance_types import InstanceType
     from stratuslab.opennebula.instance import Instance
+else:  # a NamedTuple evaluates its annotations: these classes are only loaded by who makes them
+    Explanation = Span = InstanceType = Instance = object
 
 
 class TextLine(NamedTuple):
@@ -46,7 +46,7 @@ class InstanceRow(NamedTuple):
     explanation: Explanation | None = None
 
     @classmethod
-    def of(cls, instance: Instance, names: Mapping[str, str] | None = None, cloud: str = "") -> InstanceRow:
+    def of(cls, instance: Instance, names: Mapping[str, str] | None = None, cloud: str = "") -> "InstanceRow":
         """The row of an instance; ``names`` has the host names of addresses, as far as they have one."""
         return cls(
             id=instance.id,

@@ -60,7 +60,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "cloud", "settings", "output", "local", "local: api"},
     ),
     "commands: base": (
-        {"commands.base", "commands.shared.output_arguments"},
+        {"commands.base", "commands.session", "commands.standard_output", "commands.shared.output_arguments"},
         {"ground", "marketplace", "cloud", "settings", "results", "output", "connections"},
     ),
     "commands: shared": (

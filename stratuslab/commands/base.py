@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stratuslab.commands.shared.output_arguments import output_options
+from stratuslab.commands.standard_output import discard, flush, write
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
-from stratuslab.known_settings import KNOWN
-from stratuslab.output.columns import RowKind
-from stratuslab.output.formatters import formatter
 from stratuslab.output.messages import Messages
-from stratuslab.output.output_options import OutputOptions
-from stratuslab.results import InstanceStarted, Problem, Result
+from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
 from stratuslab.version import __version__
 
 if TYPE_CHECKING:
-    from stratuslab.cloud.client import Cloud
-    from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.settings import Settings
+    from types import FrameType
 
-
-_OF_ONE_CLOUD = {
-    f"STRATUSLAB_{key}" for key in ("ENDPOINT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "PEM_CERTIFICATE", "PEM_KEY")
-}
+    from stratuslab.commands.session import Session
+    from stratuslab.output.columns import RowKind
+    from stratuslab.results import Problem, Result
 
 
 WAIT_TIMEOUT = 600.0
@@ -45,9 +34,8 @@ class _HelpFormatter(argparse.HelpFormatter):
     """Help within 80 columns; text with line breaks (the examples) keeps them."""
 
     def __init__(self, prog: str, **details: Any) -> None:
-        from shutil import get_terminal_size
-
-        super().__init__(prog, **{"max_help_position": 26, "width": min(get_terminal_size().columns, 80) - 2, **details})
+        width = min(Terminal.of(sys.stdout, os.environ).width, 80) - 2
+        super().__init__(prog, **{"max_help_position": 26, "width": width, **details})
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
@@ -103,65 +91,6 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:
             self.output.write(message)
-
-
-class Session:
-    """One run of a command: its options, its environment, and the cloud, which is opened when first used.
-
-    ``status`` is what the command returns when it raises nothing; ``waits`` says that it waits for instances.
-    """
-
-    def __init__(self, options: argparse.Namespace, environment: Environment, messages: Messages, waits: bool = False) -> None:
-        self.options = options
-        self.environment = environment
-        self.messages = messages
-        self.status: int = ExitStatus.DONE
-        self.output = OutputOptions()
-        self.waits = waits
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The settings from the options, the environment and the configuration file."""
-        from stratuslab.settings import load, option_of
-        from stratuslab.settings_warnings import doubtful, not_meant
-
-        given = vars(self.options)
-        for key in (*(known.key for known in KNOWN), "config", "user_config_section"):
-            if given.get(key) == "":
-                # As from a script's variable that is not set: another cloud, say, would be used instead.
-                raise UsageError(f"the value of {option_of(key)} is empty")
-        if self.waits and given.get("timeout") and not given.get("wait_timeout"):
-            # Before there was --wait-timeout, --timeout said how long to wait.
-            given = {**given, "timeout": None, "wait_timeout": given["timeout"]}
-        settings = load(self.environment, given)
-        for text in not_meant(settings):
-            self.messages.warning(text)
-        for text in doubtful(settings):
-            self.messages.note(text)
-        return settings
-
-    @cached_property
-    def cloud(self) -> Cloud:
-        from stratuslab.connections import open_cloud
-
-        return open_cloud(self.settings, self.environment, self.messages)
-
-    def cloud_of(self, section: str) -> Cloud:
-        """The cloud that a section of the configuration describes, without asking for a password."""
-        from stratuslab.connections import open_cloud
-        from stratuslab.settings import load
-
-        given = {**vars(self.options), "user_config_section": section}
-        # The variables describe a single cloud: applied to all sections they would send all credentials to the same server.
-        environ = {name: value for name, value in self.environment.environ.items() if name not in _OF_ONE_CLOUD}
-        environment = self.environment._replace(stdin=None, environ=environ)
-        return open_cloud(load(environment, given), environment, self.messages)
-
-    @cached_property
-    def marketplace(self) -> Marketplace:
-        from stratuslab.connections import open_marketplace
-
-        return open_marketplace(self.settings, self.environment, self.messages)
 
 
 class Command:
@@ -250,7 +179,7 @@ def main(command: Command, argv: Sequence[str] | None = None, environment: Envir
         messages.error(str(error))
         return error.status
     except BrokenPipeError:
-        _discard_output(environment)
+        discard(environment)
         return ExitStatus.BROKEN_PIPE
     except (KeyboardInterrupt, Exception) as error:
         (problem,) = _problems(error)
@@ -266,6 +195,8 @@ def main(command: Command, argv: Sequence[str] | None = None, environment: Envir
 
 def _problems(error: BaseException) -> list[Problem]:
     """An error as results show it; one that sums up several, as each of them."""
+    from stratuslab.results import Problem
+
     match error:
         case SeveralFailed(causes=causes):
             return [problem for cause in causes for problem in _problems(cause)]
@@ -281,13 +212,20 @@ def _problems(error: BaseException) -> list[Problem]:
             return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
 
 
+def _end_on_sigterm(environment: Environment) -> None:
+    """Let SIGTERM end this process as Ctrl-C does, if it only runs this command."""
+    if environment.owns_process:
+        import signal
+
+        signal.signal(signal.SIGTERM, _terminate)
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
 def _process_environment() -> Environment:
     environment = Environment.of_process()
-    signal.signal(signal.SIGTERM, _terminate)
     for stream in (environment.stdout, environment.stderr):
         with contextlib.suppress(AttributeError):
             # Characters that the terminal's character set lacks are escaped, instead of raising an error.
@@ -303,19 +241,31 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
     if command.takes_command and "--" in words:
         # argparse would take the remote command's options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
+    try:
+        if any("\0" in word for word in (*words, *remote)):
+            raise UsageError("an argument contains a NUL character")
+        options = parser.parse_args(words, argparse.Namespace(command=remote))
+    except SystemExit:  # --help and --version
+        flush(environment)
+        return ExitStatus.DONE
+    except UsageError as error:
+        if _asks_for_json(command, words):
+            _write_json_error(command, error, environment)
+        raise
+    messages.level = options.verbose - options.quiet
+    # --help needs none of these.
+    from stratuslab.commands.session import Session
+    from stratuslab.commands.shared.output_arguments import output_options
+    from stratuslab.output.formatters import formatter
+    from stratuslab.output.output_options import OutputOptions
+    from stratuslab.results import InstanceStarted
+
+    _end_on_sigterm(environment)
+    session = Session(options, environment, messages, waits=command.waits(options))
     started: list[int] = []
     shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
     writer = formatter(shown)
     try:
-        if any("\0" in word for word in (*words, *remote)):
-            raise UsageError("an argument contains a NUL character")
-        try:
-            options = parser.parse_args(words, argparse.Namespace(command=remote))
-        except SystemExit:  # --help and --version
-            _flush(environment)
-            return ExitStatus.DONE
-        messages.level = options.verbose - options.quiet
-        session = Session(options, environment, messages, waits=command.waits(options))
         shown = OutputOptions()
         kind = command.rows(options) if command.rows is not None else None
         if kind is not None:
@@ -324,7 +274,7 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
             shown = shown._replace(filters=())
         writer = formatter(shown._replace(quiet=messages.level < 0, notes=messages.level > 0))
         for result in command.run(session):
-            _write(environment, writer.show(result))
+            write(environment, writer.show(result))
             if isinstance(result, InstanceStarted):
                 started.append(result.id)
     except BrokenPipeError:
@@ -343,49 +293,18 @@ def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
     return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
 
 
+def _write_json_error(command: Command, error: UsageError, environment: Environment) -> None:
+    from stratuslab.output.json_formatter import JsonFormatter
+    from stratuslab.output.output_options import OutputOptions
+
+    write(environment, JsonFormatter(OutputOptions()).end(command.prog, error.status, _problems(error)))
+
+
 def _write_end(environment: Environment, messages: Messages, text: Iterable[str], started: Sequence[int]) -> None:
     """Write the rest of the output at the end. If that fails, list the started machines on stderr."""
     try:
-        _write(environment, text)
+        write(environment, text)
     except (StratusLabError, BrokenPipeError):
         if started:
             messages.error(f"started: {', '.join(map(str, started))}")
         raise
-
-
-def _write(environment: Environment, text: Iterable[str]) -> None:
-    lines = list(text)
-    if not lines:
-        return
-    if environment.stdout is None:
-        raise StratusLabError("cannot write the answer: standard output is closed")
-    with _write_errors(environment):
-        for line in lines:
-            environment.stdout.write(line + "\n")
-    _flush(environment)
-
-
-def _flush(environment: Environment) -> None:
-    with _write_errors(environment):
-        if environment.stdout is not None:
-            environment.stdout.flush()
-
-
-@contextlib.contextmanager
-def _write_errors(environment: Environment) -> Iterator[None]:
-    try:
-        yield
-    except ValueError:
-        raise StratusLabError("cannot write the answer: standard output is closed") from None
-    except OSError as error:
-        if error.errno in (errno.EPIPE, errno.EIO):
-            # EIO: the terminal is gone.
-            raise BrokenPipeError from None
-        _discard_output(environment)
-        raise StratusLabError(f"cannot write the answer: {error.strerror}") from None
-
-
-def _discard_output(environment: Environment) -> None:
-    """Discard buffered output, which would raise again when Python exits."""
-    if environment.owns_process:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.completion import SHELLS, script
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import UsageError
 from stratuslab.known_settings import KNOWN

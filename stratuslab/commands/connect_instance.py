@@ -6,7 +6,8 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
 from stratuslab.commands.shared.parallel import report

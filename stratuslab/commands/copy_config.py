@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratuslab.commands.base import Command, Session
+from stratuslab.commands.base import Command
+from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN
 from stratuslab.private_files import make_directory, replace

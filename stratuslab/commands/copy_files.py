@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stratuslab.commands.base import Command, Session, add_cloud_options
+from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, add_login_options, ssh_words
 from stratuslab.commands.shared.output_arguments import add_output_options

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import all_details, explained
 from stratuslab.commands.shared.instance_fetch import listed

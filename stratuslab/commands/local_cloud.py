@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.commands import local_cloud_images, local_cloud_volumes
-from stratuslab.commands.base import Command, Parser, Session
+from stratuslab.commands.base import Command, Parser
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError

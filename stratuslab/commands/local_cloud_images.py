@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Parser, Session
+from stratuslab.commands.base import Parser
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.local.images.progress_listener import ProgressListener
 from stratuslab.output.progress import Progress

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Parser, Session
+from stratuslab.commands.base import Parser
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, StratusLabError

@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from stratuslab import instance_types
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.option_values import (
     ip_address,
     label,

@@ -1,7 +1,5 @@
 """The columns of results: one list for tables, CSV, JSON, sorting and filtering, so that a fact has one name everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +61,7 @@ class RowKind(NamedTuple):
     guide: bool = False
     single: bool = False
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> "Column | None":
         """The column with that name or title."""
         return next((column for column in self.columns if name and name in (column.name, column.title)), None)
 

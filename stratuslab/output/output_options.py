@@ -1,16 +1,11 @@
 """How the user wants the results shown: format, columns, order, and which rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from stratuslab.output.columns import CLOUD, Column, RowKind, Value
 from stratuslab.output.terminal import Terminal
-
-FORMATS = ("table", "json", "csv", "ids")
-"""The names of the formats, the default first."""
 
 
 class Filter(NamedTuple):
@@ -79,7 +74,7 @@ class OutputOptions(NamedTuple):
     """
 
     kind: RowKind | None = None
-    format: str = FORMATS[0]
+    format: str = "table"
     columns: Sequence[Column] = ()
     sort: Column | None = None
     descending: bool = False
@@ -93,7 +88,7 @@ class OutputOptions(NamedTuple):
     @property
     def is_default(self) -> bool:
         """Whether the user asked for nothing but the default layout."""
-        return self.format == FORMATS[0] and not (self.columns or self.sort or self.filters) and self.header
+        return self.format == "table" and not (self.columns or self.sort or self.filters) and self.header
 
     def uses(self, *names: str) -> bool:
         """Whether one of these columns is shown, sorted by or filtered by."""

@@ -17,12 +17,19 @@ _HARMFUL = (
 
 def one_line(text: str) -> str:
     """The text on one line: line breaks and runs of blanks become one blank, harmful characters become ``?``."""
+    if _is_plain(text) and "  " not in text:
+        return text.strip()
     return re.sub(_HARMFUL, "?", re.sub(r"\s+", " ", text)).strip()
 
 
 def harmless(text: str) -> str:
     """The text with ``?`` for harmful characters, including line breaks."""
-    return re.sub(_HARMFUL, "?", text)
+    return text if _is_plain(text) else re.sub(_HARMFUL, "?", text)
+
+
+def _is_plain(text: str) -> bool:
+    # Most text is; a regular expression takes long to compile.
+    return text.isascii() and text.isprintable()
 
 
 def word(text: str) -> str:

@@ -1,7 +1,5 @@
 """The terminal on stdout: whether there is one, its width, and whether it shows more than ASCII."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import NamedTuple, TextIO
@@ -23,7 +21,7 @@ class Terminal(NamedTuple):
     edge: int | None = None
 
     @classmethod
-    def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> Terminal:
+    def of(cls, stream: TextIO | None, environ: Mapping[str, str]) -> "Terminal":
         """The terminal of a stream. $COLUMNS overrides the terminal's own width."""
         columns, lines = size(stream)
         given = environ.get("COLUMNS", "")

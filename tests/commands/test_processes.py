@@ -183,7 +183,7 @@ run("describe_instance")
 """
     environ = {**shell.environment(), "PYTHONPATH": str(CHECKOUT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.TERMINATED, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.TERMINATED, "", "stratus-describe-instance: terminated\n")
 
 
 @pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, ExitStatus.INTERRUPTED), (signal.SIGTERM, ExitStatus.TERMINATED)])

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.commands.base import Command, Session, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import explained

@@ -17,7 +17,7 @@ from stratuslab.cloud.catalogue import ResourceKind, listing
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkRequest
 from stratuslab.cloud.reply import Refused
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared import image_argument
 from stratuslab.commands.shared.instance_argument import names_in_use
 from stratuslab.commands.shared.parallel import in_order, report

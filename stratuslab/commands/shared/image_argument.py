@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.machine_request import ImageDisk
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace.identifier import is_identifier

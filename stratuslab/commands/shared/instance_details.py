@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.results import InstanceDetails, InstanceRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import in_order
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import Owner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratuslab.cloud.endpoint import Credentials, host_in, is_local, resolve
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.errors import InstanceFailed, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import SSH_PORT

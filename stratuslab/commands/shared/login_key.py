@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
 from stratuslab.opennebula.instance import Instance

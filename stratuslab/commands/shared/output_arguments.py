@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
-from stratuslab.output.columns import Column, RowKind
-from stratuslab.output.output_options import FORMATS, Filter, OutputOptions
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
 
-_CONDITION = re.compile(r"([^=~<>!]+)(!=|[=~<>])(.*)", re.DOTALL)
+if TYPE_CHECKING:
+    from stratuslab.output.columns import Column, RowKind
+    from stratuslab.output.output_options import Filter, OutputOptions
+
+_FORMATS = ("table", "json", "csv", "ids")
+
+_CONDITION = r"(?s)([^=~<>!]+)(!=|[=~<>])(.*)"
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that shows rows."""
     group = parser.add_argument_group("output format")
-    group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="output format (default table)")
+    group.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="output format (default table)")
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
     group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
     group.add_argument(
@@ -37,6 +42,8 @@ def output_options(options: argparse.Namespace, kind: RowKind, environment: Envi
     """What these options ask for. Raises UsageError; for an unknown column it lists the known ones."""
     order: str = options.sort or ""
     terminal = Terminal.of(environment.stdout, environment.environ)
+    from stratuslab.output.output_options import OutputOptions
+
     return OutputOptions(
         kind,
         format=options.format,
@@ -67,7 +74,7 @@ def _column(kind: RowKind, name: str, option: str) -> Column:
 
 
 def _filter(kind: RowKind, text: str) -> Filter:
-    parts = _CONDITION.fullmatch(text)
+    parts = re.fullmatch(_CONDITION, text)
     if parts is None:
         raise UsageError(
             f'--filter: invalid condition "{text}"',
@@ -90,6 +97,8 @@ def _filter(kind: RowKind, text: str) -> Filter:
         operand = _time(column, operand)
     elif column.name == "state" and operand and operator in ("=", "!="):
         _check_state(operand)
+    from stratuslab.output.output_options import Filter
+
     return Filter(column, operator, operand)
 
 

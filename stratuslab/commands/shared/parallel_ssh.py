@@ -8,7 +8,7 @@ from contextlib import suppress
 from io import RawIOBase
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import Outcome, Parallel
 from stratuslab.errors import ExitStatus, StratusLabError
 from stratuslab.ssh.login_target import Target

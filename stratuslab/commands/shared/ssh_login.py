@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.login_address import login_points, no_address
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.login_key import LoginKey, can_ask

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from stratuslab.cloud.machine_request import MachineTemplate
 from stratuslab.cloud.user_inputs import UserInput, user_inputs
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import answered
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError

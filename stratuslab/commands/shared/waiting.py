@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from stratuslab.cloud.endpoint import is_local
-from stratuslab.commands.base import Session
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.login_address import login_points
 from stratuslab.commands.shared.parallel import in_order
 from stratuslab.diagnosis.explanation import ExplanationKind, explain

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from stratuslab.commands.base import WAIT_TIMEOUT, Session
+from stratuslab.commands.base import WAIT_TIMEOUT
+from stratuslab.commands.session import Session
 from stratuslab.commands.shared.waiting import patiently
 from stratuslab.environment import is_terminal
 from stratuslab.errors import UsageError

@@ -1,0 +1,54 @@
+"""Writes a command's answer to standard output, which may be closed, full, or a pipe that nobody reads."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from stratuslab.errors import StratusLabError
+
+if TYPE_CHECKING:
+    from stratuslab.environment import Environment
+
+
+def write(environment: Environment, text: Iterable[str]) -> None:
+    """Write the lines at once. Raises StratusLabError, and BrokenPipeError if nobody reads them."""
+    lines = list(text)
+    if not lines:
+        return
+    if environment.stdout is None:
+        raise StratusLabError("cannot write the answer: standard output is closed")
+    with _write_errors(environment):
+        for line in lines:
+            environment.stdout.write(line + "\n")
+    flush(environment)
+
+
+def flush(environment: Environment) -> None:
+    """Hand on what was written. Raises as :func:`write` does."""
+    with _write_errors(environment):
+        if environment.stdout is not None:
+            environment.stdout.flush()
+
+
+@contextlib.contextmanager
+def _write_errors(environment: Environment) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        raise StratusLabError("cannot write the answer: standard output is closed") from None
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            # EIO: the terminal is gone.
+            raise BrokenPipeError from None
+        discard(environment)
+        raise StratusLabError(f"cannot write the answer: {error.strerror}") from None
+
+
+def discard(environment: Environment) -> None:
+    """Discard buffered output, which would raise again when Python exits."""
+    if environment.owns_process:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
