@@ -45,8 +45,7 @@ class FakeQemu:
 
     ``does`` says for each accelerator what it does once it is started: ``run`` (the guest says something), ``silence``, ``die``,
     ``stop`` (as at an internal error), ``abort`` after the guest has spoken; ``deaf`` is how many presses of the power button
-    the guest does not hear, ``disobeys`` are commands that QEMU answers and does nothing about,
-    ``refuses`` those that it does not know.
+    the guest does not hear, ``disobeys`` are commands that QEMU answers and does nothing about.
     """
 
     def __init__(self, directory: Path, kvm: str = "run", tcg: str = "run", **told: object) -> None:
@@ -63,12 +62,6 @@ class FakeQemu:
         if not self._starts.exists():
             return []
         return [json.loads(line) for line in self._starts.read_text().splitlines()]
-
-    @property
-    def restarts(self) -> list[str]:
-        """The commands by which the guest was started again."""
-        told = self._starts.with_name("restarts")
-        return told.read_text().split() if told.exists() else []
 
     @property
     def environ(self) -> dict[str, str]:
@@ -104,9 +97,7 @@ _PROGRAM = textwrap.dedent(
 
     def off():
         say({"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}})
-        if action == "poweroff":
-            os._exit(0)
-        say({"event": "STOP"})
+        os._exit(0)
 
     def console(text):
         with open("console.log", "a") as log:
@@ -119,8 +110,6 @@ _PROGRAM = textwrap.dedent(
         speech.flush()
     listeners = []
     presses = 0
-    action = "poweroff"
-    kept = reset = False
     for request in map(json.loads, speech):
         name, answer = request["execute"], {}
         if name == "human-monitor-command":
@@ -138,32 +127,15 @@ _PROGRAM = textwrap.dedent(
             answer = {"status": "internal-error"}
         elif name == "query-blockstats":
             answer = [{"stats": {"rd_bytes": told.get("reads", 512)}}]
-        if name in told.get("refuses", []) or name == "cont" and kept and not reset:
-            # As QEMU's reset, which is not done yet when it is answered: the second time it is.
-            reset = True
-            say({"error": {"class": "GenericError", "desc": f"no {name}"}, "id": request["id"]})
-            continue
         say({"return": answer, "id": request["id"]})
         if name in told.get("disobeys", []):
             continue
         if name == "quit":
             os._exit(0)
-        if name == "set-action":
-            action = request["arguments"]["shutdown"]
-        if name == "cont":
-            kept = reset = False
-        if name == "system_powerdown" and not kept:
+        if name == "system_powerdown":
             presses += bool(listeners)  # before, the guest is not there yet
             if presses > told.get("deaf", 0):
                 off()
-                kept = True
-        if name in ("system_reset", "cont"):
-            with (here / "restarts").open("a") as restarts:
-                restarts.write(name + "\n")
-        if name == "cont":
-            # QEMU's own, and what firmware makes of it.
-            for by_guest in (False, True):
-                say({"event": "RESET", "data": {"guest": by_guest}})
         if name == "human-monitor-command" and not answer:
             if does in ("run", "abort"):
                 console("Linux version 6.1 is booting\n")

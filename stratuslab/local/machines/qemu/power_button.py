@@ -1,7 +1,4 @@
-"""The power button of a real machine: asks the guest to shut down, for good or to reboot.
-
-To reboot, QEMU pauses the machine when the guest has shut down, then resets and continues it, as libvirt does.
-"""
+"""The power button of a real machine: asks the guest to shut down, for good or to be started again."""
 
 from __future__ import annotations
 
@@ -17,9 +14,14 @@ PRESS_SECONDS = 4.0
 """Between two presses, as a guest that is still booting ignores the first."""
 
 SHUTDOWN_SECONDS = 60.0
-"""How long a guest may take to shut down before a reboot resets it."""
+"""How long a guest may take to shut down before a reboot cuts its power."""
 
-_RESET_SECONDS = 10.0
+
+class _Press:
+    """One request, which ends when the machine is off."""
+
+    def __init__(self, reboot: bool) -> None:
+        self.reboot = reboot
 
 
 class PowerButton:
@@ -30,90 +32,34 @@ class PowerButton:
         self._qemu = qemu
         self._log = log
         self._over = over
-        self._halting = threading.Event()
-        self._rebooting = threading.Lock()
-        self._off = threading.Event()
-        self._news = threading.Event()
+        self._press: _Press | None = None
+        self._lock = threading.Lock()
 
-    def halt(self) -> None:
-        """Press the button until the guest shuts down. Returns at once."""
-        if not self._halting.is_set():
-            self._halting.set()
-            self._news.set()
-            threading.Thread(target=self._halt, daemon=True, name="power button").start()
+    def press(self, reboot: bool) -> None:
+        """Press the button until the guest shuts down. Returns at once. A halt takes precedence over a reboot."""
+        with self._lock:
+            if self._press is None:
+                self._press = _Press(reboot)
+                threading.Thread(target=self._keep_pressing, args=(self._press,), daemon=True, name="power button").start()
+            elif not reboot:
+                self._press.reboot = False
 
-    def reboot(self) -> None:
-        """Have the guest shut down, and start it again. Returns at once."""
-        if not self._halting.is_set() and self._rebooting.acquire(blocking=False):
-            threading.Thread(target=self._reboot, daemon=True, name="power button").start()
+    def starts_again(self) -> bool:
+        """Whether the machine, which is off now, is to be started again. The button can be pressed anew then."""
+        with self._lock:
+            again = self._press is not None and self._press.reboot
+            self._press = None if again else self._press
+            return again
 
-    def guest_shut_down(self) -> None:
-        """Called on QEMU's event that the guest has shut down, before the next event is read."""
-        if self._rebooting.locked():
-            self._off.set()
-            self._news.set()
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether QEMU has paused the machine to start it again."""
-        return self._off.is_set()
-
-    def _halt(self) -> None:
-        self._log("the power button is pressed")
-        while not self._over.is_set():
+    def _keep_pressing(self, press: _Press) -> None:
+        self._log("the power button is pressed to reboot" if press.reboot else "the power button is pressed")
+        end = time.monotonic() + SHUTDOWN_SECONDS
+        while self._press is press and not self._over.is_set():
             qemu = self._qemu()
             if qemu is not None:
                 with contextlib.suppress(QmpError):
                     qemu.execute("system_powerdown")
-            self._over.wait(PRESS_SECONDS)
-
-    def _reboot(self) -> None:
-        qemu = self._qemu()
-        try:
-            if qemu is not None:
-                self._start_again(qemu)
-        except QmpError as error:
-            if qemu is not None and not qemu.ended.is_set():
-                self._log(f"cannot start the guest again: {error}")
-                if self.is_paused:
+                if press.reboot and time.monotonic() > end:
+                    self._log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: cutting its power")
                     qemu.kill()
-        finally:
-            self._off.clear()
-            self._rebooting.release()
-
-    def _start_again(self, qemu: QemuProcess) -> None:
-        self._log("the power button is pressed to reboot")
-        self._news.clear()
-        # Older QEMUs than 6.0 refuse this; the guest is then left running.
-        qemu.execute("set-action", {"shutdown": "pause"})
-        self._wait_until_off(qemu)
-        # From now on a shutdown ends the machine; events of an earlier one have been read by now.
-        qemu.execute("set-action", {"shutdown": "poweroff"})
-        if not self._halting.is_set():
-            if not self.is_paused:
-                self._log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: resetting it")
-            qemu.execute("system_reset")
-            if self.is_paused:
-                _continue(qemu)
-                self._log("the guest is started again")
-        elif self.is_paused:
-            qemu.execute("quit")
-
-    def _wait_until_off(self, qemu: QemuProcess) -> None:
-        end = time.monotonic() + SHUTDOWN_SECONDS
-        while not self.is_paused and not self._halting.is_set() and time.monotonic() < end:
-            qemu.execute("system_powerdown")
-            self._news.wait(PRESS_SECONDS)
-
-
-def _continue(qemu: QemuProcess) -> None:
-    # QEMU resets shortly after its reply, and cannot continue before.
-    end = time.monotonic() + _RESET_SECONDS
-    while True:
-        try:
-            qemu.execute("cont")
-            return
-        except QmpError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
+            self._over.wait(PRESS_SECONDS)

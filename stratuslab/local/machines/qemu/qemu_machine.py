@@ -165,17 +165,23 @@ class QemuMachine:
         failure = self._failure_of_kvm(self._qemu)
         if failure:
             self._qemu.kill()
-            try:
-                self._start_without_kvm(failure)
-            except MachineError as error:
-                self._console.log(f"cannot start the machine again: {error}")
+            self._start_again(lambda: self._start_without_kvm(failure))
         elif self._stopped.is_set() and not self._qemu.ended.is_set():
             self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): killing it")
             self._qemu.kill()
+        if self._qemu.ended.is_set() and self._button.starts_again():
+            self._console.log("the guest is started again")
+            self._start_again(self._start)
         if self._qemu.ended.is_set():
             self._console.log(_end_reason(self._qemu))
             self._over.set()
         return self._over.is_set()
+
+    def _start_again(self, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except MachineError as error:
+            self._console.log(f"cannot start the machine again: {error}")
 
     def _failure_of_kvm(self, qemu: QemuProcess) -> str:
         """How QEMU has failed within the trial of KVM; empty if it has not, or was switched off or killed."""
@@ -199,10 +205,10 @@ class QemuMachine:
         return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
 
     def halt(self) -> None:
-        self._button.halt()
+        self._button.press(reboot=False)
 
     def reboot(self) -> None:
-        self._button.reboot()
+        self._button.press(reboot=True)
 
     def kill(self) -> None:
         if self._qemu is not None:
@@ -212,14 +218,12 @@ class QemuMachine:
     def _handle_event(self, name: str, data: Mapping[str, Any]) -> None:
         """Handle an event of QEMU, in the monitor's thread."""
         if name == "STOP":
-            if not self._button.is_paused:
-                # Only the power button pauses a machine, so QEMU has stopped because of an error.
-                self._stopped.set()
-                self._news.set()
+            # Nobody pauses a machine, so QEMU has stopped it because of an error.
+            self._stopped.set()
+            self._news.set()
         elif name == "RESET":
             self._log_reboot(data.get("guest") is True)
         elif name == "SHUTDOWN" and data.get("guest") is True:
-            self._button.guest_shut_down()
             self._console.log("the guest shuts down")
         elif name == "GUEST_PANICKED":
             self._console.log("the guest's kernel has panicked")
