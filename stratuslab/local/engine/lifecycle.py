@@ -205,15 +205,6 @@ def _poweroff(record: Record, now: int) -> Step:
     return Step.KILL if unknown else Step.HALT
 
 
-def _poweroff_hard(record: Record, now: int) -> Step:
-    record.enter(Lcm.SHUTDOWN_POWEROFF)
-    return Step.KILL
-
-
-def _reboot(record: Record, now: int) -> Step:
-    return Step.REBOOT
-
-
 def _start_again(record: Record, now: int) -> Step:
     if record.state == State.SUSPENDED:
         record.enter(Lcm.BOOT_SUSPENDED)
@@ -225,19 +216,20 @@ def _start_again(record: Record, now: int) -> Step:
     return Step.START_AGAIN
 
 
-def _hold(record: Record, now: int) -> Step:
-    record.leave_active(State.HOLD)
-    return Step.NOTHING
+def _entering(lcm_state: Lcm, step: Step) -> Callable[[Record, int], Step]:
+    def enter(record: Record, now: int) -> Step:
+        record.enter(lcm_state)
+        return step
+
+    return enter
 
 
-def _release(record: Record, now: int) -> Step:
-    record.leave_active(State.PENDING)
-    return Step.NOTHING
+def _waiting(state: State) -> Callable[[Record, int], Step]:
+    def wait(record: Record, now: int) -> Step:
+        record.leave_active(state)
+        return Step.NOTHING
 
-
-def _suspend(record: Record, now: int) -> Step:
-    record.enter(Lcm.SAVE_SUSPEND)
-    return Step.PAUSE
+    return wait
 
 
 def _stop(record: Record, now: int) -> Step:
@@ -249,10 +241,6 @@ def _stop(record: Record, now: int) -> Step:
         return Step.NOTHING
     record.enter(Lcm.SAVE_STOP)
     return Step.PAUSE
-
-
-def _undeploy(record: Record, now: int) -> Step:
-    raise _wrong_state(record, Verb.UNDEPLOY)
 
 
 def paused(record: Record, now: int) -> None:
@@ -285,18 +273,18 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
     Verb.DELETE: (_ALL, _end_hard),
     Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate),
     Verb.POWEROFF: (_RAN, _poweroff),
-    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _poweroff_hard),
-    Verb.POWEROFF_HARD_5: (_RAN, _poweroff_hard),
-    Verb.REBOOT: ({"RUNNING"}, _reboot),
+    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL)),
+    Verb.POWEROFF_HARD_5: (_RAN, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL)),
+    Verb.REBOOT: ({"RUNNING"}, lambda record, now: Step.REBOOT),
     Verb.REBOOT_HARD: ({"RUNNING"}, _start_again),
-    Verb.HOLD: ({"PENDING"}, _hold),
-    Verb.RELEASE: ({"HOLD"}, _release),
+    Verb.HOLD: ({"PENDING"}, _waiting(State.HOLD)),
+    Verb.RELEASE: ({"HOLD"}, _waiting(State.PENDING)),
     Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNKNOWN"}, _start_again),
     Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again),
     Verb.RESTART: ({"UNKNOWN"}, _start_again),
-    Verb.SUSPEND: ({"RUNNING"}, _suspend),
+    Verb.SUSPEND: ({"RUNNING"}, _entering(Lcm.SAVE_SUSPEND, Step.PAUSE)),
     Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop),
-    Verb.UNDEPLOY: ({"RUNNING"}, _undeploy),
+    Verb.UNDEPLOY: (set(), _end),  # refused in every state
 }
 
 
