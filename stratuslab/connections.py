@@ -99,13 +99,12 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
 
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
-    import requests
-
+    from stratuslab.bounded_response import bounded_session
     from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
 
     endpoint = settings.marketplace_endpoint
     messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")
-    session = requests.Session()
+    session = bounded_session()
     if endpoint.value == LOCAL_MARKETPLACE:
         from stratuslab.local import state_directory
         from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter

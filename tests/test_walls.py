@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {
             "errors",
             "http_proxy",
+            "bounded_response",
             "certificate_error",
             "private_files",
             "url_credentials",

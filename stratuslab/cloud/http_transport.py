@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from stratuslab.bounded_response import BoundedResponse, TooSlow
 from stratuslab.cloud.endpoint import Credentials, Endpoint, host_in
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from stratuslab.http_proxy import login_wanted, proxy_for
@@ -106,6 +107,8 @@ class HttpTransport:
                 yield chunk
             if response.length:
                 raise AnswerLost(f"the answer from {url} is incomplete: {response.length} bytes are missing")
+        except TooSlow:
+            raise AnswerLost(f"{url} answers too slowly, or without end", "see --timeout") from None
         except TimeoutError:
             raise AnswerLost(f"{url} sent no data for {self.timeout:g} s", "see --timeout") from None
         except http.client.IncompleteRead:
@@ -135,9 +138,11 @@ class HttpTransport:
         target = host_in(self.endpoint.url)
         host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (target, url.port)
         if url.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=self.timeout)
-        connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
-        if proxy:
+            connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+        else:
+            connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
+        connection.response_class = BoundedResponse
+        if proxy and url.scheme == "https":
             connection.set_tunnel(target, url.port, headers=_authorization_at(proxy))
         return connection
 

@@ -147,9 +147,11 @@ class Marketplace:
         """Send the request and follow redirects, but never from https to http or away from HTTP."""
         import requests
 
+        from stratuslab.bounded_response import bounded_session
+
         deadline = time.monotonic() + self._timeout
         if self._session is None:
-            self._session = requests.Session()
+            self._session = bounded_session()
         try:
             with http_get.get(
                 self._session,

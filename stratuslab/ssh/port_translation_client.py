@@ -42,8 +42,10 @@ def _document(url: str, instance: int, timeout: float, environ: Mapping[str, str
 
     import requests
 
+    from stratuslab.bounded_response import bounded_session
+
     deadline = time.monotonic() + timeout
-    session = requests.Session()
+    session = bounded_session()
     session.trust_env = False  # it would send what ~/.netrc has for the host
     try:
         proxy = proxy_for(url, environ)

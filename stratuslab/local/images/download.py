@@ -170,10 +170,11 @@ class Download:
         """The response of the server, or of the one that it redirects to."""
         import requests
 
+        from stratuslab.bounded_response import bounded_session
         from stratuslab.marketplace import http_get
 
         try:
-            return http_get.get(requests.Session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
+            return http_get.get(bounded_session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
         except http_get.NotFollowed as error:
             raise Unreachable(str(error), "give the URL of the file itself") from None
         except requests.RequestException as error:

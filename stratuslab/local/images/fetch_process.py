@@ -37,7 +37,7 @@ from stratuslab.private_files import locked, private_directory
 from stratuslab.url_credentials import shown
 
 LARGEST = 128 << 30
-"""The maximum size of an image in bytes if its entry has no size."""
+"""The maximum size of an image in bytes, whatever its entry says."""
 
 _TIMEOUT = 30.0
 
@@ -103,7 +103,7 @@ class ImageFetcher:
 
     def _downloaded(self, entry: Metadata, location: str) -> Path:
         self.listener.step(f"Downloading {shown(location)}")
-        limit = LARGEST if entry.bytes is None else entry.bytes
+        limit = min(LARGEST if entry.bytes is None else entry.bytes, LARGEST)
         named = {name for name in entry.checksums if name in ALGORITHMS}
         with Download(self.directory, location, limit=limit, verify=self.verify, listener=self.listener) as download:
             download.fetch()
@@ -111,7 +111,7 @@ class ImageFetcher:
                 self.directory,
                 lambda found, path: _checked(entry, found),
                 # If the file has the size in the entry, that may be the compressed size.
-                limit=LARGEST if download.size == entry.bytes else limit,
+                limit=None if entry.bytes is None or download.size == entry.bytes else limit,
                 algorithms=sorted({*USUAL, *named}),
                 listener=self.listener,
             )

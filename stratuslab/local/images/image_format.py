@@ -22,6 +22,7 @@ _EXTENSION = struct.Struct(">II")
 _CORRUPT, _EXTERNAL_DATA, _KNOWN_FEATURES = 1 << 1, 1 << 2, 0b11111
 _DATA_FILE_NAME = 0x44415441
 _LARGEST_L1 = 32 << 20  # bytes, QEMU's own limit
+_LARGEST_DISK = 16 << 40  # bytes
 _SECTOR = 512
 
 _TAR = b"ustar"
@@ -125,6 +126,8 @@ def _qcow2_size(file: BinaryIO) -> int:
     covered = 1 << (2 * cluster_bits - 3)  # bytes of the disk for each entry of the L1 table
     if not size:
         raise _damaged("its disk size is 0")
+    if size > _LARGEST_DISK:
+        raise ImageError(f"it is a qcow2 image of a disk of {size >> 40} TiB; at most {_LARGEST_DISK >> 40} are supported")
     if l1_entries < -(-size // covered) or l1_entries * 8 > _LARGEST_L1:
         raise _damaged("its cluster table does not match its size")
     for table, end in ((l1, l1 + l1_entries * 8), (refcounts, refcounts + 8)):

@@ -18,6 +18,12 @@ _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
 _CHECKED = 8 << 20  # bytes between two checks of the free space
 
+FREELY = 1 << 30
+"""Bytes to which a file of unknown content may always be uncompressed."""
+
+RATIO = 200
+"""How many times its size a compressed file may have as content beyond that. Real disks rarely reach 20."""
+
 
 class SparseFile:
     """Appends to a file by its descriptor. Zeros become holes; :meth:`finish` sets the file's length.
@@ -75,8 +81,8 @@ def read_image(
 ) -> ReadResult:
     """Read a stream to its end, and write its content to the file of a descriptor if given.
 
-    ``size`` is the stream's length if known. Raises ImageError if the content is longer than ``limit``, and StratusLabError for
-    damaged compression.
+    ``size`` is the stream's length if known. Raises ImageError if the content is longer than ``limit``, or without one than a
+    compressed file of this size may have, and StratusLabError for damaged compression.
     """
     algorithms = tuple(algorithms)
     source = _Counted(stream, algorithms)
@@ -85,6 +91,8 @@ def read_image(
     for piece in unpacked(source):
         if limit is not None and summing.bytes + len(piece) > limit:
             raise ImageError(f"its content is larger than the expected {size_text(limit)}")
+        if limit is None and source.packing and summing.bytes > max(FREELY, RATIO * source.bytes):
+            raise ImageError(f"its content is more than {RATIO} times as large as the file", "uncompress it and add the result")
         summing.add(piece)
         if file is not None:
             file.write(piece)

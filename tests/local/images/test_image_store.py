@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.images import ImageError
+from stratuslab.local.images import ImageError, image_reader
 from stratuslab.local.images.checksums import USUAL, Checksums
 from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
 from stratuslab.local.images.free_space import NoSpace, require
@@ -99,6 +99,19 @@ class TestWriting:
         with pytest.raises(ImageError, match=r"larger than the expected 1\.25 MB"):
             taken(tmp_path / "other", pack(DISK), limit=len(DISK) - 1)
         assert everything(tmp_path / "other") == []
+
+    @pytest.mark.parametrize("pack", PACKERS[1:])
+    def test_a_bomb_of_several_members(
+        self, tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(image_reader, "FREELY", 1 << 21)
+        bomb = pack(bytes(1 << 20)) * 48
+        with pytest.raises(ImageError, match="content is more than 200 times as large as the file") as raised:
+            taken(tmp_path, bomb)
+        assert raised.value.hint == "uncompress it and add the result"
+        assert everything(tmp_path) == []
+        # Whose size is known is only kept to that.
+        assert taken(tmp_path, bomb, limit=48 << 20).stat().st_size == 48 << 20
 
     def test_a_stream_without_a_length_that_drips(self, tmp_path: Path) -> None:
         readable, writable = os.pipe()
