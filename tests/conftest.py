@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ from tests.harness import Shell
 # The same examples each time, and no time limit for one: a busy computer must not make a test fail.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
+
+# A shell ignores Ctrl-C's signal in what a script starts with "&", and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -208,6 +208,9 @@ def _problems(error: BaseException) -> list[Problem]:
             return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
         case ModuleNotFoundError(name=str(name)) if not name.startswith("stratuslab"):
             return [Problem(ExitStatus.FAILED, f"the Python package {name} is not installed (pip install {name})")]
+        case OSError():
+            reason = error.strerror or str(error) or type(error).__name__
+            return [Problem(ExitStatus.FAILED, f'cannot use "{error.filename}": {reason}' if error.filename else reason)]
         case _:
             return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
 

@@ -14,6 +14,7 @@ from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
+from stratuslab.commands.standard_output import write_errors
 from stratuslab.environment import ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -136,6 +137,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
         context.stdin.buffer if context.stdin else None,
         context.stdout.buffer,
         context.stderr.buffer,
+        errors=lambda: write_errors(context),
         terminal=context.environ.get("TERM") or "dumb",
         ask=ask_secret if login.asks else None,
     )

@@ -21,7 +21,7 @@ def write(environment: Environment, text: Iterable[str]) -> None:
         return
     if environment.stdout is None:
         raise StratusLabError("cannot write the answer: standard output is closed")
-    with _write_errors(environment):
+    with write_errors(environment):
         for line in lines:
             environment.stdout.write(line + "\n")
     flush(environment)
@@ -29,13 +29,14 @@ def write(environment: Environment, text: Iterable[str]) -> None:
 
 def flush(environment: Environment) -> None:
     """Hand on what was written. Raises as :func:`write` does."""
-    with _write_errors(environment):
+    with write_errors(environment):
         if environment.stdout is not None:
             environment.stdout.flush()
 
 
 @contextlib.contextmanager
-def _write_errors(environment: Environment) -> Iterator[None]:
+def write_errors(environment: Environment) -> Iterator[None]:
+    """Raise what a write to standard output raises as BrokenPipeError if nobody reads it, else as StratusLabError."""
     try:
         yield
     except ValueError:

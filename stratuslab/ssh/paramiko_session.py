@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -30,14 +30,15 @@ def session(
     stdout: BinaryIO,
     stderr: BinaryIO,
     *,
+    errors: Callable[[], AbstractContextManager[None]] = nullcontext,
     terminal: str = "xterm",
     ask: Callable[[str], str] | None = None,
 ) -> int:
     """Run the command on the target, or the user's shell without one, until it ends; its exit status.
 
     The streams are passed on unchanged, and a slow one slows the other side down; the end of ``stdin`` (or None) is passed on to
-    the command. The shell gets a terminal of type ``terminal`` if ``stdin`` is one. ``ask`` asks the user for the passphrase of a
-    key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
+    the command. The shell gets a terminal of type ``terminal`` if ``stdin`` is one. ``errors`` is around writes to ``stdout``.
+    ``ask`` asks the user for the passphrase of a key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
     """
     from paramiko import SSHException
 
@@ -60,7 +61,7 @@ def session(
                 stack.enter_context(_resizes(streams.wake))
                 channel.invoke_shell()
                 stack.enter_context(_raw(streams.terminal))
-            status = streams.carry(stdout)
+            status = streams.carry(stdout, errors)
         except (SSHException, EOFError) as error:
             raise SSHError(f"the SSH session with {target.host} failed: {error}") from error
         if status < 0:
@@ -84,13 +85,14 @@ class _Streams:
         self.terminal = self._descriptor if self._descriptor is not None and os.isatty(self._descriptor) else None
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._drain_errors)]
 
-    def carry(self, stdout: BinaryIO) -> int:
+    def carry(self, stdout: BinaryIO, errors: Callable[[], AbstractContextManager[None]]) -> int:
         """Carry until the other side ends; its exit status, -1 if it sent none."""
         for thread in self._threads:
             thread.start()
         while data := self._channel.recv(_CHUNK):
-            stdout.write(data)
-            stdout.flush()
+            with errors():
+                stdout.write(data)
+                stdout.flush()
         self._threads[1].join()
         return self._channel.recv_exit_status()
 

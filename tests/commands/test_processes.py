@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,47 @@ def test_full_disk_is_said(cloud: Shell) -> None:
     ran = piped(cloud, "stratus-describe-instance >/dev/full")
     assert ran.status == ExitStatus.FAILED
     assert ran.err == "stratus-describe-instance: cannot write the answer: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("client", [["paramiko"], ["paramiko", "openssh"]][shutil.which("ssh") is not None])
+def test_a_full_disk_is_said_of_what_machines_answer(shell: Shell, client: str) -> None:
+    shell.environ["STRATUSLAB_ENDPOINT"] = "local"
+    try:
+        (shell.home / ".ssh" / "id_ed25519.pub").unlink()
+        assert shell("run", "-n", "2", TTYLINUX).status == 0
+        for ids in ("1 2", *(["1"] if client == "paramiko" else [])):  # what ssh itself writes is not ours
+            ran = piped(shell, f"stratus-connect-instance --ssh-client {client} {ids} -- hostname >/dev/full")
+            assert ran.status == ExitStatus.FAILED, ran.err
+            assert "cannot write the answer: No space left on device" in ran.err
+            assert "internal error" not in ran.err
+            assert "Exception" not in ran.err
+    finally:
+        shell("kill", "-q", "--all", "--yes")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "-k", "{}", TTYLINUX),
+        ("run", "-o", "{}", TTYLINUX),
+        ("run", "--context-file", "{}", TTYLINUX),
+        ("run", "--cloud-init", "none,{}", TTYLINUX),
+        ("run", "-u", "jane", "--endpoint", "http://127.0.0.1:1/RPC2", "--password-file", "{}", TTYLINUX),
+        ("describe", "--pem-cert", "{}", "--endpoint", "https://127.0.0.1:1/RPC2"),
+        ("kill", "-i", "{}"),
+        ("connect", "-k", "{}", "1"),
+        ("config", "-c", "{}"),
+        ("copy_config", "-c", "{}"),
+        ("local_cloud", "add-entry", "{}"),
+        ("local_cloud", "add-image", "{}"),
+    ],
+)
+def test_a_file_that_the_system_refuses_is_no_internal_error(shell: Shell, arguments: tuple[str, ...]) -> None:
+    for name in ("a" * 5000, str(shell.home), "/dev/null/a"):
+        ran = shell(*(argument.format(name) for argument in arguments))
+        assert ran.status not in (0, ExitStatus.UNREACHABLE)
+        assert "internal error" not in ran.err
 
 
 def test_what_was_started_is_told_where_the_answer_cannot_be(alice: Shell) -> None:

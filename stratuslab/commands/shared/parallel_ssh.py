@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from io import RawIOBase
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import Outcome, Parallel
+from stratuslab.commands.standard_output import write_errors
 from stratuslab.errors import ExitStatus, StratusLabError
 from stratuslab.ssh.login_target import Target
 
@@ -25,21 +26,30 @@ _LONGEST = 1 << 16
 class _Sink:
     """One of our outputs, to which whole lines are written by many threads until it is shut."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, errors: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         self._stream = stream
+        self._errors = errors  # what turns the errors of a write into those that a user can meet
         self._lock = threading.Lock()
         self._shut = False
+        self._failure: BaseException | None = None
 
     def write(self, data: bytes) -> None:
         with self._lock:
             if self._stream is None or self._shut:
                 return
+            if self._failure is not None:
+                raise self._failure
             binary = getattr(self._stream, "buffer", None)
-            if binary is None:
-                self._stream.write(data.decode("utf-8", "replace"))
-            else:
-                binary.write(data)
-                binary.flush()
+            try:
+                with self._errors():
+                    if binary is None:
+                        self._stream.write(data.decode("utf-8", "replace"))
+                    else:
+                        binary.write(data)
+                        binary.flush()
+            except Exception as error:
+                self._failure = error
+                raise
 
     def shut(self) -> None:
         # A thread that is in the middle of a write when Python ends takes the whole process down with it.
@@ -85,7 +95,7 @@ class ParallelSSH:
         self._over = False
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        self._out = _Sink(session.environment.stdout)
+        self._out = _Sink(session.environment.stdout, lambda: write_errors(session.environment))
         self._err = _Sink(session.environment.stderr)
 
     def run(self, numbers: Sequence[int]) -> list[Outcome[int, int]]:
