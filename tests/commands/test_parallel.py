@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stratuslab.commands.shared.parallel import AT_ONCE, Outcome, in_order, report
+from stratuslab.commands.shared.parallel import AT_ONCE, in_order, report
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, SeveralFailed, StratusLabError
 from stratuslab.output.messages import Messages
 
@@ -93,7 +93,7 @@ def test_nothing_new_is_begun_after_a_failure_even_while_an_earlier_one_is_slow(
 def test_nothing_new_is_begun_when_nobody_listens_any_more() -> None:
     work = Work(held=lambda item: item > 0)
     outcomes = in_order(work, range(20))
-    assert next(outcomes) == Outcome(0, value=0)
+    assert next(outcomes).value == 0
     threading.Timer(0.1, work.go_on.set).start()
     outcomes.close()
     assert len(work.begun) <= AT_ONCE + 1
