@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import Parser
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.local.images.progress_listener import ProgressListener
+from stratuslab.local.images import ProgressListener
 from stratuslab.output.progress import Progress
 from stratuslab.output.progress_bar import ProgressBar
 from stratuslab.output.safe_text import one_line

@@ -31,6 +31,18 @@ _NAMES = {
 }
 _RDF, DCTERMS, _SLREQ, _SLTERMS = (f"{{{namespace}}}" for namespace in _NAMES.values())
 
+# The names of simple texts, by fields, in the order in which they are written.
+_TEXTS = {
+    "os": f"{_SLTERMS}os",
+    "os_version": f"{_SLTERMS}os-version",
+    "os_arch": f"{_SLTERMS}os-arch",
+    "version": f"{_SLTERMS}version",
+    "format": f"{DCTERMS}format",
+    "disks_bus": f"{_SLTERMS}disks-bus",
+    "title": f"{DCTERMS}title",
+    "description": f"{DCTERMS}description",
+}
+
 _WEB_PAGE = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 
 # What XML has no place for, however it is written.
@@ -156,22 +168,18 @@ def _entry(description: _Element) -> Metadata:
         raise StratusLabError(f"the metadata of {identifier} says that it is about {_word(about)!r}")
     endorsement = description.find(f"{_SLREQ}endorsement")
     deprecated = description.find(f"{_SLTERMS}deprecated")
+    texts = {key: _text(description, name) for key, name in _TEXTS.items()}
+    texts["format"] = texts["format"] or Metadata.format
+    texts["title"] = texts["title"] or _text(description, f"{DCTERMS}alternative")
     return Metadata(
+        **texts,
         identifier=identifier,
         bytes=_count(_text(description, f"{_SLREQ}bytes")),
         checksums=_checksums(description, identifier),
         created=_date(_text(endorsement, f"{DCTERMS}created")) or _date(_text(description, f"{DCTERMS}created")),
         valid=_date(_text(description, f"{DCTERMS}valid")),
-        os=_text(description, f"{_SLTERMS}os"),
-        os_version=_text(description, f"{_SLTERMS}os-version"),
-        os_arch=_text(description, f"{_SLTERMS}os-arch"),
-        version=_text(description, f"{_SLTERMS}version"),
-        format=_text(description, f"{DCTERMS}format") or Metadata.format,
         locations=_texts(description, f"{_SLTERMS}location"),
-        disks_bus=_text(description, f"{_SLTERMS}disks-bus"),
         inbound_ports=_texts(description, f"{_SLTERMS}inbound-port"),
-        title=_text(description, f"{DCTERMS}title") or _text(description, f"{DCTERMS}alternative"),
-        description=_text(description, f"{DCTERMS}description"),
         email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
         subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
         deprecated=None if deprecated is None else _text(description, f"{_SLTERMS}deprecated"),
@@ -253,21 +261,15 @@ def written(metadata: Metadata) -> str:
     add(endorser, f"{_SLREQ}issuer", metadata.subject)
     add(description, f"{DCTERMS}type", "base")
     add(description, f"{_SLTERMS}kind", "machine")
-    add(description, f"{_SLTERMS}os", metadata.os)
-    add(description, f"{_SLTERMS}os-version", metadata.os_version)
-    add(description, f"{_SLTERMS}os-arch", metadata.os_arch)
-    add(description, f"{_SLTERMS}version", metadata.version)
     add(description, f"{DCTERMS}compression")
     for location in metadata.locations:
         add(description, f"{_SLTERMS}location", location)
     for port in metadata.inbound_ports:
         add(description, f"{_SLTERMS}inbound-port", port)
-    add(description, f"{DCTERMS}format", metadata.format)
-    add(description, f"{_SLTERMS}disks-bus", metadata.disks_bus)
     add(description, f"{DCTERMS}creator", "StratusLab")
     add(description, f"{DCTERMS}publisher", "StratusLab")
-    add(description, f"{DCTERMS}title", metadata.title)
-    add(description, f"{DCTERMS}description", metadata.description)
+    for key, name in _TEXTS.items():
+        add(description, name, getattr(metadata, key))
     add(description, f"{DCTERMS}valid", date_text(metadata.valid))
     if metadata.deprecated is not None:
         add(description, f"{_SLTERMS}deprecated", metadata.deprecated)

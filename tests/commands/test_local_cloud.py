@@ -72,6 +72,7 @@ class TestStatus:
         engine = Engine(shell.home / "cloud", Actors())
         for hold in (True, True, False):
             engine.allocate(ADMINISTRATOR, SMALL, hold)
+        engine.close()
         facts = dict(line.split(maxsplit=1) for line in shell("local_cloud", "status").out.splitlines())
         # The one that was to start has no process, as the command sees.
         assert facts["instances"] == "3 (2 Hold, 1 Prolog_Failure)"
@@ -93,10 +94,12 @@ class TestReset:
         assert ran.status == status
         assert "images (volumes stay)? [y/N] " in ran.err
         assert len(list(engine.store.instances())) == left
+        engine.close()
 
     def test_with_yes(self, shell: Shell) -> None:
         engine = Engine(shell.home / "cloud", Actors())
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
+        engine.close()
         ran = shell("local_cloud", "reset", "--yes", "-v")
         assert (ran.status, ran.out, ran.err) == (0, "", "Killed 1 instance\n")
         assert shell("local_cloud", "reset", "--yes").err == ""

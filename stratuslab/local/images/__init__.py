@@ -15,3 +15,16 @@ class ImageError(StratusLabError):
 def about(subject: str, error: StratusLabError) -> StratusLabError:
     """The error with its subject before the message."""
     return error.replaced(f"{subject}: {error.message}")
+
+
+class ProgressListener:
+    """Receives the progress of downloading and reading an image, and ignores it. Commands have a subclass that shows it."""
+
+    def step(self, text: str) -> None:
+        """A step begins; the text is a sentence without a full stop."""
+
+    def moved(self, what: str, done: int, total: int | None) -> None:
+        """So many bytes are done, of the total if known; ``what`` is a word such as ``Downloading``."""
+
+
+SILENT = ProgressListener()

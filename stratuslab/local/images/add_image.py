@@ -11,15 +11,13 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.images import ImageError, about
-from stratuslab.local.images.checksums import USUAL
+from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import local_location, register
 from stratuslab.local.images.free_space import require
 from stratuslab.local.images.image_format import detect_format
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
-from stratuslab.local.images.image_reader import ReadResult
-from stratuslab.local.images.progress_listener import SILENT, ProgressListener
+from stratuslab.local.images.image_reader import USUAL, ReadResult
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.marketplace.metadata import Metadata, is_web_page

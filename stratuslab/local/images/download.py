@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
-from stratuslab.local.images import ImageError
+from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import images
-from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.private_files import is_at, open_locked, private_directory, size_text
 from stratuslab.url_credentials import split_login

@@ -20,16 +20,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
-from stratuslab.local.images import ImageError, about
-from stratuslab.local.images.checksums import ALGORITHMS, USUAL, Checksums
+from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.free_space import NoSpace, storage_errors
 from stratuslab.local.images.image_import import ImageImport
-from stratuslab.local.images.image_reader import ReadResult
+from stratuslab.local.images.image_reader import ALGORITHMS, USUAL, Checksums, ReadResult
 from stratuslab.local.images.image_store import content, images
 from stratuslab.local.images.open_store import open_store
-from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
 from stratuslab.marketplace.metadata import Metadata, read

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.images.checksums import USUAL
+from stratuslab.local.images import SILENT, ProgressListener
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import storage_errors
 from stratuslab.local.images.image_format import Format, detect_format
-from stratuslab.local.images.image_reader import ReadResult, read_image
+from stratuslab.local.images.image_reader import USUAL, ReadResult, read_image
 from stratuslab.local.images.image_store import IncomingFile, keep
-from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.compression import Readable
 
 Check = Callable[[ReadResult, Path], str]

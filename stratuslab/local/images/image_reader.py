@@ -1,18 +1,31 @@
-"""Reads the stream of an image, uncompresses it into a sparse file, and computes its checksums."""
+"""Reads the stream of an image, uncompresses it into a sparse file, and computes its size and checksums."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from stratuslab.local.images import ImageError
-from stratuslab.local.images.checksums import USUAL, ChecksumCalculator, Checksums
+from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import free
-from stratuslab.local.images.progress_listener import SILENT, ProgressListener
 from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
+from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.private_files import size_text
+
+ALGORITHMS: Mapping[str, str] = {
+    "MD5": "md5",
+    "SHA-1": "sha1",
+    "SHA-224": "sha224",
+    "SHA-256": "sha256",
+    "SHA-384": "sha384",
+    "SHA-512": "sha512",
+}
+"""Python's names of the algorithms, by those in entries."""
+
+USUAL = ("MD5", "SHA-1", "SHA-256", "SHA-512")
+"""The checksums in StratusLab's entries."""
 
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
@@ -59,6 +72,36 @@ class SparseFile:
         while data:
             written = os.pwrite(self._descriptor, data, offset)
             data, offset = data[written:], offset + written
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """The number of bytes, and their checksums as lower-case hexadecimal digits."""
+
+    bytes: int
+    checksums: Mapping[str, str] = field(hash=False)
+
+    @property
+    def identifier(self) -> str:
+        """The identifier of an image with these bytes as its content."""
+        return identifier_from_sha1(self.checksums["SHA-1"])
+
+
+class ChecksumCalculator:
+    """Computes checksums of data as it comes."""
+
+    def __init__(self, algorithms: Iterable[str] = USUAL) -> None:
+        self.bytes = 0
+        self._digests = {name: hashlib.new(ALGORITHMS[name], usedforsecurity=False) for name in algorithms}
+
+    def add(self, data: bytes) -> None:
+        self.bytes += len(data)
+        for digest in self._digests.values():
+            digest.update(data)
+
+    def sums(self) -> Checksums:
+        """The checksums of the data so far."""
+        return Checksums(self.bytes, {name: digest.hexdigest() for name, digest in self._digests.items()})
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, StratusLabError, Unreachable, UsageError
-from stratuslab.local.images import ImageError, download
+from stratuslab.local.images import ImageError, ProgressListener, download
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_reader import SparseFile
-from stratuslab.local.images.progress_listener import ProgressListener
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.file_server import TAG, broken_off, by_range, redirects, refuses, whole

@@ -23,11 +23,10 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError, image_reader
-from stratuslab.local.images.checksums import USUAL, Checksums
 from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
 from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_import import ImageImport
-from stratuslab.local.images.image_reader import SparseFile, read_image
+from stratuslab.local.images.image_reader import USUAL, Checksums, SparseFile, read_image
 from stratuslab.local.images.image_store import PARTIAL_SECONDS, IncomingFile, content
 from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
