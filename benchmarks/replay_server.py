@@ -22,17 +22,8 @@ HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?><methodResponse><params><param><value><array><data><value><boolean>1</boolean></value>'
 )
 TAIL = "<value><i4>0</i4></value></data></array></value></param></params></methodResponse>"
-# What Sunstone and templates of a site add to a machine; with it a machine has about 2.6 kB on the wire, as on real clouds.
-USER_TEMPLATE = {
-    "DESCRIPTION": "A worker of the nightly batch, see the wiki before you touch it",
-    "HYPERVISOR": "kvm",
-    "INPUTS_ORDER": "",
-    "LABELS": "batch,nightly",
-    "LOGO": "images/logos/debian.png",
-    "MEMORY_UNIT_COST": "MB",
-    "SCHED_REQUIREMENTS": '(CLUSTER_ID = "0") & !(PIN_POLICY = "PINNED")',
-    "STRATUSLAB_REQUEST": "0f6f9bfeb6dc4ec5a5c8b1e4dd5ad4b2/1",
-}
+
+LABELS = "<USER_TEMPLATE><LABELS><![CDATA[batch,nightly]]></LABELS></USER_TEMPLATE>"
 
 
 class Replay:
@@ -42,10 +33,9 @@ class Replay:
         self._machines = machines
         self._ids = count(machines)
         page = (RECORDINGS / "64-vmpool.info-page-0-5.inner.xml").read_text()
-        extra = "".join(f"<{name}><![CDATA[{text}]]></{name}>" for name, text in USER_TEMPLATE.items())
-        machine = page[page.index("<VM>") : page.index("</VM>") + 5].replace(
-            "<USER_TEMPLATE/>", f"<USER_TEMPLATE>{extra}</USER_TEMPLATE>"
-        )
+        machine = page[page.index("<VM>") : page.index("</VM>") + 5].replace("<USER_TEMPLATE/>", LABELS)
+        disk = machine[machine.index("<DISK>") : machine.index("</DISK>") + 7]
+        machine = machine.replace(disk, disk + disk.replace("[0]", "[1]", 1))  # root and swap, as most have
         self._machine = escape(machine)
         monitoring = (RECORDINGS / "vmpool.monitoring.response.xml").read_text()
         self._record = monitoring[monitoring.index("&lt;MONITORING&gt;") : monitoring.index("&lt;/MONITORING&gt;") + 19]

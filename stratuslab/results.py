@@ -1,6 +1,6 @@
 """The results that commands yield, without layout; :mod:`stratuslab.output` shows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,12 +25,38 @@ class TypeList(NamedTuple):
     selected: str
 
 
+class InstanceFacts(NamedTuple):
+    """What columns say of an instance whose document is not kept; the names and meanings are those of ``Instance``."""
+
+    addresses: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    hostname: str = ""
+    owner: str = ""
+    owner_id: int | None = None
+    group: str = ""
+    labels: Sequence[str] = ()
+    started: int | None = None
+    ended: int | None = None
+    failed: bool = False
+    hypervisor: str = ""
+    damage: str = ""
+    state_label: str = ""
+    phase: int = 0
+    last_memory_kib: int = 0
+    last_cpu_percent: float = 0.0
+
+    @classmethod
+    def of(cls, instance: Instance) -> "InstanceFacts":
+        return cls(*(getattr(instance, name) for name in cls._fields))
+
+
 class InstanceRow(NamedTuple):
     """One instance in the table.
 
     ``memory_kib`` and ``cpu_percent`` are measured (None: not known), ``places`` are its host names or addresses, ``note`` is
     what the cloud says about it (may be empty), ``cloud`` the name of its cloud where several are shown. The other columns are
-    read from ``instance`` (None: nothing but the id is known). ``explanation`` is set where reasons are shown and it is not up.
+    read from ``instance`` (None: nothing but the id is known): long listings keep no documents, but :class:`InstanceFacts`.
+    ``explanation`` is set where reasons are shown and it is not up.
     """
 
     id: int
@@ -42,19 +68,19 @@ class InstanceRow(NamedTuple):
     name: str = ""
     note: str = ""
     cloud: str = ""
-    instance: Instance | None = None
+    instance: Instance | InstanceFacts | None = None
     explanation: Explanation | None = None
 
     @classmethod
-    def of(cls, instance: Instance, names: Mapping[str, str] | None = None, cloud: str = "") -> "InstanceRow":
-        """The row of an instance; ``names`` has the host names of addresses, as far as they have one."""
+    def of(cls, instance: Instance, cloud: str = "") -> "InstanceRow":
+        """The row of an instance; its places are its addresses."""
         return cls(
             id=instance.id,
             state=instance.state_label,
             vcpu=instance.vcpu,
             memory_kib=instance.memory_kib,
             cpu_percent=instance.cpu_percent,
-            places=[(names or {}).get(address, address) for address in instance.addresses],
+            places=instance.addresses,
             name=instance.name,
             note=instance.message,
             cloud=cloud,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from threading import Lock
-from xml.etree.ElementTree import Element
 
 from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.catalogue import Resource, ResourceKind
@@ -21,7 +20,8 @@ from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import Owner, PoolState, is_id
-from stratuslab.opennebula.states import Phase
+from stratuslab.opennebula.states import Lcm, Phase
+from stratuslab.opennebula.usage import Usage
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
@@ -156,11 +156,22 @@ class Cloud(InstanceActions):
         except NotFound as error:
             raise no_instance(self.name, number, error) from None
 
-    def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE) -> Iterator[Instance]:
+    def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE, *, usage: bool = False) -> Iterator[Instance]:
         """The instances of an owner (see Owner), in the server's order, one at a time, in constant memory.
 
-        The listing's documents are short: no context, only the last history record, usage as described at :meth:`with_figures`.
+        The listing's documents are short: no context, only the last history record. With ``usage`` they have the resources
+        that each uses now; that takes one call more if the server's listings leave them out and an instance is running.
         """
+        needs_usage = usage and not self.server.listing_has_figures
+        known: list[dict[int, Usage]] = []  # by id, once there
+        for instance in self._in_pages(owner, state, lambda: needs_usage and not known):
+            if needs_usage and not known and (instance.phase is Phase.UP or instance.lcm_state == Lcm.UNKNOWN):
+                known.append(self._usage(owner))
+            yield instance.with_usage(known[0].pop(instance.id, None)) if known else instance
+
+    def _in_pages(self, owner: int, state: int, asks_more: Callable[[], bool]) -> Iterator[Instance]:
+        """The instances of all pages. While ``asks_more`` says that there may be another call in between, each page is received
+        as a whole: a server that works one by one would wait for us to read the rest."""
         if not self.server.has_pages:
             yield from self._listed(owner, -1, -1, state)
             return
@@ -168,7 +179,7 @@ class Cloud(InstanceActions):
         # Pages overlap a little: a machine that ends meanwhile moves the others to the page before.
         for offset in range(0, 1 << 31, PAGE - PAGE // 50):
             count, before = 0, len(seen)
-            for instance in self._listed(owner, offset, -PAGE, state):
+            for instance in self._listed(owner, offset, -PAGE, state, at_once=asks_more()):
                 count += 1
                 # A machine that starts while pages are fetched moves the others to the next page.
                 if instance.id not in seen:
@@ -178,21 +189,20 @@ class Cloud(InstanceActions):
             if count != PAGE or len(seen) == before:
                 return
 
-    def with_figures(self, instances: Sequence[Instance], owner: int = Owner.MINE) -> list[Instance]:
-        """The instances of an owner's listing with the resources that each uses now. That takes one call if the server's
-        listings leave them out and an instance is running; otherwise the instances are returned as they are."""
-        if self.server.listing_has_figures or not any(one.phase is Phase.UP for one in instances):
-            return list(instances)
-        latest: dict[str | None, Element | None] = {str(one.id): None for one in instances}
+    def _usage(self, owner: int) -> dict[int, Usage]:
+        """What each instance uses, by its id; those that are done are included."""
+        found: dict[int, Usage] = {}
         # A listing without usage is better than none.
         with contextlib.suppress(reply.Fault, reply.Refused, PermissionDenied):
             for record in self._caller.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
-                if record.findtext("ID") in latest:  # the answer includes machines that are done
-                    latest[record.findtext("ID")] = record
-        return [one.monitored(latest[str(one.id)]) for one in instances]
+                number = record.findtext("ID", "")
+                if number.isdigit() and len(number) <= 10:
+                    found[int(number)] = Usage.of(record)
+        return found
 
-    def _listed(self, owner: int, start: int, end: int, state: int) -> Iterator[Instance]:
-        return map(Instance, self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state)))
+    def _listed(self, owner: int, start: int, end: int, state: int, at_once: bool = False) -> Iterator[Instance]:
+        found = self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state), at_once=at_once)
+        return map(Instance, found)
 
     def catalogue(self, kind: ResourceKind) -> list[Resource]:
         """The images, networks or machine templates that the user may use, requested once."""

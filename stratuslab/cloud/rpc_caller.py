@@ -58,9 +58,10 @@ class Caller:
             return int(text)
         raise InvalidAnswer(f"{self.cloud} answered without an id")
 
-    def documents(self, tag: str, method: str, *arguments: object) -> Iterator[Element]:
-        """The documents that the call returns, one at a time."""
-        found = reply.documents(self._post(method, arguments), tag)
+    def documents(self, tag: str, method: str, *arguments: object, at_once: bool = False) -> Iterator[Element]:
+        """The documents that the call returns, one at a time; with ``at_once`` the whole answer is received before the first."""
+        chunks = self._post(method, arguments)
+        found = reply.documents(_received(chunks) if at_once else chunks, tag)
         while (document := self._with_cloud_name(lambda: next(found, None))) is not None:
             yield document
 
@@ -119,6 +120,10 @@ class Caller:
     def _say(self, line: str) -> None:
         if self._trace is not None:
             self._trace(line)
+
+
+def _received(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from list(chunks)
 
 
 def _shown(argument: object) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import all_details, explained
+from stratuslab.commands.shared.instance_details import all_details, by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
@@ -25,7 +25,7 @@ from stratuslab.output.safe_text import harmless
 from stratuslab.results import InstanceRow, Listing, Result, TextLine
 
 if TYPE_CHECKING:
-    pass
+    from stratuslab.cloud.client import Cloud
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,18 +77,23 @@ def _run(session: Session) -> Iterator[Result]:
         known: dict[str, str] = {}
         from stratuslab.commands.shared.watch import watch
 
-        yield from watch(session, lambda: _rows(session, _watched(session), known))
+        yield from watch(session, lambda: _with_names(session, _watched(session), known))
     elif options.all_sections:
         yield from _all_clouds(session)
     elif options.instances:
         yield from _some(session)
     else:
-        yield from _shown(session, {"": listed(session, session.cloud, _owner(session))})
+        yield from _shown(session, _all(session, session.cloud))
 
 
-def _shown(session: Session, found: Mapping[str, Sequence[Instance]]) -> Iterator[Result]:
-    """The table of the instances on each cloud (unnamed if there is only one), and with -vv a block for each instance."""
-    rows = _rows(session, found, {})
+def _all(session: Session, cloud: Cloud, name: str = "") -> list[InstanceRow]:
+    """The rows of all of the owner's instances on a cloud, which is named where several are shown."""
+    return sorted(rows_of(session, listed(session, cloud, _owner(session)), name), key=by_id)
+
+
+def _shown(session: Session, found: Sequence[InstanceRow]) -> Iterator[Result]:
+    """The table, and with -vv a block for each instance."""
+    rows = _with_names(session, found, {})
     for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
             session.messages.note(f"cannot show machine {row.id}: the cloud's description of it is not well-formed")
@@ -100,14 +105,14 @@ def _some(session: Session) -> Iterator[Result]:
     """The requested instances in their order; errors are reported at the end."""
     found, errors = _asked(session)
     if found:
-        yield from _shown(session, {"": found})
+        yield from _shown(session, found)
     report(session.messages, errors, len(found), "instances")
 
 
-def _asked(session: Session) -> tuple[list[Instance], list[StratusLabError]]:
+def _asked(session: Session) -> tuple[list[InstanceRow], list[StratusLabError]]:
     numbers, errors = select(session.cloud, session.options.instances, _owner(session))
     outcomes = list(in_order(session.cloud.instance, numbers))
-    found = [outcome.value for outcome in outcomes if outcome.value is not None]
+    found = list(rows_of(session, [outcome.value for outcome in outcomes if outcome.value is not None]))
     return found, [*errors, *(outcome.error for outcome in outcomes if outcome.error)]
 
 
@@ -122,7 +127,7 @@ def _awaited(session: Session) -> Iterator[Result]:
     waited = waiting.wait(session, numbers, session.options.wait_for, left)
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:
-        yield from _shown(session, {"": found})
+        yield from _shown(session, list(rows_of(session, found)))
     report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
 
 
@@ -133,15 +138,15 @@ def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:
     return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
 
 
-def _watched(session: Session) -> Mapping[str, Sequence[Instance]]:
+def _watched(session: Session) -> Sequence[InstanceRow]:
     """The instances as they are now. Raises the first error, also where only one of several cannot be read."""
     if session.options.all_sections:
-        found, errors = _by_cloud(session)
+        by_cloud, errors = _by_cloud(session)
+        found = list(chain.from_iterable(by_cloud.values()))
     elif session.options.instances:
-        asked, errors = _asked(session)
-        found = {"": asked}
+        found, errors = _asked(session)
     else:
-        found, errors = {"": listed(session, session.cloud, _owner(session))}, []
+        found, errors = _all(session, session.cloud), []
     if errors:
         raise errors[0]
     return found
@@ -162,18 +167,15 @@ def _all_clouds(session: Session) -> Iterator[Result]:
     """The instances on the cloud of each section; a cloud that is down does not hide the others."""
     found, errors = _by_cloud(session)
     if found:
-        yield from _shown(session, found)
+        yield from _shown(session, list(chain.from_iterable(found.values())))
     report(session.messages, errors, len(found), "clouds")
 
 
-def _by_cloud(session: Session) -> tuple[dict[str, list[Instance]], list[StratusLabError]]:
-    owner = _owner(session)
+def _by_cloud(session: Session) -> tuple[dict[str, list[InstanceRow]], list[StratusLabError]]:
+    def look(section: str) -> list[InstanceRow]:
+        return _all(session, session.cloud_of(section), section)
 
-    def look(section: str) -> list[Instance]:
-        cloud = session.cloud_of(section)
-        return listed(session, cloud, owner)
-
-    found: dict[str, list[Instance]] = {}
+    found: dict[str, list[InstanceRow]] = {}
     errors: list[StratusLabError] = []
     for outcome in in_order(look, session.settings.cloud_sections):
         if outcome.value is not None:
@@ -190,14 +192,14 @@ def _owner(session: Session) -> int:
     return Owner.ALL if session.options.all_users else Owner.MINE
 
 
-def _rows(session: Session, found: Mapping[str, Sequence[Instance]], known: dict[str, str]) -> list[InstanceRow]:
-    """The rows of the instances on each cloud; ``known`` has the host names looked up so far, and gets the new ones."""
-    if not session.options.no_dns:
-        addresses = {address for instances in found.values() for instance in instances for address in instance.addresses}
-        new = addresses - known.keys()
-        names = host_names(new, session.environment.reverse_lookup)
-        known.update((address, names.get(address, address)) for address in new)
-    return explained(session, [InstanceRow.of(one, known, cloud) for cloud, instances in found.items() for one in instances])
+def _with_names(session: Session, rows: Sequence[InstanceRow], known: dict[str, str]) -> Sequence[InstanceRow]:
+    """The rows with host names instead of addresses; ``known`` has those looked up so far, and gets the new ones."""
+    if session.options.no_dns:
+        return rows
+    new = {address for row in rows for address in row.places} - known.keys()
+    names = host_names(new, session.environment.reverse_lookup)
+    known.update((address, names.get(address, address)) for address in new)
+    return [row._replace(places=[known[address] for address in row.places]) for row in rows]
 
 
 COMMAND = Command(

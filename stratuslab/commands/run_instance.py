@@ -25,7 +25,7 @@ from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import MASK, masked
-from stratuslab.results import InstanceAfterWait, InstanceRow, LaunchBegins, LaunchEnds, LaunchPlan, Result, TypeList
+from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, LaunchPlan, Result, TypeList
 
 if TYPE_CHECKING:
     from stratuslab.cloud.machine_request import MachineRequest
@@ -159,7 +159,7 @@ def _run(session: Session) -> Iterator[Result]:
 
 def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iterator[Result]:
     """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there."""
-    from stratuslab.commands.shared.instance_details import all_details, explained
+    from stratuslab.commands.shared.instance_details import all_details, rows_of
     from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.details_text import details_lines
@@ -170,9 +170,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iter
         session.messages.note(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
         raise
     if session.messages.level >= 2:
-        for row in explained(
-            session, [InstanceRow.of(waited.latest[number]) for number in waited.errors if number in waited.latest]
-        ):
+        for row in rows_of(session, [waited.latest[number] for number in waited.errors if number in waited.latest]):
             for details in all_details(session, [row]):
                 session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
     if session.options.kill_on_failure:
@@ -182,7 +180,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iter
             error = waited.errors[outcome.item]
             then = f"; cannot kill it: {outcome.error}" if outcome.error else " (it was killed already: --kill-on-failure)"
             waited.errors[outcome.item] = error.replaced(f"{error.message}{then}")
-    for row in explained(session, [InstanceRow.of(waited.latest[number]) for number in numbers if number in waited.latest]):
+    for row in rows_of(session, [waited.latest[number] for number in numbers if number in waited.latest]):
         yield InstanceAfterWait(row)
     report(session.messages, list(waited.errors.values()), len(waited.reached), "machines")
 

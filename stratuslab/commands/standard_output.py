@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from stratuslab.errors import StratusLabError
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def write(environment: Environment, text: Iterable[str]) -> None:
-    """Write the lines at once. Raises StratusLabError, and BrokenPipeError if nobody reads them."""
-    lines = list(text)
-    if not lines:
-        return
-    if environment.stdout is None:
-        raise StratusLabError("cannot write the answer: standard output is closed")
-    with write_errors(environment):
-        for line in lines:
-            environment.stdout.write(line + "\n")
-    flush(environment)
+    """Write the lines, in portions, so that a long answer is not kept in memory once more. Raises StratusLabError, and
+    BrokenPipeError if nobody reads them."""
+    lines, is_empty = iter(text), True
+    while portion := list(islice(lines, 1000)):
+        if environment.stdout is None:
+            raise StratusLabError("cannot write the answer: standard output is closed")
+        with write_errors(environment):
+            environment.stdout.write("\n".join(portion) + "\n")
+        is_empty = False
+    if not is_empty:
+        flush(environment)
 
 
 def flush(environment: Environment) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.opennebula.nic import Nic, nics
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
+from stratuslab.opennebula.usage import Usage, integer, number
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -35,10 +36,14 @@ _MAX_GUEST_ADDRESSES = 16
 
 
 class Instance:
-    """One VM document. Properties read it on demand, so that a long listing only pays for what it shows."""
+    """One VM document. Properties read it on demand, so that a long listing only pays for what it shows.
 
-    def __init__(self, document: Element) -> None:
+    ``usage`` counts instead of the document's MONITORING element, if it is given.
+    """
+
+    def __init__(self, document: Element, usage: Usage | None = None) -> None:
         self.document = document
+        self._given_usage = usage
 
     @cached_property
     def id(self) -> int:
@@ -116,7 +121,7 @@ class Instance:
     def vcpu(self) -> int | None:
         """Virtual CPUs; 1 if the template names none, as OpenNebula's hypervisors do."""
         text = self._text("TEMPLATE/VCPU")
-        return _integer(text) if text else 1
+        return integer(text) if text else 1
 
     @property
     def cpu_share(self) -> str:
@@ -131,42 +136,44 @@ class Instance:
     @property
     def memory_kib(self) -> int | None:
         """Memory in use in KiB; None if the document does not say, as before the first poll, or if it is not running."""
-        return int(self.last_memory_kib) if self._is_measured("MEMORY") else None
+        return self.last_memory_kib if self._is_measured(self._usage.memory_kib) else None
 
     @property
     def cpu_percent(self) -> float | None:
         """CPU in use in percent of one CPU; None as for the memory."""
-        return self.last_cpu_percent if self._is_measured("CPU") else None
+        return self.last_cpu_percent if self._is_measured(self._usage.cpu_percent) else None
 
     @property
     def last_memory_kib(self) -> int:
         """The last measured memory in KiB, even if old; 0 before the first poll."""
-        return int(self._monitored("MEMORY") or 0)
+        return int(self._usage.memory_kib or 0)
 
     @property
     def last_cpu_percent(self) -> float:
         """The last measured CPU in percent of one CPU, even if old; 0 before the first poll."""
-        return self._monitored("CPU") or 0.0
+        return self._usage.cpu_percent or 0.0
 
-    def monitored(self, record: Element | None) -> Instance:
-        """The instance with this MONITORING element, or without any, instead of the document's own."""
-        document = self.document.makeelement(self.document.tag, {})
-        document.extend(child for child in self.document if child.tag != "MONITORING")
-        document.extend([record] if record is not None else [])
-        return Instance(document)
+    def with_usage(self, usage: Usage | None) -> Instance:
+        """The instance with this usage, None for none, instead of what the document says."""
+        return Instance(self.document, usage or Usage())
 
-    def _is_measured(self, figure: str) -> bool:
-        measured = self._monitored(figure)
+    @cached_property
+    def _usage(self) -> Usage:
+        if self._given_usage is not None:
+            return self._given_usage
+        record = self.document.find("MONITORING")
+        found = Usage() if record is None else Usage.of(record)
+        if found.memory_kib is None and found.cpu_percent is None:  # 3.x has both below VM
+            return found._replace(memory_kib=number(self._text("MEMORY")), cpu_percent=number(self._text("CPU")))
+        return found
+
+    def _is_measured(self, measured: float | None) -> bool:
         if measured is None or self.phase is not Phase.UP:
             return False
         if not self.last_poll:
             return measured != 0  # documents of 3.x and 4.x have zeros before the first poll
         # A machine that was suspended and runs again has the figures from before until the next poll.
         return not self.history or self.last_poll >= self.history[-1].running[0]
-
-    def _monitored(self, figure: str) -> float | None:
-        """A measured value, which is below VM in 3.x and below MONITORING in later versions."""
-        return _number(self._text(f"MONITORING/{figure}") or self._text(figure))
 
     @property
     def lock(self) -> Lock | None:
@@ -184,14 +191,17 @@ class Instance:
     @property
     def addresses(self) -> tuple[str, ...]:
         """All its addresses: those that the cloud gave, by interface, then those that only the guest reports."""
-        return tuple(dict.fromkeys(address for nic in self.nics for address in nic.addresses)) + self.guest_addresses
+        nics = self.nics
+        given = nics[0].addresses if len(nics) == 1 else tuple(address for nic in nics for address in nic.addresses)
+        return tuple(dict.fromkeys((*given, *self.guest_addresses)))
 
     @property
     def guest_addresses(self) -> tuple[str, ...]:
         """The addresses that the guest's agent reports and the cloud did not give; only the guest vouches for them."""
-        found = [self._text(f"MONITORING/{name}") for name in ("GUEST_IP", "GUEST_IP_ADDRESSES")]
+        if not self._usage.guest_addresses:
+            return ()
         given = {address for nic in self.nics for address in nic.addresses}
-        texts = [word for text in found for word in re.split(r"[,\s]+", text[:4096])]
+        texts = re.split(r"[,\s]+", self._usage.guest_addresses)
         new = dict.fromkeys(text for text in texts if text not in given and _is_global(text))
         return tuple(new)[:_MAX_GUEST_ADDRESSES]
 
@@ -250,7 +260,7 @@ class Instance:
     @property
     def last_poll(self) -> int:
         """When its host last saw it running, in seconds since the epoch; 0 if never."""
-        return max(self._integer("MONITORING/TIMESTAMP") or self._integer("LAST_POLL") or 0, 0)
+        return self._usage.measured or max(self._integer("LAST_POLL") or 0, 0)
 
     @property
     def context(self) -> dict[str, str]:
@@ -282,7 +292,8 @@ class Instance:
     @cached_property
     def _error_of_3_x(self) -> tuple[str, str]:
         """Date and text of the last error."""
-        errors = self.document.findall("TEMPLATE/ERROR")
+        template = self.document.find("TEMPLATE")
+        errors = [] if template is None else template.findall("ERROR")
         date, text = (errors[-1].findtext(tag, "").strip() if errors else "" for tag in ("TIMESTAMP", "MESSAGE"))
         return date, text
 
@@ -295,11 +306,16 @@ class Instance:
         return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
 
     def _text(self, path: str) -> str:
-        element = self.document.find(path)
-        return "" if element is None else _stripped(element)
+        element = self.document
+        for tag in path.split("/"):  # finding a tag is C code, finding a path is not
+            child = element.find(tag)
+            if child is None:
+                return ""
+            element = child
+        return _stripped(element)
 
     def _integer(self, path: str) -> int | None:
-        return _integer(self._text(path))
+        return integer(self._text(path))
 
 
 def _is_global(text: str) -> bool:
@@ -320,17 +336,3 @@ def _stripped(element: Element) -> str:
 def _stripped_text(element: Element, *tags: str) -> str:
     """The text of the first of these children that is there."""
     return next((text for tag in tags if (text := (element.findtext(tag) or "").strip())), "")
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    # NaN and infinities are numbers to Python, but not to a table.
-    return number if abs(number) < 2**63 else None
-
-
-def _integer(text: str) -> int | None:
-    number = _number(text)
-    return None if number is None else int(number)

@@ -7,6 +7,7 @@ and the meaning of LCM_STATE 13 to 15, which 3.x calls CANCEL, FAILURE and DELET
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 
 class State(IntEnum):
@@ -103,6 +104,7 @@ class Lcm(IntEnum):
     RESTORE = 71
 
 
+@lru_cache(256)  # a listing has few different states
 def state_label(state: int | None, lcm_state: int | None) -> str:
     """The state as the table shows it, one word: ``Running``, ``Lcm_Init``, ``Prolog_Failure``.
 
@@ -123,6 +125,7 @@ def _label(names: type[IntEnum], prefix: str, number: int) -> str:
         return f"{prefix}_{number}"
 
 
+@lru_cache(256)
 def has_failed(state: int | None, lcm_state: int | None) -> bool:
     """Whether the instance failed: FAILED of 3.x, CLONING_FAILURE, or an LCM_STATE that ends in FAILURE."""
     if state != State.ACTIVE:
@@ -142,6 +145,7 @@ class Phase(IntEnum):
 _LEAVING = {Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF, Lcm.SHUTDOWN_UNDEPLOY, Lcm.CANCEL, Lcm.CLEANUP_DELETE, Lcm.RESTORE}
 
 
+@lru_cache(256)
 def phase(state: int | None, lcm_state: int | None) -> Phase:
     """The phase of a state. An unknown number counts as UP: the way to find out is to try."""
     if has_failed(state, lcm_state) or (state == State.ACTIVE and lcm_state == Lcm.UNKNOWN):

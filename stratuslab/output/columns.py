@@ -24,7 +24,8 @@ class Column(NamedTuple):
 
     ``min_width`` is for the user guide's tables. ``numeric``, ``yes_or_no`` and ``time`` say what its values are, ``ignore_case``
     how they are compared. ``usual`` columns are shown by default. ``table_value`` is what a table shows instead of the
-    exact value, such as a size with its unit; the user guide's tables do so only when the user chooses no columns.
+    exact value, such as a size with its unit; the user guide's tables do so only when the user chooses no columns. ``is_fact``:
+    it is read from an instance, or from InstanceFacts.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column(NamedTuple):
     yes_or_no: bool = False
     time: bool = False
     table_value: Callable[[Any], Value] | None = None
+    is_fact: bool = False
 
     @property
     def heading(self) -> str:
@@ -70,14 +72,14 @@ class RowKind(NamedTuple):
         return [column for column in self.columns if column.usual]
 
 
-def _of_instance(read: Callable[[Any], Value]) -> Callable[[InstanceRow], Value]:
-    """Read from the row's instance; None for what is unknown or empty."""
+def _fact(name: str, read: Callable[[Any], Value], title: str = "", **details: Any) -> Column:
+    """A column that is read from the row's instance; None for what is unknown or empty."""
 
     def value(row: InstanceRow) -> Value:
         found = None if row.instance is None else read(row.instance)
         return None if found == "" else found
 
-    return value
+    return Column(name, value, title, is_fact=True, **details)
 
 
 def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], Value]:
@@ -113,18 +115,19 @@ def _reason(row: InstanceRow) -> Value:
 
 def _guide_memory(row: InstanceRow) -> Value:
     """The memory in the guide's table: 0 if unknown, the last value of an instance that is gone."""
-    if row.memory_kib is None and row.instance is not None and row.instance.state_label in _GONE:
+    if row.memory_kib is None and row.instance is not None and row.instance.state_label in GONE:
         return row.instance.last_memory_kib
     return row.memory_kib or 0
 
 
 def _guide_cpu(row: InstanceRow) -> Value:
-    if row.cpu_percent is None and row.instance is not None and row.instance.state_label in _GONE:
+    if row.cpu_percent is None and row.instance is not None and row.instance.state_label in GONE:
         return row.instance.last_cpu_percent
     return row.cpu_percent or 0.0
 
 
-_GONE = ("Unknown", "Done")
+GONE = ("Unknown", "Done")
+"""The states whose table shows the last usage."""
 
 CLOUD = Column("cloud", lambda row: row.cloud or None, min_width=6)
 
@@ -141,24 +144,26 @@ INSTANCES = RowKind(
         Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", min_width=5, usual=True, numeric=True, table_value=_guide_cpu),
         Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", min_width=24, usual=True),
         Column("name", lambda row: row.name or None, min_width=4, usual=True),
-        Column("address", _of_instance(lambda instance: next(iter(instance.addresses), None))),
-        Column("addresses", _of_instance(lambda instance: list(instance.addresses))),
-        Column("networks", _of_instance(lambda instance: list(instance.networks)), "network"),
-        Column("host", _of_instance(lambda instance: instance.hostname)),
-        Column("hypervisor", _of_instance(lambda instance: instance.hypervisor)),
-        Column("owner", _of_instance(lambda instance: instance.owner)),
-        Column("uid", _of_instance(lambda instance: instance.owner_id), numeric=True),
-        Column("group", _of_instance(lambda instance: instance.group)),
-        Column("labels", _of_instance(lambda instance: list(instance.labels)), "label"),
-        Column("started", _of_instance(lambda instance: rfc3339(instance.started)), time=True),
-        Column("ended", _of_instance(lambda instance: rfc3339(instance.ended)), time=True),
-        Column("failed", _of_instance(lambda instance: instance.failed), yes_or_no=True),
+        _fact("address", lambda instance: next(iter(instance.addresses), None)),
+        _fact("addresses", lambda instance: list(instance.addresses)),
+        _fact("networks", lambda instance: list(instance.networks), "network"),
+        _fact("host", lambda instance: instance.hostname),
+        _fact("hypervisor", lambda instance: instance.hypervisor),
+        _fact("owner", lambda instance: instance.owner),
+        _fact("uid", lambda instance: instance.owner_id, numeric=True),
+        _fact("group", lambda instance: instance.group),
+        _fact("labels", lambda instance: list(instance.labels), "label"),
+        _fact("started", lambda instance: rfc3339(instance.started), time=True),
+        _fact("ended", lambda instance: rfc3339(instance.ended), time=True),
+        _fact("failed", lambda instance: instance.failed, yes_or_no=True),
         Column("message", lambda row: masked_text(row.note) or None),
         Column("cause", _cause),
         Column("reason", _reason),
     ),
     guide=True,
 )
+
+FACTS = tuple(column.name for column in INSTANCES.columns if column.is_fact)
 
 TYPES = RowKind(
     "types",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stratuslab.output import columns
-from stratuslab.output.columns import INSTANCES
+from stratuslab.output.columns import INSTANCES, RowKind
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.results import CloudCheck, LaunchPlan, Problem, Result, TextLine
 
@@ -38,17 +38,44 @@ class JsonFormatter:
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         kind = self._options.kind
-        document: dict[str, Any] = {"schema": SCHEMA, "command": command, "status": status}
+        members: dict[str, Any] = {"schema": SCHEMA, "command": command, "status": status}
         if self._plan is not None:
-            document["plan"] = vars(self._plan)
+            members["plan"] = vars(self._plan)
         elif kind is not None:
-            rows = columns.latest(self._rows) if kind is INSTANCES else self._rows
-            shown = self._options.columns or kind.columns
-            document[kind.name] = [{column.name: column.read(row) for column in shown} for row in self._options.selected(rows)]
+            members[kind.name] = self._rows_text(kind)
         if self._checked is not None:
-            document["check"] = self._checked._asdict()
+            members["check"] = self._checked._asdict()
         if self._lines:
-            document["lines"] = self._lines
-        document["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]
-        # ASCII, whatever the locale: cron's is C.
-        return [json.dumps(document, indent=2)]
+            members["lines"] = self._lines
+        members["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]
+        yield "{"
+        for place, (name, value) in enumerate(members.items(), 1):
+            comma = "," if place < len(members) else ""
+            if isinstance(value, Iterator):
+                yield f'  "{name}": ['
+                yield from value
+                yield f"  ]{comma}"
+            else:
+                yield f'  "{name}": {_indented(value, 2)}{comma}'
+        yield "}"
+
+    def _rows_text(self, kind: RowKind) -> Iterator[str] | list[Any]:
+        """The text of each row, one at a time."""
+        rows = self._options.selected(columns.latest(self._rows) if kind is INSTANCES else self._rows)
+        if not rows:
+            return []
+        shown = [(f'      "{column.name}": ', column.read) for column in self._options.columns or kind.columns]
+        last = len(rows) - 1
+        return (
+            "    {\n"
+            + ",\n".join([name + _indented(read(row), 6) for name, read in shown])
+            + ("\n    }" if place == last else "\n    },")
+            for place, row in enumerate(rows)
+        )
+
+
+def _indented(value: Any, indent: int) -> str:
+    """The value's JSON, in ASCII whatever the locale: cron's is C."""
+    if not isinstance(value, (list, dict, tuple)):
+        return json.dumps(value)
+    return json.dumps(value, indent=2).replace("\n", "\n" + " " * indent)

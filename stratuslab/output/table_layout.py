@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stratuslab.output.columns import Column, cell
+from stratuslab.output.columns import cell
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import cut, width
 from stratuslab.results import InstanceRow
 
+_SEPARATOR = "\0"  # no cell contains it
 _LEAST_LAST = 8  # minimum width of the last column, however narrow the terminal is
 
 
@@ -34,20 +35,32 @@ def _drawn(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
 
 
 def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
-    """The guide's layout, with a note below each row if notes are wanted."""
+    """The guide's layout, with a note below each row if notes are wanted. Between finding the widths and writing, a row is one
+    string, so that a long table takes little memory."""
     columns = options.shown_columns(rows)
     reads = [column.read if options.columns else column.table_value or column.read for column in columns]
-    cells = [[cell(read(row)) for read in reads] for row in rows]
-    widths = [_width(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
-    if options.header:
-        yield _joined([column.heading for column in columns], widths)
-    room = None if options.width is None else max(options.width - sum(widths[:-1]), _LEAST_LAST)
-    for row, values in zip(rows, cells, strict=True):
-        yield _joined([*values[:-1], cut(values[-1], room, options.terminal.ellipsis)], widths)
+    longest = [0] * len(columns)
+    lines: list[str] = []
+    notes: dict[int, str] = {}
+    for row in rows:
+        cells = [cell(read(row)) for read in reads]
+        longest = list(map(max, longest, map(width, cells)))
         if options.notes and isinstance(row, InstanceRow) and row.explanation is not None:
             from stratuslab.output.reason_text import reason
 
-            yield from _note(reason(row.explanation), widths[0], options.width)
+            notes[len(lines)] = reason(row.explanation)
+        lines.append(_SEPARATOR.join(cells))
+    widths = [
+        most + 1 if most >= column.table_width else column.table_width for column, most in zip(columns, longest, strict=True)
+    ]
+    if options.header:
+        yield _joined([column.heading for column in columns], widths)
+    room = None if options.width is None else max(options.width - sum(widths[:-1]), _LEAST_LAST)
+    for place, line in enumerate(lines):
+        cells = line.split(_SEPARATOR)
+        yield _joined([*cells[:-1], cut(cells[-1], room, options.terminal.ellipsis)], widths)
+        if place in notes:
+            yield from _note(notes[place], widths[0], options.width)
 
 
 def _note(text: str, indent: int, room: int | None) -> Iterator[str]:
@@ -60,11 +73,8 @@ def _note(text: str, indent: int, room: int | None) -> Iterator[str]:
     yield from wrap(text, max(room - 1, 2 * indent + 20), initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
-def _width(column: Column, values: Sequence[str]) -> int:
-    longest = max(map(width, values), default=0)
-    return longest + 1 if longest >= column.table_width else column.table_width
-
-
 def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [value + " " * (room - width(value)) for value, room in zip(values[:-1], widths[:-1], strict=True)]
-    return "".join(padded) + values[-1]
+    *before, last = values
+    if "".join(before).isascii():
+        return "".join(map(str.ljust, before, widths)) + last
+    return "".join([value + " " * (room - width(value)) for value, room in zip(before, widths[:-1], strict=True)]) + last

@@ -12,6 +12,7 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.lock import Lock
 from stratuslab.opennebula.nic import Nic
 from stratuslab.opennebula.states import Phase
+from stratuslab.opennebula.usage import Usage
 
 
 def instance(inner: str) -> Instance:
@@ -181,7 +182,7 @@ def test_figures_from_before_it_was_resumed_are_not_its_figures(booted: int, mem
 def test_figures_from_elsewhere() -> None:
     stale = instance(f"<ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}")
     record = fromstring("<MONITORING><CPU>12.5</CPU><ID>7</ID><MEMORY>4096</MEMORY><TIMESTAMP>1</TIMESTAMP></MONITORING>")
-    fresh, none = stale.monitored(record), stale.monitored(None)
+    fresh, none = stale.with_usage(Usage.of(record)), stale.with_usage(None)
     assert (fresh.id, fresh.cpu_percent, fresh.memory_kib) == (7, 12.5, 4096)
     assert (none.id, none.cpu_percent, none.memory_kib) == (7, None, None)
     assert stale.memory_kib == 2048

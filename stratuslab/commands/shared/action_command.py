@@ -9,7 +9,7 @@ from stratuslab.commands.base import Command, add_cloud_options, add_wait_timeou
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import explained
+from stratuslab.commands.shared.instance_details import by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
@@ -155,12 +155,12 @@ class ActionCommand(NamedTuple):
 def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> list[InstanceRow]:
     """The rows of the selected instances (all of the user's with ``--all``) that match ``--filter``."""
     if session.options.all:
-        found = listed(session, session.cloud, shown=session.options.dry_run)
+        rows = sorted(rows_of(session, listed(session, session.cloud, shown=session.options.dry_run)), key=by_id)
     else:
         outcomes = list(in_order(session.cloud.instance, numbers))
         errors += [outcome.error for outcome in outcomes if outcome.error]
-        found = [outcome.value for outcome in outcomes if outcome.value]
-    return session.output.selected(explained(session, [InstanceRow.of(instance) for instance in found]))
+        rows = list(rows_of(session, [outcome.value for outcome in outcomes if outcome.value]))
+    return session.output.selected(rows)
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.instance import Instance
-from stratuslab.results import InstanceDetails, InstanceRow
+from stratuslab.output.columns import FACTS, GONE
+from stratuslab.results import InstanceDetails, InstanceFacts, InstanceRow
 
 CONSOLE_LINES = 10
 """Number of console lines to show for an instance that failed."""
 
 
-def explained(session: Session, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
-    """The rows with their explanations, if -v is given or the output differs from the default."""
-    if session.messages.level < 1 and session.output.is_default:
-        return list(rows)
-    from stratuslab.diagnosis.explanation import explain
-
+def rows_of(session: Session, instances: Iterable[Instance], cloud: str = "") -> Iterator[InstanceRow]:
+    """The rows of the instances, each as soon as it is known, with their explanations if -v is given or the output differs from
+    the default. Their documents are kept only if all of them is shown."""
+    explains = session.messages.level >= 1 or not session.output.is_default
+    has_facts = session.output.uses(*FACTS) or bool(getattr(session.options, "watch", None))
+    if explains:
+        from stratuslab.diagnosis.explanation import explain
     now = session.environment.clock()
-    return [row._replace(explanation=explain(row.instance, now)) if row.instance else row for row in rows]
+    for one in instances:
+        row = InstanceRow.of(one, cloud)
+        if explains:
+            row = row._replace(explanation=explain(one, now))
+        if not _shows_details(session):
+            needs = has_facts or row.state in GONE or one.damage
+            row = row._replace(instance=InstanceFacts.of(one) if needs else _NO_FACTS)
+        yield row
+
+
+_NO_FACTS = InstanceFacts()
+
+
+def by_id(row: InstanceRow) -> int:
+    """The key that sorts listings."""
+    return row.id
+
+
+def _shows_details(session: Session) -> bool:
+    return session.messages.level >= 2 and session.output.format == "table"
 
 
 def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
     """The details of each row's instance, with -vv and only for tables."""
-    if session.messages.level < 2 or session.output.format != "table":
+    if not _shows_details(session):
         return
     from stratuslab.diagnosis.timeline import steps
 
     now = session.environment.clock()
     for row in rows:
-        if row.instance is not None:
+        if isinstance(row.instance, Instance):
             yield InstanceDetails(
                 instance=row.instance,
                 explanation=row.explanation,

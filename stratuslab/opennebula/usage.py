@@ -1,0 +1,40 @@
+"""What an instance uses of its host, and the numbers of a VM document."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+
+class Usage(NamedTuple):
+    """What an instance uses, as ``one.vmpool.monitoring`` says: memory in KiB, CPU in percent of one CPU (None: unknown), when
+    that was measured (seconds since the epoch, 0: unknown), and the addresses that the guest reports, as text."""
+
+    memory_kib: float | None = None
+    cpu_percent: float | None = None
+    measured: int = 0
+    guest_addresses: str = ""
+
+    @classmethod
+    def of(cls, record: "Element") -> "Usage":
+        """Read a MONITORING element."""
+        texts = {child.tag: child.text.strip() for child in record if child.text}
+        reported = [texts[name][:4096] for name in ("GUEST_IP", "GUEST_IP_ADDRESSES") if name in texts]
+        measured = integer(texts.get("TIMESTAMP", "")) or 0
+        return cls(number(texts.get("MEMORY", "")), number(texts.get("CPU", "")), max(measured, 0), " ".join(reported))
+
+
+def number(text: str) -> float | None:
+    """A number of a document; None for other text."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    # NaN and infinities are numbers to Python, but not to a table.
+    return found if abs(found) < 2**63 else None
+
+
+def integer(text: str) -> int | None:
+    """The same without what is behind the decimal point."""
+    found = number(text)
+    return None if found is None else int(found)
