@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from stratuslab.commands.base import Command, add_cloud_options
-from stratuslab.commands.completion import SHELLS, script
+from stratuslab.commands.completion import KINDS, SHELLS, script
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import UsageError
@@ -21,6 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("actions")
     group.add_argument("--check", action="store_true", help="also check that the cloud accepts you")
     group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and exit")
+    group.add_argument("--values-of", choices=KINDS, metavar="KIND", help="print what completion offers: " + ", ".join(KINDS))
     further = parser.add_argument_group("more settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
     add_cloud_options(parser)
@@ -30,6 +31,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(session: Session) -> Iterator[Result]:
     if session.options.completion:
         yield TextLine(script(session.options.completion).rstrip("\n"))
+        return
+    if session.options.values_of:
+        from stratuslab.commands.completion_values import offered
+
+        yield from map(TextLine, offered(session, session.options.values_of))
         return
     for section, key, _ in session.settings.file.raw:
         if key in ORIGINALS:

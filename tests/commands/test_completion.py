@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from stratuslab.commands import completion
+from stratuslab.commands import completion, completion_values
 from stratuslab.commands.base import Command
 from stratuslab.commands.man_page import man_page, statuses
 from stratuslab.errors import ExitStatus
-from tests.harness import CHECKOUT, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 COMMANDS = completion.commands()
 
@@ -64,12 +67,84 @@ def test_bash(scripts: Path, prog: str, before: str, word: str, offers: str) -> 
     assert output("bash", "-c", program) == offers + "\n"
 
 
+def environ(shell: Shell) -> dict[str, str]:
+    """With the scripts on PATH, as completion calls them."""
+    path = f"{Path(sys.executable).parent}:{CHECKOUT / 'bin'}:{os.environ['PATH']}"
+    return {**shell.environment(), "PATH": path, "PYTHONPATH": str(CHECKOUT)}
+
+
+@needs("bash")
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("stratus-kill-instance w", "web1"),
+        ("stratus-run-instance --type c1.m", "c1.medium"),
+        ("stratus-run-instance one:tt", "one:ttylinux"),
+        ("stratus-describe-instance --wait-for prolog_resume_", "prolog_resume_failure"),
+        ("stratus-describe-instance --columns addresse", "addresses"),
+    ],
+)
+def test_bash_offers_what_the_cloud_has(scripts: Path, shell: Shell, line: str, offers: str) -> None:
+    assert shell("run", "--endpoint", "local", "--name", "web1", TTYLINUX).status == 0
+    program = f"""source {scripts / "bash"}; COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}
+        [[ $COMP_WORDBREAKS != *:* ]] || exit
+        words=($COMP_LINE); COMP_WORDS=("${{words[@]}}"); COMP_CWORD=$((${{#words[@]}} - 1))
+        _shtab_${{words[0]//-/_}} "${{words[0]}}" "${{words[-1]}}" "${{words[-2]}}"; echo "${{COMPREPLY[@]}}\""""
+    done = subprocess.run(["bash", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == (f"{offers}\n", "")
+
+
 @needs("fish")
-def test_fish(scripts: Path) -> None:
+def test_fish_offers_what_the_cloud_has(scripts: Path, shell: Shell) -> None:
+    assert shell("run", "--endpoint", "local", "--name", "web1", TTYLINUX).status == 0
+    program = f'source {scripts / "fish"}; complete -C "stratus-kill-instance w"'
+    done = subprocess.run(["fish", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split()[0] == "web1"
+
+
+class TestValues:
+    def values(self, shell: Shell, kind: str) -> list[str]:
+        ran = shell("config", "--values-of", kind)
+        assert (ran.status, ran.err) == (0, "")
+        return ran.out.split()
+
+    def test_are_those_of_cloud_and_configuration(self, alice: Shell) -> None:
+        for name in ("web1", "two words", "twin", "twin"):
+            assert alice("run", "-q", "--vm-name", name, TTYLINUX).status == 0
+        assert self.values(alice, "instances") == ["4", "3", "2", "1", "web1"]
+        assert "one:ttylinux" in self.values(alice, "images")
+        assert self.values(alice, "networks") == ["private", "local", "public"]
+        assert "m1.small" in self.values(alice, "types")
+
+    def test_are_kept_for_a_moment(self, alice: Shell) -> None:
+        now = time.time()
+        alice.clock = lambda: now
+        assert self.values(alice, "instances") == []
+        assert alice("run", "-q", TTYLINUX).status == 0
+        assert self.values(alice, "instances") == []
+        now += 2 * completion_values.KEPT
+        assert self.values(alice, "instances") == ["1", "one-1"]
+        (kept,) = (alice.home / ".stratuslab" / "completion").iterdir()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+    def test_are_none_where_the_cloud_is_away(self, alice: Shell) -> None:
+        alice.environ["STRATUSLAB_ENDPOINT"] = "http://127.0.0.1:9"
+        assert self.values(alice, "instances") == []
+
+    def test_ask_nobody_for_a_password(self, alice: Shell) -> None:
+        del alice.environ["STRATUSLAB_PASSWORD"]
+        alice.terminal = True
+        assert self.values(alice, "instances") == []
+
+
+@needs("fish")
+def test_fish(scripts: Path, shell: Shell) -> None:
     program = (
         f'source {scripts / "fish"}; complete -C "stratus-run-instance --lab"; complete -C "stratus-describe-instance --format "'
     )
-    assert [line.split()[0] for line in output("fish", "-c", program).splitlines()] == ["--label", "table", "json", "csv", "ids"]
+    done = subprocess.run(["fish", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["--label", "table", "json", "csv", "ids"]
 
 
 @needs("zsh")
