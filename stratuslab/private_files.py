@@ -185,7 +185,7 @@ def is_at(path: Path, descriptor: int) -> bool:
     """Whether the open file is the one at the path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.local.machines.supervisor_processes import acquire, open_lock
 from stratuslab.opennebula.states import Lcm
+from stratuslab.private_files import is_at
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.engine import Engine
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     from stratuslab.local.engine.engine import Engine
 
     try:
-        _supervise(Engine(directory), instance, _Lock(place / "lock", lock), signals)
+        _supervise(Engine(directory), instance, lock, signals)
     except Exception:
         _log_exception()
         return 1
@@ -65,20 +66,6 @@ def _log_exception() -> None:
     """Log the exception being handled. On a full disk this fails, which must not end the machine."""
     with contextlib.suppress(OSError):
         traceback.print_exc()
-
-
-class _Lock:
-    """The lock of the instance. If its file is gone, the store's directory was removed, which ends the machine."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
-        self.descriptor = descriptor
-
-    def exists(self) -> bool:
-        try:
-            return self._path.stat().st_ino == os.fstat(self.descriptor).st_ino
-        except OSError:
-            return False
 
 
 def _catch_signals() -> int:
@@ -96,7 +83,7 @@ def _catch_signals() -> int:
     return readable
 
 
-def _supervise(engine: Engine, instance: int, lock: _Lock, signals: int) -> None:
+def _supervise(engine: Engine, instance: int, lock: int, signals: int) -> None:
     # The machine always ends with its supervisor.
     with contextlib.ExitStack() as cleanup:
         machine = _started(engine, instance, lock, signals, cleanup)
@@ -104,14 +91,14 @@ def _supervise(engine: Engine, instance: int, lock: _Lock, signals: int) -> None
             engine.machine_ended(instance)
 
 
-def _started(engine: Engine, instance: int, lock: _Lock, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:
+def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:
     """The running machine. None if it failed, which the engine has recorded, or if the instance is no longer wanted."""
     from stratuslab.local.engine.driver_choice import new_machine
     from stratuslab.local.machines.driver import MachineError
 
     step = Lcm.PROLOG
     try:
-        spec = replace(engine.machine(instance), lock=lock.descriptor)
+        spec = replace(engine.machine(instance), lock=lock)
         machine = new_machine(spec, os.environ)
         cleanup.callback(machine.kill)
         if not engine.machine_reached(instance, Lcm.PROLOG):
@@ -140,14 +127,14 @@ def _handle_signals(signals: int, machine: Machine) -> None:
             machine.halt()
 
 
-def _watch(engine: Engine, instance: int, machine: Machine, lock: _Lock) -> bool:
+def _watch(engine: Engine, instance: int, machine: Machine, lock: int) -> bool:
     """Poll the machine until it ends and return True, or False if the store's directory was removed."""
     reported: tuple[int, int] | None = None
     last = 0.0
     wait = FIRST_POLL
     while not machine.wait(wait):
         wait = POLL
-        if not lock.exists():
+        if not is_at(engine.reconciler.directory(instance) / "lock", lock):
             return False
         cpu, memory = machine.usage()
         figures = (round(cpu), memory)

@@ -6,16 +6,14 @@ It uses the system's sources, keys and package lists. If the system has no lists
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from stratuslab.errors import StratusLabError
 from stratuslab.private_files import make_directory
@@ -126,12 +124,19 @@ class Apt:
     def _fetch(self, action: str, arguments: list[str], place: Path, report: Callable[[float], None]) -> tuple[int, str]:
         """Run apt-get and report its progress. Returns its status and its error output."""
         command = self._command("apt-get", "-qq", "-o", "APT::Status-Fd=1", action, *arguments)
+        silent = subprocess.DEVNULL
         with tempfile.TemporaryFile() as errors:
-            with self._started(command, cwd=place, stderr=errors) as process:
-                for line in process.stdout or ():
-                    status = _STATUS.match(line.decode("utf-8", "replace"))
-                    if status:
-                        report(min(float(status[1]) / 100, 1.0))
+            with subprocess.Popen(
+                command, cwd=place, env=self._environ, stdin=silent, stdout=subprocess.PIPE, stderr=errors
+            ) as process:
+                try:
+                    for line in process.stdout or ():
+                        status = _STATUS.match(line.decode("utf-8", "replace"))
+                        if status:
+                            report(min(float(status[1]) / 100, 1.0))
+                except BaseException:
+                    process.terminate()
+                    raise
             errors.seek(0)
             text = errors.read().decode("utf-8", "replace")
         return process.returncode, text
@@ -148,22 +153,6 @@ class Apt:
         path = find_program(program, self._search)
         options = [word for name, value in self._options.items() for word in ("-o", f"{name}={value}")]
         return [path, *options, *arguments]
-
-    @contextlib.contextmanager
-    def _started(self, command: list[str], cwd: Path, stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-        with subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        ) as process:
-            try:
-                yield process
-            except BaseException:
-                process.terminate()
-                raise
 
 
 def find_program(name: str, search: str) -> str:

@@ -80,7 +80,7 @@ class FileTree(paramiko.SFTPServerInterface):
                 self._nodes[other].attributes.filename = posixpath.basename(other)
             return [self._nodes[other].attributes for other in inside]
 
-    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> OpenFile:
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes | None = None) -> OpenFile:
         """Open a file, with flags as of ``os.open``."""
         with self._lock:
             if flags & os.O_EXCL or (flags & os.O_CREAT and self.canonicalize(path) not in self._nodes):
@@ -92,7 +92,7 @@ class FileTree(paramiko.SFTPServerInterface):
                 self._resize(node, 0)
             return OpenFile(self, node, flags)
 
-    def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+    def mkdir(self, path: str, attr: paramiko.SFTPAttributes | None = None) -> int:
         self._add(path, stat.S_IFDIR | _permissions(attr, 0o755))
         return SFTP_OK
 
@@ -202,5 +202,5 @@ class OpenFile(paramiko.SFTPHandle):
         return self._files.change(self._node, attr)
 
 
-def _permissions(attr: paramiko.SFTPAttributes, default: int) -> int:
-    return default if attr.st_mode is None else stat.S_IMODE(attr.st_mode)
+def _permissions(attr: paramiko.SFTPAttributes | None, default: int) -> int:
+    return default if attr is None or attr.st_mode is None else stat.S_IMODE(attr.st_mode)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Callable
-
-from paramiko import SFTPAttributes
 
 from stratuslab.local.machines.driver import MachineSpec
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
@@ -33,7 +32,8 @@ class Guest:
             self.disks.append(("/dev/vdc" if spec.swap_mib else "/dev/vdb", "/mnt", spec.volatile_mib * 1024))
         self.files = FileTree()
         for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
-            self.files.mkdir(path, _permissions(mode))
+            self.files.mkdir(path)
+            self.files.stat(path).st_mode = stat.S_IFDIR | mode
         # The image's name is untrusted, and shells read os-release.
         image = re.sub(r"[^A-Za-z0-9._:/ -]", "_", spec.image)
         self._put("/etc/hostname", f"{self.host_name}\n")
@@ -46,10 +46,5 @@ class Guest:
         return min(SYSTEM_KIB + self.files.used // 1024, self.memory_kib)
 
     def _put(self, path: str, text: str, mode: int = 0o644) -> None:
-        self.files.open(path, os.O_CREAT, _permissions(mode)).write(0, text.encode(errors="surrogateescape"))
-
-
-def _permissions(mode: int) -> SFTPAttributes:
-    attributes = SFTPAttributes()
-    attributes.st_mode = mode
-    return attributes
+        self.files.open(path, os.O_CREAT).write(0, text.encode(errors="surrogateescape"))
+        self.files.stat(path).st_mode = stat.S_IFREG | mode

@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
-from paramiko import SFTPAttributes
-
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
 from stratuslab.local.machines.simulated.shell_commands import CommandCall, Failure, commands
@@ -120,8 +118,7 @@ class Shell:
     def _file_writer(self, path: str, append: bool) -> Callable[[bytes], object]:
         if path == "/dev/null":
             return lambda data: None
-        flags = os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
-        file = self._guest.files.open(path, flags, SFTPAttributes())
+        file = self._guest.files.open(path, os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC))
         return partial(file.write, 0)
 
     def _name(self, command: Command) -> str:

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from paramiko import SFTPAttributes
-
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
 
@@ -54,7 +52,7 @@ def _echo(call: CommandCall) -> str:
 def _cat(call: CommandCall) -> Iterator[bytes]:
     call.options("u")
     for name in call.names or ["-"]:
-        yield from call.input if name == "-" else call.guest.files.open(name, os.O_RDONLY, SFTPAttributes()).pieces()
+        yield from call.input if name == "-" else call.guest.files.open(name, os.O_RDONLY).pieces()
 
 
 def _ls(call: CommandCall) -> str:

@@ -99,13 +99,6 @@ class _Sessions(paramiko.ServerInterface):
             streams.started = True
             threading.Thread(target=self._serve, args=(streams, streams.work), daemon=True).start()
 
-    def farewell(self) -> None:
-        """Write a newline to every terminal, so that the client's message about the end is not after the prompt."""
-        for streams in list(self._sessions.values()):
-            if isinstance(streams, TerminalStreams) and streams.started and streams.channel.send_ready():
-                with contextlib.suppress(HungUp):
-                    streams.write(b"\n")
-
     def _request(self, channel: paramiko.Channel, work: Callable[[Streams], int]) -> bool:
         streams = self._streams(channel)
         streams.work, free = streams.work or work, streams.work is None
@@ -186,7 +179,6 @@ class _Connection(paramiko.Transport):
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = LOGIN_SECONDS
         self.daemon = True
         self.login_until = time.monotonic() + LOGIN_SECONDS
-        self.sessions = sessions
         self.add_server_key(host_key)
         sessions.transport = self
         self.start_server(threading.Event(), sessions)
@@ -228,8 +220,11 @@ class SshServer:
             connection.close()
 
     def _farewell(self) -> None:
-        for connection in self._connections:
-            connection.sessions.farewell()
+        """Write a newline to every terminal, so that the client's message about the end is not after the prompt."""
+        for streams in list(self._guest.sessions):
+            if isinstance(streams, TerminalStreams) and streams.channel.send_ready():
+                with contextlib.suppress(HungUp):
+                    streams.write(b"\n")
 
     def _serve(self) -> None:
         while True:
