@@ -22,6 +22,7 @@ class ExitStatus(IntEnum):
     INSTANCE_FAILED = 6
     TIMED_OUT = 7
     UNREACHABLE = 8
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -31,11 +32,12 @@ class ExitStatus(IntEnum):
 class StratusLabError(Exception):
     """The cloud, the Marketplace or this computer refused or failed.
 
-    ``message`` says what happened; ``hint`` (may be empty) says what to do about it. An error is never
-    changed: :meth:`replaced` makes a new one.
+    ``message`` says what happened; ``hint`` (may be empty) says what to do about it. ``nothing_done`` says that the cloud
+    certainly did nothing: it refused by itself, or was never asked. An error is never changed: :meth:`replaced` makes a new one.
     """
 
     status: ExitStatus = ExitStatus.FAILED
+    nothing_done: bool = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -57,6 +59,7 @@ class UsageError(StratusLabError):
     """An option, a file or a setting that the user gave cannot be used."""
 
     status = ExitStatus.USAGE
+    nothing_done = True
 
 
 class ConfigurationError(UsageError):
@@ -123,3 +126,10 @@ class Terminated(KeyboardInterrupt):
 
     status = ExitStatus.TERMINATED
     message = "terminated"
+
+
+class TerminalGone(Terminated):
+    """The process received SIGHUP: its terminal is gone."""
+
+    status = ExitStatus.HUNG_UP
+    message = "hung up"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from stratuslab.cloud import client, instance_actions
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE
 from stratuslab.local.images import download
@@ -139,6 +140,14 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads that failed are tried again at once."""
     monkeypatch.setattr(download, "PAUSE", 0.0)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of lost answers is decided within a second."""
+    for module in (client, instance_actions):
+        monkeypatch.setattr(module, "LOOKS", (0.02, 0.05, 0.1))
+    monkeypatch.setattr(client, "_SETTLED", 0.5)
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from threading import Lock
 
 from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, NeverSent
-from stratuslab.cloud.instance_actions import InstanceActions, no_instance
+from stratuslab.cloud.http_transport import AnswerLost
+from stratuslab.cloud.instance_actions import LOOKS, InstanceActions, no_instance
 from stratuslab.cloud.lost_request import LostRequests
 from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
 from stratuslab.cloud.rpc_caller import Caller, Transport
@@ -26,8 +26,7 @@ from stratuslab.opennebula.usage import Usage
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
 
-_CHECK_FIRST = "check with stratus-describe-instance before you try again"
-_SEARCH_DELAYS = (0.2, 1.0, 2.0, 4.0)  # seconds before each search for a machine whose answer was lost
+_SETTLED = 10.0  # seconds after which a request whose answer was lost has most likely arrived
 
 
 class Cloud(InstanceActions):
@@ -56,6 +55,7 @@ class Cloud(InstanceActions):
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
         self._version_lock = Lock()
         self._lost = LostRequests(self._caller, lambda: self.server)
+        self._lost_at: float | None = None  # when an answer to a request for a machine was lost last, on the monotonic clock
 
     @property
     def server(self) -> ServerVersion:
@@ -71,9 +71,9 @@ class Cloud(InstanceActions):
     def allocate(self, request: MachineRequest) -> int:
         """Start a machine and return its id.
 
-        When the answer is lost the machine is searched for by its token before the request is sent again, and a second machine
-        is killed. Only a request that the network delivers after the last search (about 7 s) can still start another one.
-        Raises Refused with the cloud's reason, or AnswerLost if even a search could not find out whether it was started.
+        The request is sent once. Whatever comes back but an id or the cloud's own refusal, the machine is searched for by its
+        token for about 7 s. Raises Refused with the cloud's reason. AnswerLost, and every error whose ``nothing_done`` is false,
+        says that it was not found, or could not be searched for: it may still be started.
         """
         text = template(request, self.server)
         if request.template is None or not self.server.can_overlay:
@@ -88,66 +88,36 @@ class Cloud(InstanceActions):
         begun = time.monotonic()
         try:
             return start()
-        except NeverSent:
-            raise
-        except Unreachable as error:
-            lost = error
-        found = self._find_lost(token, begun, lost)
-        if found is not None:
-            return found
-        if not isinstance(lost, ConnectionDropped):
-            raise _not_started(lost)
-        try:
-            again = start()
-        except Unreachable as error:
-            found = self._find_lost(token, begun, error)
-            if found is None:
-                raise _not_started(error) from None
-            again = found
-        except StratusLabError:
-            # Perhaps refused only because the first attempt succeeded after all and used up the quota.
-            found = self._find_lost(token, begun, lost)
-            if found is None:
+        except StratusLabError as error:
+            if error.nothing_done:
                 raise
-            return found
-        self._kill_duplicates(token, begun, again)
-        return again
-
-    def _find_lost(self, token: str, begun: float, lost: Unreachable) -> int | None:
-        """The machine that carries the token, or None. Raises AnswerLost if that cannot be found out."""
-        failed: StratusLabError | None = None
+            lost = error
+        self._lost_at = time.monotonic()
+        failed = ""
         # The server may still be processing the request when its answer is lost.
-        for pause in _SEARCH_DELAYS:
+        for pause in LOOKS:
             self._sleep(pause)
             try:
-                for number in self._carrying(token, begun):
-                    return number
-                failed = None
+                for found in self._lost.carrying(token, time.monotonic() - begun):
+                    return found.id
+                failed = ""
             except StratusLabError as error:
-                failed = error
-        if failed is not None:
-            raise AnswerLost(
-                f"{lost.message}; cannot find out whether the machine was started: {failed.message}", _CHECK_FIRST
-            ) from None
-        return None
+                failed = error.message
+        unknown = f"cannot find out whether the machine was started: {failed}"
+        missing = "no machine was created for this request, but the cloud may still start it"
+        said = f"{lost.message}; {unknown if failed else missing}"
+        check = f"check with stratus-describe-instance --request {token}"
+        raise AnswerLost(said, check) if isinstance(lost, Unreachable) else lost.replaced(said, check)
 
-    def _carrying(self, token: str, begun: float) -> Iterator[int]:
-        return self._lost.carrying(token, time.monotonic() - begun)
+    def of_request(self, token: str, seconds: float, known: Collection[int] = ()) -> list[Instance]:
+        """The user's instances that carry the token of a request, or one of the same run (``TOKEN/1``), without the ``known``
+        ones, those that are DONE included. The first request was sent at most ``seconds`` ago."""
+        return list(self._lost.carrying(token, seconds, known))
 
-    def _kill_duplicates(self, token: str, begun: float, number: int) -> None:
-        """Kill what the other attempt started as well: the first one too late to be found before the second."""
-        others: list[int] = []
-        try:
-            others = [other for other in self._carrying(token, begun) if other != number]
-            for other in others:
-                self.kill(other)
-        except StratusLabError as error:
-            if others:
-                twice = ", ".join(map(str, others))
-                raise AnswerLost(
-                    f"machine {number} was started, and the first attempt also started {twice}: {error.message}",
-                    f"stratus-kill-instance {twice}",
-                ) from None
+    def settle(self) -> None:
+        """Wait until a request whose answer was lost has most likely arrived, or never will: 10 s."""
+        if self._lost_at is not None:
+            self._sleep(max(self._lost_at + _SETTLED - time.monotonic(), 0.0))
 
     def instance(self, number: int) -> Instance:
         """One instance. Raises NotFound."""
@@ -223,9 +193,3 @@ class Cloud(InstanceActions):
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
         number = int(text) if is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
         return MachineTemplate.read(catalogue.document(self._caller, ResourceKind.TEMPLATE, number))
-
-
-def _not_started(lost: Unreachable) -> AnswerLost:
-    dropped = isinstance(lost, ConnectionDropped)
-    so = ", so it probably did not start" if dropped else ", but the cloud may still start it"
-    return AnswerLost(f"{lost.message}; no machine was created for this request{so}", _CHECK_FIRST)

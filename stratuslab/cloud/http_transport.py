@@ -28,6 +28,12 @@ _TUNNEL_407 = "Tunnel connection failed: 407"  # the words of http.client
 class NeverSent(Unreachable):
     """The request did not reach the cloud, so it can be sent again without harm."""
 
+    nothing_done = True
+
+
+class DroppedEarly(NeverSent):
+    """The connection ended while it was being established, as happens with overloaded servers."""
+
 
 class AnswerLost(Unreachable):
     """The request was sent but no complete answer came back: the cloud may have carried it out."""
@@ -181,7 +187,7 @@ class HttpTransport:
         if _about_certificate(error):
             return self._certificate_refused(error)
         if proxy is None and isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            return ConnectionDropped(f"{url} dropped the connection while it was being established")
+            return DroppedEarly(f"{url} dropped the connection while it was being established")
         if isinstance(error, ssl.SSLError):
             return NeverSent(f"cannot use TLS with {url}: {_reason(error)}", "is it an http:// endpoint?", lasting=True)
         via = f" through the proxy {proxy.hostname}:{proxy.port or 80}" if proxy else ""
@@ -191,9 +197,11 @@ class HttpTransport:
         return NeverSent(f"cannot reach {url}{via}: {_reason(error)}", "see --endpoint", lasting=unknown)
 
     def _certificate_refused(self, error: Exception) -> StratusLabError:
-        return AuthenticationError(
+        refused = AuthenticationError(
             f"{self.endpoint.url} rejected the TLS client certificate, or requires one: {_reason(error)}", "see --pem-cert"
         )
+        refused.nothing_done = True
+        return refused
 
     def _refused(self, response: http.client.HTTPResponse) -> StratusLabError:
         url, status, reason = self.endpoint.url, response.status, response.reason

@@ -6,6 +6,7 @@ import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
@@ -14,6 +15,9 @@ from stratuslab.errors import InstanceFailed, NotFound, PermissionDenied, Stratu
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, Instance
 from stratuslab.opennebula.states import Lcm, Phase, State, state_label
 from stratuslab.opennebula.template_grammar import quote
+
+LOOKS = (0.2, 1.0, 2.0, 4.0)
+"""Seconds before each look for what became of a call whose answer was lost."""
 
 _KILL_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
 # How servers refuse an unknown action (3.x the second way), and one that the machine's state does not allow.
@@ -47,12 +51,12 @@ class InstanceActions(ABC):
         """
         for pause in (*_KILL_RETRIES, None):
             try:
-                self._act(self.server.kill_actions, number)
+                self._act(self.server.kill_actions, number, _killed)
                 return
             except reply.Refused as error:
                 if not _WRONG_STATE.search(error.message):
                     raise
-                if self._is_ending(number, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+                if self._is_there(number, _killed):
                     return  # an earlier request for it, whose answer was lost perhaps
                 if pause is None:
                     # Up to 4.x a machine can be killed in every state, and recover cannot delete.
@@ -69,11 +73,11 @@ class InstanceActions(ABC):
         Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
         """
         try:
-            self._act(self.server.shutdown_actions, number)
+            self._act(self.server.shutdown_actions, number, _shut_down)
         except reply.Refused as error:
             if not _WRONG_STATE.search(error.message):
                 raise
-            if self._is_ending(number, Lcm.SHUTDOWN, Lcm.EPILOG, Lcm.CLEANUP_DELETE):
+            if self._is_there(number, _shut_down):
                 return
             self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
 
@@ -94,9 +98,9 @@ class InstanceActions(ABC):
         *others, last = self.server.start_actions
         for action in others:
             with contextlib.suppress(reply.Refused):
-                self._act((action,), number)
+                self._act((action,), number, _runs)
                 return
-        self._change_power(number, "start", (last,), lambda one: one.phase <= Phase.UP)
+        self._change_power(number, "start", (last,), _runs)
 
     def reboot(self, number: int, *, hard: bool = False) -> None:
         """Ask the guest of an instance to reboot, or reset it (``hard``). Returns before it has.
@@ -108,7 +112,7 @@ class InstanceActions(ABC):
 
     def _change_power(self, number: int, what: str, actions: Iterable[str], is_there: Callable[[Instance], bool]) -> None:
         try:
-            self._act(actions, number)
+            self._act(actions, number, is_there)
         except reply.Refused as error:
             if _UNKNOWN_ACTION.search(error.message):
                 raise StratusLabError(f"{self._caller.cloud} cannot {what} instances: {error.message}") from None
@@ -121,30 +125,31 @@ class InstanceActions(ABC):
 
     def rename(self, number: int, name: str) -> None:
         """Give an instance another name. Raises NotFound, and Refused if the cloud does not accept it."""
-        self._change(number, lambda: self._caller.text("one.vm.rename", number, name))
+        self._change(number, lambda: self._caller.text("one.vm.rename", number, name), lambda one: one.name == name)
 
     def set_labels(self, number: int, labels: Iterable[str]) -> None:
         """Replace the labels of an instance. Raises NotFound."""
-        text = f"{LABELS_ATTRIBUTE} = {quote(','.join(labels), LABELS_ATTRIBUTE)}"
-        self._change(number, lambda: self._caller.text("one.vm.update", number, text, _MERGE))
+        wanted = tuple(labels)
+        text = f"{LABELS_ATTRIBUTE} = {quote(','.join(wanted), LABELS_ATTRIBUTE)}"
+        self._change(number, lambda: self._caller.text("one.vm.update", number, text, _MERGE), lambda one: one.labels == wanted)
 
-    def _change(self, number: int, call: Callable[[], object]) -> None:
+    def _change(self, number: int, call: Callable[[], object], is_there: Callable[[Instance], bool]) -> None:
         """Make a call that is new in 4.0 and needs the right to manage the instance."""
         if self.server.number < (4,):
             raise StratusLabError(f"{self._caller.cloud} cannot change the name or labels of an instance: it needs OpenNebula 4")
         try:
-            call()
+            self._surely(number, call, is_there)
         except NotFound as error:
             raise no_instance(self._caller.cloud, number, error) from None
         except PermissionDenied as error:
             raise self._with_lock(number, error) from None
 
-    def _act(self, actions: Iterable[str], number: int) -> None:
-        """Do the first of the actions that the server supports."""
+    def _act(self, actions: Iterable[str], number: int, is_there: Callable[[Instance], bool]) -> None:
+        """Do the first of the actions that the server supports. ``is_there`` tells an instance to which it was done."""
         unsupported: StratusLabError | None = None
         for action in actions:
             try:
-                self._caller.text("one.vm.action", action, number)
+                self._surely(number, partial(self._caller.text, "one.vm.action", action, number), is_there)
                 return
             except NotFound as error:
                 raise no_instance(self._caller.cloud, number, error) from None
@@ -157,11 +162,26 @@ class InstanceActions(ABC):
         assert unsupported is not None
         raise unsupported
 
-    def _is_ending(self, number: int, *states: Lcm) -> bool:
-        """Whether the instance is in one of the states on the way to DONE."""
+    def _surely(self, number: int, call: Callable[[], object], is_there: Callable[[Instance], bool]) -> None:
+        """Make a call. If anything but the cloud's own answer comes back, look whether the instance ``is_there``."""
+        try:
+            call()
+            return
+        except StratusLabError as error:
+            if error.nothing_done:
+                raise
+            lost = error
+        for pause in LOOKS:
+            self._sleep(pause)
+            if self._is_there(number, is_there):
+                return
+        raise lost.replaced(
+            f"{lost.message}; whether it was done to instance {number} is not known", f"stratus-describe-instance {number}"
+        )
+
+    def _is_there(self, number: int, is_there: Callable[[Instance], bool]) -> bool:
         with contextlib.suppress(StratusLabError):
-            instance = self.instance(number)
-            return instance.state == State.ACTIVE and instance.lcm_state in states
+            return is_there(self.instance(number))
         return False
 
     def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
@@ -183,6 +203,18 @@ class InstanceActions(ABC):
             return error
         by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
         return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
+
+
+def _killed(instance: Instance) -> bool:
+    return instance.done or (instance.state == State.ACTIVE and instance.lcm_state in (Lcm.EPILOG, Lcm.CLEANUP_DELETE))
+
+
+def _shut_down(instance: Instance) -> bool:
+    return _killed(instance) or (instance.state == State.ACTIVE and instance.lcm_state == Lcm.SHUTDOWN)
+
+
+def _runs(instance: Instance) -> bool:
+    return instance.phase <= Phase.UP
 
 
 def _remedy(instance: Instance, what: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
@@ -34,25 +35,28 @@ class LostRequests:
         self._taken = 1  # all ids below this one are known to be taken
         self._count = 0  # the user has at least this many machines, if listings begin with the oldest; 0: unknown
 
-    def carrying(self, token: str, seconds: float) -> Iterator[int]:
-        """The ids of the machines that carry the token, newest first; the request was sent at most ``seconds`` ago."""
+    def carrying(self, token: str, seconds: float, known: Collection[int] = ()) -> Iterator[Instance]:
+        """The machines that carry the token, or one of the same run (``TOKEN/1``), newest first, without the ``known`` ones. The
+        first request was sent at most ``seconds`` ago."""
+        self._taken = max(self._taken, *(number + 1 for number in known), 1)
         if self._whole_listing is None:
             self._whole_listing = self._server().whole_listing
         try:
             if self._whole_listing:
-                yield from (one.id for one in self._recent(self._whole_listing, seconds) if one.token == token)
+                for one in self._recent(self._whole_listing, seconds):
+                    if one.id not in known and _belongs(one.token, token):
+                        yield one
                 return
         except (reply.Fault, reply.Refused):
             if self._whole_listing == _LISTING:
                 raise
             self._whole_listing = ""
-        yield from (one.id for one in self._recent(_LISTING, seconds) if self._token(one.id) == token)
-
-    def _token(self, number: int) -> str:
-        try:
-            return Instance(self._caller.document("VM", "one.vm.info", number)).token
-        except NotFound:
-            return ""  # removed in the meantime
+        for listed in self._recent(_LISTING, seconds):
+            if listed.id not in known:
+                with contextlib.suppress(NotFound):  # removed in the meantime
+                    one = Instance(self._caller.document("VM", "one.vm.info", listed.id))
+                    if _belongs(one.token, token):
+                        yield one
 
     def _recent(self, method: str, seconds: float) -> Iterator[Instance]:
         """The machines that were started in the last ``seconds``, newest first."""
@@ -105,6 +109,10 @@ class LostRequests:
         except PermissionDenied:
             return True
         return True
+
+
+def _belongs(token: str, run: str) -> bool:
+    return token == run or token.startswith(f"{run}/")
 
 
 def _by_id(instances: list[Instance]) -> list[Instance]:

@@ -153,7 +153,9 @@ class _Answer:
             raise InvalidAnswer("the answer contains no result")
         if not self._succeeded():
             message, code = [*self._array[1:], "", ""][:2]
-            raise error_for(message, _integer(code))
+            refusal = error_for(message, _integer(code))
+            refusal.nothing_done = True
+            raise refusal
         if len(self._array) < 2:
             raise InvalidAnswer("the answer contains no result")
         return self._array[1]

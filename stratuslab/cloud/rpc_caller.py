@@ -11,13 +11,13 @@ from xmlrpc.client import dumps
 from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.http_transport import ConnectionDropped
+from stratuslab.cloud.http_transport import ConnectionDropped, DroppedEarly
 from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, is_id
 from stratuslab.opennebula.template_grammar import check_characters
 
 ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
-"""Calls that start a machine each time they are made, so they are never repeated blindly."""
+"""Calls that start a machine each time they are made, so they are repeated only if they certainly were not sent."""
 
 _BACK_OFF = (0.2, 1.0)  # seconds before a request whose connection dropped is sent again
 _Read = TypeVar("_Read")
@@ -82,15 +82,16 @@ class Caller:
             words = error.message or "no reason given"
             raise reply.Fault(f"{self.cloud} rejected the call: {words} (fault {error.code})", error.code) from None
         except AuthenticationError as error:
-            raise AuthenticationError(f"{self._credentials} at {self.cloud}: {error.message}", error.hint) from None
+            raise error.replaced(f"{self._credentials} at {self.cloud}: {error.message}") from None
 
     def _post(self, method: str, arguments: tuple[object, ...]) -> Iterator[bytes]:
         """Send the call and yield the answer as it arrives.
 
-        Calls that only read, or that can be repeated without harm, are sent again if the connection drops before the answer.
+        Calls that only read, or that can be repeated without harm, are sent again if the connection drops before the answer; the
+        others only if it drops before the request.
         """
         body = self._body(method, arguments)
-        for pause in (*(() if method in ONCE_ONLY else _BACK_OFF), None):
+        for pause in (*_BACK_OFF, None):
             begin, size = time.perf_counter(), 0
             self._say(f"> {method}({', '.join(['***', *map(_shown, arguments)])})")
             try:
@@ -99,8 +100,8 @@ class Caller:
                     yield chunk
                 self._say(f"< {method}: {size} bytes in {time.perf_counter() - begin:.3f} s")
                 return
-            except ConnectionDropped as dropped:
-                if size or pause is None:
+            except (ConnectionDropped, DroppedEarly) as dropped:
+                if size or pause is None or (method in ONCE_ONLY and not dropped.nothing_done):
                     raise
                 self._say(f"! {method}: {dropped.message}; retrying in {pause:g} s")
             self._sleep(pause)

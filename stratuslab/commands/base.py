@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from stratuslab.commands.standard_output import discard, flush, write
 from stratuslab.environment import Environment
-from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Terminated, UsageError
+from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, TerminalGone, Terminated, UsageError
 from stratuslab.output.messages import Messages
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
@@ -202,8 +202,8 @@ def _problems(error: BaseException) -> list[Problem]:
             return [problem for cause in causes for problem in _problems(cause)]
         case StratusLabError():
             return [Problem(error.status, error.message, error.hint)]
-        case Terminated():
-            return [Problem(ExitStatus.TERMINATED, "terminated")]
+        case Terminated(status=status, message=message):
+            return [Problem(status, message)]
         case KeyboardInterrupt():
             return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
         case ModuleNotFoundError(name=str(name)) if not name.startswith("stratuslab"):
@@ -211,20 +211,28 @@ def _problems(error: BaseException) -> list[Problem]:
         case OSError():
             reason = error.strerror or str(error) or type(error).__name__
             return [Problem(ExitStatus.FAILED, f'cannot use "{error.filename}": {reason}' if error.filename else reason)]
+        case MemoryError():
+            return [Problem(ExitStatus.FAILED, "not enough memory")]
         case _:
             return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
 
 
-def _end_on_sigterm(environment: Environment) -> None:
-    """Let SIGTERM end this process as Ctrl-C does, if it only runs this command."""
+def _end_on_signals(environment: Environment) -> None:
+    """Let SIGTERM, and a terminal that goes away, end this process as Ctrl-C does, if it only runs this command."""
     if environment.owns_process:
         import signal
 
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not below nohup
+            signal.signal(signal.SIGHUP, _hang_up)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
+
+
+def _hang_up(_signal: int, _frame: FrameType | None) -> None:
+    raise TerminalGone
 
 
 def _process_environment() -> Environment:
@@ -263,7 +271,7 @@ def _run(command: Command, argv: Sequence[str] | None, environment: Environment,
     from stratuslab.output.output_options import OutputOptions
     from stratuslab.results import InstanceStarted
 
-    _end_on_sigterm(environment)
+    _end_on_signals(environment)
     session = Session(options, environment, messages, waits=command.waits(options))
     started: list[int] = []
     shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
@@ -307,7 +315,7 @@ def _write_end(environment: Environment, messages: Messages, text: Iterable[str]
     """Write the rest of the output at the end. If that fails, list the started machines on stderr."""
     try:
         write(environment, text)
-    except (StratusLabError, BrokenPipeError):
+    except BaseException:
         if started:
             messages.error(f"started: {', '.join(map(str, started))}")
         raise

@@ -17,7 +17,7 @@ from stratuslab.commands.shared.option_values import any_state, interval, whole_
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.reverse_dns import host_names
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
@@ -26,6 +26,8 @@ from stratuslab.results import InstanceRow, Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
+
+_REQUEST_AGE = 7 * 24 * 3600.0  # seconds; older instances are not searched for --request
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     whose = which.add_mutually_exclusive_group()
     whose.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
     whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
+    which.add_argument("--request", metavar="TOKEN", help="instances that stratus-run-instance may have started, by its token")
     which.add_argument("-m", "--all-sections", action="store_true", help="instances on all clouds in the configuration")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
@@ -69,10 +72,16 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--console cannot be combined with other instances or --all-sections")
     if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
         raise UsageError("--console, --wait-for and --watch cannot be combined")
+    if options.request and (
+        options.console is not None or options.all_sections or options.instances or options.wait_for or options.watch
+    ):
+        raise UsageError("--request cannot be combined with other instances, --all-sections, --console, --wait-for or --watch")
     if options.console is not None:
         yield from _console(session)
     elif options.wait_for:
         yield from _awaited(session)
+    elif options.request:
+        yield from _requested(session)
     elif options.watch:
         known: dict[str, str] = {}
         from stratuslab.commands.shared.watch import watch
@@ -107,6 +116,14 @@ def _some(session: Session) -> Iterator[Result]:
     if found:
         yield from _shown(session, found)
     report(session.messages, errors, len(found), "instances")
+
+
+def _requested(session: Session) -> Iterator[Result]:
+    """The instances of a request, of which the answer may have been lost."""
+    found = session.cloud.of_request(session.options.request, _REQUEST_AGE)
+    if not found:
+        raise NotFound(f'no instance was started by the request "{session.options.request}"')
+    yield from _shown(session, sorted(rows_of(session, found), key=by_id))
 
 
 def _asked(session: Session) -> tuple[list[InstanceRow], list[StratusLabError]]:

@@ -29,6 +29,7 @@ from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, Laun
 
 if TYPE_CHECKING:
     from stratuslab.cloud.machine_request import MachineRequest
+    from stratuslab.commands.shared.launch import IdsFile
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000  # GB
@@ -104,6 +105,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
     image.add_argument("--dry-run", action="store_true", help="print the template that would be sent, and exit")
+    image.add_argument("--all-or-nothing", action="store_true", help="kill what was started if one of the machines fails")
     image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
@@ -132,7 +134,8 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--vm-name and --name-prefix cannot be combined")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run cannot be combined with --format {options.format}", "use table or json")
-    from stratuslab.commands.shared.create import IdsFile, launch, machine_request, machine_requests, warn_about_names
+    from stratuslab.commands.shared.create import machine_request, machine_requests, warn_about_names
+    from stratuslab.commands.shared.launch import IdsFile, launch
 
     if options.input and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
@@ -152,28 +155,34 @@ def _run(session: Session) -> Iterator[Result]:
             for launched in launching:
                 started.append(launched.id)
                 yield launched
-    yield LaunchEnds()
-    if options.wait_for:
-        yield from _wait(session, started, wait_timeout)
+        yield LaunchEnds()
+        if options.wait_for:
+            yield from _wait(session, started, wait_timeout, ids)
 
 
-def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iterator[Result]:
-    """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there."""
+def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: IdsFile) -> Iterator[Result]:
+    """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there, with
+    --all-or-nothing all of them if one cannot."""
     from stratuslab.commands.shared.instance_details import all_details, rows_of
+    from stratuslab.commands.shared.launch import kill_all
     from stratuslab.commands.shared.parallel import in_order, report
     from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.details_text import details_lines
 
     try:
         waited = wait(session, numbers, session.options.wait_for, wait_timeout)
-    except KeyboardInterrupt:
-        session.messages.note(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
+    except BaseException:
+        session.messages.error(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
         raise
     if session.messages.level >= 2:
         for row in rows_of(session, [waited.latest[number] for number in waited.errors if number in waited.latest]):
             for details in all_details(session, [row]):
                 session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
-    if session.options.kill_on_failure:
+    done = len(waited.reached)
+    if session.options.all_or_nothing and waited.errors:
+        waited.errors = {**kill_all(session, sorted(numbers), ids), **waited.errors}
+        done = 0
+    elif session.options.kill_on_failure:
         # A machine whose state could not be read has not necessarily failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
         for outcome in in_order(session.cloud.kill, lost):
@@ -182,7 +191,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float) -> Iter
             waited.errors[outcome.item] = error.replaced(f"{error.message}{then}")
     for row in rows_of(session, [waited.latest[number] for number in numbers if number in waited.latest]):
         yield InstanceAfterWait(row)
-    report(session.messages, list(waited.errors.values()), len(waited.reached), "machines")
+    report(session.messages, list(waited.errors.values()), done, "machines")
 
 
 def _plan(session: Session, requests: Sequence[MachineRequest]) -> LaunchPlan:

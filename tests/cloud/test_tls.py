@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http_transport import ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import DroppedEarly, HttpTransport, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
@@ -135,7 +135,7 @@ def test_a_handshake_that_is_dropped(scripted: Scripted, abruptly: bool) -> None
             conversation.reset()
 
     server = scripted(drops)
-    with pytest.raises(ConnectionDropped, match="dropped the connection while it was being established"):
+    with pytest.raises(DroppedEarly, match="dropped the connection while it was being established"):
         fetch(f"https://127.0.0.1:{server.port}/RPC2")
 
 

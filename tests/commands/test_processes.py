@@ -228,7 +228,14 @@ run("describe_instance")
     assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.TERMINATED, "", "stratus-describe-instance: terminated\n")
 
 
-@pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, ExitStatus.INTERRUPTED), (signal.SIGTERM, ExitStatus.TERMINATED)])
+@pytest.mark.parametrize(
+    ("by", "status"),
+    [
+        (signal.SIGINT, ExitStatus.INTERRUPTED),
+        (signal.SIGTERM, ExitStatus.TERMINATED),
+        (signal.SIGHUP, ExitStatus.HUNG_UP),
+    ],
+)
 def test_what_was_started_before_ctrl_c_is_reported(
     shell: Shell, stage: Stage, serve: Serve, tmp_path: Path, by: signal.Signals, status: ExitStatus
 ) -> None:
@@ -246,3 +253,4 @@ def test_what_was_started_before_ctrl_c_is_reported(
     there = {str(row[0]) for row in stage.engine.store.query("SELECT id FROM instances")}
     assert told == there == set(ids.read_text().split())
     assert 2 <= len(told) < 400
+    assert f"stratus-run-instance: started: {', '.join(sorted(there, key=int))}\n" in ran.err

@@ -402,8 +402,8 @@ def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
 
 
 def test_ctrl_c_while_run_waits_tells_what_goes_on(alice: Shell, stage: Stage, script: Script) -> None:
-    # Once both run, the next question but one can only be that of the wait.
-    script.acts = [lambda: len(stage.actors.living) == 2, lambda: None, _thread.interrupt_main]
+    # Once both run, and were looked for once more, the next question but one can only be that of the wait.
+    script.acts = [lambda: len(stage.actors.living) == 2, lambda: None, lambda: None, _thread.interrupt_main]
     ran = alice("run", "-n", "2", "--wait-for", "running", TTYLINUX)
     assert ran.status == ExitStatus.INTERRUPTED
     assert "stratus-run-instance: stopped waiting; these machines keep running: 1, 2\n" in ran.err

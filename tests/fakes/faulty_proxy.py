@@ -20,7 +20,19 @@ class Late(NamedTuple):
     calls: int
 
 
-Fault = Mishap | Late
+class Delayed(NamedTuple):
+    """The connection ends, and the request arrives so many seconds later."""
+
+    seconds: float
+
+
+class Twice(NamedTuple):
+    """The request arrives a second time: at once, so that the answer is the second one's, or so many seconds after the first."""
+
+    seconds: float = 0.0
+
+
+Fault = Mishap | Late | Delayed | Twice
 """What goes wrong with one request."""
 
 
@@ -42,6 +54,7 @@ class FaultyProxy:
         self._always = always or {}
         self._methods: list[str] = []
         self._late: list[tuple[int, Request]] = []
+        self._timers: list[threading.Timer] = []
         self._lock = threading.Lock()
         self._server = ScriptedServer(self._converse)
 
@@ -54,6 +67,9 @@ class FaultyProxy:
         return Counter(self._methods)
 
     def close(self) -> None:
+        """End, once everything that is on its way has arrived."""
+        for timer in self._timers:
+            timer.join()
         self._server.close()
 
     def _converse(self, conversation: Conversation) -> None:
@@ -71,11 +87,26 @@ class FaultyProxy:
             with self._lock:
                 self._late.append((fault.calls, request))
             return
+        if isinstance(fault, Delayed):
+            self._after(fault.seconds, request)
+            return
+        if isinstance(fault, Twice):
+            if fault.seconds:
+                self._after(fault.seconds, request)
+            else:
+                self._forwarded(request)
+            fault = None
         answer = self._forwarded(request) if fault is None or fault in CARRIED_OUT else b""
         if fault is None:
             conversation.send(answer)
         else:
             fault(conversation, method, answer)
+
+    def _after(self, seconds: float, request: Request) -> None:
+        timer = threading.Timer(seconds, self._forwarded, [request])
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
 
     def _forwarded(self, request: Request) -> bytes:
         """Pass the request on; the whole answer."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stratuslab.opennebula.numeric_constants import ErrorCode
 from tests.fakes import scripted_server as servers
-from tests.fakes.opennebula_answers import failure
+from tests.fakes.opennebula_answers import failure, fault
 from tests.fakes.scripted_server import Conversation
 
 Mishap = Callable[[Conversation, str, bytes], None]
@@ -72,5 +72,42 @@ def denied(conversation: Conversation, method: str, answer: bytes) -> None:
     conversation.send(whole(failure(f"[{method}] User couldn't be authenticated, aborting call.", ErrorCode.AUTHENTICATION)))
 
 
-CARRIED_OUT = (lost, reset, halved, silent_after, bad_gateway_after)
+def unauthorized_after(conversation: Conversation, method: str, answer: bytes) -> None:
+    """It is done, and a proxy in front asks for a password instead of answering."""
+    conversation.send(servers.head("401 Unauthorized", WWW_Authenticate="Basic", Content_Length=0))
+
+
+def forbidden_after(conversation: Conversation, method: str, answer: bytes) -> None:
+    """It is done, and a proxy in front does not like the answer."""
+    conversation.send(servers.head("403 Forbidden", Content_Length=0))
+
+
+def fault_after(conversation: Conversation, method: str, answer: bytes) -> None:
+    """It is done, and the XML-RPC library fails to say so."""
+    conversation.send(whole(fault(-500, "Internal error")))
+
+
+def web_page_after(conversation: Conversation, method: str, answer: bytes) -> None:
+    """It is done, and a proxy in front says something friendly with status 200."""
+    conversation.send(whole(b"<html>Please come back later</html>"))
+
+
+def half_a_document_after(conversation: Conversation, method: str, answer: bytes) -> None:
+    """It is done, and a proxy in front has cut the answer, and counted again."""
+    body = answer.partition(b"\r\n\r\n")[2]
+    conversation.send(whole(body[: len(body) // 2]))
+
+
+CARRIED_OUT = (
+    lost,
+    reset,
+    halved,
+    silent_after,
+    bad_gateway_after,
+    unauthorized_after,
+    forbidden_after,
+    fault_after,
+    web_page_after,
+    half_a_document_after,
+)
 """The mishaps before which the cloud has done what it was asked for."""

@@ -1,33 +1,19 @@
-"""Create machines: build the request that the options describe, and send it ``--number`` times."""
+"""The request for a machine that the options of ``stratus-run-instance`` describe."""
 
 from __future__ import annotations
 
-import os
-import re
-import stat
-from collections.abc import Generator
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
-from threading import Lock
-from types import TracebackType
-from typing import TextIO
 
-from stratuslab.cloud.catalogue import ResourceKind, listing
+from stratuslab.cloud.catalogue import ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkRequest
-from stratuslab.cloud.reply import Refused
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import image_argument
 from stratuslab.commands.shared.instance_argument import names_in_use
-from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.template_inputs import input_values
 from stratuslab.context_input import cloud_init, from_file, from_option
-from stratuslab.environment import Environment
-from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
-from stratuslab.opennebula.nic import Nic
-from stratuslab.results import InstanceRow, InstanceStarted
 from stratuslab.settings import Setting
 from stratuslab.ssh import user_public_key
 
@@ -176,144 +162,3 @@ def warn_about_names(session: Session, request: MachineRequest) -> None:
         return
     for name, other in taken.items():
         session.messages.warning(f'instance {other} is called "{name}", too: use their ids')
-
-
-def launch(session: Session, request: MachineRequest, ids: IdsFile) -> Generator[InstanceStarted, None, None]:
-    """Start ``--number`` machines, several at once, and yield each in order as soon as it is known.
-
-    After a failure no more machines are started; those that were are still yielded, and then the failure is raised. If the
-    caller stops early because it cannot write, the other started machines are listed on stderr.
-    """
-    requests = machine_requests(session, request)
-    errors: list[StratusLabError] = []
-    started: list[int] = []
-    yielded: list[int] = []
-    outcomes = in_order(lambda one: _start(session, one, ids, started), requests, stop_at_failure=True)
-    try:
-        for place, outcome in enumerate(outcomes, 1):
-            if outcome.value is None:
-                assert outcome.error is not None
-                errors.append(outcome.error)
-                continue
-            yield outcome.value._replace(place=place)
-            yielded.append(outcome.value.id)
-    except GeneratorExit:
-        outcomes.close()  # waits for the calls in progress
-        session.messages.error(f"started: {', '.join(str(number) for number in started if number not in yielded)}")
-        raise
-    not_begun = len(requests) - len(yielded) - len(errors)
-    if not_begun:
-        session.messages.note(f"{not_begun} more were not started")
-    report(session.messages, errors, len(yielded), "machines")
-
-
-def _start(session: Session, request: MachineRequest, ids: IdsFile, started: list[int]) -> InstanceStarted:
-    try:
-        number = session.cloud.allocate(request)
-    except (Refused, NotFound, PermissionDenied) as error:
-        raise _with_hint(session, request, error) from None
-    started.append(number)
-    ids.add(number)
-    requested = request.networks[0].name if request.networks else ""
-    try:
-        instance = session.cloud.instance(number)
-    except StratusLabError as error:
-        session.messages.note(f"machine {number} was started, but its address is unknown: {error}")
-        return InstanceStarted(0, requested, "", InstanceRow(number))
-    if instance.simulated_because:
-        because = f"{instance.simulated_because}, so it is simulated"
-        session.messages.warning(f"not a real machine: {because} (--hypervisor simulated, if that is meant)")
-    nic = instance.nics[0] if instance.nics else Nic()
-    network = (nic.network if requested.isdigit() else requested) or nic.network
-    return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))
-
-
-_NO_NETWORK_3 = "could not get virtual network"  # 3.x: the network does not exist, or has no free address
-_CAUSES_WITH_ADVICE = ("quota", "leases exhausted", "restricted", "disk in use", "disk in error")  # causes of refusals
-
-
-def _with_hint(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
-    """The error with a hint, if the cloud's message shows what it is about."""
-    from stratuslab.diagnosis.causes import known_cause
-
-    words = error.message.lower()
-    if "error parsing" in words:
-        return error.replaced(hint='OpenNebula reads "$" in contexts and requirements as a variable; check the machine template')
-    if session.options.address and ("lease" in words or _NO_NETWORK_3 in words):
-        return error.replaced(hint=f"the address {session.options.address} is taken or not in that network")
-    if "invalid name" in words:
-        return error.replaced(hint="see --vm-name and --name-prefix")
-    if (cause := known_cause(error.message)) and cause.name in _CAUSES_WITH_ADVICE:
-        return error.replaced(hint=cause.advice)
-    if "network" in words:
-        return _about_network(session, request, error)
-    if "could not get disk image" in words:  # 3.x, whatever is wrong with it
-        return error.replaced(hint="one of its images does not exist, is not ready, or is in use by another machine")
-    if "disk type" in words:
-        return error.replaced(
-            hint=f"OpenNebula {session.cloud.server.version} attaches only images of its own datastores: name one as one:NAME "
-            "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
-        )
-    if re.search(r"image with id: \d+ does not exist|does not own an image", words):
-        return NotFound(
-            error.message,
-            "check the disks of the machine template" if request.template else "see one:NAME",
-        )
-    return error
-
-
-def _about_network(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
-    """The error about a network: one that does not exist (3.2 does not say which), or another problem with an existing one."""
-    try:
-        known = session.cloud.catalogue(ResourceKind.NETWORK)
-    except StratusLabError:
-        return error.replaced(hint="see --network")
-    hint = f"see --network; {listing(known, 'network')}"
-    names = {(entry.name, entry.owner) for entry in known}
-    for network in request.networks:
-        if network.id is None and (network.name, network.owner) not in names:
-            return NotFound(f'this cloud has no network "{network.owner}/{network.name}": {error.message}', hint)
-    if re.search(r"network with id: \d+ does not exist|does not own a network", error.message.lower()):
-        return NotFound(error.message, hint)
-    return error.replaced(hint=f"it may have no free address; {hint}" if _NO_NETWORK_3 in error.message.lower() else hint)
-
-
-class IdsFile(AbstractContextManager["IdsFile"]):
-    """The file of ``--output``: an id on each line, written when its machine is started; threads may share it.
-
-    The previous content is kept until there is a first id, so that a failed start loses nothing.
-    """
-
-    def __init__(self, environment: Environment, name: str | None) -> None:
-        self._path: Path | None = environment.expand(name) if name else None
-        self._file: TextIO | None = None
-        self._begun = False
-        self._lock = Lock()
-
-    def __enter__(self) -> IdsFile:
-        if self._path is not None:
-            try:
-                self._file = self._path.open("a", encoding="ascii")
-            except OSError as error:
-                raise UsageError(f'cannot write the file "{self._path}" (--output): {error.strerror}') from None
-        return self
-
-    def add(self, number: int) -> None:
-        """Write an id. Raises StratusLabError, which names the id, if that fails (the disk is full)."""
-        if self._file is None:
-            return
-        try:
-            with self._lock:
-                if not self._begun and self._file.seekable():
-                    self._file.truncate(0)
-                self._begun = True
-                self._file.write(f"{number}\n")
-                self._file.flush()
-                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe cannot be synced
-                    os.fsync(self._file.fileno())
-        except OSError as error:
-            raise StratusLabError(f'machine {number} was started, but cannot write "{self._path}": {error.strerror}') from None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._file is not None:
-            self._file.close()

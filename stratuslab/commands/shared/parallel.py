@@ -48,18 +48,30 @@ class Parallel(Generic[_Item, _Value]):
         self.left = len(items)
         self._stop_at_failure = stop_at_failure
         self._stopped = False
+        self._threads = 0
         self._ended: SimpleQueue[tuple[int, Outcome[_Item, _Value] | BaseException | None]] = SimpleQueue()
 
     def start(self) -> None:
         """Begin. Apart from making it, so that what a Ctrl-C then does can be set before."""
         for _ in range(min(self._at_once, self.left)):
-            threading.Thread(target=self._run, daemon=True).start()
+            try:
+                threading.Thread(target=self._run, daemon=True).start()
+            except (RuntimeError, MemoryError):
+                return  # the limit of processes: it takes longer
+            self._threads += 1
 
     def _run(self) -> None:
-        with suppress(IndexError):
-            while True:
-                place, item = self._waiting.popleft()
-                self._ended.put((place, self._outcome(item)))
+        while self._do_one():
+            pass
+
+    def _do_one(self) -> bool:
+        """Do the next item, and say whether there was one."""
+        try:
+            place, item = self._waiting.popleft()
+        except IndexError:
+            return False
+        self._ended.put((place, self._outcome(item)))
+        return True
 
     def _outcome(self, item: _Item) -> Outcome[_Item, _Value] | BaseException | None:
         if self._stopped:
@@ -78,6 +90,8 @@ class Parallel(Generic[_Item, _Value]):
 
         Raises queue.Empty when ``timeout`` seconds are over, and whatever ``work`` raised but StratusLabError.
         """
+        if not self._threads:
+            self._do_one()
         place, outcome = self._ended.get(timeout=timeout)
         self.left -= 1
         if isinstance(outcome, BaseException):
@@ -91,6 +105,8 @@ class Parallel(Generic[_Item, _Value]):
     def finish(self) -> None:
         """Begin nothing new, and wait for what was begun."""
         self.stop()
+        if not self._threads:
+            self._run()
         while self.left:
             self._ended.get()
             self.left -= 1
@@ -134,9 +150,9 @@ def in_order(
 
 @contextmanager
 def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
-    """While the block runs Ctrl-C, and a SIGTERM that the command has a handler for, calls ``stop``; only at the block's end it
-    has its usual effect. A second one has that at once."""
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """While the block runs Ctrl-C, and a SIGTERM or SIGHUP that the command has a handler for, calls ``stop``; only at the
+    block's end it has its usual effect. A second one has that at once."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     handled = {number: handler for number, handler in usual.items() if callable(handler)}  # not those that are ignored
     if threading.current_thread() is not threading.main_thread() or not handled:
         yield
