@@ -94,14 +94,14 @@ class _Lines(io.BufferedReader):
         return line
 
 
-def bounded_session() -> requests.Session:
-    """A session of requests whose responses are bounded like this."""
+def bounded_session(*kinds: type) -> requests.Session:
+    """A session of requests whose responses are bounded like this, and whose connections are also of these kinds."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     def pool(usual: Any) -> type:
-        connection = type("BoundedConnection", (usual.ConnectionCls,), {"response_class": BoundedResponse})
+        connection = type("BoundedConnection", (*kinds, usual.ConnectionCls), {"response_class": BoundedResponse})
         return type(usual.__name__, (usual,), {"ConnectionCls": connection})
 
     pools = {"http": pool(HTTPConnectionPool), "https": pool(HTTPSConnectionPool)}

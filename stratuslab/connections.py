@@ -42,7 +42,7 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
 
         directory = state_directory(environment.environ)
         return Cloud(
-            LocalTransport(directory, environment.environ),
+            LocalTransport(directory, settings.local_environ),
             Credentials("oneadmin"),
             "the embedded cloud",
             address=f"local:{directory}",

@@ -35,6 +35,7 @@ KNOWN = (
     Known("pat_service_host", "Host of the port translation service (default: the cloud's host).", "pat.example.org"),
     Known("pat_gateway_host", "Gateway whose ports are translated (default: the cloud's host).", "gateway.example.org"),
     Known("hypervisor", "Hypervisor of the embedded cloud: qemu or simulated (default: what fits).", "qemu"),
+    Known("download_networks", "Networks that images of other users of the embedded cloud may come from.", "10.20.0.0/16"),
     Known("selected_section", "The section to use without -S; read in [default] only.", "partner"),
 )
 """All of them, in the order to show them."""

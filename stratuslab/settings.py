@@ -165,6 +165,25 @@ class Settings:
         return found.value if found else ""
 
     @property
+    def local_environ(self) -> Mapping[str, str]:
+        """The environment for the embedded cloud's processes, with the settings that they need. Raises UsageError."""
+        environ, found = self._environment.environ, self.find("download_networks")
+        if found is None:
+            return environ
+        import ipaddress
+
+        for name in found.value.replace(",", " ").split():
+            try:
+                if name != "any":
+                    ipaddress.ip_network(name, strict=False)
+            except ValueError:
+                raise UsageError(
+                    f'invalid download networks "{found.value}" ({found.origin}): "{name}" is not a network',
+                    'write 10.20.0.0/16, several separated by commas, or "any"',
+                ) from None
+        return {**environ, variable_of("download_networks"): found.value}
+
+    @property
     def ca_bundle(self) -> str:
         """A file of certificates to trust instead of the system's; empty for the system's."""
         named = self.get("ca_bundle") or self._environment.environ.get("REQUESTS_CA_BUNDLE", "")

@@ -117,7 +117,7 @@ def _directory(session: Session) -> Path:
 def _engine(session: Session) -> Engine:
     from stratuslab.local.engine.engine import Engine
 
-    return Engine(_directory(session), clock=session.environment.clock, environ=session.environment.environ)
+    return Engine(_directory(session), clock=session.environment.clock, environ=session.settings.local_environ)
 
 
 def _serve(session: Session) -> Iterator[Result]:
@@ -130,7 +130,7 @@ def _serve(session: Session) -> Iterator[Result]:
     if len(users) < len(given):
         raise UsageError("the same user is given twice", "see --user and --users")
     profile = SERVER_PROFILES[options.flavour]
-    environ = session.environment.environ
+    environ = session.settings.local_environ
     with serving(_directory(session), options.host, options.port, users, environ, profile, names=options.name) as server:
         if not server.urls.is_loopback:
             session.messages.warning("other computers can connect, and the traffic, passwords included, is not encrypted")

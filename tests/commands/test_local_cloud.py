@@ -142,6 +142,13 @@ class TestUsage:
         ran = shell("local_cloud", *arguments)
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
 
+    def test_networks_that_are_none(self, shell: Shell) -> None:
+        shell.environ["STRATUSLAB_DOWNLOAD_NETWORKS"] = "10.0.0.0/8, any, lab"
+        ran = shell("local_cloud", "status")
+        assert (ran.status, '"lab" is not a network' in ran.err) == (2, True)
+        shell.environ["STRATUSLAB_DOWNLOAD_NETWORKS"] = "10.0.0.0/8, any"
+        assert shell("local_cloud", "status").status == 0
+
     def test_a_password_is_not_repeated(self, shell: Shell) -> None:
         for user in ("hunter2", ":hunter2", "alice:"):
             ran = shell("local_cloud", "serve", "--user", user)

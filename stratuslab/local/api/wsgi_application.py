@@ -169,16 +169,15 @@ class Application:
     def _add_entry(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], bytes]:
         # StratusLab's Marketplace required a signature instead of a password, so its clients send none.
         anonymous = self._profile.legacy and "HTTP_AUTHORIZATION" not in environ
-        if not anonymous:
-            self._of_basic(environ)
+        user = None if anonymous else self._of_basic(environ)
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in _ENTRY_TYPES:
             return _bad_entry(f"the content type of an entry must be {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
         largest = xmlrpc_wire.UNAUTHENTICATED if anonymous else embedded_marketplace.LARGEST_ENTRY
         document = _received(environ, _length(environ, largest))
         try:
-            entry = embedded_marketplace.MarketplaceEntries(self._engine.store, self._engine.now).add(
-                document, anonymous=anonymous
-            )
+            entry = embedded_marketplace.MarketplaceEntries(self._engine.store, self._engine.now).add(document, user)
+        except embedded_marketplace.EntryTaken as error:
+            return HTTPStatus.FORBIDDEN, *_bad_entry(str(error))[1:]
         except embedded_marketplace.InvalidEntry as error:
             return _bad_entry(str(error))
         location = "/".join((_METADATA[0], *entry.key))

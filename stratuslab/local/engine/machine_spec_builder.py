@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stratuslab.local.engine.disk_allocation import image_of
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
-from stratuslab.local.store.instance_record import Record
+from stratuslab.local.store.instance_record import ADMINISTRATOR, Record
 from stratuslab.local.store.volumes import volume_file, volume_of
 
 _EMPTY = {"swap": DiskKind.SWAP, "fs": DiskKind.VOLATILE}
@@ -30,6 +30,7 @@ def machine_spec(record: Record, directory: Path) -> MachineSpec:
         context=context,
         image=record.image,
         hypervisor=record.hypervisor,
+        stranger=record.uid != ADMINISTRATOR.id,
         directory=directory,
         disks=tuple(_disks(record.vectors("DISK"), directory.parents[1])),
     )

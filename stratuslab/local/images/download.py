@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
@@ -48,7 +49,8 @@ class Download:
     its end is kept for the next attempt.
 
     At most ``limit`` bytes are accepted, a little more if the file is compressed, as that can make it longer. ``verify`` is as
-    in requests. Errors do not name the URL. Raises UsageError for an invalid one.
+    in requests. With ``public_only`` only public addresses and those networks are connected to, without proxies, see
+    :mod:`stratuslab.marketplace.address_guard`. Errors do not name the URL. Raises UsageError for an invalid one.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Download:
         limit: int | None = None,
         verify: bool | str = True,
         listener: ProgressListener = SILENT,
+        public_only: str | None = None,
     ) -> None:
         try:
             # Raises ValueError for surrogates, too.
@@ -69,6 +72,7 @@ class Download:
         self._limit = limit
         self._verify = verify
         self._listener = listener
+        self._public_only = public_only
         self._arrived = False
         self.path = images(directory) / "partial" / hashlib.sha256(self._url.encode()).hexdigest()
         self._note = self.path.with_suffix(".json")
@@ -172,8 +176,16 @@ class Download:
         from stratuslab.bounded_response import bounded_session
         from stratuslab.marketplace import http_get
 
+        session = bounded_session()
+        environ: Mapping[str, str] = os.environ
+        if self._public_only is not None:
+            from stratuslab.marketplace.address_guard import guarded_session
+
+            session, environ = guarded_session(self._public_only), {}
         try:
-            return http_get.get(bounded_session(), self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify)
+            return http_get.get(
+                session, self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify, environ=environ
+            )
         except http_get.NotFollowed as error:
             raise Unreachable(str(error), "give the URL of the file itself") from None
         except requests.RequestException as error:

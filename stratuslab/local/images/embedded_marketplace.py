@@ -1,7 +1,7 @@
 """The entries of the embedded Marketplace: reading, storing and endorsing them, and answering StratusLab's REST requests.
 
-Entries are RDF/XML documents in StratusLab's format. Everybody who can write to the store, and over HTTP each user, can add
-entries without a signature.
+Entries are RDF/XML documents in StratusLab's format, without a signature. The owner of the cloud can add any; over HTTP each user
+can, for images of which nobody else has added one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images import ImageError
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
+from stratuslab.local.store.instance_record import ADMINISTRATOR, User
 from stratuslab.local.xml_writer import escape
 from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single, written
 from stratuslab.private_files import why
@@ -28,6 +29,7 @@ LARGEST_ENTRY = 1 << 20
 ENDORSER = "images@localhost"
 """The endorser of the images that the owner of the embedded cloud adds."""
 
+_NOBODY = -1  # who added an entry without a password
 _SUBJECT = "CN=Added to the embedded cloud,unsigned"
 _VALID = datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
 
@@ -36,6 +38,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 
 class InvalidEntry(UsageError):
     """A document that is not a valid Marketplace entry."""
+
+
+class EntryTaken(InvalidEntry):
+    """An entry that would take the place of somebody else's."""
 
 
 class MarketplaceEntry(NamedTuple):
@@ -85,47 +91,55 @@ class MarketplaceEntries:
         self._store = store
         self._now = int(now)
 
-    def add(self, document: bytes, *, anonymous: bool = False) -> MarketplaceEntry:
-        """Add an entry, or replace the one of the same image, endorser and date. Raises InvalidEntry.
+    def add(self, document: bytes, user: User | None = ADMINISTRATOR) -> MarketplaceEntry:
+        """Add an entry, or replace the user's own of the same image, endorser and date. Raises InvalidEntry.
 
-        An ``anonymous`` user can neither replace an entry nor use the title of another image, as machines are started by title.
+        Only the administrator can add one for an image that somebody else has added, or with its title, as machines are started
+        by either. Without a ``user`` nothing is one's own.
         """
         entry = read_entry(document)
+        owner = _NOBODY if user is None else user.id
         with self._store.transaction():
-            if anonymous:
-                self._require_new(entry)
-            self.keep(entry)
+            if owner != ADMINISTRATOR.id:
+                self._require_free(entry, owner)
+            self.keep(entry, owner)
         return entry
 
-    def _require_new(self, entry: MarketplaceEntry) -> None:
-        taken = "(identifier = ? AND email = ? AND created = ?) OR (title = ? AND identifier <> ?)"
-        if self._store.query(f"SELECT 1 FROM entries WHERE {taken}", (*entry.key, entry.title, entry.metadata.identifier)):
-            raise InvalidEntry(f"the entry, or another image with the title {entry.title[:60]!r}, already exists")
+    def _require_free(self, entry: MarketplaceEntry, owner: int) -> None:
+        mine = "owner <> ?" if owner != _NOBODY else "? IS NOT NULL"
+        taken = f"SELECT 1 FROM entries WHERE {mine} AND (identifier = ? OR title = ?)"
+        if self._store.query(taken, (owner, entry.metadata.identifier, entry.title)):
+            raise EntryTaken(f"somebody else has an entry for this image, or with the title {entry.title[:60]!r}")
 
-    def keep(self, entry: MarketplaceEntry) -> None:
+    def keep(self, entry: MarketplaceEntry, owner: int = ADMINISTRATOR.id) -> None:
         """Store an entry. Part of a transaction."""
         self._store.query("DELETE FROM entries WHERE identifier = ? AND email = ? AND created = ?", entry.key)
         self._store.query(
-            "INSERT INTO entries (identifier, email, created, title, bytes, registered, document) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*entry.key, entry.title, entry.metadata.bytes, self._now, entry.document),
+            "INSERT INTO entries (identifier, email, created, title, bytes, registered, document, owner) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*entry.key, entry.title, entry.metadata.bytes, self._now, entry.document, owner),
         )
 
     def find(self, filters: Mapping[str, str]) -> list[str]:
         """The documents that match ``identifier``, ``email`` and ``created``: without a date only the newest of each image and
         endorser, and by default of ``status`` valid only, not expired or deprecated."""
+        return [document for document, _ in self.find_with_owners(filters)]
+
+    def find_with_owners(self, filters: Mapping[str, str]) -> list[tuple[str, int]]:
+        """The same with the number of the user who added each."""
         wanted = {name: filters[name] for name in ("identifier", "email", "created") if filters.get(name)}
         condition = " AND ".join(f"{name} = ?" for name in wanted) or "1"
         rows = self._store.query(
-            f"SELECT document FROM entries WHERE {condition} ORDER BY created DESC, id", list(wanted.values())
+            f"SELECT document, owner FROM entries WHERE {condition} ORDER BY created DESC, id", list(wanted.values())
         )
-        entries = [read_entry(row[0].encode()) for row in rows]
+        entries = [(read_entry(document.encode()), owner) for document, owner in rows]
         if "created" not in wanted:
-            newest: dict[tuple[str, ...], MarketplaceEntry] = {}
-            for entry in entries:
-                newest.setdefault(entry.key[:2], entry)
+            newest: dict[tuple[str, ...], tuple[MarketplaceEntry, int]] = {}
+            for entry, owner in entries:
+                newest.setdefault(entry.key[:2], (entry, owner))
             entries = list(newest.values())
         status = filters.get("status", "valid")
-        return [entry.document for entry in entries if status not in _STATUSES or self._status(entry) == status]
+        return [(entry.document, owner) for entry, owner in entries if status not in _STATUSES or self._status(entry) == status]
 
     def _status(self, entry: MarketplaceEntry) -> str:
         if entry.metadata.deprecated is not None:

@@ -26,8 +26,10 @@ from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.free_space import NoSpace, storage_errors
 from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_reader import ALGORITHMS, USUAL, Checksums, ReadResult
-from stratuslab.local.images.image_store import content, images
+from stratuslab.local.images.image_store import NETWORKS_VARIABLE, STRANGER, content, images
 from stratuslab.local.images.open_store import open_store
+from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.marketplace.address_guard import guarded_session
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
 from stratuslab.marketplace.metadata import Metadata, read
@@ -42,11 +44,17 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class ImageFetcher:
-    """Downloads images into the store of a directory. ``verify`` is as in requests."""
+    """Downloads images into the store of a directory. ``verify`` is as in requests.
+
+    For a ``stranger``, who is not the owner of the cloud, or from an entry that one added, only public addresses and ``networks``
+    are connected to, and errors tell nothing of what is there.
+    """
 
     directory: Path
     verify: bool | str = True
     listener: ProgressListener = SILENT
+    stranger: bool = False
+    networks: str = ""
 
     def fetch(self, identifier: str, metadata_url: str = "") -> Path:
         """The content of an image, downloaded by one process at a time. Raises StratusLabError."""
@@ -57,9 +65,9 @@ class ImageFetcher:
 
     def _first_that_fits(self, identifier: str, metadata_url: str) -> Path:
         failures = []
-        for entry, location in self._locations(identifier, metadata_url):
+        for entry, location, stranger in self._locations(identifier, metadata_url):
             try:
-                return self._downloaded(entry, location)
+                return self._downloaded(entry, location, stranger)
             except NoSpace as error:
                 raise about(f"image {identifier}", error) from error
             except StratusLabError as error:
@@ -68,46 +76,54 @@ class ImageFetcher:
             raise ImageError(f"cannot download image {identifier}: its entry names no http or https location")
         raise ImageError(f"image {identifier} {'; '.join(failures)}")
 
-    def _locations(self, identifier: str, metadata_url: str) -> Iterator[tuple[Metadata, str]]:
-        """The locations to download from, each with its entry."""
+    def _locations(self, identifier: str, metadata_url: str) -> Iterator[tuple[Metadata, str, bool]]:
+        """The locations to download from, each with its entry, and whether it is for or of a stranger."""
         entries = self._entries(identifier)
-        known = [(entry, location) for entry in entries for location in entry.locations if _is_http(location)]
+        known = [(entry, place, stranger) for entry, stranger in entries for place in entry.locations if _is_http(place)]
         yield from known
         if known:
             return
         if metadata_url:
             entry = self._remote_entry(identifier, metadata_url)
-            yield from ((entry, location) for location in entry.locations if _is_http(location))
+            yield from ((entry, place, self.stranger) for place in entry.locations if _is_http(place))
         elif not entries:
             raise NotFound(f"image {identifier} is not in this cloud's Marketplace")
 
-    def _entries(self, identifier: str) -> list[Metadata]:
+    def _entries(self, identifier: str) -> list[tuple[Metadata, bool]]:
         """The entries in the embedded Marketplace: valid ones before deprecated and expired ones, newest first."""
         now = time.time()
         today = datetime.fromtimestamp(now, timezone.utc)
         store = open_store(self.directory, now)
         try:
-            documents = MarketplaceEntries(store, now).find({"identifier": identifier, "status": "any"})
+            found = MarketplaceEntries(store, now).find_with_owners({"identifier": identifier, "status": "any"})
         finally:
             store.close()
-        entries = [read(document.encode(), identifier, today) for document in documents]
-        return sorted(entries, key=lambda entry: entry.deprecated is not None or entry.expired(today))
+        entries = [
+            (read(document.encode(), identifier, today), self.stranger or owner != ADMINISTRATOR.id) for document, owner in found
+        ]
+        return sorted(entries, key=lambda found: found[0].deprecated is not None or found[0].expired(today))
 
     def _remote_entry(self, identifier: str, url: str) -> Metadata:
         endpoint = re.match(rf"(https?://.+)/metadata/{identifier}(/.*)?\Z", url)
         if endpoint is None:
             raise ImageError(f"{shown(url)} is not the URL of the metadata of image {identifier}")
-        return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify).find(identifier)
+        if not self.stranger:
+            return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify).find(identifier)
+        session = guarded_session(self.networks)
+        return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify, session=session, environ={}).find(identifier)
 
-    def _downloaded(self, entry: Metadata, location: str) -> Path:
+    def _downloaded(self, entry: Metadata, location: str, stranger: bool) -> Path:
         self.listener.step(f"Downloading {shown(location)}")
         limit = min(LARGEST if entry.bytes is None else entry.bytes, LARGEST)
         named = {name for name in entry.checksums if name in ALGORITHMS}
-        with Download(self.directory, location, limit=limit, verify=self.verify, listener=self.listener) as download:
+        public_only = self.networks if stranger else None
+        with Download(
+            self.directory, location, limit=limit, verify=self.verify, listener=self.listener, public_only=public_only
+        ) as download:
             download.fetch()
             intake = ImageImport(
                 self.directory,
-                lambda found, path: _checked(entry, found),
+                lambda found, path: _checked(entry, found, stranger),
                 # If the file has the size in the entry, that may be the compressed size.
                 limit=None if entry.bytes is None or download.size == entry.bytes else limit,
                 algorithms=sorted({*USUAL, *named}),
@@ -120,11 +136,11 @@ def _is_http(location: str) -> bool:
     return re.match(r"https?://", location, re.IGNORECASE) is not None
 
 
-def _checked(entry: Metadata, found: ReadResult) -> str:
-    """The entry's identifier, if the image matches the entry. Raises ImageError."""
+def _checked(entry: Metadata, found: ReadResult, stranger: bool) -> str:
+    """The entry's identifier, if the image matches the entry. Raises ImageError, which tells a stranger nothing of the image."""
     differences = list(_differences(entry, found.content))
     if differences and list(_differences(entry, found.came)):
-        raise ImageError(differences[0])
+        raise ImageError("it is not the image that the Marketplace describes" if stranger else differences[0])
     return entry.identifier
 
 
@@ -142,13 +158,15 @@ def trusted(environ: Mapping[str, str]) -> bool | str:
 
 
 def main(arguments: list[str]) -> int:
-    """Download an image; arguments: the store's directory, the identifier, and a metadata URL or an empty text. An error is one
-    line on standard output."""
+    """Download an image; arguments: the store's directory, the identifier, a metadata URL or an empty text, and "stranger" unless
+    it is for the owner of the cloud. An error is one line on standard output."""
     os.umask(0o077)
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    directory, identifier, metadata_url = arguments
+    directory, identifier, metadata_url, asker = arguments
+    networks = os.environ.get(NETWORKS_VARIABLE, "")
     try:
-        ImageFetcher(Path(directory), trusted(os.environ)).fetch(identifier, metadata_url)
+        fetcher = ImageFetcher(Path(directory), trusted(os.environ), stranger=asker == STRANGER, networks=networks)
+        fetcher.fetch(identifier, metadata_url)
     except StratusLabError as error:
         return _fail(error.message)
     except Exception as error:

@@ -17,6 +17,10 @@ from stratuslab.local.images import ImageError
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.private_files import acquire, open_locked, private_directory, why
 
+NETWORKS_VARIABLE = "STRATUSLAB_DOWNLOAD_NETWORKS"
+"""The networks that images may be downloaded from for strangers, besides public addresses."""
+
+STRANGER = "stranger"
 _FETCH = "stratuslab.local.images.fetch_process"
 
 PARTIAL_SECONDS = 30 * 86400
@@ -29,21 +33,24 @@ def content(directory: Path, identifier: str) -> Path | None:
     return path if is_identifier(identifier) and path.is_file() else None
 
 
-def obtain(directory: Path, identifier: str, environ: Mapping[str, str], metadata_url: str = "") -> Path:
+def obtain(
+    directory: Path, identifier: str, environ: Mapping[str, str], metadata_url: str = "", *, stranger: bool = False
+) -> Path:
     """The content of an image, downloaded if missing from a location in its entries in the embedded Marketplace, else in the
-    metadata at the URL. Raises ImageError.
+    metadata at the URL. A ``stranger`` is a user who is not the owner of the cloud. Raises ImageError.
 
     The download runs in a process of its own to keep supervisors small. It ends with this process.
     """
-    return content(directory, identifier) or _fetched(directory, identifier, environ, metadata_url)
+    asker = STRANGER if stranger else ""
+    return content(directory, identifier) or _fetched(directory, identifier, environ, metadata_url, asker)
 
 
-def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metadata_url: str) -> Path:
+def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metadata_url: str, asker: str) -> Path:
     import subprocess
 
     try:
         process = subprocess.Popen(
-            child_python.command(_FETCH, str(directory.absolute()), identifier, metadata_url),
+            child_python.command(_FETCH, str(directory.absolute()), identifier, metadata_url, asker),
             cwd=child_python.WORKING_DIRECTORY,
             env=child_python.environment(environ),
             # Never written to: the download ends when this process does and so closes it.

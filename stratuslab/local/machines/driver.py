@@ -56,7 +56,8 @@ class MachineSpec:
     ``disks`` are in the guest's order, without those of size 0. ``addresses`` are those of the NICs in order, the main one
     first. ``authorized_keys`` are public keys, one per line. ``context`` has names in upper case. ``image`` is the first image's
     Marketplace identifier, or its name if it has none. ``directory`` is for the instance's files; it exists and is private.
-    ``lock`` is the descriptor of the instance's lock, which the process that runs the machine inherits.
+    ``lock`` is the descriptor of the instance's lock, which the process that runs the machine inherits. A ``stranger`` is a user
+    who is not the owner of the cloud.
     """
 
     id: int
@@ -71,6 +72,7 @@ class MachineSpec:
     hypervisor: str = "simulated"
     disks: tuple[DiskSpec, ...] = ()
     lock: int | None = None
+    stranger: bool = False
 
     @property
     def cloud(self) -> Path:

@@ -28,7 +28,14 @@ KILL_SECONDS = 10.0
 """How long a killed process may take to end, as the kernel has to free the memory of a large machine."""
 
 _PROXIES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
-_FOR_DOWNLOADS = ["REQUESTS_CA_BUNDLE", "STRATUSLAB_CA_BUNDLE", "SSL_CERT_FILE", *_PROXIES, *map(str.lower, _PROXIES)]
+_FOR_DOWNLOADS = [
+    "REQUESTS_CA_BUNDLE",
+    "STRATUSLAB_CA_BUNDLE",
+    "STRATUSLAB_DOWNLOAD_NETWORKS",
+    "SSL_CERT_FILE",
+    *_PROXIES,
+    *map(str.lower, _PROXIES),
+]
 _FOR_PROGRAMS = ["PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"]
 _KEPT = frozenset([*_FOR_PROGRAMS, *_FOR_DOWNLOADS])
 _KEPT_PREFIXES = ("LC_", "PYTHON")

@@ -69,6 +69,7 @@ _MIGRATIONS = (
         "ALTER TABLE instances RENAME COLUMN room_mib TO disk_mib",
         "ALTER TABLE instances RENAME COLUMN listed TO listed_usage",
     ),
+    ("ALTER TABLE entries ADD COLUMN owner INTEGER NOT NULL DEFAULT 0",),
 )
 """The statements that lead from each version of the store to the next; the first one starts with an empty file."""
 VERSION = len(_MIGRATIONS)

@@ -219,11 +219,28 @@ class TestMarketplaceOverHttp:
 
         assert upload(entry, Authorization=basic("alice:wrong")) == 401
         # It takes no name that machines are started by, and no place.
-        assert upload(entry.replace(b"mine &amp; yours", b"ttylinux")) == 400
+        assert upload(entry.replace(b"mine &amp; yours", b"ttylinux")) == 403
         assert upload(entry) == 201
-        assert upload(entry) == 400
-        assert upload(entry.replace(b"created>2026", b"created>2027")) == 201
-        assert upload(entry, Authorization=LOGIN) == 201
+        assert upload(entry) == 403
+        assert upload(entry.replace(b"created>2026", b"created>2027")) == 403
+        assert upload(entry, Authorization=LOGIN) == 403
+        assert upload(entry + b" " * 70000) == 413
+
+    def test_users_and_the_administrator(self, serve: Serve, entry: bytes) -> None:
+        urls = serve({"alice": "a", "bob": "b", "oneadmin": "o"})
+
+        def upload(document: bytes, user: str) -> int:
+            kind = {"Content_Type": "application/xml", "Authorization": basic(user)}
+            return request(f"{urls.marketplace}/metadata", "POST", document, **kind)[0]
+
+        assert [upload(entry, user) for user in ("alice:a", "alice:a", "bob:b", "oneadmin:o", "alice:a")] == [
+            201,
+            201,
+            403,
+            201,
+            403,
+        ]
+        assert upload(entry.replace(b"alice@", b"bob@"), "bob:b") == 403
 
     def test_adding(self, serve: Serve, entry: bytes) -> None:
         urls = serve()

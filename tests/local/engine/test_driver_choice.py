@@ -76,6 +76,8 @@ class TestChoice:
     def test_an_image_of_another_marketplace_is_fetched_by_a_real_machine(self, stage: Stage, call: Caller) -> None:
         number = started(call, f'{SMALL}DISK=[SOURCE="{ELSEWHERE}/{CONTENT}"]')
         (disk,) = stage.engine.machine(number).disks
+        assert not stage.engine.machine(number).stranger
+        assert stage.engine.machine(started(call, SMALL, user="alice")).stranger
         assert (disk.image, disk.metadata_url) == (CONTENT, f"{ELSEWHERE}/{CONTENT}")
         assert stage.engine.machine(number).hypervisor == "qemu"
 

@@ -11,9 +11,17 @@ import requests
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
-from stratuslab.local.images.embedded_marketplace import InvalidEntry, MarketplaceEntries, add_entry, answer, read_entry
+from stratuslab.local.images.embedded_marketplace import (
+    EntryTaken,
+    InvalidEntry,
+    MarketplaceEntries,
+    add_entry,
+    answer,
+    read_entry,
+)
 from stratuslab.local.images.open_store import open_store
 from stratuslab.local.store.database import Store
+from stratuslab.local.store.instance_record import User
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock
@@ -129,6 +137,23 @@ class TestAdding:
         MarketplaceEntries(store, 0).add(entry)
         MarketplaceEntries(store, 0).add(entry.replace(b"mine", b"again"))
         assert store.query("SELECT title FROM entries WHERE identifier = ?", (ADDED,)) == [("again & yours",)]
+
+    def test_nobody_takes_another_s_place(self, store: Store, entry: bytes) -> None:
+        marketplace, alice, bob = MarketplaceEntries(store, 0), User(2, "alice"), User(3, "bob")
+        marketplace.add(entry, alice)
+        marketplace.add(entry.replace(b"2026-11-22T10", b"2026-11-22T11"), alice)
+        other = entry.replace(ADDED.encode(), identifier_from_sha1("0" * 40).encode()).replace(
+            b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40
+        )
+        for mine in (entry, entry.replace(b"alice@", b"bob@").replace(b"mine", b"other"), other):
+            for user in (bob, None):
+                with pytest.raises(EntryTaken, match="somebody else"):
+                    marketplace.add(mine, user)
+        with pytest.raises(EntryTaken):
+            marketplace.add(entry.replace(b"mine &amp; yours", b"ttylinux"), alice)
+        marketplace.add(entry.replace(b"alice@", b"root@"))
+        with pytest.raises(EntryTaken):
+            marketplace.add(entry, alice)
 
     @pytest.mark.parametrize(
         ("old", "new", "reason"),

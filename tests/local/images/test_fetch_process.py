@@ -28,6 +28,7 @@ from stratuslab.local.images.fetch_process import ImageFetcher, trusted
 from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_store import content, obtain
 from stratuslab.local.images.open_store import open_store
+from stratuslab.local.store.instance_record import ADMINISTRATOR, User
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers
@@ -54,9 +55,9 @@ def described(data: bytes, *locations: str) -> Metadata:
     return Metadata(found.identifier, found.bytes, found.checksums, "disk", locations=locations)
 
 
-def publish(directory: Path, metadata: Metadata) -> str:
+def publish(directory: Path, metadata: Metadata, user: User = ADMINISTRATOR) -> str:
     store = open_store(directory, time.time())
-    MarketplaceEntries(store, time.time()).add(endorsed(metadata, CREATED).document.encode())
+    MarketplaceEntries(store, time.time()).add(endorsed(metadata, CREATED).document.encode(), user)
     store.close()
     return metadata.identifier
 
@@ -207,6 +208,39 @@ class TestLocations:
         assert trusted({}) is True
         assert trusted({"REQUESTS_CA_BUNDLE": "/a"}) == "/a"
         assert trusted({"REQUESTS_CA_BUNDLE": "/a", "STRATUSLAB_CA_BUNDLE": "/b"}) == "/b"
+
+
+class TestStrangers:
+    """Users who are not the owner of the cloud do not reach this computer or its network, nor learn what is there."""
+
+    def test_their_machines(self, scripted: Scripted, directory: Path) -> None:
+        server = scripted(whole(DISK))
+        name = publish(directory, described(DISK, server.url))
+        for url in ("", f"{server.url}/metadata/{name}"):
+            with pytest.raises(ImageError) as raised:
+                obtain(directory, name, os.environ, url, stranger=True)
+            assert raised.value.message == f"image {name} from {server.url}: its address is not a public one"
+        with pytest.raises(ImageError, match="its address is not a public one"):
+            other = sums(b"other").identifier
+            obtain(directory, other, os.environ, f"{server.url}/metadata/{other}", stranger=True)
+        assert server.connections == 0
+        environ = {**os.environ, "STRATUSLAB_DOWNLOAD_NETWORKS": "127.0.0.0/8", "http_proxy": "http://127.0.0.1:1"}
+        assert obtain(directory, name, environ, stranger=True).read_bytes() == DISK
+
+    def test_their_entries(self, scripted: Scripted, directory: Path) -> None:
+        server = scripted(whole(DISK))
+        name = publish(directory, described(DISK, server.url), User(7, "mallory"))
+        with pytest.raises(ImageError, match="its address is not a public one"):
+            ImageFetcher(directory).fetch(name)
+        assert server.connections == 0
+
+    def test_what_they_learn(self, scripted: Scripted, directory: Path) -> None:
+        name = publish(directory, described(DISK, scripted(whole(b"secret"), whole(b"secret")).url))
+        with pytest.raises(ImageError) as raised:
+            ImageFetcher(directory, stranger=True, networks="any").fetch(name)
+        assert raised.value.message.endswith("it is not the image that the Marketplace describes")
+        with pytest.raises(ImageError, match="its size is 6 bytes"):
+            ImageFetcher(directory).fetch(name)
 
 
 class TestObtaining:

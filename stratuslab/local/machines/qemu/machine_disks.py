@@ -75,7 +75,7 @@ class MachineDisks:
                 yield self._made(serial, RAW, partial(make, size=disk.size_mib << 20))
 
     def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
-        content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url)
+        content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url, stranger=self._spec.stranger)
         try:
             kind = detect_format(content)
             if kind == "kernel" and boots:
