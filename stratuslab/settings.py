@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT, Credentials, credentials_within, is_local
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
-from stratuslab.private_files import require_own
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
     from configparser import ConfigParser
     from pathlib import Path
+
+    from stratuslab.cloud.endpoint import Credentials
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -113,6 +113,8 @@ class Settings:
         found = self.find("endpoint")
         if found:
             return found
+        from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT
+
         variable = self._environment.environ.get("ONE_XMLRPC")
         if variable:
             return Setting(variable, "ONE_XMLRPC")
@@ -128,6 +130,8 @@ class Settings:
         found = self.find("marketplace_endpoint")
         if found:
             return found
+        from stratuslab.cloud.endpoint import is_local
+
         return Setting(LOCAL_MARKETPLACE if is_local(self.endpoint.value) else DEFAULT_MARKETPLACE, "default")
 
     @property
@@ -196,6 +200,8 @@ class Settings:
         The password is empty if none is set; everything is empty if there are no credentials. Raises UsageError for an unusable
         password file or session file.
         """
+        from stratuslab.cloud.endpoint import Credentials, credentials_within
+
         within = credentials_within(self.endpoint.value)
         if within and not self._option("username"):
             name, password = within
@@ -238,12 +244,16 @@ class Settings:
         return (usual, "OpenNebula's session file") if usual and usual.is_file() else None
 
     def _session(self, path: Path, origin: str) -> Credentials:
+        from stratuslab.cloud.endpoint import Credentials
+
         user, colon, password = self._first_line(path, origin).partition(":")
         if not (user and colon):
             raise UsageError(f'the session file "{path}" ({origin}) has no user:password')
         return Credentials(user, password, origin=f"{origin}, {path}")
 
     def _first_line(self, path: Path, origin: str) -> str:
+        from stratuslab.private_files import require_own
+
         require_own(path, or_root=True)
         self.password_files.append(path)
         try:
@@ -362,6 +372,8 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
 
 
 def _read(path: Path, required: bool) -> str | None:
+    from stratuslab.private_files import require_own
+
     require_own(path, or_root=True)
     try:
         return path.read_text(encoding="utf-8-sig")

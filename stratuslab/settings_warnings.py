@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stratuslab.known_settings import KNOWN
 from stratuslab.settings import PREFIX, Settings, variable_of
 from stratuslab.suggestion import did_you_mean
-from stratuslab.url_credentials import split_login
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ORIGINALS = (
     *("name", "country", "endpoint_timeout", "verbose_level", "requested_ip_address"),
@@ -99,6 +101,8 @@ def _trouble(value: str) -> str:
 def _has_password(key: str, value: str) -> bool:
     if key == "password":
         return bool(value)
+    from stratuslab.url_credentials import split_login
+
     try:
         return key.endswith("endpoint") and "://" in value and bool((split_login(value)[1] or ("", ""))[1])
     except ValueError:

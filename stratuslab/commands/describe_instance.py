@@ -16,7 +16,6 @@ from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
-from stratuslab.commands.shared.reverse_dns import host_names
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
 from stratuslab.output.columns import INSTANCES
@@ -213,6 +212,8 @@ def _with_names(session: Session, rows: Sequence[InstanceRow], known: dict[str, 
     """The rows with host names instead of addresses; ``known`` has those looked up so far, and gets the new ones."""
     if session.options.no_dns:
         return rows
+    from stratuslab.commands.shared.reverse_dns import host_names
+
     new = {address for row in rows for address in row.places} - known.keys()
     names = host_names(new, session.environment.reverse_lookup)
     known.update((address, names.get(address, address)) for address in new)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from stratuslab.errors import ExitStatus, UsageError
 from stratuslab.known_settings import KNOWN
-from stratuslab.output.output_options import OutputOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +29,8 @@ class Session:
     """
 
     def __init__(self, options: argparse.Namespace, environment: Environment, messages: Messages, waits: bool = False) -> None:
+        from stratuslab.output.output_options import OutputOptions
+
         self.options = options
         self.environment = environment
         self.messages = messages

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError
-from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import FACTS, GONE
 from stratuslab.results import InstanceDetails, InstanceFacts, InstanceRow
+
+if TYPE_CHECKING:
+    from stratuslab.opennebula.instance import Instance
 
 CONSOLE_LINES = 10
 """Number of console lines to show for an instance that failed."""
@@ -49,6 +52,7 @@ def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[Insta
     if not _shows_details(session):
         return
     from stratuslab.diagnosis.timeline import steps
+    from stratuslab.opennebula.instance import Instance
 
     now = session.environment.clock()
     for row in rows:

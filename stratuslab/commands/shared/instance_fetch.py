@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import in_order
-from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import Owner
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
+    from stratuslab.opennebula.instance import Instance
 
 _USAGE = ("memory_kib", "cpu_percent")
 _REASONS = ("message", "cause", "reason")

@@ -34,10 +34,10 @@ def positive_share(text: str) -> float:
 
 def ip_address(text: str) -> str:
     """An IPv4 or IPv6 address, or nothing."""
-    from ipaddress import ip_address as read
-
     if not text:
         return ""
+    from ipaddress import ip_address as read
+
     try:
         return str(read(text))
     except ValueError:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
-from types import FrameType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError
 from stratuslab.output.messages import Messages
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+    from types import FrameType
 
 AT_ONCE = 6
 """Calls in flight: OpenNebula's daemon takes 15 connections for all its users together."""
@@ -42,6 +42,8 @@ class Parallel(Generic[_Item, _Value]):
     def __init__(
         self, work: Callable[[_Item], _Value], items: Sequence[_Item], at_once: int, stop_at_failure: bool = False
     ) -> None:
+        from queue import SimpleQueue
+
         self._work = work
         self._at_once = at_once
         self._waiting = deque(enumerate(items))
@@ -53,6 +55,8 @@ class Parallel(Generic[_Item, _Value]):
 
     def start(self) -> None:
         """Begin. Apart from making it, so that what a Ctrl-C then does can be set before."""
+        import threading
+
         for _ in range(min(self._at_once, self.left)):
             try:
                 threading.Thread(target=self._run, daemon=True).start()
@@ -127,6 +131,8 @@ def in_order(
             outcome = Outcome(items[0], error=error)
         yield outcome
         return
+    from queue import Empty
+
     running = Parallel(work, items, AT_ONCE, stop_at_failure)
     known: dict[int, Outcome[_Item, _Value] | None] = {}
     with _ctrl_c_calls(running.stop):
@@ -152,6 +158,9 @@ def in_order(
 def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
     """While the block runs Ctrl-C, and a SIGTERM or SIGHUP that the command has a handler for, calls ``stop``; only at the
     block's end it has its usual effect. A second one has that at once."""
+    import signal
+    import threading
+
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     handled = {number: handler for number, handler in usual.items() if callable(handler)}  # not those that are ignored
     if threading.current_thread() is not threading.main_thread() or not handled:
