@@ -67,8 +67,8 @@ class Marketplace:
     """A Marketplace at an endpoint (a base URL or a bare host).
 
     ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
-    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates; ``cert`` a client
-    certificate. Without a ``session`` one is created on demand. ``environ`` may name proxies.
+    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates. Without a
+    ``session`` one is created on demand. ``environ`` may name proxies.
     ``trace`` gets a line for each request and response.
     """
 
@@ -78,7 +78,6 @@ class Marketplace:
         *,
         timeout: float,
         verify: bool | str = True,
-        cert: str | tuple[str, str] | None = None,
         session: requests.Session | None = None,
         environ: Mapping[str, str] = os.environ,
         trace: Callable[[str], None] | None = None,
@@ -87,7 +86,6 @@ class Marketplace:
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
         self._timeout = timeout
         self._verify = verify
-        self._cert = cert
         self._session = session
         self._environ = environ
         self._trace = trace or (lambda line: None)
@@ -160,7 +158,6 @@ class Marketplace:
                 timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
                 login=self._login,
                 verify=self._verify,
-                cert=self._cert,
                 environ=self._environ,
                 trace=self._trace,
             ) as response:

@@ -14,43 +14,25 @@ from stratuslab.marketplace.identifier import identifier_from_sha1, sha1_from_id
 from stratuslab.marketplace.metadata import Metadata
 
 _ENDORSED = datetime(2012, 4, 24, 12, tzinfo=timezone.utc)
+_TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
+# Title, system, version, architecture and size in MiB.
+_OTHERS = (
+    ("debian-base-simulated", "debian", "12", "x86_64", 2048),
+    ("ubuntu-base-simulated", "ubuntu", "24.04", "x86_64", 3072),
+    ("alpine-base-simulated", "alpine", "3.20", "x86_64", 256),
+)
 
 
 def add_builtin_images(store: Store, now: float) -> None:
     """Add the built-in images to a new store. Part of a transaction."""
     marketplace = MarketplaceEntries(store, now)
-    for image in _builtin_images():
+    small = "Small Linux for tests. On the embedded cloud the machine is simulated."
+    images = [_image(_TTYLINUX, small, "ttylinux", "ttylinux", "9.7", "i486", 64)]
+    for title, system, version, arch, mib in _OTHERS:
+        simulated = f"Simulated machine that presents itself as {system} {version}; there is no disk image behind this entry."
+        images.append(_image(_simulated_identifier(title), simulated, title, system, version, arch, mib))
+    for image in images:
         marketplace.keep(endorsed(image, _ENDORSED))
-
-
-def _builtin_images() -> list[Metadata]:
-    return [
-        _image(
-            "BN1EEkPiBx87_uLj2-sdybSI-Xb",
-            "ttylinux",
-            "ttylinux",
-            "9.7",
-            "i486",
-            64,
-            "Small Linux for tests. On the embedded cloud the machine is simulated.",
-        ),
-        *(
-            _image(
-                _simulated_identifier(title),
-                title,
-                system,
-                version,
-                "x86_64",
-                mib,
-                f"Simulated machine that presents itself as {system} {version}; there is no disk image behind this entry.",
-            )
-            for title, system, version, mib in (
-                ("debian-base-simulated", "debian", "12", 2048),
-                ("ubuntu-base-simulated", "ubuntu", "24.04", 3072),
-                ("alpine-base-simulated", "alpine", "3.20", 256),
-            )
-        ),
-    ]
 
 
 def _simulated_identifier(title: str) -> str:
@@ -59,7 +41,7 @@ def _simulated_identifier(title: str) -> str:
     return identifier_from_sha1(hashlib.sha1(title.encode(), usedforsecurity=False).hexdigest())
 
 
-def _image(identifier: str, title: str, system: str, version: str, arch: str, mib: int, description: str) -> Metadata:
+def _image(identifier: str, description: str, title: str, system: str, version: str, arch: str, mib: int) -> Metadata:
     return Metadata(
         identifier=identifier,
         bytes=mib << 20,

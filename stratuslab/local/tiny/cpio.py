@@ -37,8 +37,8 @@ def link(path: str, target: str) -> Member:
     return Member(path, stat.S_IFLNK | 0o777, target.encode())
 
 
-def character_device(path: str, major: int, minor: int, rights: int = 0o600) -> Member:
-    return Member(path, stat.S_IFCHR | rights, device=(major, minor))
+def character_device(path: str, major: int, minor: int) -> Member:
+    return Member(path, stat.S_IFCHR | 0o600, device=(major, minor))
 
 
 def archive(members: Iterable[Member]) -> bytes:
