@@ -23,6 +23,11 @@ class PublicKey(NamedTuple):
     blob: bytes
     options: str = ""
 
+    @property
+    def is_certificate(self) -> bool:
+        """Whether an authority has signed it: an OpenSSH certificate, which is shown at a login and not listed for one."""
+        return "-cert-v01@" in self.type
+
 
 def public_key(line: str) -> PublicKey | None:
     """The public key in a line; None for a comment, and for a key that is cut off or of another type than stated."""

@@ -140,6 +140,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
         errors=lambda: write_errors(context),
         terminal=context.environ.get("TERM") or "dumb",
         ask=ask_secret if login.asks else None,
+        complain=login.not_recorded,
     )
 
 

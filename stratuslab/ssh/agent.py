@@ -13,9 +13,17 @@ _MAXIMUM_SIZE = 256 << 10
 _TIMEOUT = 2.0
 
 
-def agent_keys(environ: Mapping[str, str]) -> list[bytes]:
-    """The agent's public keys in SSH's wire format; empty without an agent, or if it does not answer."""
-    address = environ.get("SSH_AUTH_SOCK")
+def agent_address(configured: str, environ: Mapping[str, str]) -> str:
+    """The path of the agent's socket, by the value of ``IdentityAgent`` (ssh_config(5)) that ``ssh -G`` prints; empty: none."""
+    if configured == "none":
+        return ""
+    if not configured or configured == "SSH_AUTH_SOCK":
+        return environ.get("SSH_AUTH_SOCK", "")
+    return environ.get(configured[1:], "") if configured.startswith("$") else configured
+
+
+def agent_keys(address: str) -> list[bytes]:
+    """The public keys of the agent at a socket, in SSH's wire format; empty without an agent, or if it does not answer."""
     if not address:
         return []
     try:

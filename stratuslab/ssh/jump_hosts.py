@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stratuslab.errors import Unreachable
 from stratuslab.ssh.banner import banner_from
@@ -14,18 +14,9 @@ _LEAST = 10.0
 """Seconds for one attempt: there are several logins on the way."""
 
 
-def detour(ssh: str, host: str, options: Sequence[str]) -> tuple[str, bool]:
+def detour(configured: Mapping[str, str]) -> tuple[str, bool]:
     """How ssh's configuration reaches a host: the jump hosts (empty for none), and whether a proxy command is set."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            [ssh, *options, "-G", "--", host], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "", False
-    settings = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
-    through, command = settings.get("proxyjump", "none"), settings.get("proxycommand", "none")
+    through, command = configured.get("proxyjump", "none"), configured.get("proxycommand", "none")
     return "" if through == "none" else through, command != "none"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys, take_string
-from stratuslab.ssh.user_public_key import MAXIMUM_SIZE
+from stratuslab.ssh.user_public_key import MAXIMUM_SIZE, certificate_refused
 
 _MAGIC = b"openssh-key-v1\0"
 
@@ -53,13 +53,18 @@ def examine(path: Path) -> PrivateKey:
 
 
 def public_blob(path: Path) -> bytes:
-    """The public key in a ``.pub`` file, in SSH's wire format; empty if the file is missing or holds none."""
+    """The public key in a ``.pub`` file, in SSH's wire format; empty if the file is missing or holds none.
+
+    Raises UsageError for a certificate.
+    """
     try:
         with path.open("rb") as file:
-            found = public_keys(file.read(MAXIMUM_SIZE).decode("utf-8", "replace"))
+            found = next(public_keys(file.read(MAXIMUM_SIZE).decode("utf-8", "replace")), None)
     except OSError:
         return b""
-    return next((key.blob for key in found), b"")
+    if found and found.is_certificate:
+        raise certificate_refused(path)
+    return found.blob if found else b""
 
 
 def _of_openssh(content: bytes) -> tuple[bytes, bool] | None:

@@ -17,6 +17,9 @@ from stratuslab.errors import StratusLabError
 from stratuslab.private_files import locked, private_directory, replace
 from stratuslab.url_credentials import without_login
 
+LOCK_SECONDS = 3.0
+"""Seconds to wait for another process that changes the file; on network file systems a lock may be held by nobody who lives."""
+
 
 def host_key_alias(endpoint: str, instance: int) -> str:
     """The name of an instance in the file, such as ``165.cloud.example.com.5f2b8c1de0``.
@@ -37,13 +40,17 @@ def _errors_named(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StratusLabError(
+        raise NotRecorded(
             f"cannot {what} the host key file {path}: {error.strerror or error}", "check its permissions and the disk"
         ) from error
 
 
+class NotRecorded(StratusLabError):
+    """The file cannot be read or written: a disk that is full or read-only, or a lock that another process holds."""
+
+
 class KnownHosts:
-    """The file, in the client's own directory. Every method raises StratusLabError if it cannot be read or written."""
+    """The file, in the client's own directory. Every method raises NotRecorded if it cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +68,7 @@ class KnownHosts:
     def add(self, alias: str, kind: str, text: str) -> None:
         """Add a key: its type (``ssh-ed25519``) and its base64 text."""
         self.prepare()
-        with _errors_named(self.path, "write"), locked(self.path):
+        with _errors_named(self.path, "write"), locked(self.path, LOCK_SECONDS):
             content = self.path.read_bytes()
             start = b"" if not content or content.endswith(b"\n") else b"\n"
             with self.path.open("ab", buffering=0) as file:
@@ -70,10 +77,11 @@ class KnownHosts:
     def forget(self, *aliases: str) -> bool:
         """Remove the keys of instances; whether there were any."""
         with _errors_named(self.path, "write"):
-            if not self.path.exists():
-                return False
             gone = set(aliases)
-            with locked(self.path):
+            # Without the lock where there is nothing to do.
+            if gone.isdisjoint(name for name, _, _ in self._entries()):
+                return False
+            with locked(self.path, LOCK_SECONDS):
                 while True:
                     content = self.path.read_bytes()
                     lines = content.splitlines(keepends=True)

@@ -24,10 +24,11 @@ class Target:
 
     ``alias`` is the host's name in the file ``known_hosts``. ``key`` is the private key to offer (or a public one whose private
     key is in the agent); with ``only_key`` no other is offered, without it those of the agent and of ``~/.ssh`` as well.
-    ``connect_timeout`` is in seconds. ``jump`` lists the jump hosts as ``ssh -J`` takes them. ``known`` says that the file has
-    a key of the host, so that no other is accepted. ``patience`` is how many seconds paramiko keeps trying to reach the host
-    through the jump hosts. Raises UsageError for an invalid host or user: these come from documents and must never be read as
-    an option.
+    ``connect_timeout`` is in seconds, and so is ``silence``: how long a server may send nothing before it is given up (0: as ssh
+    is configured). ``jump`` lists the jump hosts as ``ssh -J`` takes them. ``known`` says that the file has a key of the host,
+    so that no other is accepted; ``recorded``, that a new key is added to it. ``patience`` is how many seconds paramiko keeps
+    trying to reach the host through the jump hosts. Raises UsageError for an invalid host or user: these come from documents
+    and must never be read as an option.
     """
 
     host: str
@@ -38,8 +39,10 @@ class Target:
     key: Path | None = None
     only_key: bool = False
     connect_timeout: int = 10
+    silence: int = 0
     jump: str = ""
     known: bool = False
+    recorded: bool = True
     patience: float = 0.0
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -19,12 +19,74 @@ def find_ssh(environ: Mapping[str, str]) -> str | None:
     return shutil.which("ssh", path=environ.get("PATH", os.defpath))
 
 
-def command_line(ssh: str, target: Target, command: Sequence[str] = (), options: Sequence[str] = ()) -> list[str]:
+def configuration(ssh: str, host: str, options: Sequence[str]) -> dict[str, str]:
+    """What ssh's configuration and the options set for a host: names in lower case, as ``ssh -G`` prints them. May be empty."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [ssh, *options, "-G", "--", host], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+
+
+def overrides(configured: Mapping[str, str], command: bool, options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The settings that keep a user's configuration from breaking a login, and a command from being changed by it.
+
+    Only what is ``configured`` otherwise: old versions of ssh refuse settings that they do not know. The user's ``options`` come
+    before these and still win.
+    """
+    # A shared connection leads to whatever had the address before, without any look at the host key.
+    if configured.get("controlpath", "none") != "none":
+        yield "ControlPath", "none"
+    if configured.get("pubkeyauthentication") in ("no", "false"):
+        yield "PubkeyAuthentication", "yes"
+    preferred = configured.get("preferredauthentications", "publickey")
+    if "publickey" not in preferred.split(","):
+        yield "PreferredAuthentications", f"publickey,{preferred}"
+    if not command:
+        return
+    for name, harmless in _FOR_COMMANDS.items():
+        if configured.get(name.lower(), harmless[0]) not in harmless:
+            yield name, harmless[0]
+    # The ports may be taken, by another login. Those of the user's own options would be cleared, too.
+    if any(configured.get(name, "false") != "false" for name in _FORWARDINGS) and not any(
+        _forwards(option) for option in options
+    ):
+        yield "ClearAllForwardings", "yes"
+
+
+_FOR_COMMANDS = {
+    "RemoteCommand": ("none",),
+    "RequestTTY": ("no", "false", "auto"),
+    "SessionType": ("default",),
+    "ForkAfterAuthentication": ("no",),
+    "StdinNull": ("no",),
+    "PermitLocalCommand": ("no",),
+}
+"""What would change a command, its streams or its status; the values that do not, as ``ssh -G`` prints them."""
+
+_FORWARDINGS = ("localforward", "remoteforward", "dynamicforward", "tunnel")
+
+
+def _forwards(option: str) -> bool:
+    return option.startswith(("-L", "-R", "-D", "-w")) or option.lower().removeprefix("-o").strip().startswith(_FORWARDINGS)
+
+
+def command_line(
+    ssh: str,
+    target: Target,
+    command: Sequence[str] = (),
+    options: Sequence[str] = (),
+    settings: Iterable[tuple[str, str]] = (),
+) -> list[str]:
     """The command line that logs in to the target with ``ssh``; without a command, for an interactive session.
 
     ``command`` is passed on unchanged: ``ssh`` joins the words with blanks for the remote shell (see
     :func:`stratuslab.ssh.login_target.remote_command`). ``options`` are the user's own and come first, since ssh uses the
-    first value of an option.
+    first value of an option; ``settings`` come after them.
     """
     return [
         ssh,
@@ -33,6 +95,7 @@ def command_line(ssh: str, target: Target, command: Sequence[str] = (), options:
         *("-l", target.user),
         *(word for name, value in host_settings(target) for word in _option(name, value)),
         *_option("ConnectTimeout", str(target.connect_timeout)),
+        *(word for name, value in (*_given_up(target), *settings) for word in _option(name, value)),
         *(("-J", target.jump) if target.jump else ()),
         *_identity(target),
         "--",
@@ -50,6 +113,14 @@ def host_settings(target: Target) -> Iterator[tuple[str, str]]:
     yield "StrictHostKeyChecking", "yes" if target.known else "accept-new"
     # Names in our file must be readable when keys are removed.
     yield "HashKnownHosts", "no"
+
+
+def _given_up(target: Target) -> Iterator[tuple[str, str]]:
+    """ConnectTimeout ends with the server's banner; after it only these settings bound how long ssh waits for an answer."""
+    if target.silence:
+        count = min(3, target.silence)
+        yield "ServerAliveInterval", str(target.silence // count)
+        yield "ServerAliveCountMax", str(count)
 
 
 def _option(name: str, value: str) -> tuple[str, str]:

@@ -6,17 +6,19 @@ import base64
 import binascii
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.errors import SSHError, TimedOut
+from stratuslab.errors import SSHError, StratusLabError, TimedOut
+from stratuslab.key_format import take_string
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.ssh.host_key import changed
-from stratuslab.ssh.known_hosts import KnownHosts
+from stratuslab.ssh.known_hosts import KnownHosts, NotRecorded
 from stratuslab.ssh.login_target import Jump, Target, jumps
 from stratuslab.ssh.user_public_key import USUAL_NAMES, private_half
 
@@ -30,25 +32,31 @@ _KEEPALIVE = 30
 _PAUSE = 1.0
 
 
-def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> Transport:
+Complain = Callable[[StratusLabError], object]
+"""Is given an error that does not prevent the login."""
+
+
+def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None, complain: Complain = lambda error: None) -> Transport:
     """An authenticated connection to the target; the caller closes it.
 
-    The key of a new host is added to ``known_hosts``; a host whose key has changed is refused. ``ask`` asks for the passphrase
-    of ``target.key``; without it an encrypted key is not used. Raises SSHError, and TimedOut if the target cannot be reached
-    through its jump hosts within ``target.patience``.
+    The key of a new host is added to ``known_hosts``, or ``complain`` is called if it cannot be; a host whose key has changed is
+    refused. ``ask`` asks for the passphrase of ``target.key``; without it an encrypted key is not used. Raises SSHError, and
+    TimedOut if the target cannot be reached through its jump hosts within ``target.patience``.
     """
     from paramiko import SSHException, Transport
 
     # Failures are exceptions; without a handler Python would print paramiko's warnings as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    connection = _connection(target, known_hosts, ask)
+    connection = _connection(target, known_hosts, ask, complain)
     transport: Transport | None = None
     try:
         transport = Transport(connection)
         transport.banner_timeout = target.connect_timeout
-        _prefer(transport, [kind for kind, _ in known_hosts.keys(target.alias)])
+        transport.auth_timeout = target.silence or transport.auth_timeout
+        known = _known(target, known_hosts)
+        _prefer(transport, [kind for kind, _ in known])
         transport.start_client(timeout=target.connect_timeout)
-        _check_host_key(transport, target, known_hosts)
+        _check_host_key(transport, target, known_hosts, known, complain)
         _authenticate(transport, target, ask)
         transport.set_keepalive(_KEEPALIVE)
     except BaseException as error:
@@ -59,7 +67,43 @@ def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None) -> T
     return transport
 
 
-def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None) -> socket.socket | Channel:
+def _known(target: Target, known_hosts: KnownHosts) -> list[tuple[str, str]]:
+    try:
+        return known_hosts.keys(target.alias)
+    except NotRecorded:
+        if target.recorded:
+            raise
+        return []
+
+
+@contextmanager
+def watched(transport: Transport, silence: int) -> Iterator[Callable[[], bool]]:
+    """Close the connection when the server has not answered for so many seconds (0: never), as ssh does by ServerAliveInterval.
+
+    Gives a function that says whether this has happened.
+    """
+    over, lost = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(silence / 3):
+            # A request that no server knows is answered, too: with a refusal.
+            request = threading.Thread(target=transport.global_request, args=("keepalive@openssh.com",), daemon=True)
+            request.start()
+            request.join(silence * 2 / 3)
+            if request.is_alive() and not over.is_set():
+                lost.set()
+                transport.close()
+                return
+
+    if silence:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield lost.is_set
+    finally:
+        over.set()
+
+
+def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None, complain: Complain) -> socket.socket | Channel:
     *before, last = jumps(target.jump) or (None,)
     if last is None:
         try:
@@ -69,7 +113,7 @@ def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None) -> soc
             raise SSHError(f"cannot connect to {target.host} port {target.port}: {why}") from error
     from paramiko import SSHException
 
-    way = log_in(_jump_host(target, last, before), known_hosts, ask)
+    way = log_in(_jump_host(target, last, before), known_hosts, ask, complain)
     place, origin, deadline = (target.host, target.port), ("127.0.0.1", 0), time.monotonic() + target.patience
     while True:
         try:
@@ -129,12 +173,17 @@ _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 """The signature algorithms of a key type, where they have other names (RFC 8332)."""
 
 
-def _check_host_key(transport: Transport, target: Target, known_hosts: KnownHosts) -> None:
+def _check_host_key(
+    transport: Transport, target: Target, known_hosts: KnownHosts, known: Sequence[tuple[str, str]], complain: Complain
+) -> None:
     key = transport.get_remote_server_key()
     shown = (key.get_name(), key.get_base64())
-    known = known_hosts.keys(target.alias)
     if not known:
-        known_hosts.add(target.alias, *shown)
+        try:
+            if target.recorded:
+                known_hosts.add(target.alias, *shown)
+        except NotRecorded as error:
+            complain(error)
     elif shown not in known:
         if target.alias == _own_name(target.host, target.port):
             raise SSHError(
@@ -181,8 +230,9 @@ class _Offer:
     def in_order(self) -> Iterator[PKey]:
         offered = set()
         for key in self._candidates():
-            if key.asbytes() not in offered:
-                offered.add(key.asbytes())
+            shown = (key.asbytes(), getattr(key, "public_blob", None) is not None)
+            if shown not in offered:
+                offered.add(shown)
                 self.tried += 1
                 yield key
 
@@ -196,7 +246,7 @@ class _Offer:
         if named is not None and named.suffix != ".pub":
             key, locked = self._loaded(named)
             if key is not None:
-                yield key
+                yield from self._with_certificate(key, named)
         wanted = _blob(named)
         for agent_key in self._agent_keys():
             if not self._target.only_key or agent_key.asbytes() == wanted:
@@ -208,7 +258,7 @@ class _Offer:
                 self.problems.append(f"no passphrase for {locked}")
                 key = None
             if key is not None:
-                yield key
+                yield from self._with_certificate(key, locked)
         elif locked is not None:
             self.problems.append(f"{locked} is protected by a passphrase")
         if not self._target.only_key:
@@ -221,8 +271,25 @@ class _Offer:
         except _PassphraseWanted:
             return None, path
         except (OSError, ValueError) as error:
-            self.problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+            why = getattr(error, "strerror", None) or str(error)
+            if take_string(_blob(path))[0].startswith(b"sk-"):
+                why = "only OpenSSH's client can use a FIDO key"
+            self.problems.append(f"{path}: {why}")
             return None, None
+
+    def _with_certificate(self, key: PKey, path: Path) -> Iterator[PKey]:
+        """The key with the certificate beside it, as ssh offers it, then the key alone."""
+        from paramiko import SSHException
+
+        certificate = path.with_name(f"{path.name}-cert.pub")
+        if certificate.is_file():
+            try:
+                key.load_certificate(str(certificate))
+                yield key
+            except (OSError, ValueError, SSHException) as error:
+                self.problems.append(f"{certificate}: {error}")
+            key.public_blob = None
+        yield key
 
     def _agent_keys(self) -> Iterator[PKey]:
         from paramiko import Agent, SSHException

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
-from stratuslab.errors import SSHError
+from stratuslab.errors import SSHError, StratusLabError
 from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Target, remote_command
 
@@ -33,21 +33,24 @@ def session(
     errors: Callable[[], AbstractContextManager[None]] = nullcontext,
     terminal: str = "xterm",
     ask: Callable[[str], str] | None = None,
+    complain: Callable[[StratusLabError], object] = lambda error: None,
 ) -> int:
     """Run the command on the target, or the user's shell without one, until it ends; its exit status.
 
     The streams are passed on unchanged, and a slow one slows the other side down; the end of ``stdin`` (or None) is passed on to
     the command. The shell gets a terminal of type ``terminal`` if ``stdin`` is one. ``errors`` is around writes to ``stdout``.
-    ``ask`` asks the user for the passphrase of a key, given a prompt. Raises SSHError when SSH itself fails, also in the middle.
+    ``ask`` asks the user for the passphrase of a key, given a prompt; ``complain`` is given what does not prevent the login.
+    Raises SSHError when SSH itself fails, also in the middle.
     """
     from paramiko import SSHException
 
-    from stratuslab.ssh.paramiko_login import log_in
+    from stratuslab.ssh.paramiko_login import log_in, watched
 
     line = remote_command(command)
     with ExitStack() as stack:
-        transport = log_in(target, KnownHosts(target.known_hosts), ask)
+        transport = log_in(target, KnownHosts(target.known_hosts), ask, complain)
         stack.callback(transport.close)
+        is_lost = stack.enter_context(watched(transport, target.silence))
         try:
             channel = transport.open_session(timeout=target.connect_timeout)
             streams = stack.enter_context(_streams(channel, stdin, stderr))
@@ -63,11 +66,14 @@ def session(
                 stack.enter_context(_raw(streams.terminal))
             status = streams.carry(stdout, errors)
         except (SSHException, EOFError) as error:
-            raise SSHError(f"the SSH session with {target.host} failed: {error}") from error
+            why = f"no answer for {target.silence} s" if is_lost() else str(error)
+            raise SSHError(f"the SSH session with {target.host} failed: {why}") from error
         if status < 0:
             # There is no status when a signal ended the command or the machine went away. The connection may end a moment
             # after the channel.
             transport.join(0.5)
+            if is_lost():
+                raise SSHError(f"the connection to {target.host} was lost: no answer for {target.silence} s")
             if not transport.is_active():
                 raise SSHError(f"the connection to {target.host} was closed by the remote host")
     return status if status >= 0 else 255

@@ -10,12 +10,12 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from paramiko import SFTPClient, SFTPError, SSHException
 
-from stratuslab.errors import SSHError
+from stratuslab.errors import SSHError, StratusLabError
 from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Target
 
@@ -75,22 +75,24 @@ def by_openssh(words: Sequence[str], host: str) -> Iterator[SFTPClient]:
 
 
 @contextmanager
-def by_paramiko(target: Target, ask: Callable[[str], str] | None) -> Iterator[SFTPClient]:
-    """The client over paramiko; ``ask`` asks for the passphrase of a key. Raises SSHError."""
-    from stratuslab.ssh.paramiko_login import log_in
+def by_paramiko(
+    target: Target, ask: Callable[[str], str] | None, complain: Callable[[StratusLabError], object]
+) -> Iterator[SFTPClient]:
+    """The client over paramiko; ``ask`` asks for the passphrase of a key, ``complain`` is given what does not prevent the login.
+    Raises SSHError."""
+    from stratuslab.ssh.paramiko_login import log_in, watched
 
-    transport = log_in(target, KnownHosts(target.known_hosts), ask)
-    try:
-        channel = transport.open_session(timeout=target.connect_timeout)
+    transport = log_in(target, KnownHosts(target.known_hosts), ask, complain)
+    with closing(transport), watched(transport, target.silence):
         try:
-            channel.invoke_subsystem("sftp")
-        except SSHException:
-            raise _no_server(target.host) from None
-        yield _opened(channel, lambda: _closed(target.host))
-    except _BROKEN:
-        raise _closed(target.host) from None
-    finally:
-        transport.close()
+            channel = transport.open_session(timeout=target.connect_timeout)
+            try:
+                channel.invoke_subsystem("sftp")
+            except SSHException:
+                raise _no_server(target.host) from None
+            yield _opened(channel, lambda: _closed(target.host))
+        except _BROKEN:
+            raise _closed(target.host) from None
 
 
 def _opened(connection: object, reason: Callable[[], SSHError]) -> SFTPClient:

@@ -8,8 +8,8 @@ from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.key_format import new_private_key, public_key
 from stratuslab.private_files import locked, private_directory, replace
 
-USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
-"""The public keys of ``~/.ssh`` that are looked for, in this order."""
+USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub", "id_ed25519_sk.pub", "id_ecdsa_sk.pub")
+"""The public keys of ``~/.ssh`` that are looked for, in this order. Those of FIDO tokens are last: somebody has to touch them."""
 
 MAXIMUM_SIZE = 64 << 10
 """Bytes of a key file that are read at most."""
@@ -42,7 +42,10 @@ def read_public_keys(path: Path) -> str:
     if not keys:
         raise UsageError(f"the public key file {path} is empty", "make a key pair with ssh-keygen, or name another file")
     for key in keys:
-        if public_key(key) is None:
+        found = public_key(key)
+        if found and found.is_certificate:
+            raise certificate_refused(path)
+        if found is None:
             raise UsageError(
                 f"line {lines.index(key) + 1} of {path} is not a public key in OpenSSH's format",
                 "a key begins with its type, such as ssh-ed25519; ssh-keygen -i -f FILE converts other formats",
@@ -67,6 +70,14 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not a public key, but a binary file", "name another file with --key") from None
+
+
+def certificate_refused(path: Path) -> UsageError:
+    """The error for a certificate (``id_ed25519-cert.pub``) that was given as a key."""
+    key = path.name.removesuffix(".pub").removesuffix("-cert")
+    return UsageError(
+        f"{path} is a certificate, not a key", f"name the key, {path.with_name(f'{key}.pub')}; ssh uses the certificate beside it"
+    )
 
 
 def _private_key(path: Path) -> UsageError:

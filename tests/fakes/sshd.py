@@ -74,10 +74,12 @@ def _free_port() -> int:
 
 
 class Sshd:
-    """A running server that lets the user of this process in, with the public keys that it is given."""
+    """A running server that lets the user of this process in, with the public keys that it is given; ``settings`` are further
+    lines for its configuration."""
 
-    def __init__(self, directory: Path, public_keys: str, port: int = 0, *, sftp: bool = True) -> None:
+    def __init__(self, directory: Path, public_keys: str, port: int = 0, *, sftp: bool = True, settings: str = "") -> None:
         self.user = login_name()
+        self.settings = settings
         self.directory = directory
         self._sftp = sftp
         directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,8 @@ class Sshd:
         assert KEYGEN is not None
         subprocess.run([KEYGEN, "-q", "-t", kind, "-N", "", "-f", str(key)], check=True)
         configuration = self.directory / "sshd_config"
-        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=self.directory) + (_SFTP if self._sftp else ""))
+        general = _CONFIGURATION.format(port=self.port, directory=self.directory)
+        configuration.write_text(general + (_SFTP if self._sftp else "") + self.settings)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stderr=log

@@ -16,6 +16,7 @@ from stratuslab.ssh.host_block import host_block
 from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.jump_hosts import banner_through, detour
 from stratuslab.ssh.login_target import Jump, Target, jumps
+from stratuslab.ssh.openssh import configuration
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes import sshd
 
@@ -97,11 +98,11 @@ def test_detours_of_the_users_own_configuration(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("Host 10.*\n  ProxyJump gate\nHost 192.*\n  ProxyCommand nc %h %p\n")
     options = ["-F", str(file)]
-    assert detour(SSH, "10.0.0.7", options) == ("gate", False)
-    assert detour(SSH, "192.0.2.7", options) == ("", True)
-    assert detour(SSH, "127.0.0.1", options) == ("", False)
-    assert detour(SSH, "127.0.0.1", [*options, "-J", "other"])[0] == "other"
-    assert detour("/nowhere/ssh", "10.0.0.7", options) == ("", False)
+    assert detour(configuration(SSH, "10.0.0.7", options)) == ("gate", False)
+    assert detour(configuration(SSH, "192.0.2.7", options)) == ("", True)
+    assert detour(configuration(SSH, "127.0.0.1", options)) == ("", False)
+    assert detour(configuration(SSH, "127.0.0.1", [*options, "-J", "other"]))[0] == "other"
+    assert detour(configuration("/nowhere/ssh", "10.0.0.7", options)) == ("", False)
 
 
 @pytest.fixture

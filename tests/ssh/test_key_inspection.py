@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import UsageError
 from stratuslab.key_format import public_keys
-from stratuslab.ssh.agent import agent_keys
+from stratuslab.ssh.agent import agent_address, agent_keys
 from stratuslab.ssh.key_inspection import examine, public_blob
 from stratuslab.ssh.user_public_key import make_key_pair
 
@@ -141,17 +141,25 @@ def string(data: bytes) -> bytes:
     ],
 )
 def test_what_an_agent_says(agent: Callable[[bytes], dict[str, str]], answer: bytes, keys: list[bytes]) -> None:
-    assert agent_keys(agent(string(answer))) == keys
+    assert agent_keys(agent(string(answer))["SSH_AUTH_SOCK"]) == keys
 
 
 @pytest.mark.parametrize("answer", [b"", b"\xff\xff\xff\xff\x0c", b"\0\0", b"\0\0\0\x10\x0c"])
 def test_an_agent_that_says_rubbish(agent: Callable[[bytes], dict[str, str]], answer: bytes) -> None:
-    assert agent_keys(agent(answer)) == []
+    assert agent_keys(agent(answer)["SSH_AUTH_SOCK"]) == []
 
 
 def test_no_agent(short: Path) -> None:
-    for environ in ({}, {"SSH_AUTH_SOCK": ""}, {"SSH_AUTH_SOCK": str(short / "none")}, {"SSH_AUTH_SOCK": "x" * 500}):
-        assert agent_keys(environ) == []
+    for address in ("", str(short / "none"), "x" * 500):
+        assert agent_keys(address) == []
+
+
+def test_which_agent() -> None:
+    environ = {"SSH_AUTH_SOCK": "/run/agent", "OTHER": "/run/other"}
+    for configured, address in (("", "/run/agent"), ("SSH_AUTH_SOCK", "/run/agent"), ("none", ""), ("$OTHER", "/run/other")):
+        assert agent_address(configured, environ) == address
+    assert agent_address("/home/jane/.1password/agent.sock", environ) == "/home/jane/.1password/agent.sock"
+    assert agent_address("", {}) == ""
 
 
 def test_a_real_agent(short: Path) -> None:
@@ -166,9 +174,9 @@ def test_a_real_agent(short: Path) -> None:
             if address.exists():
                 break
             threading.Event().wait(0.02)
-        assert agent_keys(environ) == []
+        assert agent_keys(str(address)) == []
         subprocess.run(["ssh-add", "-q", str(public.with_suffix(""))], env=environ, check=True, timeout=10)
-        assert agent_keys(environ) == [public_blob(public)]
+        assert agent_keys(str(address)) == [public_blob(public)]
     finally:
         process.terminate()
         process.wait(10)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from stratuslab.commands.session import Session
 from stratuslab.errors import UsageError
-from stratuslab.key_format import public_keys
+from stratuslab.key_format import PublicKey, public_keys
 from stratuslab.opennebula.instance import Instance
+from stratuslab.private_files import private_directory, replace
 from stratuslab.ssh import user_public_key
 from stratuslab.ssh.agent import agent_keys
 from stratuslab.ssh.key_inspection import PrivateKey, examine, public_blob
@@ -18,36 +22,61 @@ from stratuslab.ssh.key_inspection import PrivateKey, examine, public_blob
 class LoginKey:
     """The key of ``--key``, looked at when this is made, and for an instance the one to offer.
 
-    Raises UsageError for a key of ``--key`` that ssh would not use. ``asks`` says that a passphrase can be asked for.
+    Raises UsageError for a key of ``--key`` that ssh would not use. ``asks`` says that a passphrase can be asked for; ``agent``
+    gives the path of the SSH agent's socket.
     """
 
-    def __init__(self, session: Session, asks: bool) -> None:
+    def __init__(self, session: Session, asks: bool, agent: Callable[[], str]) -> None:
         self._session = session
         self._asks = asks
+        self._agent_address = agent
         self._agent: list[bytes] | None = None
         self.given = self._given(session.options.key) if session.options.key else None
 
-    def for_instance(self, instance: Instance) -> Path | None:
-        """The private key to offer (a public one where the agent has its private half); None leaves it to ssh."""
+    def for_instance(self, instance: Instance) -> tuple[Path | None, bool]:
+        """The private key to offer (a public one where the agent has its private half); None leaves it to ssh. And whether it is
+        the only one to offer, as servers refuse whoever offers many."""
         wanted = [key.blob for key in public_keys(instance.public_keys)]
         if self.given is not None:
             if wanted and self.given.blob and self.given.blob not in wanted:
                 self._note(f"the key {self.given.path} is not the one that instance {instance.id} was started with")
-            return self.given.path
+            return self.given.path, True
         # What is set names the key; otherwise one is looked for that the instance was given.
         named = self._session.settings.find("user_public_key_file")
         for public in [self._session.environment.expand(named.value)] if named else self._usual():
-            blob = public_blob(public)
+            try:
+                blob = public_blob(public)
+            except UsageError as error:
+                self._note(str(error))
+                continue
             if not named and blob not in wanted:
                 continue
             if named and wanted and blob and blob not in wanted:
                 self._note(f"the key {public} ({named.origin}) is not the one that instance {instance.id} was started with")
             path = self._usable(public, blob)
             if path is not None or named:
-                return path
+                return path, path is not None and blob in wanted
             wanted = []  # what is wrong with it was said
-        if wanted and not set(wanted) & set(self._agents()):
-            self._note(f"neither ~/.ssh nor an SSH agent has the key that instance {instance.id} was started with, see --key")
+        if not wanted:
+            return None, False
+        if key := next((key for key in public_keys(instance.public_keys) if key.blob in self._agents()), None):
+            path = self._written(key)
+            return path, path is not None
+        self._note(f"neither ~/.ssh nor an SSH agent has the key that instance {instance.id} was started with, see --key")
+        return None, False
+
+    def _written(self, key: PublicKey) -> Path | None:
+        """A file with the public half of a key that only the agent has: ssh needs one to ask the agent for this key alone."""
+        home = self._session.environment.home
+        if home is None:
+            return None
+        name = hashlib.sha256(key.blob).hexdigest()[:16]
+        path = home / ".stratuslab" / "agent_keys" / f"{name}.pub"
+        with suppress(OSError):
+            if public_blob(path) != key.blob:
+                private_directory(path.parent)
+                replace(path, f"{key.type} {base64.b64encode(key.blob).decode()}\n".encode())
+            return path
         return None
 
     def _given(self, text: str) -> PrivateKey:
@@ -86,7 +115,7 @@ class LoginKey:
 
     def _agents(self) -> list[bytes]:
         if self._agent is None:
-            self._agent = agent_keys(self._session.environment.environ)
+            self._agent = agent_keys(self._agent_address())
         return self._agent
 
     def _note(self, text: str) -> None:

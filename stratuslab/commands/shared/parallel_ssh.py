@@ -151,7 +151,8 @@ class ParallelSSH:
     def _by_paramiko(self, target: Target, out: _Lines, err: _Lines) -> int:
         from stratuslab.ssh.paramiko_session import session
 
-        return session(target, self._command, None, cast(BinaryIO, out), cast(BinaryIO, err))
+        streams = (None, cast(BinaryIO, out), cast(BinaryIO, err))
+        return session(target, self._command, *streams, complain=self._login.not_recorded)
 
     def _end(self) -> None:
         with self._lock:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
+from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
@@ -13,18 +17,24 @@ from stratuslab.commands.shared.login_address import login_points, no_address
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.waiting import hopeless, wait
-from stratuslab.errors import UsageError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.opennebula.states import SSH, Phase
 from stratuslab.ssh import jump_hosts, openssh
+from stratuslab.ssh.agent import agent_address
 from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 from stratuslab.ssh.host_key import check_shown_key
-from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+from stratuslab.ssh.known_hosts import KnownHosts, NotRecorded, host_key_alias
 from stratuslab.ssh.login_target import Target, checked_host, checked_user, jumps
 
 if TYPE_CHECKING:
     from paramiko import SFTPClient
+
+_CONNECT = 10.0
+_SILENCE = 60.0
+_SILENCE_OF_SESSIONS = 300.0
+"""Seconds to connect, and without a word from the server of a command or of a session, where --timeout says nothing else."""
 
 _FIRST_LOOK = 4.0
 """Seconds to find out which of several addresses is meant where nothing is to be waited for."""
@@ -53,7 +63,10 @@ class SSHLogin:
             checked_user(self._options.login)
         self.asks = alone and can_ask(session)
         self.alone = alone
-        self._keys = LoginKey(session, self.asks)
+        self._configuration: dict[str, dict[str, str]] = {}
+        self._keys = LoginKey(session, self.asks, self._agent)
+        self._recorded = True
+        self._lock = threading.Lock()
         self._deadline = time.monotonic() + session.settings.wait_timeout(LOGIN_PATIENCE)
 
     def _client(self) -> str | None:
@@ -90,14 +103,38 @@ class SSHLogin:
         if reader is not None:
             self._session.messages.step(f"Instance {number} answers at {host} port {port}")
         target = self._described(waited.latest[number], host, port)
-        self._known_hosts.prepare()
-        if self._options.forget_host_key:
-            self._known_hosts.forget(target.alias)
-        known = self._known_hosts.keys(target.alias)
+        known, target = self._known(target)
         if known and self.ssh is not None and direct:
             check_shown_key(self.ssh, host, port, known)
         patience = max(self._deadline - time.monotonic(), 1.0) if reader is None and self.ssh is None else 0.0
         return replace(target, known=bool(known), patience=patience)
+
+    def _known(self, target: Target) -> tuple[list[tuple[str, str]], Target]:
+        """The host's known keys, and the target; one whose keys cannot be read or recorded is logged in to all the same."""
+        try:
+            if self._options.forget_host_key:
+                self._known_hosts.forget(target.alias)
+        except NotRecorded as error:
+            self.not_recorded(error)
+            return [], replace(target, known_hosts=Path(os.devnull), recorded=False)
+        try:
+            known = self._known_hosts.keys(target.alias)
+        except NotRecorded as error:
+            self.not_recorded(error)
+            known = []
+        if not known and self._recorded:
+            try:
+                self._known_hosts.prepare()
+            except NotRecorded as error:
+                self.not_recorded(error)
+        return known, replace(target, recorded=self._recorded)
+
+    def not_recorded(self, error: StratusLabError) -> None:
+        """Say once that host keys are not recorded, and do not try again: each try may wait for a lock."""
+        with self._lock:
+            if self._recorded:
+                self._recorded = False
+                self._session.messages.note(f"{error.message}; going on without recording host keys")
 
     def described(self, instance: Instance) -> Target:
         """As target, but of an instance as it is now, without waiting: of several addresses one that answers, else the first."""
@@ -118,7 +155,7 @@ class SSHLogin:
         return self._described(instance, host, port)
 
     def _described(self, instance: Instance, host: str, port: int) -> Target:
-        key = self._keys.for_instance(instance)
+        key, only = self._keys.for_instance(instance)
         self._session.messages.step(f"Private key: {key or 'as ssh chooses'}")
         return Target(
             host,
@@ -127,7 +164,9 @@ class SSHLogin:
             known_hosts=self._known_hosts.path,
             user=self._options.login or instance.context.get("USERNAME") or "root",
             key=key,
-            only_key=self._keys.given is not None,
+            only_key=only,
+            connect_timeout=self._seconds(_CONNECT),
+            silence=self._silence(host),
             jump=self._options.jump,
         )
 
@@ -145,7 +184,7 @@ class SSHLogin:
             return (None, False) if through else (read_banner, True)
         by_command = False
         if not through:
-            through, by_command = jump_hosts.detour(self.ssh, point[0], self._ssh_options)
+            through, by_command = jump_hosts.detour(self._configured(point[0]))
         if by_command:
             return None, False
         if not through:
@@ -163,13 +202,40 @@ class SSHLogin:
         if self.ssh is None:
             from getpass import getpass
 
-            return sftp_connection.by_paramiko(target, getpass if self.asks else None)
+            return sftp_connection.by_paramiko(target, getpass if self.asks else None, self.not_recorded)
         nobody = () if self.asks else ("-o", "BatchMode=yes")
         return sftp_connection.by_openssh(self.words(target, ["sftp"], (*sftp_connection.SFTP_WORDS, *nobody)), target.host)
 
     def words(self, target: Target, command: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
         """The command line of OpenSSH."""
-        return openssh.command_line(self.ssh or "ssh", target, command, [*extra, *self._ssh_options])
+        options = [*extra, *(() if target.recorded else ("-o", "LogLevel=ERROR")), *self._ssh_options]
+        settings = openssh.overrides(self._configured(target.host), bool(command), self._ssh_options)
+        return openssh.command_line(self.ssh or "ssh", target, command, options, settings)
+
+    def _configured(self, host: str) -> dict[str, str]:
+        """What ssh's configuration has for a host."""
+        if self.ssh is not None and host not in self._configuration:
+            self._configuration[host] = openssh.configuration(self.ssh, host, self._ssh_options)
+        return self._configuration.get(host, {})
+
+    def _silence(self, host: str) -> int:
+        """How long the server may send nothing: as --timeout says, else as ssh is configured, else long enough for a person."""
+        settings = self._session.settings
+        if self._configured(host).get("serveraliveinterval", "0") != "0" and not (
+            self._options.timeout or settings.timeout_or(0)
+        ):
+            return 0
+        return self._seconds(_SILENCE if self._options.command else _SILENCE_OF_SESSIONS)
+
+    def _seconds(self, usual: float) -> int:
+        """``usual``, or as --timeout says; with that alone, which is how long to wait in all as well, no longer than usual."""
+        settings = self._session.settings
+        alone = self._options.timeout and not self._options.wait_timeout
+        return max(ceil(min(usual, settings.wait_timeout(usual)) if alone else settings.timeout_or(usual)), 1)
+
+    def _agent(self) -> str:
+        """The socket of the SSH agent: the one that ssh's configuration names for all hosts, as password managers have it."""
+        return agent_address(self._configured("stratuslab").get("identityagent", ""), self._session.environment.environ)
 
 
 def _without_jump(options: Sequence[str]) -> list[str]:
