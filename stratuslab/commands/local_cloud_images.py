@@ -61,7 +61,10 @@ def add_image(session: Session) -> Iterator[Result]:
         entry = adding.of(options.source, session.environment.expand(options.source))
         kept = content(adding.store.directory, entry.identifier)
     if kept is not None and lacks_boot_loader(kept):
-        session.messages.note("the image has no boot loader: it can be a further disk, but a machine will not boot from it")
+        session.messages.note(
+            "the image has no boot loader: it can be a further disk, but a machine will not boot from it. Unpack archives, and "
+            "convert VMDK, VDI and other formats with: qemu-img convert -O qcow2 IMAGE NEW"
+        )
     yield TextLine(entry.identifier)
 
 

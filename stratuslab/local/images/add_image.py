@@ -15,7 +15,6 @@ from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import local_location, register
 from stratuslab.local.images.free_space import require
-from stratuslab.local.images.image_format import detect_format
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
 from stratuslab.local.images.image_reader import USUAL, ReadResult
 from stratuslab.local.store.database import Store
@@ -25,20 +24,6 @@ from stratuslab.private_files import why
 from stratuslab.url_credentials import shown
 
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
-_CONVERT = "convert it: qemu-img convert -O qcow2 IMAGE NEW"
-_UNPACK = "unpack it, and add the disk that is in it"
-# Common files that are not disk images, by the bytes at an offset. As disks they would not boot, without saying why.
-_FOREIGN = (
-    (0, b"KDMV", "a VMDK disk", _CONVERT),
-    (0, b"# Disk DescriptorFile", "the description of a VMDK disk", _CONVERT),
-    (0, b"conectix", "a VHD disk", _CONVERT),
-    (0, b"vhdxfile", "a VHDX disk", _CONVERT),
-    (64, b"\x7f\x10\xda\xbe", "a VDI disk", _CONVERT),
-    (257, b"ustar", "a tar archive", _UNPACK),
-    (0, b"PK\x03\x04", "a ZIP archive", _UNPACK),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
-    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK),
-)
 _ENDLESS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a character device", stat.S_IFSOCK: "a socket"}
 _ENDINGS = re.compile(r"(\.(gz|bz2|xz|img|raw|qcow2?|disk))+\Z", re.IGNORECASE)
 
@@ -134,7 +119,7 @@ class ImageAdder:
     def _check(self, read: ReadResult, path: Path) -> str:
         if self.checksum is not None:
             _compare(self.checksum, read)
-        _refuse_foreign(read, path)
+        _refuse_others(read, path)
         return read.content.identifier
 
     def _registered(self, imported: ImportedImage, name: str, *locations: str) -> Metadata:
@@ -178,14 +163,9 @@ def _compare(checksum: ExpectedChecksum, read: ReadResult) -> None:
     raise ImageError(f"its {checksum.algorithm} is {came}{inside}, expected {checksum.value}")
 
 
-def _refuse_foreign(read: ReadResult, path: Path) -> None:
+def _refuse_others(read: ReadResult, path: Path) -> None:
     if not read.content.bytes:
         raise ImageError("it is empty")
     with path.open("rb") as file:
-        head = file.read(1024)
-    if is_web_page(head):
-        raise ImageError("it is a web page", "give the address of the file itself")
-    if detect_format(path) == "raw":
-        for offset, magic, what, hint in _FOREIGN:
-            if head.startswith(magic, offset):
-                raise ImageError(f"it is {what}, which cannot boot", hint)
+        if is_web_page(file.read(1024)):
+            raise ImageError("it is a web page", "give the address of the file itself")
