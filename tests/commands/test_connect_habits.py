@@ -141,6 +141,23 @@ def test_a_configuration_does_not_change_a_command(machine: Machine, tmp_path: P
         assert "-o ControlPath=none" in shown
 
 
+def test_a_configuration_with_a_jump_host(machine: Machine) -> None:
+    key = machine.shell.home / ".ssh" / "id_ed25519"
+    with tempfile.TemporaryDirectory() as short:
+        text = EVERYTHING.format(port=1, directory=short).replace("StrictHostKeyChecking ask", "StrictHostKeyChecking accept-new")
+        login = f"  IdentityFile {key}\n  PubkeyAuthentication yes\n  PreferredAuthentications publickey\n"
+        jump = f"{machine.server.user}@127.0.0.1:{machine.server.port}"
+        options = configured(machine, f"Host 127.0.0.1\n{login}Host localhost\n  ProxyJump {jump}\n{text}")
+        master = Path(short) / f"master-{machine.server.user}@127.0.0.1:{machine.server.port}"
+        try:
+            for given in ([], ["-J", jump]):
+                ran = machine.shell.script(SCRIPT, *options, *given, "1", "--", "echo in")
+                assert (ran.status, ran.out, FIRST_CONTACT.sub("", ran.err)) == (0, "in\n", "")
+        finally:
+            # The jump host's connection is shared, as configured.
+            subprocess.run(["ssh", "-F", "none", "-S", str(master), "-O", "exit", "x"], capture_output=True, check=True)
+
+
 def test_forwardings_that_the_user_asks_for_are_made(machine: Machine) -> None:
     options = configured(machine, "Host *\n  LocalForward 8080 localhost:80\n")
     assert "ClearAllForwardings" in machine.shell("connect", *options, "--print", "1", "--", "true").out
@@ -152,6 +169,9 @@ def test_forwardings_that_the_user_asks_for_are_made(machine: Machine) -> None:
 def test_a_configuration_without_surprises_adds_nothing(machine: Machine) -> None:
     shown = machine.shell("connect", *configured(machine, ""), "--print", "1", "--", "true").out
     assert shown.split(" -o ConnectTimeout=10 ")[1].split(" -i ")[0] == "-o ServerAliveInterval=20 -o ServerAliveCountMax=3"
+    assert (
+        "ServerAliveInterval=20 " in machine.shell("connect", *configured(machine, "BatchMode yes\n"), "--print", "1", "--").out
+    )
     own = configured(machine, "ServerAliveInterval 7\n")
     assert "ServerAlive" not in machine.shell("connect", *own, "--print", "1").out
     assert "ServerAliveInterval=3 " in machine.shell("connect", *own, "--timeout", "9", "--print", "1").out

@@ -220,10 +220,11 @@ class SSHLogin:
 
     def _silence(self, host: str) -> int:
         """How long the server may send nothing: as --timeout says, else as ssh is configured, else long enough for a person."""
-        settings = self._session.settings
-        if self._configured(host).get("serveraliveinterval", "0") != "0" and not (
-            self._options.timeout or settings.timeout_or(0)
-        ):
+        configured = self._configured(host)
+        interval = configured.get("serveraliveinterval", "0")
+        # Debian's ssh has an interval of 300 with BatchMode, which nobody asked for.
+        is_own = interval != "0" and (interval, configured.get("batchmode")) != ("300", "yes")
+        if is_own and not (self._options.timeout or self._session.settings.timeout_or(0)):
             return 0
         return self._seconds(_SILENCE if self._options.command else _SILENCE_OF_SESSIONS)
 
