@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,24 +171,18 @@ def _users(session: Session) -> list[tuple[str, str]]:
 def _status(session: Session) -> Iterator[Result]:
     from stratuslab.local.engine.status_and_reset import status
 
-    engine = _engine(session)
-    try:
+    with closing(_engine(session)) as engine:
         now = status(engine, session.settings.hypervisor)
-    finally:
-        engine.close()
     yield Listing([now])
 
 
 def _reset(session: Session) -> Iterator[Result]:
     from stratuslab.local.engine.status_and_reset import reset
 
-    engine = _engine(session)
-    try:
+    with closing(_engine(session)) as engine:
         if not session.options.yes:
             _confirm(session, engine.store.directory)
         killed = reset(engine)
-    finally:
-        engine.close()
     session.messages.step(f"Killed {killed} instance{'' if killed == 1 else 's'}")
     yield from ()
 
@@ -203,11 +198,8 @@ def _add_entry(session: Session) -> Iterator[Result]:
     from stratuslab.local.images.open_store import open_store
 
     now = session.environment.clock()
-    store = open_store(_directory(session), now)
-    try:
+    with closing(open_store(_directory(session), now)) as store:
         entry = add_entry(store, now, session.environment.expand(session.options.file))
-    finally:
-        store.close()
     yield TextLine(entry.metadata.identifier)
 
 

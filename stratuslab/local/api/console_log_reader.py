@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
@@ -19,11 +20,8 @@ def console_lines(directory: Path, number: int) -> list[str]:
 
     Raises NotFound if the instance does not exist, StratusLabError if there is no log (any more).
     """
-    engine = Engine(directory)
-    try:
+    with closing(Engine(directory)) as engine:
         record = engine.store.instance(number)
-    finally:
-        engine.close()
     if record is None:
         raise NotFound(f"the embedded cloud has no instance {number}")
     try:

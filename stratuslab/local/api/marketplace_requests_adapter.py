@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,8 @@ class MarketplaceAdapter(BaseAdapter):
             status, body = 404, b""
         else:
             now = time.time()
-            store = open_store(self._directory, now)
-            try:
+            with closing(open_store(self._directory, now)) as store:
                 status, body = answer(store, now, unquote(url.path), dict(parse_qsl(url.query)))
-            finally:
-                store.close()
         response = requests.Response()
         response.status_code = status
         response.reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed"}[status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -84,12 +85,6 @@ def _mark_for_deletion(engine: Engine) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _trash(engine: Engine) -> Path:
-    from secrets import token_hex
-
-    return engine.store.directory / f"{_TRASH}{token_hex(4)}"
-
-
 def _kill_all(engine: Engine) -> None:
     """Kill every machine without writing to the store: on a full disk they would take the reserve that it needs."""
     for (number,) in engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,)):
@@ -110,7 +105,7 @@ def _empty_store(engine: Engine) -> list[int] | None:
         initialize(engine.store, engine.now)
         # Renamed at once and removed later, so that a command that adds an image finds none of the old ones.
         with suppress(OSError):
-            images(engine.store.directory).rename(_trash(engine))
+            images(engine.store.directory).rename(engine.store.directory / f"{_TRASH}{os.urandom(4).hex()}")
         return numbers
 
 

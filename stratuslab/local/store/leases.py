@@ -85,7 +85,7 @@ class Leases:
         name = nic.get("NETWORK", "")
         if not name:
             return None
-        owner = self._owner(nic, user)
+        owner = owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
         found = next((network for network in networks if network.name == name), None)
         if found is None or owner != 0:
             raise NoSuchNetwork(
@@ -102,9 +102,6 @@ class Leases:
             if own is not None and block not in (None, own):
                 first = loopback_claims.first_address(own, number)
                 self._store.query("UPDATE networks SET first = ?, next = 0 WHERE id = ?", (first, number))
-
-    def _owner(self, nic: dict[str, str], user: User) -> int:
-        return owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
 
     def take(self, network: Network, instance: int, requested: str = "") -> int:
         """Lease an address of the network, the requested one if any. Part of a transaction. Raises APIError."""
