@@ -99,35 +99,32 @@ PATTERNS = list(found_patterns())
 @cache
 def _worst(pattern: str | bytes, flags: int) -> list[str]:
     text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
-    tree = sre_parse.parse(text, flags)
     units: dict[str, None] = {}
     starts: dict[str, None] = {"": None}
-    grown = ""
-    for node in tree:
-        grown += _sample([node])
-        starts[grown[:200]] = None
-    _collect(tree, units)
+    _collect(sre_parse.parse(text, flags), units, starts)
     units.update(dict.fromkeys(starts))
     units.pop("", None)
     return [
         start + (unit * (SIZE // len(unit) + 1))[:SIZE] + end
-        for start in list(starts)[:12]
-        for unit in units
+        for start in sorted(starts, key=len)[:24]
+        for unit in list(units)[:60]
         for end in ("", "\0")
     ]
 
 
-def _collect(nodes: Any, units: dict[str, None]) -> None:
-    """Add a sample of each part, of each two neighbours, and of all parts together."""
-    samples = [_sample([node]) for node in nodes]
-    for sample in (*samples, *(one + other for one, other in pairwise(samples)), "".join(samples)):
-        units[sample[:40]] = None
+def _collect(nodes: Any, units: dict[str, None], starts: dict[str, None]) -> None:
+    """Add samples of the beginning, each part, each two neighbours, and of all parts together."""
+    parts = [_samples(node) for node in nodes]
+    for place in range(len(parts)):
+        starts["".join(part[0] for part in parts[: place + 1])[:200]] = None
+    for one, other in pairwise(parts):
+        units.update(dict.fromkeys((left + right)[:40] for left in one for right in other))
+    for samples in (*parts, ["".join(part[0] for part in parts)]):
+        units.update(dict.fromkeys(sample[:40] for sample in samples))
     for name, value in nodes:
         for inner in _inside(str(name), value):
-            _collect(inner, units)
-        if str(name) == "IN":
-            members = _members(value)[:5]
-            units.update(dict.fromkeys(members))
+            _collect(inner, units, starts)
+        if str(name) == "IN" and (members := _members(value)[:5]):
             units.update(dict.fromkeys(members[0] + other for other in members[1:]))
 
 
@@ -146,26 +143,28 @@ def _inside(name: str, value: Any) -> list[Any]:
     return []
 
 
-def _sample(nodes: Any) -> str:
-    """A text that the nodes match, more or less: each repeated part once."""
-    sample = ""
-    for name, value in nodes:
-        match str(name):
-            case "LITERAL":
-                sample += chr(value)
-            case "NOT_LITERAL":
-                sample += "a" if value != ord("a") else "b"
-            case "ANY":
-                sample += "a"
-            case "IN":
-                sample += (_members(value) or ["a"])[0]
-            case "ASSERT" | "ASSERT_NOT":
-                pass
-            case "BRANCH":
-                sample += _sample(value[1][0])
-            case _:
-                sample += "".join(map(_sample, _inside(str(name), value)))
-    return sample
+def _samples(node: Any) -> list[str]:
+    """A few texts that the node matches, more or less: each repeated part once, of a choice each."""
+    name, value = node
+    match str(name):
+        case "LITERAL":
+            return [chr(value)]
+        case "NOT_LITERAL":
+            return ["a" if value != ord("a") else "b"]
+        case "ANY":
+            return ["a"]
+        case "IN":
+            return _members(value)[:2] or ["a"]
+        case "ASSERT" | "ASSERT_NOT":
+            return [""]
+    found: list[str] = []
+    for inner in _inside(str(name), value):
+        parts = [_samples(part) for part in inner]
+        usual = [part[0] for part in parts]
+        found.append("".join(usual))
+        for place, part in enumerate(parts):
+            found += ["".join([*usual[:place], other, *usual[place + 1 :]]) for other in part[1:]]
+    return list(dict.fromkeys(found))[:6] or [""]
 
 
 def _members(value: Any) -> list[str]:

@@ -46,7 +46,7 @@ def details_lines(details: InstanceDetails, terminal: Terminal) -> Iterator[str]
 
 def _labelled(label: str, text: str) -> str:
     """A label and its text, always on one line, so that keys and URLs can be copied."""
-    return f"{'':{_INDENT}}{label:<{_LABEL}} {word(text)}"
+    return f"{'':{_INDENT}}{one_line(label):<{_LABEL}} {word(text)}"
 
 
 def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:

@@ -25,7 +25,7 @@ from stratuslab.url_credentials import shown
 
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 _ENDLESS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a character device", stat.S_IFSOCK: "a socket"}
-_ENDINGS = re.compile(r"(\.(gz|bz2|xz|img|raw|qcow2?|disk))+\Z", re.IGNORECASE)
+_ENDINGS = {".gz", ".bz2", ".xz", ".img", ".raw", ".qcow", ".qcow2", ".disk"}
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,18 @@ class ImageAdder:
             identifier=content.identifier,
             bytes=content.bytes,
             checksums={algorithm: content.checksums[algorithm] for algorithm in USUAL},
-            title=self.known.title or _ENDINGS.sub("", name) or content.identifier,
+            title=self.known.title or _without_endings(name) or content.identifier,
             format=imported.format,
             locations=(local_location(content.identifier), *locations),
             disks_bus="virtio",
         )
         return register(self.store, self.now, metadata, rename=bool(self.known.title))
+
+
+def _without_endings(name: str) -> str:
+    while (ending := name[name.rfind(".") :]).lower() in _ENDINGS:
+        name = name[: -len(ending)]
+    return name
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -21,9 +21,10 @@ Command = list[str]
 """Words as they were typed, and ``>`` or ``>>`` before the name of a file."""
 
 _VARIABLE = r"\$(?:\{\w+\}|[A-Za-z_]\w*|\?)"
+_DOLLAR = r"\$(?: \{\w+\} | (?![({]) )"  # all that follows other than a name in braces are plain characters
 _TOKEN = re.compile(
-    rf"""[^\S\n]+ | \#[^\n]* | (?P<token> && | \|\| | >>? | [;|\n] | (?![0-9]+[<>]) (?: {_VARIABLE} | \$(?![({{]) | \\.
-        | [^\s;|&()<>'"\\`$] | '[^']*' | "(?: {_VARIABLE} | \$(?![({{]) | \\. | [^"\\`$] )*" )+ )""",
+    rf"""[^\S\n]+ | \#[^\n]* | (?P<token> && | \|\| | >>? | [;|\n] | (?![0-9]+[<>]) (?: {_DOLLAR} | \\.
+        | [^\s;|&()<>'"\\`$] | '[^']*' | "(?: {_DOLLAR} | \\. | [^"\\`$] )*" )+ )""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|((?:[^'"\\]|\\.)+)""", re.DOTALL)
