@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.environment import Environment
+from stratuslab.environment import Environment, is_terminal
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
 from stratuslab.suggestion import did_you_mean, join_hints
@@ -55,6 +55,7 @@ class Settings:
         self._environment = environment
         self._options = options
         self._sections = sections
+        self._standard_input: str | None = None
         self.password_files: list[Path] = []
         """The files from which :meth:`credentials` took a password."""
 
@@ -227,6 +228,8 @@ class Settings:
             password, named = look_up("password"), look_up("password_file")
             if password and password.value:
                 return password.value
+            if named and named.value == "-":
+                return self._typed_in(named.origin)
             if named and named.value:
                 path = self._environment.expand(named.value)
                 text = self._first_line(path, named.origin)
@@ -234,6 +237,19 @@ class Settings:
                     raise UsageError(f'the file "{path}" ({named.origin}) has no password in its first line')
                 return text
         return ""
+
+    def _typed_in(self, origin: str) -> str:
+        """The first line of standard input, read once; empty at a terminal, where the password is asked for without echo."""
+        stdin = self._environment.stdin
+        if stdin is None:
+            raise UsageError(f"standard input is closed ({origin})")
+        if is_terminal(stdin):
+            return ""
+        if self._standard_input is None:
+            self._standard_input = stdin.readline().rstrip("\r\n")
+        if not self._standard_input:
+            raise UsageError(f"the first line of standard input has no password ({origin})")
+        return self._standard_input
 
     def _session_file(self) -> tuple[Path, str] | None:
         variable = self._environment.environ.get("ONE_AUTH")

@@ -146,7 +146,7 @@ def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] =
     group.add_argument("-u", "--username", metavar="NAME", help="user name on the cloud")
     one = group.add_mutually_exclusive_group()
     one.add_argument(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
-    one.add_argument("--password-file", metavar="FILE", help="file whose first line is the password")
+    one.add_argument("--password-file", metavar="FILE", help='file whose first line is the password; "-" for standard input')
     group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
     group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")
     group.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust instead of the system's")

@@ -100,6 +100,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="value of an input of the machine template; may be repeated",
     )
+    guest.add_argument(
+        "--input-file",
+        type=name_and_value,
+        **repeatable,
+        metavar="NAME=FILE",
+        help='the same, but the value is in a file, "-" for standard input: for passwords',
+    )
     image = parser.add_argument_group("image and output")
     image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
     image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
@@ -137,7 +144,7 @@ def _run(session: Session) -> Iterator[Result]:
     from stratuslab.commands.shared.create import machine_request, machine_requests, warn_about_names
     from stratuslab.commands.shared.launch import IdsFile, launch
 
-    if options.input and not options.image.startswith("template:"):
+    if (options.input or options.input_file) and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
     if options.kill_on_failure and not options.wait_for:
         raise UsageError("--kill-on-failure requires --wait-for")

@@ -10,6 +10,8 @@ from stratuslab.known_settings import KNOWN
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+    from typing import Any
 
     from stratuslab.cloud.client import Cloud
     from stratuslab.environment import Environment
@@ -45,6 +47,7 @@ class Session:
         from stratuslab.settings_warnings import doubtful, not_meant
 
         given = vars(self.options)
+        self._check_standard_input(given)
         for key in (*(known.key for known in KNOWN), "config", "user_config_section"):
             if given.get(key) == "":
                 # As from a script's variable that is not set: another cloud, say, would be used instead.
@@ -58,6 +61,13 @@ class Session:
         for text in doubtful(settings):
             self.messages.note(text)
         return settings
+
+    @staticmethod
+    def _check_standard_input(given: Mapping[str, Any]) -> None:
+        files = [given.get("password_file"), *given.get("context_file", ()), *(file for _, file in given.get("input_file", ()))]
+        # Elsewhere --input are pairs of a name and a value.
+        if [*files, *given.get("input", ())].count("-") > 1:
+            raise UsageError("standard input can be only one of the files")
 
     @cached_property
     def cloud(self) -> Cloud:

@@ -22,6 +22,8 @@ from stratuslab.results import (
     WatchedInstances,
 )
 
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 
 class Formatter(Protocol):
     """``show`` gives the lines that can be printed at once, ``end`` those that need all results."""
@@ -37,7 +39,7 @@ def formatter(options: OutputOptions) -> Formatter:
         from stratuslab.output.json_formatter import JsonFormatter
 
         return JsonFormatter(options)
-    if options.format in ("csv", "ids"):
+    if options.format in ("csv", "spreadsheet", "ids"):
         return RowFormatter(options)
     return TextFormatter(options) if options.is_default else TableFormatter(options)
 
@@ -89,12 +91,12 @@ def _within(options: OutputOptions) -> OutputOptions:
 
 
 class RowFormatter:
-    """CSV (RFC 4180, with the column names on the first line), or only the identifier of each row. A row is printed as soon as
-    it is known, unless the rows are sorted."""
+    """CSV (RFC 4180, with the column names on the first line), the same for a spreadsheet, or only the identifier of each row.
+    A row is printed as soon as it is known, unless the rows are sorted."""
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._header = options.header and options.format == "csv"
+        self._header = options.header and options.format != "ids"
         self._rows: list[Any] = []
 
     def show(self, result: Result) -> Iterable[str]:
@@ -121,11 +123,12 @@ class RowFormatter:
             yield from (str(key.read(row)) for row in rows)
             return
         chosen = self._options.shown_columns(rows)
+        cell = _spreadsheet_cell if self._options.format == "spreadsheet" else _csv_cell
         if self._header:
             self._header = False
             yield _csv([column.name for column in chosen])
         for row in rows:
-            yield _csv([_csv_cell(column.read(row)) for column in chosen])
+            yield _csv([cell(column.read(row)) for column in chosen])
 
 
 def _csv_cell(value: columns.Value) -> str:
@@ -134,6 +137,12 @@ def _csv_cell(value: columns.Value) -> str:
     if isinstance(value, (list, tuple)):
         return harmless(",".join(value))
     return "" if value is None else harmless(str(value))
+
+
+def _spreadsheet_cell(value: columns.Value) -> str:
+    """The cell with an apostrophe in front of text that a spreadsheet would take for a formula, which can run programs."""
+    text = _csv_cell(value)
+    return f"'{text}" if text.startswith(_FORMULAS) and not isinstance(value, (int, float)) else text
 
 
 def _csv(cells: Sequence[str]) -> str:

@@ -245,6 +245,18 @@ def test_a_long_name_is_cut_at_a_terminal_only(alice: Shell) -> None:
     assert alice("describe").out.splitlines()[1].endswith("a-name-\u2026")
 
 
+def test_csv_is_exact_and_a_spreadsheet_takes_no_cell_for_a_formula(alice: Shell, stage: Stage) -> None:
+    names = ["=1+1", "+1", "-a,b", "@x, y", "\uff1d1", "plain, x"]
+    for name in names:
+        assert alice("run", f"--vm-name={name}", TTYLINUX).status == 0
+    for form, apostrophes in (("csv", [""] * 6), ("spreadsheet", [*["'"] * 5, ""])):
+        ran = alice("describe", "--format", form, "--columns", "cpu_percent,name")
+        expected = [
+            [str(number), "", f"{before}{name}"] for number, (before, name) in enumerate(zip(apostrophes, names, strict=True), 1)
+        ]
+        assert list(csv.reader(io.StringIO(ran.out))) == [["id", "cpu_percent", "name"], *expected]
+
+
 def test_what_servers_say_is_harmless_in_csv(alice: Shell, stage: Stage) -> None:
     alice("run", TTYLINUX)
     stage.engine.machine_reached(1, Lcm.PROLOG)

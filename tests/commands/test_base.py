@@ -48,3 +48,26 @@ def test_an_option_is_given_once(shell: Shell, arguments: tuple[str, ...]) -> No
 
 def test_what_adds_up_may_be_repeated(shell: Shell) -> None:
     assert shell("describe", "-vv", "--filter", "id>1", "--filter", "id<9", "--no-dns", "--no-dns", "-v").status == 0
+
+
+class TestAPasswordFromStandardInput:
+    def test_its_first_line(self, alice: Shell) -> None:
+        del alice.environ["STRATUSLAB_PASSWORD"]
+        for arguments in (("describe",), ("config", "--check"), ("run", "-q", TTYLINUX)):
+            ran = alice(*arguments, "--password-file", "-", stdin="secret\r\nmore\n")
+            assert (ran.status, ran.err) == (0, "")
+        assert alice("describe", "--password-file", "-", stdin="wrong\n").status == ExitStatus.DENIED
+
+    def test_there_is_none(self, alice: Shell) -> None:
+        ran = alice("describe", "--password-file", "-", stdin="\n")
+        assert (ran.status, ran.err.count("\n")) == (ExitStatus.USAGE, 1)
+        assert "has no password" in ran.err
+
+    def test_only_one_thing_comes_from_there(self, alice: Shell) -> None:
+        ran = alice("kill", "--password-file", "-", "--input", "-", stdin="secret\n1\n")
+        assert ran.status == ExitStatus.USAGE
+
+
+def test_context_from_standard_input(alice: Shell) -> None:
+    ran = alice("run", "--dry-run", "--context-file", "-", TTYLINUX, stdin="# mine\nCOLOUR=blue # sky\n")
+    assert 'COLOUR = "blue # sky"' in ran.out

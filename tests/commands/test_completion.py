@@ -52,7 +52,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("prog", "before", "word", "offers"),
     [
         ("stratus-run-instance", "", "--lab", "--label"),
-        ("stratus-describe-instance", "--format", "", "table json csv ids"),
+        ("stratus-describe-instance", "--format", "", "table json csv spreadsheet ids"),
         ("stratus-local-cloud", "", "re", "reset"),
         ("stratus-local-cloud", "images", "--for", "--format"),
         ("stratus-config", "--completion", "f", "fish"),
@@ -144,7 +144,7 @@ def test_fish(scripts: Path, shell: Shell) -> None:
     )
     done = subprocess.run(["fish", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["--label", "table", "json", "csv", "ids"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["--label", "table", "json", "csv", "spreadsheet", "ids"]
 
 
 @needs("zsh")

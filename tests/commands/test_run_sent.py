@@ -336,10 +336,12 @@ def test_the_inputs_of_a_recorded_template(shell: Shell, cloud: Clouds) -> None:
     small.things["template"] = {1: tostring(document, "unicode")}
     ran = at(shell, small)("run", "template:inputs")
     assert ran == Ran(
-        2, "", 'stratus-run-instance: the template "inputs" requires ROOTPW (Root password) (--input ROOTPW=VALUE)\n'
+        2, "", 'stratus-run-instance: the template "inputs" requires ROOTPW (Root password) (--input-file ROOTPW=FILE)\n'
     )
     assert small.machines == {}
-    ran = at(shell, small)("run", "-vvv", "--input", 'ROOTPW=pa$w"rd', "template:inputs")
+    kept = shell.home / "rootpw"
+    kept.write_text('pa$w"rd\n')
+    ran = at(shell, small)("run", "-vvv", "--input-file", f"ROOTPW={kept}", "template:inputs")
     assert ran.status == 0, ran.err
     attributes = dict(sent(small))
     assert (attributes["ROOTPW"], attributes["SIZE"]) == ('pa$w"rd', "5"), "a plain attribute holds a $ well"
@@ -403,6 +405,10 @@ def test_values_are_checked_by_type(shell: Shell, cloud: Clouds, text: str, valu
     [
         (("--input", "ROOTPW=x", "--input", "COLOUR=blue", "template:t"), 'the template "t" has no input COLOUR (available: '),
         (("--input", "hunter2", "template:t"), "expected NAME=VALUE"),
+        (("--input", "ROOTPW=x", "--input", "rootpw=y", "template:t"), "more than once"),
+        (("--input", "ROOTPW=x", "--input-file", "ROOTPW=-", "template:t"), "more than once"),
+        (("--input-file", "ROOTPW=-", "--password-file", "-", "template:t"), "standard input can be only one"),
+        (("--input-file", "ROOTPW=/nonexistent", "template:t"), "/nonexistent"),
         (("--input", "A=1", "one:0"), "--input requires a machine template"),
         (("--input", "ROOTPW=x", "--input", "MEMORY=64", "--ram", "64", "template:t"), "MEMORY is given both"),
         (("--input", "ROOTPW=hunter2\U0001f600", "template:t"), "ROOTPW contains U+1F600"),

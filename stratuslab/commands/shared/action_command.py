@@ -13,6 +13,7 @@ from stratuslab.commands.shared.instance_details import by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.context_input import user_text
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
@@ -60,7 +61,14 @@ class ActionCommand(NamedTuple):
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"instances to {self.verb}")
         group = parser.add_argument_group("instances")
-        group.add_argument("-i", "--input", metavar="FILE", help='file with an id or name on each line; "-" for standard input')
+        group.add_argument(
+            "-i",
+            "--input",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help='file with an id or name on each line; "-" for standard input (repeatable)',
+        )
         group.add_argument("--all", action="store_true", help="all of your instances, or those that match --filter")
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
         group.add_argument("--interactive", action="store_true", help="ask before each instance")
@@ -175,20 +183,9 @@ def _forget_host_keys(session: Session, numbers: list[int]) -> None:
 
 
 def _listed(session: Session) -> list[str]:
-    """The ids and names in the file of ``--input``; ``#`` starts a comment, blank lines are ignored."""
-    name = session.options.input
-    if not name:
-        return []
-    try:
-        if name == "-":
-            lines = session.environment.stdin.readlines() if session.environment.stdin else []
-        else:
-            lines = session.environment.expand(name).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f'cannot read the file "{name}" (--input): {reason}') from None
+    """The ids and names in the files of ``--input``; ``#`` starts a comment, blank lines are ignored."""
     words: list[str] = []
-    for line in lines:
+    for line in "\n".join(user_text(session.environment, name, "--input") for name in session.options.input).splitlines():
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may contain a #
         ids = text.split()
         # A name may contain blanks; several ids on a line are several ids.

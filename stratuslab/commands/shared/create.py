@@ -28,9 +28,7 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
     public_keys = _public_keys(session)
     context = _context(session)
     if options.cloud_init or session.settings.get("default_context_method") == "cloud-init":
-        authorized, user_data = cloud_init(
-            "#".join(options.cloud_init), user_public_key.read_public_keys, session.environment.expand
-        )
+        authorized, user_data = cloud_init("#".join(options.cloud_init), user_public_key.read_public_keys, session.environment)
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
@@ -127,7 +125,7 @@ def _context(session: Session) -> dict[str, str]:
     options = session.options
     pairs: dict[str, str] = {}
     for name in options.context_file:
-        pairs |= from_file(session.environment.expand(name))
+        pairs |= from_file(session.environment, name)
     return pairs | from_option("#".join(options.context))
 
 

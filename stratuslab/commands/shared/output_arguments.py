@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stratuslab.output.columns import Column, RowKind
     from stratuslab.output.output_options import Filter, OutputOptions
 
-_FORMATS = ("table", "json", "csv", "ids")
+_FORMATS = ("table", "json", "csv", "spreadsheet", "ids")
 
 _CONDITION = r"(?s)([^=~<>!]+)(!=|[=~<>])(.*)"
 
@@ -24,7 +24,9 @@ _CONDITION = r"(?s)([^=~<>!]+)(!=|[=~<>])(.*)"
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that shows rows."""
     group = parser.add_argument_group("output format")
-    group.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="output format (default table)")
+    group.add_argument(
+        "--format", choices=_FORMATS, default=_FORMATS[0], metavar="FORM", help=f"{', '.join(_FORMATS)} (default table)"
+    )
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
     group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
     group.add_argument(

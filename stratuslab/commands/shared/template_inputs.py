@@ -1,4 +1,4 @@
-"""The values of a machine template's inputs: from --input, else asked for at the terminal, else the defaults."""
+"""The values of a machine template's inputs: from --input and --input-file, else asked for at the terminal, else the defaults."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from stratuslab.cloud.machine_request import MachineTemplate
 from stratuslab.cloud.user_inputs import UserInput, user_inputs
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import answered
+from stratuslab.context_input import user_text
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
 from stratuslab.output.safe_text import one_line
@@ -20,15 +21,14 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     missing when there is no terminal to ask for it.
     """
     inputs = [one for one in user_inputs(template) if one.name not in other_options]
-    given = _given(session.options.input, [one.name for one in inputs], other_options, template)
+    given = _given(_pairs(session), [one.name for one in inputs], other_options, template)
     missing = [one for one in inputs if one.mandatory and one.name not in given]
     prompted = missing if session.environment.interactive else []
     without = [one for one in missing if one not in prompted and not one.default]
     if without:
         names = ", ".join(f"{one.name} ({one.description})" if one.description else one.name for one in without)
-        raise UsageError(
-            f'the template "{template.name}" requires {names}', " ".join(f"--input {one.name}=VALUE" for one in without)
-        )
+        how = (f"--input-file {one.name}=FILE" if one.secret else f"--input {one.name}=VALUE" for one in without)
+        raise UsageError(f'the template "{template.name}" requires {names}', " ".join(how))
     values: dict[str, str] = {}
     for one in inputs:
         text = given.get(one.name, one.default)
@@ -39,10 +39,19 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     return values
 
 
+def _pairs(session: Session) -> list[tuple[str, str]]:
+    """The values of --input and those in the files of --input-file, without the last line break."""
+    files = session.options.input_file
+    texts = ((name, user_text(session.environment, path, "--input-file").removesuffix("\n")) for name, path in files)
+    return [*session.options.input, *((name, text.removesuffix("\r")) for name, text in texts)]
+
+
 def _given(
     pairs: list[tuple[str, str]], known: Collection[str], other_options: Collection[str], template: MachineTemplate
 ) -> Mapping[str, str]:
     given = {name.upper(): value for name, value in pairs}
+    if len(given) < len(pairs):
+        raise UsageError("an input is given more than once")
     for name in given:
         if name in other_options:
             raise UsageError(f"{name} is given both by --input and by another option")
