@@ -162,9 +162,11 @@ def _run(session: Session) -> Iterator[Result]:
             for launched in launching:
                 started.append(launched.id)
                 yield launched
-        yield LaunchEnds()
         if options.wait_for:
             yield from _wait(session, started, wait_timeout, ids)
+        yield LaunchEnds()
+    if len(started) == 1:
+        session.messages.hint(f"log in with: stratus-connect-instance {started[0]}")
 
 
 def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: IdsFile) -> Iterator[Result]:

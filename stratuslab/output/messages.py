@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TextIO
 
+from stratuslab.environment import is_terminal
 from stratuslab.output.safe_text import one_line
 
 
@@ -31,6 +32,11 @@ class Messages:
         """Something that the user should know; not printed with -q, and the same one once."""
         if self.level >= 0:
             self.warning(message)
+
+    def hint(self, message: str) -> None:
+        """What a person may want to know or do next; printed at a terminal only, and not with -q."""
+        if self.level >= 0 and is_terminal(self._stream):
+            self._line(f"{self._prog}: {one_line(message)}")
 
     def step(self, message: str) -> None:
         """What the command does (-v)."""

@@ -79,6 +79,18 @@ def test_full_disk_is_said(cloud: Shell) -> None:
     assert ran.err == "stratus-describe-instance: cannot write the answer: No space left on device\n"
 
 
+@pytest.mark.parametrize("more", ["", "-n 3", "-n 2 --format json"])
+def test_an_id_that_cannot_be_written_is_named(alice: Shell, stage: Stage, tmp_path: Path, more: str) -> None:
+    # With this limit each write to a file fails as on a full disk, while pipes and sockets work.
+    ran = piped(
+        alice, f"ulimit -f 0; stratus-run-instance {more} -o {tmp_path / 'ids'} {TTYLINUX} | cat; exit ${{PIPESTATUS[0]}}"
+    )
+    assert ran.status == ExitStatus.FAILED
+    for (number,) in stage.engine.store.query("SELECT id FROM instances"):
+        assert f'machine {number} was started, but cannot write "{tmp_path / "ids"}": File too large' in ran.err
+    assert "internal error" not in ran.err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("client", [["paramiko"], ["paramiko", "openssh"]][shutil.which("ssh") is not None])
 def test_a_full_disk_is_said_of_what_machines_answer(shell: Shell, client: str) -> None:

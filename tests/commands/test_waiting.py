@@ -279,7 +279,11 @@ def test_the_console_of_another_cloud(alice: Shell) -> None:
 
 
 def test_the_console_of_an_instance_that_never_ran(local: Shell) -> None:
-    assert local("run", "--no-check-image-url", UNKNOWN_IMAGE).status == 0
+    ran = local("run", "--no-check-image-url", UNKNOWN_IMAGE)
+    assert ran.status == ExitStatus.INSTANCE_FAILED
+    assert "is not in this cloud's Marketplace" in ran.err
+    assert "vm ID: 1" in ran.out
+    assert "Done!" not in ran.out
     ran = local("describe", "--console", "1")
     assert (ran.status, ran.out) == (ExitStatus.FAILED, "")
     assert "it is PROLOG_FAILURE" in ran.err
@@ -338,10 +342,25 @@ def test_progress_at_a_terminal_is_gone_at_the_end(alice: Shell, stage: Stage, s
     environment = Environment(None, io.StringIO(), err, alice.environment())
     assert main(DESCRIBE, ["--wait-for", "running", "1"], environment) == 0
     shown = err.getvalue().split("\r")
+    assert shown[0] == "stratus-describe-instance: waiting until machine 1 is running, at most 10 min\n"
     assert shown[1].startswith("machine 1: Prolog, ")
     assert any(text.startswith("machine 1: Boot, ") for text in shown)
-    assert shown[-1] == ""
+    assert shown[-1].startswith("stratus-describe-instance: machine 1 is running after ")
     assert set(shown[-2]) == {" "}
+
+
+def test_done_is_said_after_the_wait_and_the_next_step_at_a_terminal(alice: Shell, stage: Stage, script: Script) -> None:
+    alice.terminal = True
+    script.acts = reaches(stage, 1, Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING)
+    ran = alice("run", "--wait-for", "running", TTYLINUX)
+    assert ran.out.endswith(" :: Done!\n")
+    assert ran.err.endswith("stratus-run-instance: log in with: stratus-connect-instance 1\n")
+    assert "machine 1 is running after" in ran.err
+    late = alice("run", "--wait-for", "running", "--wait-timeout", "0", TTYLINUX)
+    assert late.status == ExitStatus.TIMED_OUT
+    assert "Done!" not in late.out
+    assert "log in" not in late.err
+    assert "log in" not in alice("run", "-q", TTYLINUX).err
 
 
 def test_watch_at_a_terminal(local: Shell) -> None:
@@ -389,7 +408,7 @@ def test_ctrl_c_clears_the_progress(alice: Shell) -> None:
         pressed = False
 
         def write(self, text: str) -> int:
-            if self.getvalue() and not self.pressed:  # the progress is there, and is drawn again
+            if "\r" in self.getvalue() and not self.pressed:  # the progress is there, and is drawn again
                 self.pressed = True
                 _thread.interrupt_main()
             return super().write(text)

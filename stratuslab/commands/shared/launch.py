@@ -7,7 +7,7 @@ import re
 import stat
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -20,6 +20,7 @@ from stratuslab.cloud.reply import Refused
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.create import machine_requests
 from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.waiting import hopeless
 from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
@@ -66,7 +67,13 @@ class _Run:
                 if outcome.value is None:
                     assert outcome.error is not None
                     self._failed[outcome.item.token] = outcome.error
-                elif self._all_or_nothing:
+                    continue
+                instance = outcome.value.row.instance
+                if isinstance(instance, Instance) and instance.failed and not self._session.options.wait_for:
+                    # With --wait-for the wait finds out.
+                    self._failed[outcome.item.token] = hopeless(self._session, instance)
+                    count -= 1
+                if self._all_or_nothing:
                     held.append(outcome.value._replace(place=place))
                 else:
                     count += 1
@@ -260,12 +267,13 @@ class IdsFile(AbstractContextManager["IdsFile"]):
             return
         try:
             with self._lock:
-                if not self._begun and self._file.seekable():
+                regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)  # others cannot be emptied or synced
+                if regular and not self._begun:
                     self._file.truncate(0)
                 self._begun = True
                 self._file.write(f"{number}\n")
                 self._file.flush()
-                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe cannot be synced
+                if regular:
                     os.fsync(self._file.fileno())
         except OSError as error:
             raise StratusLabError(f'machine {number} was started, but cannot write "{self._path}": {error.strerror}') from None
@@ -284,4 +292,5 @@ class IdsFile(AbstractContextManager["IdsFile"]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what was left of a failed write fails again, and was reported
+                self._file.close()

@@ -87,11 +87,23 @@ def wait(
     to be ``visible``; where nobody sees it, and there is something to ``announce``, a note says that an instance is waited for.
     ``asked_for`` says that the cloud was asked for the goal just now: what is seen first may be from before.
     """
-    if numbers:
-        session.messages.step(f"Waiting for {goal.lower()}, at most {duration(round(seconds))}")
+    messages = session.messages
+    if numbers and messages.level >= 1:
+        messages.step(f"Waiting for {goal.lower()}, at most {duration(round(seconds))}")
+    elif numbers and not announce:
+        what = f"machine {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} machines are"
+        messages.hint(f"waiting until {what} {_reached(goal)}, at most {duration(round(seconds))}")
     progress = _progress(session, visible)
     with progress, closing(_Wait(session, goal, seconds, way or _usual_way(session), progress, asked_for)) as waiting:
-        return waiting.until_over(numbers, announce and not progress.visible)
+        waited = waiting.until_over(numbers, announce and not progress.visible)
+    if waited.reached and not announce:
+        what = f"machine {waited.reached[0]} is" if len(waited.reached) == 1 else f"{len(waited.reached)} machines are"
+        messages.hint(f"{what} {_reached(goal)} after {duration(int(session.environment.clock() - waited.begun))}")
+    return waited
+
+
+def _reached(goal: str) -> str:
+    return "ready for SSH" if goal == SSH else goal.lower()
 
 
 def _progress(session: Session, visible: bool = True) -> Progress:
