@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import paramiko
 from paramiko.sftp import SFTP_OK
 
-CAPACITY = 32 * 1024 * 1024  # bytes of all files together; little, as it is this process's memory
+CAPACITY = 32 * 1024 * 1024  # bytes of all files together, at most; little, as it is this process's memory
 MAX_NODES = 4096  # files and directories
 MAX_PATH = 1024
 PIECE = 32 * 1024  # bytes read at once
@@ -49,7 +49,8 @@ class FileTree(paramiko.SFTPServerInterface):
     Methods are those of paramiko's interface; listings are sorted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
         self._nodes = {"/": _Node("/", stat.S_IFDIR | 0o755)}
         self._lock = threading.RLock()
         self.used = 0
@@ -126,7 +127,7 @@ class FileTree(paramiko.SFTPServerInterface):
             # A removed file that is still open is not counted, so it must not grow.
             if node.removed or node.is_directory:
                 raise _failure(errno.ENOENT if node.removed else errno.EISDIR, node.path)
-            if added > 0 and self.used + added > CAPACITY:
+            if added > 0 and self.used + added > self.capacity:
                 raise _failure(errno.ENOSPC, node.path)
             node.content += bytes(max(added, 0))
             del node.content[size:]

@@ -10,9 +10,11 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from weakref import WeakSet
 
 from stratuslab.local.machines.driver import MachineSpec
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
+from stratuslab.local.machines.simulated.session_streams import Streams
 
 SYSTEM_KIB = 8 * 1024  # memory that the kernel and the SSH server of such a small system would use
 
@@ -25,12 +27,14 @@ class Guest:
         self.memory_kib, self.swap_kib = spec.memory_mib * 1024, spec.swap_mib * 1024
         self.power = power
         self.sessions: set[object] = set()
+        self.opened: WeakSet[Streams] = WeakSet()
         self.booted = time.monotonic()
+        capacity = max(min(CAPACITY, (self.memory_kib - SYSTEM_KIB) * 1024), 1 << 20)
         # Devices, mount points, and sizes in KiB.
-        self.disks = [("/dev/vda", "/", CAPACITY // 1024)]
+        self.disks = [("/dev/vda", "/", capacity // 1024)]
         if spec.volatile_mib:
             self.disks.append(("/dev/vdc" if spec.swap_mib else "/dev/vdb", "/mnt", spec.volatile_mib * 1024))
-        self.files = FileTree()
+        self.files = FileTree(capacity)
         for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
             self.files.mkdir(path)
             self.files.stat(path).st_mode = stat.S_IFDIR | mode

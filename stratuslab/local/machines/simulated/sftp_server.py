@@ -7,9 +7,9 @@ import errno
 import paramiko
 from paramiko.sftp import SFTP_FAILURE, SFTP_OP_UNSUPPORTED
 
-from stratuslab.local.machines.simulated.file_tree import CAPACITY, MAX_NODES, FileTree
+from stratuslab.local.machines.simulated.file_tree import MAX_NODES, FileTree
 
-MAX_OPEN = 100  # open files and directories per session
+MAX_OPEN = 40  # open files and directories per session
 LARGEST_PACKET = 256 * 1024  # bytes of a request, as in OpenSSH
 
 
@@ -18,7 +18,7 @@ class SftpServer(paramiko.SFTPServer):
 
     def __init__(self, channel: paramiko.Channel, server: paramiko.ServerInterface, files: FileTree) -> None:
         super().__init__(channel, "sftp", server, lambda _: files)  # type: ignore[arg-type]
-        self._channel = channel
+        self._channel, self._files = channel, files
         self._warned = False
 
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
@@ -28,7 +28,8 @@ class SftpServer(paramiko.SFTPServer):
             if error.errno == errno.ENOSPC and not self._warned:
                 # OpenSSH's clients do not show the message of a failed request, but they show standard error.
                 self._warned = True
-                text = f"{error.filename}: No space left: a simulated machine holds {CAPACITY >> 20} MB in {MAX_NODES} files\n"
+                holds = f"this simulated machine holds {self._files.capacity >> 20} MB in {MAX_NODES} files"
+                text = f"{error.filename}: No space left: {holds}\n"
                 self._channel.sendall_stderr(text.encode())
             self._send_status(number, self.convert_errno(error.errno or errno.EIO), error.strerror)  # type: ignore[attr-defined]
 

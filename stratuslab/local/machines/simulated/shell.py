@@ -16,6 +16,8 @@ from stratuslab.local.machines.simulated.session_streams import Streams
 from stratuslab.local.machines.simulated.shell_commands import CommandCall, Failure, commands
 
 MAX_PIPED = 20
+MAX_COMMANDS = 1000
+MAX_TEXT = 32 * 1024  # bytes of the commands that are run at once
 
 Command = list[str]
 """Words as they were typed, and ``>`` or ``>>`` before the name of a file."""
@@ -45,6 +47,8 @@ class Shell:
         """Run the commands in a text. Raises Interrupted, HungUp."""
         plain = text.replace(b"\0", b"").replace(b"\\\n", b"").decode(errors="surrogateescape")
         try:
+            if len(text) > MAX_TEXT:
+                raise Failure("the command is too long for a simulated machine", 2)
             for connector, pipeline in self._parsed(plain):
                 if not self.left and (connector not in ("&&", "||") or (connector == "&&") == (self.status == 0)):
                     self._run(pipeline)
@@ -60,6 +64,8 @@ class Shell:
                 pipeline[-1].append(token)
             elif pipeline[-1] and token == "|":
                 pipeline.append([])
+            elif pipeline[-1] and len(steps) >= MAX_COMMANDS:
+                raise Failure("too many commands for a simulated machine", 2)
             elif pipeline[-1]:
                 steps.append((token, [[]]))
             elif token != "\n":

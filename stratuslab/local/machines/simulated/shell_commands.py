@@ -55,18 +55,17 @@ def _cat(call: CommandCall) -> Iterator[bytes]:
         yield from call.input if name == "-" else call.guest.files.open(name, os.O_RDONLY).pieces()
 
 
-def _ls(call: CommandCall) -> str:
+def _ls(call: CommandCall) -> Iterator[bytes]:
     options, names, files = call.options("1aAlh"), call.names or ["."], call.guest.files
-    text = ""
     for name in names:
         found = files.stat(name)
         found.filename = name
         directory = stat.S_ISDIR(found.st_mode or 0)
-        text += f"{name}:\n" if directory and len(names) > 1 else ""
+        text = f"{name}:\n" if directory and len(names) > 1 else ""
         for entry in files.list_folder(name) if directory else [found]:
             if not directory or not entry.filename.startswith(".") or options & {"a", "A"}:
                 text += f"{entry if 'l' in options else entry.filename}\n"
-    return text
+        yield text.encode(errors="surrogateescape")
 
 
 def _uname(call: CommandCall) -> str:

@@ -1,6 +1,7 @@
 """The SSH server of a simulated guest, based on paramiko: for root with a public key only.
 
-It has one thread per connection (paramiko's) and one per session. Their number is limited, as is the time to log in.
+It has one thread per connection (paramiko's) and one per session. Their number is limited, as is the time to log in, and what a
+client can send that nobody reads.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from stratuslab.local.machines.simulated.shell import Shell
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30
 MAX_SESSIONS = 10  # open sessions per connection, as in OpenSSH
+MAX_GUEST_SESSIONS = 40  # and of all connections together
+MAX_OPENED = 10_000  # sessions that a connection opens one after the other, as paramiko remembers them all
+WINDOW = 256 * 1024  # bytes that a client may send before they are read, for each session
+LARGEST_PACKET = 256 * 1024  # as in OpenSSH
+LARGEST_GREETING = 4096
 LOGIN_SECONDS = 30.0  # from the connection to the login
 FAREWELL_SECONDS = 1.0  # how long clients may take to close their side when the machine goes down
 _ACCEPTED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
@@ -52,6 +58,7 @@ class _Sessions(paramiko.ServerInterface):
         self.transport: paramiko.Transport
         self._guest, self._keys = guest, keys
         self._sessions: dict[int, Streams] = {}
+        self._opened = 0
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -64,14 +71,19 @@ class _Sessions(paramiko.ServerInterface):
         self._sessions = {number: session for number, session in self._sessions.items() if not session.channel.closed}
         if kind != "session":
             return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-        return common.OPEN_SUCCEEDED if len(self._sessions) < MAX_SESSIONS else common.OPEN_FAILED_RESOURCE_SHORTAGE
+        open_now = sum(not streams.channel.closed for streams in list(self._guest.opened))
+        if len(self._sessions) >= MAX_SESSIONS or open_now >= MAX_GUEST_SESSIONS or self._opened >= MAX_OPENED:
+            return common.OPEN_FAILED_RESOURCE_SHORTAGE
+        self._opened += 1
+        return common.OPEN_SUCCEEDED
 
     def check_channel_pty_request(
         self, channel: paramiko.Channel, term: bytes, width: int, height: int, pixelwidth: int, pixelheight: int, modes: bytes
     ) -> bool:
         if self._streams(channel).work is not None:
             return False
-        self._sessions[channel.chanid] = TerminalStreams(channel, (width, height))
+        del self._sessions[channel.chanid]
+        self._add(TerminalStreams(channel, (width, height)))
         return True
 
     def check_channel_window_change_request(
@@ -107,16 +119,24 @@ class _Sessions(paramiko.ServerInterface):
     def _take_opened(self) -> None:
         # Paramiko keeps a channel in its queue for ever unless it is accepted, and then only by a weak reference.
         while (opened := self.transport.accept(0)) is not None:
-            self._sessions.setdefault(opened.chanid, Streams(opened))
+            self._add(Streams(opened))
 
     def _streams(self, channel: paramiko.Channel) -> Streams:
         self._take_opened()
-        return self._sessions.setdefault(channel.chanid, Streams(channel))
+        return self._sessions.get(channel.chanid) or self._add(Streams(channel))
+
+    def _add(self, streams: Streams) -> Streams:
+        self._guest.opened.add(streams)
+        return self._sessions.setdefault(streams.channel.chanid, streams)
 
     def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
         self._guest.sessions.add(streams)
         with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException):
-            status = work(streams)
+            try:
+                status = work(streams)
+            except MemoryError:
+                streams.write_error(b"sh: out of memory\n")
+                status = 1
             # To a command whose client hung up the input has only ended: that is no success.
             if not streams.channel.closed:
                 streams.channel.send_exit_status(status)
@@ -160,6 +180,36 @@ def _handle_request(channel: paramiko.Channel, message: paramiko.Message) -> Non
         server.requested(channel, kind)
 
 
+def _receive(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    # Paramiko keeps all input, also that of a client that sends more than it may.
+    if len(channel.in_buffer) > WINDOW:
+        raise paramiko.SSHException("more input than allowed")
+    channel._feed(message)  # type: ignore[attr-defined]
+
+
+def _refuse(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    raise paramiko.SSHException("a client has no standard error")
+
+
+class _Packetizer(paramiko.packet.Packetizer):
+    """Paramiko's, with limits: it would receive packets and lines of any length, before the login, too."""
+
+    _greeting = 0
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        if n > LARGEST_PACKET:
+            raise paramiko.SSHException("the packet is too large")
+        return super().read_all(n, check_rekey)
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        # Only the first line is read like this.
+        received: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
+        self._greeting += len(received)
+        if self._greeting > LARGEST_GREETING:
+            raise EOFError
+        return received
+
+
 class _Connection(paramiko.Transport):
     """Paramiko's transport, with changes for which it has no hook."""
 
@@ -167,10 +217,12 @@ class _Connection(paramiko.Transport):
     _channel_handler_table = {  # noqa: RUF012
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
         common.MSG_CHANNEL_REQUEST: _handle_request,
+        common.MSG_CHANNEL_DATA: _receive,
+        common.MSG_CHANNEL_EXTENDED_DATA: _refuse,
     }
 
     def __init__(self, accepted: socket.socket, host_key: paramiko.PKey, sessions: _Sessions) -> None:
-        super().__init__(accepted, disabled_algorithms=_WEAK)
+        super().__init__(accepted, WINDOW, disabled_algorithms=_WEAK, packetizer_class=_Packetizer)
         # Paramiko logs single packets and clients' errors, which nobody reads here.
         logging.getLogger(__name__).disabled = True
         self.set_log_channel(__name__)

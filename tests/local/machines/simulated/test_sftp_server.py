@@ -124,7 +124,7 @@ def test_a_full_tree_is_said_and_hurts_nobody(booted: Booted, tmp_path: Path) ->
     (tmp_path / "big").write_bytes(bytes(file_tree.CAPACITY + 1))
     ran = copied(booted, str(tmp_path / "big"), "vm:")
     assert ran.returncode == 1
-    assert "/root/big: No space left: a simulated machine holds 32 MB in 4096 files\n" in ran.stderr
+    assert "/root/big: No space left: this simulated machine holds 32 MB in 4096 files\n" in ran.stderr
     assert ran.stderr.count("No space left") == 1
     files = booted.client().open_sftp()
     with pytest.raises(OSError, match="No space left on device"):

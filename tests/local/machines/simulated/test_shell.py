@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stratuslab.local.machines.simulated import shell_commands
 from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.local.machines.simulated.booted_machine import Booted, disks, specified
@@ -229,6 +230,28 @@ def test_the_disk_is_bounded(tmp_path: Path) -> None:
         assert (ran.status, ran.err) == (1, "cat: /tmp/big: No space left on device\n")
         assert ask("df -m").out.splitlines()[1].split()[1:4] == ["32", "32", "1"]
         assert ask("cat /tmp/big /tmp/big > /tmp/big").status == 0
+
+
+def test_the_disk_is_no_larger_than_the_memory(tmp_path: Path) -> None:
+    for ask in started(tmp_path, memory_mib=16):
+        assert ask("cat > /tmp/big", given=bytes(9 << 20)).err == "cat: /tmp/big: No space left on device\n"
+        assert ask("df -m").out.splitlines()[1].split()[1:4] == ["8", "8", "1"]
+
+
+def test_what_is_run_at_once_is_bounded(ask: Asked) -> None:
+    for text, why in (("echo " + "a " * 20_000, "the command is too long"), ("true;" * 2000, "too many commands")):
+        ran = ask(text)
+        assert (ran.status, ran.err) == (2, f"sh: {why} for a simulated machine\n")
+
+
+def test_a_lack_of_memory_ends_the_session_alone(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(call: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setitem(shell_commands.commands, "uptime", too_much)
+    ran = ask("uptime; echo more")
+    assert (ran.status, ran.out, ran.err) == (1, "", "sh: out of memory\n")
+    assert ask("echo lives").out == "lives\n"
 
 
 def test_the_length_of_a_pipe_is_bounded(ask: Asked) -> None:
