@@ -27,6 +27,7 @@ PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
 
 _SETTLED = 10.0  # seconds after which a request whose answer was lost has most likely arrived
+_UNKNOWN = Usage()
 
 
 class Cloud(InstanceActions):
@@ -137,7 +138,9 @@ class Cloud(InstanceActions):
         for instance in self._in_pages(owner, state, lambda: needs_usage and not known):
             if needs_usage and not known and (instance.phase is Phase.UP or instance.lcm_state == Lcm.UNKNOWN):
                 known.append(self._usage(owner))
-            yield instance.with_usage(known[0].pop(instance.id, None)) if known else instance
+            if known:
+                instance.usage = known[0].pop(instance.id, _UNKNOWN)
+            yield instance
 
     def _in_pages(self, owner: int, state: int, asks_more: Callable[[], bool]) -> Iterator[Instance]:
         """The instances of all pages. While ``asks_more`` says that there may be another call in between, each page is received

@@ -1,34 +1,26 @@
-"""Reads a pool's documents one at a time; a malformed one is repaired or marked, and the others are still read.
-
-An ordinary pool is cut at its elements' end tags, and each element is parsed in C as a whole: that takes a quarter of the time of
-callbacks for every tag. What is not ordinary (large, deep, not well-formed, the end tag quoted in a value) and the rest of such a
-pool go through the parser with callbacks, which checks all limits.
-"""
+"""Reads a pool's documents one at a time; a malformed one is repaired or marked, and the others are still read."""
 
 from __future__ import annotations
 
 import re
-from itertools import chain
-from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, fromstring
+from xml.etree.ElementTree import Element, SubElement, TreeBuilder
 from xml.parsers import expat
 
 from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, BoundedParser, InvalidAnswer
+from stratuslab.cloud.ordinary_pool import DEEPEST, OrdinaryPool
 
 DAMAGE = "damage"
 """The attribute of an element that stands in for one that was not well-formed: what was wrong with it."""
 
 _SECTION = b"<![CDATA["
-_DEEPEST = 64  # elements within each other
-_ORDINARY = 1 << 16  # bytes of an element that is parsed as a whole, which bounds its number of elements, too
-_BLANK = re.compile(rb"[ \t\r\n]*")
-_HEAD = re.compile(rb"\s{0,20}(?:<\?xml[^<>]{0,200}\?>\s{0,20})?<([A-Z_]{1,40})>")
 
 
 class DocumentReader:
     """Builds one element called ``tag`` after another from the text of a document.
 
-    The text of the current element is kept. If it is not well-formed, it is repaired, or an element with a mark takes its place
-    (see :data:`DAMAGE`), and reading continues after it.
+    Ordinary elements are read by :class:`OrdinaryPool`; all that is odd, and the end, by a parser with callbacks, which checks
+    all limits. The text of the current element is kept. If it is not well-formed, it is repaired, or an element with a mark takes
+    its place (see :data:`DAMAGE`), and reading continues after it.
     """
 
     def __init__(self, tag: str, repairs: bool = True) -> None:
@@ -48,53 +40,22 @@ class DocumentReader:
         self._searched = 0  # how far it has been searched for that end
         self._is_closed = False
         self._parser = BoundedParser(self._start, self._end, self._data)
-        self._ahead = bytearray()  # what has arrived of the next element, as long as all are ordinary
-        self._is_ordinary = repairs
+        self._ordinary = OrdinaryPool(tag) if repairs else None
 
     def feed(self, text: str) -> None:
-        if not self._is_ordinary:
+        if self._ordinary is None:
             self._feed(text.encode())
             return
-        self._ahead += text.encode()
-        self._is_ordinary = self._take_ordinary()
-        if not self._is_ordinary:
-            self._feed_ahead()
+        self._ready += self._ordinary.take(text.encode())
+        if self._ordinary.is_over:
+            self._leave_ordinary()
 
-    def _feed_ahead(self) -> None:
-        self._is_ordinary = False
-        # The parser has not seen the root's start tag if elements were taken.
-        self._feed((f"<{self._root}>".encode() if self._root else b"") + bytes(self._ahead))
-        self._ahead.clear()
-
-    def _take_ordinary(self) -> bool:
-        """Take the complete elements at the beginning of what has arrived; whether the rest may be the beginning of another."""
-        if not self._root:
-            head = _HEAD.match(self._ahead)
-            if head is None:
-                return len(self._ahead) < 300
-            if head[1] == self._tag.encode():
-                return False
-            self._root = head[1].decode()
-            del self._ahead[: head.end()]
-        begin, start, end_tag = 0, f"<{self._tag}>".encode(), self._end_tag
-        ahead = bytes(self._ahead)
-        try:
-            while True:
-                begin = _BLANK.match(ahead, begin).end()  # type: ignore[union-attr]  # it matches everywhere
-                if not ahead.startswith(start, begin):
-                    return start.startswith(ahead[begin:])
-                end = ahead.find(end_tag, begin, begin + _ORDINARY)
-                if end < 0:
-                    return len(ahead) - begin < _ORDINARY
-                element = fromstring(ahead[begin : end + len(end_tag)])
-                if _is_deep(element):
-                    return False
-                self._ready.append(element)
-                begin = end + len(end_tag)
-        except ParseError:
-            return False
-        finally:
-            del self._ahead[:begin]
+    def _leave_ordinary(self) -> None:
+        """Feed the parser with callbacks what is left, in a root of its own if elements were taken."""
+        if self._ordinary is not None:
+            root, rest = self._ordinary.root, self._ordinary.rest
+            self._ordinary = None
+            self._feed((f"<{root}>".encode() if root else b"") + rest)
 
     def _feed(self, data: bytes) -> None:
         self._text += data
@@ -108,8 +69,7 @@ class DocumentReader:
             self._forget(self._begin if self._builder is not None else self._parser.position)
 
     def close(self) -> None:
-        if self._is_ordinary:
-            self._feed_ahead()
+        self._leave_ordinary()
         while not self._is_closed:
             if not self._damage:
                 self._parse(b"", final=True)
@@ -156,7 +116,7 @@ class DocumentReader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > DEEPEST:
             raise InvalidAnswer("the document in the answer is nested too deeply")
         if self._builder is None:
             if name != self._tag or self._depth > 2:
@@ -184,16 +144,6 @@ class DocumentReader:
         self._cost += cost
         if self._cost > LARGEST_DOCUMENT:
             raise InvalidAnswer(f"a {self._tag} document in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
-
-
-def _is_deep(element: Element) -> bool:
-    """Whether elements are nested more deeply than the parser with callbacks allows."""
-    level = [element]
-    for _ in range(_DEEPEST - 1):
-        level = list(chain.from_iterable(filter(len, level)))  # type: ignore[arg-type]  # of len itself
-        if not level:
-            return False
-    return True
 
 
 def _repaired(data: bytes, tag: str, damage: str) -> Element:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from contextlib import contextmanager
+from typing import Protocol
 from xml.etree.ElementTree import Element
 from xmlrpc.client import dumps
 
@@ -20,7 +21,6 @@ ONCE_ONLY = frozenset({"one.vm.allocate", "one.template.instantiate"})
 """Calls that start a machine each time they are made, so they are repeated only if they certainly were not sent."""
 
 _BACK_OFF = (0.2, 1.0)  # seconds before a request whose connection dropped is sent again
-_Read = TypeVar("_Read")
 
 
 class Transport(Protocol):
@@ -49,7 +49,8 @@ class Caller:
 
     def text(self, method: str, *arguments: object) -> str:
         """The value that the call returns, as text."""
-        return self._with_cloud_name(lambda: reply.value(self._post(method, arguments)))
+        with self._cloud_named():
+            return reply.value(self._post(method, arguments))
 
     def number(self, method: str, *arguments: object) -> int:
         """The id that the call returns. Raises InvalidAnswer if it is not one."""
@@ -61,9 +62,8 @@ class Caller:
     def documents(self, tag: str, method: str, *arguments: object, at_once: bool = False) -> Iterator[Element]:
         """The documents that the call returns, one at a time; with ``at_once`` the whole answer is received before the first."""
         chunks = self._post(method, arguments)
-        found = reply.documents(_received(chunks) if at_once else chunks, tag)
-        while (document := self._with_cloud_name(lambda: next(found, None))) is not None:
-            yield document
+        with self._cloud_named():
+            yield from reply.documents(_received(chunks) if at_once else chunks, tag)
 
     def document(self, tag: str, method: str, *arguments: object) -> Element:
         """The document that the call returns. Raises InvalidAnswer unless there is exactly one."""
@@ -72,10 +72,11 @@ class Caller:
             raise InvalidAnswer(f"{self.cloud} answered with {len(found)} {tag} documents instead of one")
         return found[0]
 
-    def _with_cloud_name(self, read: Callable[[], _Read]) -> _Read:
-        """Read, and add the cloud and the user to errors that do not name them."""
+    @contextmanager
+    def _cloud_named(self) -> Iterator[None]:
+        """Add the cloud and the user to errors that do not name them."""
         try:
-            return read()
+            yield
         except InvalidAnswer as error:
             raise error.replaced(f"{self.cloud}: {error.message}", error.hint or "see --endpoint") from None
         except reply.Fault as error:

@@ -43,13 +43,16 @@ class Instance:
 
     def __init__(self, document: Element, usage: Usage | None = None) -> None:
         self.document = document
-        self._given_usage = usage
-
-    @cached_property
-    def id(self) -> int:
+        self.usage = usage
+        self.id = -1 if (found := self._integer("ID")) is None else found
         """The instance's id; -1 if the document has none."""
-        number = self._integer("ID")
-        return -1 if number is None else number
+        self.state = self._integer("STATE")
+        """The number in STATE, see :class:`stratuslab.opennebula.states.State`."""
+        self.lcm_state = self._integer("LCM_STATE")
+        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`; DELETE of 3.x gets the number that it has in
+        later versions, which call it CLEANUP_DELETE."""
+        if self.lcm_state == Lcm.CLEANUP_RESUBMIT and self.is_of_3_x:
+            self.lcm_state = Lcm.CLEANUP_DELETE
 
     @property
     def damage(self) -> str:
@@ -74,18 +77,6 @@ class Instance:
     def group(self) -> str:
         """The name of the owner's group, empty if unknown."""
         return self._text("GNAME")
-
-    @cached_property
-    def state(self) -> int | None:
-        """The number in STATE, see :class:`stratuslab.opennebula.states.State`."""
-        return self._integer("STATE")
-
-    @cached_property
-    def lcm_state(self) -> int | None:
-        """The number in LCM_STATE, see :class:`stratuslab.opennebula.states.Lcm`; DELETE of 3.x gets the number that it has in
-        later versions, which call it CLEANUP_DELETE."""
-        number = self._integer("LCM_STATE")
-        return Lcm.CLEANUP_DELETE if number == Lcm.CLEANUP_RESUBMIT and self.is_of_3_x else number
 
     @property
     def is_of_3_x(self) -> bool:
@@ -153,14 +144,10 @@ class Instance:
         """The last measured CPU in percent of one CPU, even if old; 0 before the first poll."""
         return self._usage.cpu_percent or 0.0
 
-    def with_usage(self, usage: Usage | None) -> Instance:
-        """The instance with this usage, None for none, instead of what the document says."""
-        return Instance(self.document, usage or Usage())
-
     @cached_property
     def _usage(self) -> Usage:
-        if self._given_usage is not None:
-            return self._given_usage
+        if self.usage is not None:
+            return self.usage
         record = self.document.find("MONITORING")
         found = Usage() if record is None else Usage.of(record)
         if found.memory_kib is None and found.cpu_percent is None:  # 3.x has both below VM
@@ -173,7 +160,8 @@ class Instance:
         if not self.last_poll:
             return measured != 0  # documents of 3.x and 4.x have zeros before the first poll
         # A machine that was suspended and runs again has the figures from before until the next poll.
-        return not self.history or self.last_poll >= self.history[-1].running[0]
+        records = self.document.find("HISTORY_RECORDS")
+        return not records or self.last_poll >= (integer(records[-1].findtext("RSTIME", "")) or 0)
 
     @property
     def lock(self) -> Lock | None:

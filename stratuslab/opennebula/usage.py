@@ -36,5 +36,7 @@ def number(text: str) -> float | None:
 
 def integer(text: str) -> int | None:
     """The same without what is behind the decimal point."""
+    if text.isdecimal() and len(text) < 16:  # as nearly all are
+        return int(text)
     found = number(text)
     return None if found is None else int(found)

@@ -218,6 +218,8 @@ def rows(result: Result) -> Iterable[Any]:
 def cell(value: Value) -> str:
     """A value in a table: ``-`` for what is unknown or empty."""
     match value:
+        case str():
+            return word(value)
         case None:
             return "-"
         case bool():
@@ -226,7 +228,5 @@ def cell(value: Value) -> str:
             return f"{value:.0f}"
         case int():
             return str(value)
-        case str():
-            return word(value)
         case _:
             return word(",".join(value))

@@ -454,14 +454,13 @@ def test_a_machine_that_is_not_well_formed_and_does_not_end() -> None:
 
 def test_documents_are_handed_out_before_the_answer_ends() -> None:
     whole = pool(machine(number) for number in range(3))
-    begin = whole[: whole.index(b"&lt;VM&gt;&lt;ID&gt;2")]
+    begin = whole[: whole.index(b"&lt;VM&gt;&lt;ID&gt;2")]  # a document counts as complete when another one has followed it
 
     def never_ends() -> Iterator[bytes]:
         yield begin
         raise AssertionError("read on before the first documents were handed out")
 
-    found = documents(never_ends(), "VM")
-    assert [Instance(next(found)).id, Instance(next(found)).id] == [0, 1]
+    assert Instance(next(documents(never_ends(), "VM"))).id == 0
 
 
 @given(st.data())

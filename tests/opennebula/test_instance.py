@@ -182,7 +182,7 @@ def test_figures_from_before_it_was_resumed_are_not_its_figures(booted: int, mem
 def test_figures_from_elsewhere() -> None:
     stale = instance(f"<ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}")
     record = fromstring("<MONITORING><CPU>12.5</CPU><ID>7</ID><MEMORY>4096</MEMORY><TIMESTAMP>1</TIMESTAMP></MONITORING>")
-    fresh, none = stale.with_usage(Usage.of(record)), stale.with_usage(None)
+    fresh, none = Instance(stale.document, Usage.of(record)), Instance(stale.document, Usage())
     assert (fresh.id, fresh.cpu_percent, fresh.memory_kib) == (7, 12.5, 4096)
     assert (none.id, none.cpu_percent, none.memory_kib) == (7, None, None)
     assert stale.memory_kib == 2048
