@@ -1,5 +1,6 @@
 """The network interfaces of an instance, as VM documents of all versions describe them."""
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ class Nic(NamedTuple):
     def addresses(self) -> tuple[str, ...]:
         """All its addresses, the one to show first."""
         return tuple(text for text in (self.ip, self.external_ip, *self.ip6) if text)
+
+    def external_port(self, port: int) -> int:
+        """The host's port that is forwarded to the instance's port; 0 if the range is malformed or too short."""
+        match = re.match(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*\Z", self.external_port_range)
+        if match is None:
+            return 0
+        start, end = int(match[1]), int(match[2])
+        found = start + port - 1
+        return found if start > 0 and found <= end <= 65535 else 0
 
 
 def nics(document: "Element") -> tuple[Nic, ...]:

@@ -8,6 +8,7 @@ from stratuslab.opennebula.disk import Disk
 from stratuslab.opennebula.history import HistoryRecord, action_name
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.nic import Nic
+from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.reason_text import reason
 from stratuslab.output.redaction import masked_text, masks_of
@@ -114,7 +115,10 @@ def _nic(nic: Nic, host: str) -> str:
     addresses = [nic.ip, *nic.ip6] if nic.ip or nic.ip6 else ["no address"]
     network = f"network {nic.network}" if nic.network else ""
     outside = f"external {nic.external_ip}" if nic.external_ip else ""
-    ports = f"ports {nic.external_port_range} of {host or 'its host'}" if nic.external_port_range else ""
+    ssh = nic.external_port(SSH_PORT)
+    ports = f"ssh -p {ssh} {host or 'HOST'}" if ssh else ""
+    if nic.external_port_range and not (ssh and nic.external_port_range.endswith(f":{ssh}")):
+        ports = ", ".join(filter(None, (f"ports {nic.external_port_range} of {host or 'its host'}", ports)))
     return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
 
 

@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from stratuslab.opennebula.nic import Nic
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 
-_RANGE = re.compile(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*\Z")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
 
 
@@ -35,7 +34,7 @@ def listening_points(
 
 
 def _points(nic: Nic, hostname: str, port: int) -> Iterator[tuple[str, int]]:
-    translated = _translated_port(nic.external_port_range, port)
+    translated = nic.external_port(port)
     host = _address(hostname) or (hostname if _HOST.match(hostname) else "")
     if translated and host:
         yield host, translated
@@ -43,16 +42,6 @@ def _points(nic: Nic, hostname: str, port: int) -> Iterator[tuple[str, int]]:
     for text in (nic.external_ip, nic.ip, *nic.ip6):
         if address := _address(text):
             yield address, port
-
-
-def _translated_port(text: str, wanted: int) -> int:
-    """The host's port for the instance's port; 0 if the range is malformed or too short."""
-    match = _RANGE.match(text)
-    if match is None:
-        return 0
-    start, end = int(match[1]), int(match[2])
-    port = start + wanted - 1
-    return port if start > 0 and port <= end <= 65535 else 0
 
 
 def _address(text: str) -> str:

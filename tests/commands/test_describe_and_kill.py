@@ -145,3 +145,16 @@ def test_other_users_instances_are_neither_shown_nor_killed(alice: Shell, stage:
     assert ran.status == ExitStatus.DENIED
     assert "MANAGE" in ran.err
     assert alice("describe", "1").status == ExitStatus.DENIED
+
+
+def test_vv_shows_the_ssh_address_as_ssh_takes_it(alice: Shell, stage: Stage) -> None:
+    alice("run", "-n", "2", TTYLINUX)
+    stage.engine.machine_listens(1, "127.101.0.1", 22)
+    stage.engine.machine_listens(2, "127.0.0.1", 40022)
+    stage.runs(1)
+    stage.runs(2)
+    lines = [line.strip() for line in alice("describe", "-vv").out.splitlines() if "address" in line and "127." in line]
+    assert lines == [
+        "address    127.101.0.1, network public",
+        "address    127.101.0.2, network public, ssh -p 40022 localhost",
+    ]
