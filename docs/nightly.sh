@@ -13,5 +13,5 @@ trap 'exit 143' TERM
 ids=$(stratus-run-instance -q --format ids -n 5 --label "$label" --wait-for ssh --wait-timeout 300 "$image")
 
 for id in $ids; do
-    stratus-connect-instance -q "$id" -- 'echo "$(hostname) is up"'
+    stratus-connect-instance -q "$id" -- "hostname && echo $id is up"
 done
