@@ -56,7 +56,8 @@ class InstanceRow(NamedTuple):
     ``memory_kib`` and ``cpu_percent`` are measured (None: not known), ``places`` are its host names or addresses, ``note`` is
     what the cloud says about it (may be empty), ``cloud`` the name of its cloud where several are shown. The other columns are
     read from ``instance`` (None: nothing but the id is known): long listings keep no documents, but :class:`InstanceFacts`.
-    ``explanation`` is set where reasons are shown and it is not up.
+    ``explanation`` is set where reasons are shown and it is not up. ``age_seconds`` is the time since it was requested, until
+    its end.
     """
 
     id: int
@@ -70,10 +71,12 @@ class InstanceRow(NamedTuple):
     cloud: str = ""
     instance: Instance | InstanceFacts | None = None
     explanation: Explanation | None = None
+    age_seconds: int | None = None
 
     @classmethod
-    def of(cls, instance: Instance, cloud: str = "") -> "InstanceRow":
-        """The row of an instance; its places are its addresses."""
+    def of(cls, instance: Instance, now: float, cloud: str = "") -> "InstanceRow":
+        """The row of an instance at the time ``now``, in seconds since the epoch; its places are its addresses."""
+        age = None if instance.started is None else max(int(instance.ended or now) - instance.started, 0)
         return cls(
             id=instance.id,
             state=instance.state_label,
@@ -85,13 +88,16 @@ class InstanceRow(NamedTuple):
             note=instance.message,
             cloud=cloud,
             instance=instance,
+            age_seconds=age,
         )
 
 
 class Listing(NamedTuple):
-    """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about."""
+    """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about. ``detailed`` says that
+    details of each follow."""
 
     rows: Sequence[Any]
+    detailed: bool = False
 
 
 class WatchedInstances(NamedTuple):

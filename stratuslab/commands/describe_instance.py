@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import all_details, by_id, rows_of
+from stratuslab.commands.shared.instance_details import all_details, by_id, rows_of, shows_details
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.errors import NotFound, StratusLabError, UsageError
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import harmless
@@ -42,6 +42,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repeat every S seconds (default 2) until nothing can change",
     )
     which = parser.add_argument_group("instances")
+    which.add_argument("--all-states", action="store_true", help="include those that are Done")
     whose = which.add_mutually_exclusive_group()
     whose.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
     whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
@@ -96,7 +97,14 @@ def _run(session: Session) -> Iterator[Result]:
 
 def _all(session: Session, cloud: Cloud, name: str = "") -> list[InstanceRow]:
     """The rows of all of the owner's instances on a cloud, which is named where several are shown."""
-    return sorted(rows_of(session, listed(session, cloud, _owner(session)), name), key=by_id)
+    return sorted(rows_of(session, listed(session, cloud, _owner(session), _states(session)), name), key=by_id)
+
+
+def _states(session: Session) -> int:
+    """Those that are Done are listed if they are asked for, by the option or by a filter."""
+    filters = session.output.filters
+    done = any(one.column.name == "state" and one.operator == "=" and one.operand.lower() == "done" for one in filters)
+    return PoolState.ANY if session.options.all_states or done else PoolState.NOT_DONE
 
 
 def _shown(session: Session, found: Sequence[InstanceRow]) -> Iterator[Result]:
@@ -105,7 +113,7 @@ def _shown(session: Session, found: Sequence[InstanceRow]) -> Iterator[Result]:
     for row in rows if session.messages.level < 1 else ():
         if row.instance is not None and row.instance.damage:
             session.messages.note(f"cannot show machine {row.id}: the cloud's description of it is not well-formed")
-    yield Listing(rows)
+    yield Listing(rows, detailed=shows_details(session))
     yield from all_details(session, session.output.selected(rows))
 
 

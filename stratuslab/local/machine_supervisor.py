@@ -88,7 +88,7 @@ def _supervise(engine: Engine, instance: int, lock: int, signals: int) -> None:
     with contextlib.ExitStack() as cleanup:
         machine = _started(engine, instance, lock, signals, cleanup)
         if machine is not None and _watch(engine, instance, machine, lock):
-            engine.machine_ended(instance)
+            engine.machine_ended(instance, machine.end_reason)
 
 
 def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:

@@ -24,8 +24,8 @@ class Column(NamedTuple):
 
     ``min_width`` is for the user guide's tables. ``numeric``, ``yes_or_no`` and ``time`` say what its values are, ``ignore_case``
     how they are compared. ``usual`` columns are shown by default. ``table_value`` is what a table shows instead of the
-    exact value, such as a size with its unit; the user guide's tables do so only when the user chooses no columns. ``is_fact``:
-    it is read from an instance, or from InstanceFacts.
+    exact value, such as a size with its unit; the usual columns of the user guide's tables do so only when none are chosen.
+    ``is_fact``: it is read from an instance, or from InstanceFacts.
     """
 
     name: str
@@ -113,6 +113,17 @@ def _reason(row: InstanceRow) -> Value:
     return reason(row.explanation)
 
 
+def _kind(instance: Any) -> Value:
+    """Whether a machine is real or only simulated; unknown before it was deployed."""
+    return ("simulated" if instance.hypervisor == "simulated" else "real") if instance.hypervisor else None
+
+
+def _age(row: InstanceRow) -> Value:
+    from stratuslab.output.time_format import duration
+
+    return None if row.age_seconds is None else duration(row.age_seconds)
+
+
 def _guide_memory(row: InstanceRow) -> Value:
     """The memory in the guide's table: 0 if unknown, the last value of an instance that is gone."""
     if row.memory_kib is None and row.instance is not None and row.instance.state_label in GONE:
@@ -149,11 +160,13 @@ INSTANCES = RowKind(
         _fact("networks", lambda instance: list(instance.networks), "network"),
         _fact("host", lambda instance: instance.hostname),
         _fact("hypervisor", lambda instance: instance.hypervisor),
+        _fact("kind", _kind),
         _fact("owner", lambda instance: instance.owner),
         _fact("uid", lambda instance: instance.owner_id, numeric=True),
         _fact("group", lambda instance: instance.group),
         _fact("labels", lambda instance: list(instance.labels), "label"),
         _fact("started", lambda instance: rfc3339(instance.started), time=True),
+        Column("age_seconds", lambda row: row.age_seconds, "age", numeric=True, table_value=_age),
         _fact("ended", lambda instance: rfc3339(instance.ended), time=True),
         _fact("failed", lambda instance: instance.failed, yes_or_no=True),
         Column("message", lambda row: masked_text(row.note) or None),

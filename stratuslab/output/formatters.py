@@ -74,8 +74,9 @@ class TableFormatter:
                 return self._redraw.draw(table(self._options.selected(rows), _within(self._options)))
             case InstanceDetails() | LaunchPlan() | TextLine() | CloudCheck():
                 return guide_layout.lines(result, self._options)
-            case Listing(rows):
-                return table(self._options.selected(rows), self._options)
+            case Listing(rows, detailed):
+                notes = self._options.notes and not detailed
+                return table(self._options.selected(rows), self._options._replace(notes=notes))
             case _:
                 self._rows += columns.rows(result)
                 return ()

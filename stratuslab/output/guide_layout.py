@@ -46,8 +46,9 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
             yield from plan(templates)
         case CloudCheck():
             yield checked(result)
-        case Listing(rows):
-            yield from table(rows, options)
+        case Listing(rows, detailed):
+            # The details say the reason, too.
+            yield from table(rows, options._replace(notes=options.notes and not detailed))
         case InstanceDetails():
             from stratuslab.output.details_text import details_lines
 

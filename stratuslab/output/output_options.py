@@ -69,8 +69,8 @@ class OutputOptions(NamedTuple):
     """How to show a command's results.
 
     ``columns`` is empty and ``sort`` None for the default. Lines are cut at ``width`` columns, None for never. ``quiet`` asks for
-    the user guide's form for scripts, ``notes`` for a line with the reason below an instance that is not up. ``terminal`` is
-    what charts are drawn for.
+    the user guide's form for scripts, ``notes`` for a line with the reason below an instance that is not up. ``color``
+    makes failed instances stand out. ``terminal`` is what charts are drawn for.
     """
 
     kind: RowKind | None = None
@@ -83,6 +83,7 @@ class OutputOptions(NamedTuple):
     width: int | None = None
     quiet: bool = False
     notes: bool = False
+    color: bool = False
     terminal: Terminal = Terminal()
 
     @property

@@ -12,6 +12,9 @@ from stratuslab.results import InstanceRow
 
 _SEPARATOR = "\0"  # no cell contains it
 _LEAST_LAST = 8  # minimum width of the last column, however narrow the terminal is
+_LEAST_CHOSEN = 24  # the same if the user chose it: a time, or the beginning of a message, is worth a wrapped line
+_FAILED = ("Failure", "Failed")
+_RED, _PLAIN = "\033[31m", "\033[m"
 
 
 def table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
@@ -38,10 +41,11 @@ def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
     """The guide's layout, with a note below each row if notes are wanted. Between finding the widths and writing, a row is one
     string, so that a long table takes little memory."""
     columns = options.shown_columns(rows)
-    reads = [column.read if options.columns else column.table_value or column.read for column in columns]
+    reads = [column.read if options.columns and column.usual else column.table_value or column.read for column in columns]
     longest = [0] * len(columns)
     lines: list[str] = []
     notes: dict[int, str] = {}
+    failed: set[int] = set()
     for row in rows:
         cells = [cell(read(row)) for read in reads]
         longest = list(map(max, longest, map(width, cells)))
@@ -49,16 +53,20 @@ def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
             from stratuslab.output.reason_text import reason
 
             notes[len(lines)] = reason(row.explanation)
+        if options.color and isinstance(row, InstanceRow) and row.state.endswith(_FAILED):
+            failed.add(len(lines))
         lines.append(_SEPARATOR.join(cells))
     widths = [
         most + 1 if most >= column.table_width else column.table_width for column, most in zip(columns, longest, strict=True)
     ]
     if options.header:
         yield _joined([column.heading for column in columns], widths)
-    room = None if options.width is None else max(options.width - sum(widths[:-1]), _LEAST_LAST)
+    least = _LEAST_CHOSEN if options.columns else _LEAST_LAST
+    room = None if options.width is None else max(options.width - sum(widths[:-1]), least)
     for place, line in enumerate(lines):
         cells = line.split(_SEPARATOR)
-        yield _joined([*cells[:-1], cut(cells[-1], room, options.terminal.ellipsis)], widths)
+        line = _joined([*cells[:-1], cut(cells[-1], room, options.terminal.ellipsis)], widths)
+        yield f"{_RED}{line}{_PLAIN}" if place in failed else line
         if place in notes:
             yield from _note(notes[place], widths[0], options.width)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from pathlib import Path
 
@@ -158,3 +160,61 @@ def test_vv_shows_the_ssh_address_as_ssh_takes_it(alice: Shell, stage: Stage) ->
         "address    127.101.0.1, network public",
         "address    127.101.0.2, network public, ssh -p 40022 localhost",
     ]
+
+
+class TestWhatIsShown:
+    @pytest.fixture
+    def cloud(self, alice: Shell, stage: Stage) -> Shell:
+        assert alice("run", "-n", "3", TTYLINUX).status == 0
+        stage.runs(1)
+        assert stage.engine.machine_reached(2, Lcm.PROLOG)
+        stage.engine.machine_failed(2, Lcm.PROLOG, "no such image")
+        stage.runs(3)
+        assert alice("kill", "3").status == 0
+        return alice
+
+    def test_those_that_are_done_where_asked_for(self, cloud: Shell) -> None:
+        def ids(*options: str) -> list[str]:
+            return cloud("describe", "--format", "ids", *options).out.split()
+
+        assert ids() == ["1", "2"]
+        assert ids("--all-states") == ["1", "2", "3"]
+        assert ids("--filter", "state=done") == ["3"]
+        assert ids("--filter", "state!=running") == ["2"]
+
+    def test_age_and_kind(self, cloud: Shell) -> None:
+        (row,) = json.loads(cloud("describe", "1", "--format", "json").out)["instances"]
+        assert 0 <= row["age_seconds"] < 600
+        assert row["kind"] == "simulated"
+        cloud.clock = lambda: time.time() + 3 * 86400
+        assert "3 d" in cloud("describe", "1", "--columns", "id,age").out
+        assert cloud("describe", "--filter", "age_seconds>100000", "--format", "ids").out == "1\n2\n"
+
+    def test_a_failed_machine_stands_out_at_a_terminal(self, cloud: Shell) -> None:
+        red = "\x1b[31m2   Prolog_Failure"
+        assert red in cloud("describe", "--color", "always").out
+        assert "\x1b" not in cloud("describe").out
+        cloud.terminal = True
+        cloud.environ["TERM"] = "xterm"
+        assert cloud("describe").out.count("\x1b[31m") == 1
+        assert red in cloud("describe").out
+        assert "\x1b" not in cloud("describe", "--color", "never").out
+        cloud.environ["NO_COLOR"] = "1"
+        assert "\x1b" not in cloud("describe").out
+
+    def test_a_reason_is_said_once(self, cloud: Shell) -> None:
+        assert cloud("describe", "-v", "2").out.count("no such image") == 1
+        out = cloud("describe", "-vv", "2").out
+        assert out.count("while preparing its disks") == 1
+
+    def test_a_chosen_time_or_message_is_legible_in_a_narrow_terminal(self, cloud: Shell) -> None:
+        cloud.terminal = True
+        cloud.environ["COLUMNS"] = "40"
+        for line in cloud("describe", "--no-header", "--columns", "id,name,networks,host,started").out.splitlines():
+            assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", line)
+
+    def test_what_ended_a_machine_is_said(self, cloud: Shell, stage: Stage) -> None:
+        stage.engine.machine_ended(1, "QEMU was killed by signal 9")
+        assert '"QEMU was killed by signal 9"' in cloud("describe", "-v", "1").out
+        assert cloud("start", "--no-wait", "1").status == 0
+        assert "signal 9" not in cloud("describe", "-v", "1").out

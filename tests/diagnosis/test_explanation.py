@@ -33,7 +33,7 @@ def shown(instance: Instance, level: int, width: int = 80) -> str:
     """What describe writes with so many -v."""
     answer = formatter(OutputOptions(INSTANCES, notes=level > 0, terminal=Terminal(width, unicode=True)))
     explanation = explain(instance, NOW)
-    row = InstanceRow.of(instance)
+    row = InstanceRow.of(instance, 0.0)
     table = Listing([row._replace(explanation=explanation)])
     written = list(answer.show(table))
     if level >= 2:

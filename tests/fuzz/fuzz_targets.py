@@ -215,7 +215,7 @@ def documents(data: bytes) -> None:
 
 def shown(instance: Instance, recipe: Recipe) -> None:
     explanation = explain(instance, NOW)
-    row = InstanceRow.of(instance)._replace(explanation=explanation)
+    row = InstanceRow.of(instance, NOW)._replace(explanation=explanation)
     details = InstanceDetails(instance, explanation, steps(instance, NOW), NOW, [instance.name], whole=True)
     width = recipe.byte() % 120 + 1
     for form in ("table", "json", "csv", "ids"):
@@ -417,7 +417,7 @@ def arguments(data: bytes) -> None:
         if kind is not None:
             chosen = output_options(options, kind, environment({"COLUMNS": recipe.text(3)}))
             if kind is INSTANCES:
-                chosen.selected([InstanceRow.of(Instance(Element("VM")))])
+                chosen.selected([InstanceRow.of(Instance(Element("VM")), NOW)])
     cloud = Cloud(_NoServer(), Credentials("a", "b"), "x", sleep=lambda seconds: None)
     ids, errors = select(cloud, words)
     assert all(0 <= number < 2**31 for number in ids)

@@ -145,7 +145,7 @@ class ActionCommand(NamedTuple):
                 session.messages.step(f"{self.done_message} instance {outcome.item}")
         waited = wait(session, accepted, self.goal, seconds, asked_for=True)
         for number in waited.reached:
-            yield InstanceChanged(InstanceRow.of(waited.latest[number]))
+            yield InstanceChanged(InstanceRow.of(waited.latest[number], session.environment.clock()))
         if self.goal == "Done":
             _forget_host_keys(session, waited.reached)
         report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
@@ -155,7 +155,7 @@ class ActionCommand(NamedTuple):
         if session.output.is_default or session.output.format == "ids":
             return InstanceRow(number)  # only the id is shown
         try:
-            return InstanceRow.of(session.cloud.instance(number))
+            return InstanceRow.of(session.cloud.instance(number), session.environment.clock())
         except StratusLabError:
             return InstanceRow(number)
 

@@ -26,10 +26,10 @@ def rows_of(session: Session, instances: Iterable[Instance], cloud: str = "") ->
         from stratuslab.diagnosis.explanation import explain
     now = session.environment.clock()
     for one in instances:
-        row = InstanceRow.of(one, cloud)
+        row = InstanceRow.of(one, now, cloud)
         if explains:
             row = row._replace(explanation=explain(one, now))
-        if not _shows_details(session):
+        if not shows_details(session):
             needs = has_facts or row.state in GONE or one.damage
             row = row._replace(instance=InstanceFacts.of(one) if needs else _NO_FACTS)
         yield row
@@ -43,13 +43,13 @@ def by_id(row: InstanceRow) -> int:
     return row.id
 
 
-def _shows_details(session: Session) -> bool:
+def shows_details(session: Session) -> bool:
     return session.messages.level >= 2 and session.output.format == "table"
 
 
 def all_details(session: Session, rows: Sequence[InstanceRow]) -> Iterator[InstanceDetails]:
     """The details of each row's instance, with -vv and only for tables."""
-    if not _shows_details(session):
+    if not shows_details(session):
         return
     from stratuslab.diagnosis.timeline import steps
     from stratuslab.opennebula.instance import Instance

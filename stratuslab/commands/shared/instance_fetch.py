@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import in_order
-from stratuslab.opennebula.numeric_constants import Owner
+from stratuslab.opennebula.numeric_constants import Owner, PoolState
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -17,15 +17,17 @@ _USAGE = ("memory_kib", "cpu_percent")
 _REASONS = ("message", "cause", "reason")
 
 
-def listed(session: Session, cloud: Cloud, owner: int = Owner.MINE, *, shown: bool = True) -> Iterator[Instance]:
-    """The owner's instances that are not Done, in no order, each as soon as it is known: with usage if a column needs it, and
-    with whole documents if the output needs more than a listing contains. Without ``shown`` they are only filtered."""
+def listed(
+    session: Session, cloud: Cloud, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE, *, shown: bool = True
+) -> Iterator[Instance]:
+    """The owner's instances in a state (see PoolState), in no order, each as soon as it is known: with usage if a column needs
+    it, and with whole documents if the output needs more than a listing contains. Without ``shown`` they are only filtered."""
     uses = session.output.uses if shown else session.output.filters_by
     everything = shown and session.messages.level >= 2
     reasons = uses(*_REASONS) or (shown and session.messages.level >= 1 and session.output.format == "table")
     now = session.environment.clock()
     short: dict[int, Instance] = {}
-    for one in cloud.instances(owner, usage=uses(*_USAGE) and not everything):
+    for one in cloud.instances(owner, state, usage=uses(*_USAGE) and not everything):
         if everything or (reasons and _lacks_reason(one, now, cloud.server.listing_has_reasons)):
             short[one.id] = one
         else:

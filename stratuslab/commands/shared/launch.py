@@ -125,7 +125,7 @@ class _Run:
         if instance.simulated_because:
             because = f"{instance.simulated_because}, so it is simulated"
             self._session.messages.warning(f"not a real machine: {because} (--hypervisor simulated, if that is meant)")
-        return _row(request, instance)
+        return _row(request, instance, self._session.environment.clock())
 
     def _latecomers(self) -> Iterator[InstanceStarted]:
         """Look once more at the end of the run, for what the network delivered late or twice: a machine whose request counts as
@@ -147,7 +147,7 @@ class _Run:
                 self._failed.pop(instance.token, None)
                 self._started[instance.token] = instance.id
                 self._ids.add(instance.id)
-                yield _row(self._requests[instance.token], instance)
+                yield _row(self._requests[instance.token], instance, self._session.environment.clock())
             elif not instance.done:
                 twice = f"the network delivered the request for machine {self._started.get(instance.token)} twice"
                 try:
@@ -180,11 +180,11 @@ def kill_all(session: Session, numbers: Sequence[int], ids: IdsFile) -> dict[int
     return errors
 
 
-def _row(request: MachineRequest, instance: Instance) -> InstanceStarted:
+def _row(request: MachineRequest, instance: Instance, now: float) -> InstanceStarted:
     nic = instance.nics[0] if instance.nics else Nic()
     requested = _requested_network(request)
     network = (nic.network if requested.isdigit() else requested) or nic.network
-    return InstanceStarted(0, network, nic.address, InstanceRow.of(instance))
+    return InstanceStarted(0, network, nic.address, InstanceRow.of(instance, now))
 
 
 def _requested_network(request: MachineRequest) -> str:

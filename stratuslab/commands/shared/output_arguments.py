@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.environment import Environment
+from stratuslab.environment import Environment, is_terminal
 from stratuslab.errors import UsageError
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
@@ -37,6 +37,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help="show only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
     )
     group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
+    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed instances in red")
     group.add_argument("--wide", action="store_true", help="do not cut lines at the terminal's width")
 
 
@@ -55,8 +56,16 @@ def output_options(options: argparse.Namespace, kind: RowKind, environment: Envi
         filters=[_filter(kind, text) for text in options.filter],
         header=not options.no_header,
         width=None if options.wide else terminal.edge,
+        color=_color(options.color, environment),
         terminal=terminal,
     )
+
+
+def _color(when: str, environment: Environment) -> bool:
+    """Colour where a person looks, unless it is not wanted (https://no-color.org)."""
+    environ = environment.environ
+    wanted = is_terminal(environment.stdout) and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+    return wanted if when == "auto" else when == "always"
 
 
 def _columns(kind: RowKind, text: str | None, option: str) -> Sequence[Column]:

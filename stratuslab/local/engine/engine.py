@@ -242,9 +242,10 @@ class Engine:
 
         self._change(instance, change)
 
-    def machine_ended(self, instance: int) -> None:
-        """The guest has shut down, by itself or on request, and its SSH server is closed."""
-        self._change(instance, lambda record: lifecycle.machine_gone(record, self.now))
+    def machine_ended(self, instance: int, reason: str = "") -> None:
+        """The machine has ended, and its SSH server is closed: the guest has shut down, by itself or on request, or something
+        else was the ``reason``."""
+        self._change(instance, lambda record: lifecycle.machine_gone(record, self.now, reason))
         self.reconciler.remove_files_if_done(instance)
         self.reconciler.reconcile()
 

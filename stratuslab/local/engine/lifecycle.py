@@ -107,8 +107,8 @@ def failed(record: Record, step: Lcm, message: str, now: int) -> None:
     record.message, record.message_time = message, now
 
 
-def machine_gone(record: Record, now: int) -> None:
-    """The guest has ended, or its supervisor was found dead."""
+def machine_gone(record: Record, now: int, reason: str = _LOST_PROCESS) -> None:
+    """The guest has ended (without a ``reason``), or its supervisor was found dead."""
     if record.state != State.ACTIVE:
         return
     if record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
@@ -122,6 +122,8 @@ def machine_gone(record: Record, now: int) -> None:
         _recreated(record, now)
     elif record.lcm_state in (Lcm.RUNNING, Lcm.BOOT_UNKNOWN):
         record.enter(Lcm.UNKNOWN)
+        if reason:
+            record.message, record.message_time = f"POLL: {reason}", now
     record.cpu_percent = 0.0
 
 

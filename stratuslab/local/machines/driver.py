@@ -116,6 +116,11 @@ class Machine(Protocol):
         """Wait at most so long for the guest to end. Returns whether it has."""
         ...
 
+    @property
+    def end_reason(self) -> str:
+        """What ended the machine, if that was not its guest; else empty."""
+        ...
+
     def usage(self) -> tuple[float, int]:
         """Current use: percent of one CPU, and memory in KiB."""
         ...

@@ -197,6 +197,10 @@ class QemuMachine:
         except (QmpError, LookupError, TypeError):
             return "unknown state"
 
+    @property
+    def end_reason(self) -> str:
+        return _end_reason(self._qemu) if self._qemu is not None and self._qemu.status else ""
+
     def usage(self) -> tuple[float, int]:
         seconds, memory = self._qemu.used() if self._qemu is not None else (0.0, 0)
         then, before = self._polled

@@ -71,6 +71,10 @@ class SimulatedMachine:
     def wait(self, seconds: float) -> bool:
         return self._ended.wait(seconds)
 
+    @property
+    def end_reason(self) -> str:
+        return ""
+
     def usage(self) -> tuple[float, int]:
         then, used_then = self._polled
         now, used_now = self._polled = (time.monotonic(), time.process_time())
