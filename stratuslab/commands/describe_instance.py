@@ -86,7 +86,11 @@ def _run(session: Session) -> Iterator[Result]:
         known: dict[str, str] = {}
         from stratuslab.commands.shared.watch import watch
 
-        yield from watch(session, lambda: _with_names(session, _watched(session), known))
+        def look() -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
+            found, errors = _watched(session)
+            return _with_names(session, found, known), errors
+
+        yield from watch(session, look)
     elif options.all_sections:
         yield from _all_clouds(session)
     elif options.instances:
@@ -162,18 +166,21 @@ def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:
     return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
 
 
-def _watched(session: Session) -> Sequence[InstanceRow]:
-    """The instances as they are now. Raises the first error, also where only one of several cannot be read."""
+def _watched(session: Session) -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
+    """The instances as they are now, and the errors of clouds that cannot be read while others can. Raises the first of any other
+    errors, also where only one of several instances cannot be read."""
     if session.options.all_sections:
         by_cloud, errors = _by_cloud(session)
-        found = list(chain.from_iterable(by_cloud.values()))
+        if by_cloud:
+            return list(chain.from_iterable(by_cloud.values())), errors
+        found: Sequence[InstanceRow] = []
     elif session.options.instances:
         found, errors = _asked(session)
     else:
         found, errors = _all(session, session.cloud), []
     if errors:
         raise errors[0]
-    return found
+    return found, []
 
 
 def _console(session: Session) -> Iterator[Result]:

@@ -515,3 +515,19 @@ def test_a_watch_ends_with_a_cloud_that_stays_away(alice: Shell) -> None:
             assert alice("describe", "--wait-for", "running", "1").status == ExitStatus.UNREACHABLE
             assert alice("connect", "1").status == ExitStatus.UNREACHABLE
     assert time.monotonic() - begin < 30
+
+
+def test_a_watch_shows_the_clouds_that_answer(alice: Shell, stage: Stage) -> None:
+    alice("run", TTYLINUX)
+    stage.engine.machine_reached(1, Lcm.PROLOG)
+    stage.engine.machine_failed(1, Lcm.PROLOG, "no space left")
+    file = alice.home / "cfg"
+    served = alice.environ["STRATUSLAB_ENDPOINT"]
+    login = "username = alice\npassword = secret\n"
+    file.write_text(f"[default]\n{login}[here]\nendpoint = {served}\n[gone]\nendpoint = http://127.0.0.1:1/RPC2\n")
+    file.chmod(0o600)
+    ran = alice("describe", "-c", str(file), "-m", "--watch", "0.1", "--wait-timeout", "0.5")
+    assert ran.status == ExitStatus.PARTIAL
+    assert "here  1   Prolog_Failure" in ran.out
+    assert "[gone] cannot reach http://127.0.0.1:1/RPC2" in ran.err
+    assert ran.err.count("[gone]") == 2, "once while it is watched, once at the end"
