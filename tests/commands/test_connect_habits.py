@@ -287,7 +287,7 @@ def test_a_machine_that_dies_during_a_command(machine: Machine, client: str) -> 
         assert process.returncode == ExitStatus.PARTIAL
         assert out.count("done\n") == 1
         (dead,) = {"1", "2"} - {text[0] for text in out.splitlines() if text.endswith("done")}
-        assert f"{SCRIPT}: instance {dead}: " in err
+        assert f"{SCRIPT}: instance {dead}: the connection to localhost was lost" in err
     finally:
         for number in {int(text.split()[1]) for text in out.splitlines() if not text.endswith("done")}:
             if lives(number):

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import Outcome, Parallel
 from stratuslab.commands.standard_output import write_errors
-from stratuslab.errors import ExitStatus, StratusLabError
+from stratuslab.errors import ExitStatus, SSHError, StratusLabError
 from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ class _Lines(RawIOBase):
         self._sink = sink
         self._prefix = prefix.encode()
         self._rest = b""
+        self.used = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
+        self.used = True
         content = self._rest + bytes(data)
         *whole, self._rest = content.split(b"\n")
         if len(self._rest) > _LONGEST:
@@ -146,6 +148,9 @@ class ParallelSSH:
             process.stderr.close()
             with self._lock:
                 self._processes.discard(process)
+        if status == ExitStatus.SSH and not err.used:
+            # With LogLevel=ERROR ssh does not say that the server no longer answers.
+            raise SSHError(f"the connection to {target.host} was lost, or the command exited with status {status}")
         return status if status >= 0 else 128 - status
 
     def _by_paramiko(self, target: Target, out: _Lines, err: _Lines) -> int:

@@ -197,6 +197,7 @@ class SSHLogin:
 
     def sftp(self, target: Target) -> AbstractContextManager[SFTPClient]:
         """An SFTP connection to the target. Raises SSHError."""
+        target = replace(target, silence=min(target.silence, int(_SILENCE)))  # nobody is in a session
         from stratuslab.ssh import sftp_connection
 
         if self.ssh is None:
