@@ -105,13 +105,14 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
     endpoint = settings.marketplace_endpoint
     messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")
     session = bounded_session()
-    if endpoint.value == LOCAL_MARKETPLACE:
+    address = normalise_endpoint(endpoint.value)
+    if address == LOCAL_MARKETPLACE:
         from stratuslab.local import state_directory
         from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 
         session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
     return Marketplace(
-        normalise_endpoint(endpoint.value),
+        address,
         timeout=settings.timeout_or(_MARKETPLACE_TIMEOUT),
         verify=settings.ca_bundle or True,
         session=session,

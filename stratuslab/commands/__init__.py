@@ -21,4 +21,7 @@ def run(name: str) -> None:
         status = main(import_module(f"stratuslab.commands.{name}").COMMAND)
     except KeyboardInterrupt as error:
         status = getattr(error, "status", 130)  # Terminated has its own
+    except OSError as error:  # main() reports its own: this one is of Python, which cannot even load it
+        sys.stderr.write(f"stratuslab: cannot start: {error.strerror}\n")
+        status = 1
     sys.exit(status)

@@ -168,7 +168,9 @@ class Marketplace:
         except requests.RequestException as error:
             raise self._translated(error) from error
         except OSError as error:
-            # requests raises this if a file of certificates does not exist.
+            # requests raises this, without a number, if a file of certificates does not exist.
+            if error.errno is not None:
+                raise
             raise ConfigurationError(f"cannot use the Marketplace {self.endpoint}: {error}") from error
 
     def _translated(self, error: requests.RequestException) -> StratusLabError:

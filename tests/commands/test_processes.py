@@ -219,6 +219,19 @@ run("describe_instance")
     assert (done.returncode, done.stdout, done.stderr) == (ExitStatus.INTERRUPTED, "", "")
 
 
+@pytest.mark.parametrize("files", [5, 6, 7, 8, 12])
+def test_few_open_files(alice: Shell, files: int) -> None:
+    """At home and at a server: each command says what it cannot do, or does it."""
+    for environ in ({}, {"STRATUSLAB_ENDPOINT": "local", "STRATUSLAB_MARKETPLACE_ENDPOINT": "local"}):
+        for command in ("describe-instance -v", "kill-instance 99", f"run-instance --dry-run {TTYLINUX}", "local-cloud status"):
+            line = f"ulimit -n {files}; exec {sys.executable} {CHECKOUT / 'bin'}/stratus-{command}"
+            variables = {**alice.environment(), "PYTHONPATH": str(CHECKOUT), **environ}
+            done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=variables, timeout=60, check=False)
+            assert done.returncode in (0, 1, 4, 8), done
+            assert "Traceback" not in done.stderr and "internal error" not in done.stderr
+            assert done.returncode == 0 or done.stderr.splitlines()[-1].startswith("stratus")
+
+
 def test_a_sigterm_just_after_the_handler_is_set(shell: Shell) -> None:
     program = """
 import os, signal

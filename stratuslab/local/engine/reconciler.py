@@ -75,8 +75,12 @@ class Reconciler:
                 self.machine_gone(record)
 
     def _is_lost(self, instance: InstanceLoad | Record) -> bool:
-        supervised = instance.state == State.ACTIVE and instance.lcm_state in lifecycle.SUPERVISED
-        return supervised and not self.alive(instance.id)
+        if instance.state != State.ACTIVE or instance.lcm_state not in lifecycle.SUPERVISED:
+            return False
+        try:
+            return not self.alive(instance.id)
+        except StratusLabError:
+            return False  # it cannot be found out: the last known state counts, and the others are still shown
 
     def alive(self, number: int) -> bool:
         """Whether the instance's supervisor is running."""

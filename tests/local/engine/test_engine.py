@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 from pathlib import Path
@@ -640,6 +642,22 @@ class TestAdministration:
         assert (now.used, now.capacity) == (Capacity(2, 256), Capacity(2, 1024))
         assert (now.supervisors, now.images, now.volumes) == (2, 4, 0)
         assert now.directory == stage.engine.store.directory
+
+    def test_one_folder_that_cannot_be_read_does_not_hide_the_others(self, call: Caller, stage: Stage) -> None:
+        for _ in range(2):
+            stage.runs(started(call))
+        alive = stage.actors.alive
+
+        def unreadable(instance: int) -> bool:
+            if instance == 1:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return alive(instance)
+
+        stage.actors.alive = unreadable  # type: ignore[method-assign]
+        stage.actors.living.clear()
+        assert {number: shown(call, number).state_label for number in (1, 2)} == {1: "Running", 2: "Unknown"}
+        with pytest.raises(StratusLabError, match="cannot control the process of instance 1 of the embedded cloud: permission"):
+            stage.engine.reconciler.alive(1)
 
     def test_reset(self, call: Caller, stage: Stage) -> None:
         configure(stage.engine, capacity=Capacity(2, 1024))
