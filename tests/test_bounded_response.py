@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
+from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.errors import Unreachable
 from stratuslab.local.images import download
 from stratuslab.local.images.download import Download

@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "errors",
             "http_proxy",
             "bounded_response",
+            "paced_reader",
             "certificate_error",
             "private_files",
             "url_credentials",

@@ -10,12 +10,12 @@ from threading import Lock
 from stratuslab.cloud import catalogue, reply
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.http_transport import AnswerLost
 from stratuslab.cloud.instance_actions import LOOKS, InstanceActions, no_instance
 from stratuslab.cloud.lost_request import LostRequests
 from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
 from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.template_writer import template
+from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance

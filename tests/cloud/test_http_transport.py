@@ -14,7 +14,8 @@ import pytest
 from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http_transport import AnswerLost, ConnectionDropped, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.transport_errors import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import machine, pool, success
@@ -228,6 +229,72 @@ def test_the_web_interface(scripted: Scripted) -> None:
     server = scripted(servers.document(b"<!DOCTYPE html><html><body>Sunstone</body></html>", kind="text/html"))
     with pytest.raises(InvalidAnswer, match="web page"):
         reply.value(transport(f"{server.url}/RPC2").post(b"<call/>"))
+
+
+# --- connections that are kept --------------------------------------------------------------------------------------------
+
+
+def keeps(requests: int) -> servers.Answer:
+    """Answers so many requests on one connection, and closes it without saying so."""
+
+    def answer(conversation: servers.Conversation) -> None:
+        for _ in range(requests):
+            conversation.read_request()
+            conversation.send(servers.head(Connection="keep-alive", Content_Length=len(ANSWER)) + ANSWER)
+
+    return answer
+
+
+def test_a_connection_is_kept_where_the_server_keeps_it(scripted: Scripted) -> None:
+    server = scripted(keeps(3))
+    carrier = transport(f"{server.url}/RPC2")
+    assert [b"".join(carrier.post(b"<call/>")) for _ in range(3)] == [ANSWER] * 3
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_made_again(scripted: Scripted) -> None:
+    server = scripted(keeps(1))
+    carrier = transport(f"{server.url}/RPC2")
+    assert [b"".join(carrier.post(b"<call/>")) for _ in range(4)] == [ANSWER] * 4
+    assert len(server.requests) == 4
+
+
+def test_a_kept_connection_that_drops_with_the_request(scripted: Scripted) -> None:
+    def drops_the_second(conversation: servers.Conversation) -> None:
+        keeps(1)(conversation)
+        conversation.read_request()
+
+    server = scripted(drops_the_second, keeps(1))
+    carrier = transport(f"{server.url}/RPC2")
+    assert [b"".join(carrier.post(b"<call/>")) for _ in range(2)] == [ANSWER] * 2
+    assert (server.connections, len(server.requests)) == (2, 3)
+
+
+def test_what_must_not_be_sent_twice_goes_on_a_new_connection(scripted: Scripted) -> None:
+    server = scripted(keeps(2))
+    carrier = transport(f"{server.url}/RPC2")
+    assert [b"".join(carrier.post(b"<call/>", once=once)) for once in (False, True)] == [ANSWER] * 2
+    assert server.connections == 2
+
+
+def test_each_thread_has_a_connection_of_its_own(scripted: Scripted) -> None:
+    server = scripted(keeps(2))
+    carrier = transport(f"{server.url}/RPC2")
+    first, second = carrier.post(b"<call/>"), carrier.post(b"<call/>")
+    assert [next(first), next(second)] == [ANSWER] * 2  # both are open
+    assert [*first, *second] == []
+    assert [b"".join(carrier.post(b"<call/>")) for _ in range(2)] == [ANSWER] * 2
+    assert server.connections == 2
+
+
+def test_an_answer_that_is_not_read_to_its_end_ends_the_connection(scripted: Scripted) -> None:
+    server = scripted(keeps(2))
+    carrier = transport(f"{server.url}/RPC2")
+    pieces = carrier.post(b"<call/>")
+    assert next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert b"".join(carrier.post(b"<call/>")) == ANSWER
+    assert server.connections == 2
 
 
 # --- answers that never end -----------------------------------------------------------------------------------------------

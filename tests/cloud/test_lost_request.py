@@ -9,9 +9,10 @@ import pytest
 
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http_transport import AnswerLost, HttpTransport
+from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
+from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.opennebula.numeric_constants import ErrorCode
 from tests.fakes import mishaps as mishap
 from tests.fakes.mishaps import Mishap

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stratuslab.cloud.endpoint import Credentials, resolve
-from stratuslab.cloud.http_transport import DroppedEarly, HttpTransport, NeverSent
+from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.transport_errors import DroppedEarly, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority

@@ -142,8 +142,10 @@ Scripted = Callable[..., ScriptedServer]
 
 
 def head(status: str = "200 OK", **headers: object) -> bytes:
-    """A status line and headers; ``_`` in a name stands for ``-``."""
-    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    """A status line and headers; ``_`` in a name stands for ``-``. It says that the connection will be closed, unless told
+    otherwise."""
+    stated = {"Connection": "close", **headers}
+    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in stated.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

@@ -398,7 +398,7 @@ KEYS = tuple(known.key for known in KNOWN)
 
 
 class _NoServer:
-    def post(self, body: bytes) -> Iterator[bytes]:
+    def post(self, body: bytes, *, once: bool = False) -> Iterator[bytes]:
         yield success("7.4.0") if b"system.version" in body else pool([machine(1, name="one"), machine(2, name="7\u0663")])
 
 

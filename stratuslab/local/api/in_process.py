@@ -39,6 +39,6 @@ class LocalTransport:
                 finalize(self, self._engine.close).atexit = False
             return self._engine
 
-    def post(self, body: bytes) -> Iterator[bytes]:
+    def post(self, body: bytes, *, once: bool = False) -> Iterator[bytes]:
         """The response to a call, in pieces."""
         return answer(self.engine, lambda session: ADMINISTRATOR, [body], EMBEDDED)
