@@ -210,17 +210,6 @@ def free_bytes(place: Path | int) -> int:
     return facts.f_bavail * facts.f_frsize
 
 
-def size_text(size: int) -> str:
-    """A number of bytes with a unit (powers of 1000): ``2.5 GB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    value, units = size / 1000, ["TB", "GB", "MB", "KB"]
-    while value >= 999.5 and len(units) > 1:
-        value /= 1000
-        units.pop()
-    return f"{value:.3g} {units[-1]}" if value < 1000 else f"{value:.0f} {units[-1]}"
-
-
 def is_disk_full(error: OSError) -> bool:
     """Whether the error means that the disk, or the user's quota, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

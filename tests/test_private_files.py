@@ -20,7 +20,6 @@ from stratuslab.private_files import (
     replace,
     replacing,
     require_own,
-    size_text,
     why,
 )
 
@@ -200,10 +199,3 @@ def test_the_disk(tmp_path: Path):
     assert [is_disk_full(OSError(number, "")) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES)] == [True, True, False]
     assert why(OSError(errno.EACCES, "Permission denied")) == "permission denied"
     assert why(OSError("No number")) == "no number"
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(999, "999 bytes"), (1500, "1.5 KB"), (512 * 10**6, "512 MB"), (2 * 10**9, "2 GB"), (10**16, "10000 TB")]
-)
-def test_sizes_have_a_unit(size: int, text: str):
-    assert size_text(size) == text

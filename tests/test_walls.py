@@ -28,6 +28,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "private_files",
             "url_credentials",
             "key_format",
+            "byte_sizes",
             "environment",
             "suggestion",
             "version",

@@ -81,7 +81,7 @@ def _new_token() -> str:
 class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with everything else laid over it.
 
-    ``ram`` and ``swap`` are in MiB, ``volatile_disks`` in GiB, ``cpu_share`` is the part of physical CPUs that is
+    ``ram``, ``swap`` and ``volatile_disks`` are in MiB, ``cpu_share`` is the part of physical CPUs that is
     guaranteed. With a template, ``cpu`` and ``ram`` of 0 keep the template's values, and ``inputs`` are the values that it asks
     for. ``token`` is unique to this request and comes back in the machine's document.
     """

@@ -64,7 +64,7 @@ def _stratuslab_disks(request: MachineRequest, prefix: str, taken: Set[str]) -> 
         yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), "TARGET": swap, "READONLY": "no"}
     # With READONLY=yes StratusLab's libvirt did not deploy the machine at all.
     writable = {"READONLY": "no", "SAVE": "no"}
-    empty = ({"TYPE": "fs", "FORMAT": "ext3", "SIZE": str(size * 1024), **writable} for size in request.volatile_disks)
+    empty = ({"TYPE": "fs", "FORMAT": "ext3", "SIZE": str(size), **writable} for size in request.volatile_disks)
     persistent = map(_persistent, request.persistent_disks)
     for disk in (*empty, *persistent, *({**_origin(disk), **writable} for disk in request.readonly_disks)):
         target = next(free, None)
@@ -164,7 +164,7 @@ def _further_disks(request: MachineRequest) -> Iterator[Attribute]:
     if request.swap:
         yield "DISK", {"TYPE": "swap", "SIZE": str(request.swap), **_bus(request)}
     for size in request.volatile_disks:
-        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(size * 1024), **_bus(request)}
+        yield "DISK", {"TYPE": "fs", "FORMAT": "raw", "SIZE": str(size), **_bus(request)}
     for disk in request.persistent_disks:
         yield "DISK", {**_persistent(disk), **_bus(request)}
     for disk in request.readonly_disks:

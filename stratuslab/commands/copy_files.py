@@ -87,8 +87,8 @@ def _copied(
     session: Session, login: SSHLogin, word: str, number: int, sources: Sequence[_Place], destination: _Place
 ) -> tuple[FilesCopied, list[StratusLabError]]:
     """Copy what is to be copied to or from one instance; the result, and the errors of single files."""
+    from stratuslab.byte_sizes import size_text
     from stratuslab.output.progress import Progress
-    from stratuslab.private_files import size_text
     from stratuslab.ssh.file_copy import FileCopy
 
     environment = session.environment

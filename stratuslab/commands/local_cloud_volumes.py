@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import Parser
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.option_values import size_in_mib
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.output.safe_text import one_line
@@ -19,7 +19,6 @@ from stratuslab.results import Listing, Result, TextLine
 if TYPE_CHECKING:
     from stratuslab.local.store.database import Store
 
-_MIB = {"M": 1, "G": 1024, "T": 1024**2}
 _LARGEST_MIB = 2**24  # 16 TiB, the limit of common file systems
 _DESCRIPTION = """List, create or delete volumes, the disks that outlive instances. Attach one with stratus-run-instance
 --persistent-disk."""
@@ -35,21 +34,14 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     for option in listing._actions:
         option.default = argparse.SUPPRESS  # so that the same options before the verb are not overwritten
     create = verbs.add_parser("create", help="create one", description="Create an empty volume and print its UUID.")
-    create.add_argument("size", metavar="SIZE", type=_size, help="its size in GB, or with a unit, such as 500M or 2T")
+    create.add_argument(
+        "size", metavar="SIZE", type=size_in_mib("G", 1, _LARGEST_MIB), help="its size in GB, or as in 500M or 2T"
+    )
     create.add_argument("--name", default="", metavar="TEXT", help="its name")
     delete = verbs.add_parser("delete", help="delete some", description="Delete volumes and their data.")
     delete.add_argument("uuids", nargs="+", metavar="UUID", help="volumes to delete")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return [volumes, listing, create, delete]
-
-
-def _size(text: str) -> int:
-    """A size in MiB."""
-    match = re.fullmatch(r"([0-9]{1,8})([MGT]?)(?:i?B)?", text.upper().replace("IB", "B"), re.ASCII)
-    mib = int(match[1]) * _MIB[match[2] or "G"] if match else 0
-    if not 0 < mib <= _LARGEST_MIB:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a size: expected a number of GB, or a size such as 500M or 2T')
-    return mib
 
 
 def volumes(session: Session) -> Iterator[Result]:

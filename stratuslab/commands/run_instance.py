@@ -18,6 +18,7 @@ from stratuslab.commands.shared.option_values import (
     name_prefix,
     positive_share,
     running_or_ssh,
+    size_in_mib,
     whole_number,
 )
 from stratuslab.commands.shared.output_arguments import add_output_options
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from stratuslab.commands.shared.launch import IdsFile
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
-_MOST_VOLATILE = 1_000_000  # GB
+_MOST_VOLATILE = 1_000_000 << 10  # MB
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +45,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
     group.add_argument("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and exit")
     group.add_argument("--cpu", type=whole_number(1, 1024), metavar="N", help="virtual CPUs, instead of the type's")
-    group.add_argument("--ram", type=whole_number(1, _MOST_MEMORY), metavar="MB", help="RAM, instead of the type's")
-    group.add_argument("--swap", type=whole_number(0, _MOST_MEMORY), metavar="MB", help="swap space, instead of the type's")
+    group.add_argument(
+        "--ram", type=size_in_mib("M", 1, _MOST_MEMORY), metavar="SIZE", help="RAM in MB, or as in 2G, instead of the type's"
+    )
+    group.add_argument("--swap", type=size_in_mib("M", 0, _MOST_MEMORY), metavar="SIZE", help="swap space, the same")
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
     group.add_argument("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
     group.add_argument("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
@@ -61,11 +64,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     disks = parser.add_argument_group("disks")
     disks.add_argument(
         "--volatile-disk",
-        type=whole_number(1, _MOST_VOLATILE),
+        type=size_in_mib("G", 1, _MOST_VOLATILE),
         action="append",
         default=[],
-        metavar="GB",
-        help="size of an empty disk; may be repeated, as may the next two",
+        metavar="SIZE",
+        help="size of an empty disk in GB or with a unit (500M); may be repeated, as may the next two",
     )
     disks.add_argument(
         "--persistent-disk",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stratuslab.byte_sizes import size_text
 from stratuslab.output.columns import Column, RowKind, rfc3339
 from stratuslab.output.time_format import time_text
-from stratuslab.private_files import size_text
 
 IMAGES = RowKind(
     "images",

@@ -27,7 +27,7 @@ FULL = replace(
     PLAIN,
     cpu_share=0.5,
     name="my machine",
-    volatile_disks=(3,),
+    volatile_disks=(3072,),
     persistent_disks=(ImageDisk("pdisk:pdisk.example.org:8445:5d6f7a1e"),),
     readonly_disks=(ImageDisk("https://marketplace.stratuslab.eu/metadata/XXX"),),
     bus="virtio",
@@ -138,7 +138,7 @@ def test_disks_never_share_a_target(bus: str) -> None:
         request = replace(
             PLAIN,
             bus=bus,
-            volatile_disks=(1,) * volatile,
+            volatile_disks=(1024,) * volatile,
             persistent_disks=(ImageDisk("pdisk:h:1:u"),) * persistent,
             readonly_disks=(ImageDisk("https://x/y"),) * readonly,
         )
@@ -193,7 +193,7 @@ def test_no_swap() -> None:
     request = replace(PLAIN, swap=0)
     for server in SERVERS:  # 3.2 would make a disk of size 0, and fail
         assert len(vectors(template(request, server), "DISK")) == 1
-    with_volatile = vectors(template(replace(request, volatile_disks=(1,)), STRATUSLAB), "DISK")
+    with_volatile = vectors(template(replace(request, volatile_disks=(1024,)), STRATUSLAB), "DISK")
     assert [disk["TARGET"] for disk in with_volatile] == ["hda", "hdc"], "as where there is swap space"
 
 

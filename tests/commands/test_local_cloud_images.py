@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from stratuslab.byte_sizes import size_text
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images.add_image import ExpectedChecksum
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
@@ -24,7 +25,6 @@ from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import content, keep
 from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.metadata import Metadata, read
-from stratuslab.private_files import size_text
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
 from tests.harness import TTYLINUX, Shell

@@ -16,6 +16,7 @@ from stratuslab.opennebula.template_grammar import Attribute, parse
 from tests.fakes.mishaps import Mishap, whole
 from tests.fakes.opennebula_answers import failure, recording_of
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
+from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
 DEAD = "http://127.0.0.1:1"  # nothing listens there
@@ -465,3 +466,33 @@ def test_a_password_is_asked_for_without_echo(shell: Shell, cloud: Clouds) -> No
     assert child.exitstatus == 0, child.before
     assert "hush" not in child.before
     assert dict(sent(small))["ROOTPW"] == "hush"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sent"),
+    [
+        ("--ram", "1G", 'MEMORY = "1024"'),
+        ("--ram", "1536", 'MEMORY = "1536"'),
+        ("--swap", "1.5g", 'SIZE = "1536"'),
+        ("--volatile-disk", "500M", 'SIZE = "500"'),
+        ("--volatile-disk", "2", 'SIZE = "2048"'),
+    ],
+)
+def test_sizes_take_units(alice: Shell, option: str, value: str, sent: str) -> None:
+    assert sent in alice("run", "--dry-run", option, value, TTYLINUX).out
+
+
+@pytest.mark.parametrize("value", ["0.5K", "-1", "1X", "9999999T", "", "1.00001G"])
+def test_a_size_that_is_none_is_refused_with_units_and_limits(alice: Shell, value: str) -> None:
+    ran = alice("run", "--dry-run", f"--ram={value}", TTYLINUX)
+    assert (ran.status, ran.out) == (ExitStatus.USAGE, "")
+    assert "expected MB, or a unit as in 512M or 2G; from 1M to 2047T" in ran.err
+
+
+def test_filters_take_units(alice: Shell, stage: Stage) -> None:
+    assert alice("run", TTYLINUX).status == 0
+    stage.runs(1)
+    stage.polled(1, 5.0, 200 * 1024)
+    assert alice("describe", "--filter", "memory>100M", "--format", "ids").out == "1\n"
+    assert alice("describe", "--filter", "memory_kib>1G", "--format", "ids").out == ""
+    assert alice("describe", "--filter", "id>1G").status == ExitStatus.USAGE

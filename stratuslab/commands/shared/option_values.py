@@ -21,6 +21,25 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def size_in_mib(unit: str, least: int, most: int) -> Callable[[str], int]:
+    """A size in MiB: ``512M``, ``1.5G``, or a number of ``unit`` (``M`` or ``G``); from ``least`` to ``most`` MiB."""
+    from stratuslab.byte_sizes import read_size
+
+    def read(text: str) -> int:
+        found = read_size(text if text[-1:].isalpha() else text + unit)
+        if found is None or found % (1 << 20) or not least <= found >> 20 <= most:
+            limits = f"from {_with_unit(least)} to {_with_unit(most)}"
+            raise argparse.ArgumentTypeError(f'invalid size "{text}": expected {unit}B, or a unit as in 512M or 2G; {limits}')
+        return found >> 20
+
+    return read
+
+
+def _with_unit(mib: int) -> str:
+    units = ((1 << 20, "T"), (1 << 10, "G"))
+    return next((f"{mib // size}{unit}" for size, unit in units if mib >= size), f"{mib}M")
+
+
 def positive_share(text: str) -> float:
     """A number above 0."""
     try:

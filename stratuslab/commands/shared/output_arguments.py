@@ -98,6 +98,7 @@ def _filter(kind: RowKind, text: str) -> Filter:
         except re.error as error:
             raise UsageError(f'--filter: invalid regular expression "{operand}": {error}') from None
     elif column.numeric and (operand or operator in "<>"):
+        operand = _in_unit_of(column, operand)
         try:
             float(operand)
         except ValueError:
@@ -111,6 +112,18 @@ def _filter(kind: RowKind, text: str) -> Filter:
     from stratuslab.output.output_options import Filter
 
     return Filter(column, operator, operand)
+
+
+_UNITS = {"_bytes": 1, "_kib": 1 << 10, "_mib": 1 << 20}  # bytes, by the end of a column's name
+
+
+def _in_unit_of(column: Column, operand: str) -> str:
+    """A size with a unit, such as 100M, in the unit of the column; anything else as it is."""
+    from stratuslab.byte_sizes import read_size
+
+    unit = next((unit for end, unit in _UNITS.items() if column.name.endswith(end)), 0)
+    size = read_size(operand) if unit else None
+    return operand if size is None else str(size / unit)
 
 
 def _yes_or_no(column: Column, text: str) -> str:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
+from stratuslab.byte_sizes import size_text
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import images
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
-from stratuslab.private_files import is_at, open_locked, private_directory, size_text
+from stratuslab.private_files import is_at, open_locked, private_directory
 from stratuslab.url_credentials import split_login
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stratuslab.byte_sizes import size_text
 from stratuslab.local.images import ImageError
-from stratuslab.private_files import free_bytes, is_disk_full, size_text, why
+from stratuslab.private_files import free_bytes, is_disk_full, why
 
 SPARE_MIB = 32
 """Space that stays free on the disk for the store itself."""

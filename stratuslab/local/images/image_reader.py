@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from stratuslab.byte_sizes import size_text
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import free
 from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
 from stratuslab.marketplace.identifier import identifier_from_sha1
-from stratuslab.private_files import size_text
 
 ALGORITHMS: Mapping[str, str] = {
     "MD5": "md5",
