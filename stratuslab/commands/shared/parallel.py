@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from types import FrameType
 
-AT_ONCE = 6
-"""Calls in flight: OpenNebula's daemon takes 15 connections for all its users together."""
+AT_ONCE = 10
+"""Calls in flight: OpenNebula's daemon serves 15 connections for all its users together."""
 
 _MOST_TOLD = 20  # errors; a file of ids that is none at all would fill the screen
 
