@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import TTYLINUX, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 STRANGER = 54321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
@@ -38,6 +38,26 @@ def test_the_process_of_a_machine_imports_nothing_from_writable_folders(
     ran = shell("run", TTYLINUX, "--wait-for", "ssh")
     shell("local_cloud", "reset", "--yes")
     assert (ran.status, loot.exists()) == (0, False), ran.err
+
+
+def test_nothing_that_is_made_is_open_to_others(shell: Shell) -> None:
+    state = shell.home / ".local"
+    shell.environ["STRATUSLAB_LOCAL_DIR"] = str(state / "state" / "stratuslab" / "local")
+    (shell.home / ".ssh" / "id_ed25519.pub").unlink()
+    before = os.umask(0)
+    try:
+        assert shell("copy_config").status == 0
+        assert shell("run", TTYLINUX, "--wait-for", "ssh").status == 0
+        assert shell.script("stratus-connect-instance", "1", "--", "true", environ={"PATH": "/nowhere"}).status == 0
+        assert shell("local_cloud", "volumes", "create", "1M").status == 0
+        assert shell("local_cloud", "add-image", str(CHECKOUT / "bin" / "stratus-config")).status == 0
+        made = [path for top in (state, shell.home / ".stratuslab") for path in (top, *top.rglob("*"))]
+        open_to_others = {path.name: oct(path.stat().st_mode) for path in made if path.stat().st_mode & 0o077}
+        assert open_to_others == {"id_ed25519.pub": "0o100644"}
+        assert {"console.log", "supervisor.log", "cloud.sqlite", "known_hosts", "image"} <= {path.name for path in made}
+    finally:
+        os.umask(before)
+        shell("local_cloud", "reset", "--yes")
 
 
 def made_by(user: int, *paths: Path) -> None:
