@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, is_id
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 class ResourceKind(Enum):
@@ -34,8 +36,7 @@ class ResourceKind(Enum):
         return self.pool_call.replace("pool", "")
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """One resource that the user may use. ``identifier`` is the Marketplace's, for images that came from there;
     ``persistent`` images keep what machines write to them."""
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from stratuslab.cloud import catalogue, reply
-from stratuslab.cloud.catalogue import Resource, ResourceKind
+from stratuslab.cloud import reply
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.instance_actions import LOOKS, InstanceActions, no_instance
-from stratuslab.cloud.lost_request import LostRequests
-from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
 from stratuslab.cloud.rpc_caller import Caller, Transport
-from stratuslab.cloud.template_writer import template
 from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
@@ -22,6 +20,11 @@ from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import Owner, PoolState, is_id
 from stratuslab.opennebula.states import Lcm, Phase
 from stratuslab.opennebula.usage import Usage
+
+if TYPE_CHECKING:
+    from stratuslab.cloud.catalogue import Resource, ResourceKind
+    from stratuslab.cloud.lost_request import LostRequests
+    from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
@@ -55,7 +58,6 @@ class Cloud(InstanceActions):
         self._server: ServerVersion | None = None
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
         self._version_lock = Lock()
-        self._lost = LostRequests(self._caller, lambda: self.server)
         self._lost_at: float | None = None  # when an answer to a request for a machine was lost last, on the monotonic clock
 
     @property
@@ -69,6 +71,12 @@ class Cloud(InstanceActions):
                     self._server = ServerVersion()  # the call is new in OpenNebula 3.8
             return self._server
 
+    @cached_property
+    def _lost(self) -> LostRequests:
+        from stratuslab.cloud.lost_request import LostRequests
+
+        return LostRequests(self._caller, lambda: self.server)
+
     def allocate(self, request: MachineRequest) -> int:
         """Start a machine and return its id.
 
@@ -76,6 +84,8 @@ class Cloud(InstanceActions):
         token for about 7 s. Raises Refused with the cloud's reason. AnswerLost, and every error whose ``nothing_done`` is false,
         says that it was not found, or could not be searched for: it may still be started.
         """
+        from stratuslab.cloud.template_writer import template
+
         text = template(request, self.server)
         if request.template is None or not self.server.can_overlay:
             return self._once(request.token, lambda: self._caller.number("one.vm.allocate", text))
@@ -179,8 +189,10 @@ class Cloud(InstanceActions):
 
     def catalogue(self, kind: ResourceKind) -> list[Resource]:
         """The images, networks or machine templates that the user may use, requested once."""
+        from stratuslab.cloud.catalogue import entries
+
         if kind not in self._catalogues:
-            self._catalogues[kind] = list(catalogue.entries(self._caller, kind))
+            self._catalogues[kind] = list(entries(self._caller, kind))
         return self._catalogues[kind]
 
     def find(self, kind: ResourceKind, text: str) -> Resource:
@@ -188,11 +200,16 @@ class Cloud(InstanceActions):
 
         Raises NotFound, which lists the resources there are, or UsageError if the name matches several.
         """
+        from stratuslab.cloud.catalogue import by_id, by_name
+
         if is_id(text):
-            return catalogue.by_id(self._caller, kind, int(text))
-        return catalogue.by_name(self.catalogue(kind), kind, text)
+            return by_id(self._caller, kind, int(text))
+        return by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
+        from stratuslab.cloud.catalogue import ResourceKind, document
+        from stratuslab.cloud.machine_request import MachineTemplate
+
         number = int(text) if is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
-        return MachineTemplate.read(catalogue.document(self._caller, ResourceKind.TEMPLATE, number))
+        return MachineTemplate.read(document(self._caller, ResourceKind.TEMPLATE, number))

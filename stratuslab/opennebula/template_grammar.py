@@ -19,13 +19,16 @@ Attribute = tuple[str, "str | Vector"]
 """A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these, not a dictionary."""
 
 # What XML forbids, and what OpenNebula's XML-RPC library (xmlrpc-c) refuses in every version: all beyond U+FFFF (fault -503).
-_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]")
-_NAME = re.compile(r"[A-Za-z0-9_]+\Z")
+# Patterns are compiled when they are first used.
+_UNSENDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]"
+_NAME = r"[A-Za-z0-9_]+\Z"
 
 
 def check_characters(value: str, what: str) -> None:
     """Raise UsageError for text with a character that cannot be sent; ``what`` names the text in the message."""
-    found = _UNSENDABLE.search(value)
+    if value.isascii() and value.isprintable():
+        return
+    found = re.search(_UNSENDABLE, value)
     if found and found[0] > "\uffff":
         raise UsageError(f"{what} contains U+{ord(found[0]):X}: OpenNebula accepts no characters beyond U+FFFF, such as emoji")
     if found:
@@ -65,7 +68,7 @@ def _value(name: str, value: str | Vector) -> str:
 
 
 def _checked(name: str) -> str:
-    if not _NAME.match(name):
+    if not re.match(_NAME, name):
         raise UsageError(f'"{name}" is not a valid name for a template attribute', "use letters, digits and _")
     return name
 
@@ -74,17 +77,14 @@ class TemplateSyntaxError(ValueError):
     """Template text that OpenNebula would not accept; the message names the line, counted from 1."""
 
 
-_TOKEN = re.compile(
-    r"""
+_TOKEN = r"""(?xa)
     (?P<skip>[ \t]*\#[^\n]*(?:\n|\Z)|[ \t\r\n]+)
   | (?P<name>\w+)
   | (?P<equals>=[ \t]*)
   | (?P<comma>,)
   | (?P<close>\])
-    """,
-    re.VERBOSE | re.ASCII,
-)
-_VALUE = re.compile(r'(?P<open>\[)|"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^=#\s,\[\]][^=#\n\t ,\[\]]*)')
+    """
+_VALUE = r'(?P<open>\[)|"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^=#\s,\[\]][^=#\n\t ,\[\]]*)'
 
 
 def parse(text: str) -> Sequence[Attribute]:
@@ -99,6 +99,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self._tokens, self._values = re.compile(_TOKEN), re.compile(_VALUE)
 
     def attributes(self) -> list[Attribute]:
         found: list[Attribute] = []
@@ -108,7 +109,7 @@ class _Parser:
         return found
 
     def _value(self) -> str | Vector:
-        match = _VALUE.match(self.text, self.at)
+        match = self._values.match(self.text, self.at)
         if match is None:
             if self.text.startswith("\n", self.at):
                 return ""
@@ -127,7 +128,7 @@ class _Parser:
         while True:
             key = self._expect("name").upper()
             self._expect("equals")
-            match = _VALUE.match(self.text, self.at)
+            match = self._values.match(self.text, self.at)
             if match is None or match["open"]:
                 raise self._error("a value")
             self.at = match.end()
@@ -139,7 +140,7 @@ class _Parser:
     def _next(self, wanted: str, otherwise: str) -> str | None:
         """Take a token of the wanted kind; None at the end of the text or before a token of the other kind."""
         while self.at < len(self.text):
-            match = _TOKEN.match(self.text, self.at)
+            match = self._tokens.match(self.text, self.at)
             if match is None or match.lastgroup not in ("skip", wanted):
                 if match is not None and match.lastgroup == otherwise:
                     return None

@@ -17,7 +17,6 @@ from stratuslab.context_input import user_text
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
-from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -175,9 +174,13 @@ def _forget_host_keys(session: Session, numbers: list[int]) -> None:
     """Forget the SSH host keys of instances that will never come back."""
     if session.environment.home is None:
         return
-    known_hosts = KnownHosts(session.environment.home / ".stratuslab" / "known_hosts")
+    path = session.environment.home / ".stratuslab" / "known_hosts"
+    if not path.exists():
+        return
+    from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+
     try:
-        known_hosts.forget(*(host_key_alias(session.cloud.address, number) for number in numbers))
+        KnownHosts(path).forget(*(host_key_alias(session.cloud.address, number) for number in numbers))
     except StratusLabError as error:
         session.messages.step(str(error))
 
