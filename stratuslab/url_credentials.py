@@ -26,6 +26,12 @@ def shown(text: str) -> str:
     return f"{before}?{masked}" if mark else before
 
 
+def without_query_values(text: str) -> str:
+    """Free text in which the values of the queries of URLs are ``***``: some are keys or signatures."""
+    query = r"""\?(?=[\w.~%-]{1,64}=)[^\s"'<>#]+"""
+    return re.sub(query, lambda found: re.sub(r"=[^&]*", "=***", found[0]), text)
+
+
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
     """A URL without user and password, and these two or None. Raises ValueError for an invalid URL."""
     parts = urlsplit(url)

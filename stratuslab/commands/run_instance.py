@@ -25,7 +25,7 @@ from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
-from stratuslab.output.redaction import MASK, masked
+from stratuslab.output.redaction import MASK, masked, masked_text
 from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, LaunchPlan, Result, TypeList
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _plan(session: Session, requests: Sequence[MachineRequest]) -> LaunchPlan:
     distinct = requests if session.options.name_prefix else requests[:1]
     return LaunchPlan(
         cloud=session.cloud.name,
-        image=session.options.image,
+        image=masked_text(session.options.image),
         count=len(requests),
         names=[request.name for request in requests if request.name],
         labels=requests[0].labels,

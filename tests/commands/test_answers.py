@@ -245,6 +245,15 @@ def test_a_long_name_is_cut_at_a_terminal_only(alice: Shell) -> None:
     assert alice("describe").out.splitlines()[1].endswith("a-name-\u2026")
 
 
+def test_a_plan_shows_no_secret_of_a_url(alice: Shell) -> None:
+    for url in ("https://jane:hunter2@example.org/a.img", "https://example.org/a.img?token=hunter2&sig=hunter2"):
+        for form in ("json", "table"):
+            ran = alice("run", "-vvv", "--dry-run", "--format", form, "--readonly-disk", url, "--context", "DB_KEY=hunter2", url)
+            assert ran.status == 0
+            assert "example.org/a.img" in ran.out
+            assert "hunter2" not in ran.out + ran.err
+
+
 def test_csv_is_exact_and_a_spreadsheet_takes_no_cell_for_a_formula(alice: Shell, stage: Stage) -> None:
     names = ["=1+1", "+1", "-a,b", "@x, y", "\uff1d1", "plain, x"]
     for name in names:

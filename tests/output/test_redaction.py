@@ -27,8 +27,14 @@ from stratuslab.results import InstanceDetails
         ("DB_PASSWORD", "", ""),
         ("SSH_PUBLIC_KEY", "ssh-rsa AAAA", "ssh-rsa AAAA"),
         ("CLOUD_INIT_AUTHORIZED_KEYS", "c3No", "c3No"),
-        ("KEY", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nrest", "***\nrest"),
-        ("KEY", "-----BEGIN RSA PRIVATE KEY-----\ncut off", "***"),
+        ("NOTE", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nrest", "***\nrest"),
+        ("USER", "admin:hunter2", "admin:***"),
+        ("DB_LOGIN", "admin:hun:ter2", "admin:***"),
+        ("USER_HOME", "https://example.org/", "https://example.org/"),
+        ("UNAME", "alice", "alice"),
+        ("IMAGE", "https://example.org/a?token=hunter2&sig=x#part", "https://example.org/a?token=***&sig=***#part"),
+        ("IMAGE", "see https://example.org/a? or b=1", "see https://example.org/a? or b=1"),
+        ("NOTE", "-----BEGIN RSA PRIVATE KEY-----\ncut off", "***"),
     ],
 )
 def test_values(name: str, value: str, shown: str) -> None:
@@ -39,6 +45,7 @@ def test_values(name: str, value: str, shown: str) -> None:
     ("text", "shown"),
     [
         ("https://bob:x@example.org/y", "https://bob:***@example.org/y"),
+        ("https://ghp_hunter2@example.org/y", "https://***@example.org/y"),
         ("https://example.org:8443/y@z", "https://example.org:8443/y@z"),
         ("--password=x --user=bob", "--password=*** --user=bob"),
         ('token: "a b" c', "token: *** c"),
@@ -54,9 +61,22 @@ def test_free_text(text: str, shown: str) -> None:
     assert masked_text(text) == shown
 
 
+def test_a_login_in_a_template() -> None:
+    assert masked('CONTEXT = [ DB_USER = "admin:hunter2", USER = "a" ]') == 'CONTEXT = [ DB_USER = "admin:***", USER = "a" ]'
+
+
 def test_templates() -> None:
     template = 'CONTEXT = [ DB_PASSWORD = "a\\"b", SCRIPT_EXEC = "mount --password=x /y", A = "1" ]\n'
     assert masked(template) == 'CONTEXT = [ DB_PASSWORD = "***", SCRIPT_EXEC = "mount --password=*** /y", A = "1" ]\n'
+
+
+OTHER_SECRETS = "KEY PIN SALT JWT BEARER COOKIE SIGNATURE DB_KEY TLS_KEY SESSION_COOKIE DB_PIN WIFI_PSK DEPLOY_KEY JWT_VALUE"
+
+
+@pytest.mark.parametrize("name", OTHER_SECRETS.split())
+def test_names_of_other_secrets(name: str) -> None:
+    assert masked_value(name, "hunter2") == "***"
+    assert "hunter2" not in masked(f'CONTEXT = [ {name} = "hunter2" ]')
 
 
 @pytest.mark.parametrize("name", ["MYSQL_PWD", "DB_PW", "ROOTPW", "ONE_AUTH", "HTTP_AUTHORIZATION", "SIGNING_KEY", "LICENSE_KEY"])
@@ -64,7 +84,7 @@ def test_names_of_secrets(name: str) -> None:
     assert masked_value(name, "hunter2") == "***"
 
 
-@pytest.mark.parametrize("name", ["AUTHORIZED_KEYS", "AUTHOR", "PUBLIC_KEY", "SPWX"])
+@pytest.mark.parametrize("name", ["AUTHORIZED_KEYS", "AUTHOR", "PUBLIC_KEY", "SPWX", "KEYMAP", "PIN_POLICY", "PINNED", "BASALT"])
 def test_names_of_what_is_no_secret(name: str) -> None:
     assert masked_value(name, "plain") == "plain"
 
