@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.instance_argument import select
+from stratuslab.commands.shared.instance_argument import numbers, select
+from stratuslab.commands.shared.instance_details import by_id
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
+from stratuslab.commands.shared.output_arguments import condition
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
 from stratuslab.commands.shared.ssh_login import SSHLogin
@@ -19,7 +21,8 @@ from stratuslab.environment import ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
-from stratuslab.results import Result, TextLine
+from stratuslab.output.columns import INSTANCES
+from stratuslab.results import InstanceRow, Result, TextLine
 from stratuslab.ssh.login_target import Target
 
 _AT_ONCE = 10
@@ -36,6 +39,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances; put a command to run there after --")
     add_login_options(parser)
     what = parser.add_argument_group("actions")
+    what.add_argument("--all", action="store_true", help="run the command on all of your running instances")
+    what.add_argument("--filter", action="append", default=[], metavar="TEST", help="of --all those with COL=VALUE; repeatable")
     what.add_argument(
         "--parallel", type=_at_once, metavar="N", help=f"instances to run the command on at once (default {_AT_ONCE})"
     )
@@ -44,6 +49,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument(
         "--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all instances if no ID is given"
     )
+    shown.add_argument("--write-ssh-config", action="store_true", help="keep these blocks in ~/.stratuslab/ssh_config")
+    what.add_argument("--include", action="store_true", help="with --write-ssh-config: include that file in ~/.ssh/config")
     # -p is the port's, as in ssh.
     add_cloud_options(parser, password=("--password",))
 
@@ -54,25 +61,48 @@ def _run(session: Session) -> Iterator[Result]:
     words = list(dict.fromkeys(options.instances))
     _check_usage(session, words, ssh_options)
     login = SSHLogin(session, ssh_options, alone=len(words) == 1)
+    if options.write_ssh_config:
+        _write_ssh_config(session, login)
+        return
     if options.show or options.ssh_config:
         found, errors = _described(session, login, words)
         lines = [shlex.join(login.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
         yield from map(TextLine, lines)
         report(session.messages, errors, len(found), "instances")
         return
-    numbers, errors = patiently(session, lambda: select(session.cloud, words), session.settings.wait_timeout(LOGIN_PATIENCE))
-    if len(words) > 1:
-        runner = ParallelSSH(session, login, options.command, options.parallel or _AT_ONCE)
-        session.status = summed_up(session, runner.run(numbers) if numbers else [], errors)
-    else:
+    wait_timeout = session.settings.wait_timeout(LOGIN_PATIENCE)
+    named, errors = patiently(session, lambda: _all(session) if options.all else numbers(session.cloud, words), wait_timeout)
+    if len(words) == 1:
         if errors:
             raise errors[0]
-        session.status = _log_in(session, login, login.target(numbers[0]))
+        session.status = _log_in(session, login, login.target(named[words[0]]))
+        return
+    runner = ParallelSSH(session, login, options.command, options.parallel or _AT_ONCE)
+    prefixes = {number: word for word, number in reversed(named.items())}  # of two words for one instance the first
+    session.status = summed_up(session, runner.run(prefixes) if prefixes else [], errors)
+
+
+def _all(session: Session) -> tuple[dict[str, int], list[StratusLabError]]:
+    """The user's running instances that match --filter, by their names, or by their ids where several share a name."""
+    tests = [condition(INSTANCES, text) for text in session.options.filter]
+    now = session.environment.clock()
+    running = (InstanceRow.of(one, now) for one in session.cloud.instances() if one.phase == Phase.UP)
+    rows = sorted((row for row in running if all(one.passes(row) for one in tests)), key=by_id)
+    names = [row.name for row in rows]
+    return {row.name if names.count(row.name) == 1 else str(row.id): row.id for row in rows}, []
 
 
 def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
     options = session.options
-    if not words and not options.ssh_config:
+    if options.all and (words or not options.command):
+        raise UsageError("--all is for a command on all instances: it takes no ids or names, and a command after --")
+    if options.filter and not options.all:
+        raise UsageError("--filter needs --all")
+    if options.include and not options.write_ssh_config:
+        raise UsageError("--include needs --write-ssh-config")
+    if options.write_ssh_config and (words or options.command or ssh_options):
+        raise UsageError(f"--write-ssh-config is about all instances: it takes no ids, names, command or {SSH_OPTION}")
+    if not (words or options.ssh_config or options.write_ssh_config or options.all):
         after = f"; put it before {SSH_OPTION}, which takes all words that follow" if ssh_options else ""
         raise UsageError(f"no instance given{after}", f"see {COMMAND.prog} --help")
     if options.ssh_config and (options.command or ssh_options):
@@ -99,6 +129,23 @@ def _described(
         except StratusLabError as error:
             errors.append(error)
     return found, errors
+
+
+def _write_ssh_config(session: Session, login: SSHLogin) -> None:
+    """Bring the blocks of this cloud up to date: those of instances that are gone are removed."""
+    from stratuslab.ssh.ssh_config_file import SSHConfigFile
+
+    home = session.environment.home
+    assert home is not None, "SSHLogin needs one"
+    file, users = SSHConfigFile(home / ".stratuslab" / "ssh_config"), home / ".ssh" / "config"
+    found, errors = _described(session, login, ())
+    file.replace_section(session.cloud.address, _blocks(found))
+    if session.options.include:
+        file.include(users)
+    elif not file.is_included(users):
+        session.messages.note(f"{file.path} is not included in {users} (--include)")
+    session.messages.note(f"{len(found)} instances are in {file.path}")
+    report(session.messages, errors, len(found), "instances")
 
 
 def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:

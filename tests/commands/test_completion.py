@@ -84,21 +84,21 @@ def environ(shell: Shell) -> dict[str, str]:
         ("stratus-describe-instance --columns addresse", "addresses"),
     ],
 )
-def test_bash_offers_what_the_cloud_has(scripts: Path, shell: Shell, line: str, offers: str) -> None:
-    assert shell("run", "--endpoint", "local", "--name", "web1", TTYLINUX).status == 0
+def test_bash_offers_what_the_cloud_has(scripts: Path, alice: Shell, line: str, offers: str) -> None:
+    assert alice("run", "--name", "web1", TTYLINUX).status == 0
     program = f"""source {scripts / "bash"}; COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}
         [[ $COMP_WORDBREAKS != *:* ]] || exit
         words=($COMP_LINE); COMP_WORDS=("${{words[@]}}"); COMP_CWORD=$((${{#words[@]}} - 1))
         _shtab_${{words[0]//-/_}} "${{words[0]}}" "${{words[-1]}}" "${{words[-2]}}"; echo "${{COMPREPLY[@]}}\""""
-    done = subprocess.run(["bash", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "-c", program], env=environ(alice), capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == (f"{offers}\n", "")
 
 
 @needs("fish")
-def test_fish_offers_what_the_cloud_has(scripts: Path, shell: Shell) -> None:
-    assert shell("run", "--endpoint", "local", "--name", "web1", TTYLINUX).status == 0
+def test_fish_offers_what_the_cloud_has(scripts: Path, alice: Shell) -> None:
+    assert alice("run", "--name", "web1", TTYLINUX).status == 0
     program = f'source {scripts / "fish"}; complete -C "stratus-kill-instance w"'
-    done = subprocess.run(["fish", "-c", program], env=environ(shell), capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["fish", "-c", program], env=environ(alice), capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split()[0] == "web1"
 
 

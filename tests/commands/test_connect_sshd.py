@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -343,3 +344,50 @@ def test_the_signal_that_ends_it_ends_the_session(machine: Machine) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) in (255, -signal.SIGTERM)
     process.stdout.close()
+
+
+@clients
+def test_all_that_run_or_match_with_their_names(machine: Machine, client: str) -> None:
+    assert machine.shell("run", "-n", "3", "--label", "batch", TTYLINUX).status == 0
+    for number in (2, 3):
+        machine.stage.runs(number)
+        machine.stage.engine.machine_listens(number, "127.0.0.1", machine.server.port)
+    options = machine.options(client)
+    ran = machine.shell.script(SCRIPT, *options, "--all", "--", "echo up")
+    assert (ran.status, sorted(ran.out.splitlines())) == (0, [" one-2: up", " one-3: up", "worker: up"])
+    ran = machine.shell.script(SCRIPT, *options, "--all", "--filter", "label=batch", "--", "echo up")
+    assert (ran.status, sorted(ran.out.splitlines())) == (0, ["one-2: up", "one-3: up"])
+    ran = machine.shell.script(SCRIPT, *options, "worker", "3", "1", "--", "echo up")
+    assert (ran.status, sorted(ran.out.splitlines())) == (0, ["     3: up", "worker: up"])
+    assert machine.shell.script(SCRIPT, *options, "--all", "--filter", "name=none", "--", "true").status == 0
+    for wrong in (["--all"], ["--all", "1", "--", "true"], ["1", "--filter", "id=1"], ["--include", "1"]):
+        assert machine.shell.script(SCRIPT, *wrong).status == ExitStatus.USAGE
+    assert machine.shell.script(SCRIPT, "--all", "--filter", "nam=x", "--", "true").status == ExitStatus.USAGE
+
+
+def test_a_configuration_that_stays_true(machine: Machine) -> None:
+    shell, options = machine.shell, ["-l", machine.server.user]
+    assert shell("run", "--vm-name", "gone", TTYLINUX).status == 0
+    machine.stage.runs(2)
+    config = shell.home / ".ssh" / "config"
+    config.write_text("Host mine\n    User me\n")
+    ran = shell("connect", *options, "--write-ssh-config")
+    assert (ran.status, ran.out) == (0, "")
+    assert "is not included" in ran.err
+    written = shell.home / ".stratuslab" / "ssh_config"
+    assert "Host stratus-1 worker\n" in written.read_text()
+    assert "Host stratus-2 gone\n" in written.read_text()
+    assert shell("kill", "2").status == 0
+    for _ in range(2):
+        assert shell("connect", *options, "--write-ssh-config", "--include").status == 0
+    assert config.read_text() == f'Include "{written}"\n\nHost mine\n    User me\n'
+    assert "gone" not in written.read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    if shutil.which("ssh"):
+        done = subprocess.run(["ssh", "-F", str(config), "worker", "echo in"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "in\n")
+    before = written.read_text()
+    shell.environ["STRATUSLAB_ENDPOINT"] = "local"
+    assert shell("connect", "--write-ssh-config").status == 0
+    assert written.read_text().startswith(before), "the other cloud's blocks stay"
+    assert written.read_text().count("# cloud: ") == 2

@@ -53,7 +53,7 @@ def output_options(options: argparse.Namespace, kind: RowKind, environment: Envi
         columns=_columns(kind, options.columns, "--columns"),
         sort=_column(kind, order.removeprefix("-"), "--sort") if order else None,
         descending=order.startswith("-"),
-        filters=[_filter(kind, text) for text in options.filter],
+        filters=[condition(kind, text) for text in options.filter],
         header=not options.no_header,
         width=None if options.wide else terminal.edge,
         color=_color(options.color, environment),
@@ -84,7 +84,8 @@ def _column(kind: RowKind, name: str, option: str) -> Column:
     return found
 
 
-def _filter(kind: RowKind, text: str) -> Filter:
+def condition(kind: RowKind, text: str) -> Filter:
+    """The condition of a --filter. Raises UsageError."""
     parts = re.fullmatch(_CONDITION, text)
     if parts is None:
         raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from io import RawIOBase
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
@@ -12,6 +12,7 @@ from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import Outcome, Parallel
 from stratuslab.commands.standard_output import write_errors
 from stratuslab.errors import ExitStatus, SSHError, StratusLabError
+from stratuslab.output.safe_text import width, word
 from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
@@ -100,11 +101,14 @@ class ParallelSSH:
         self._out = _Sink(session.environment.stdout, lambda: write_errors(session.environment))
         self._err = _Sink(session.environment.stderr)
 
-    def run(self, numbers: Sequence[int]) -> list[Outcome[int, int]]:
-        """Run it on all of them; the status of each, or its error, in their order. On Ctrl-C all are ended, and nothing new is
-        begun."""
-        width = max(len(str(number)) for number in numbers)
-        running = Parallel(lambda number: self._status(number, f"{number:>{width}}: "), numbers, self._parallel)
+    def run(self, names: Mapping[int, str]) -> list[Outcome[int, int]]:
+        """Run it on all of them, whose lines begin with these names; the status of each, or its error, in their order. On Ctrl-C
+        all are ended, and nothing new is begun."""
+        numbers = list(names)
+        prefixes = {number: word(name) for number, name in names.items()}
+        most = max(map(width, prefixes.values()))
+        padded = {number: " " * (most - width(prefix)) + f"{prefix}: " for number, prefix in prefixes.items()}
+        running = Parallel(lambda number: self._status(number, padded[number]), numbers, self._parallel)
         running.start()
         try:
             ended = dict(running.next() for _ in numbers)
