@@ -388,11 +388,8 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
 
 
 def _read(path: Path, required: bool) -> str | None:
-    from stratuslab.private_files import require_own
-
-    require_own(path, or_root=True)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
             raise ConfigurationError(f'no configuration file "{path}"') from None
@@ -402,3 +399,7 @@ def _read(path: Path, required: bool) -> str | None:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
+    from stratuslab.private_files import require_own
+
+    require_own(path, or_root=True)
+    return text

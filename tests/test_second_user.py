@@ -110,6 +110,7 @@ def configuration(shell: Shell) -> Path:
 def client(shell: Shell) -> Path:
     (shell.home / ".stratuslab").mkdir()
     (shell.home / ".stratuslab").chmod(0o777)
+    (shell.home / ".stratuslab" / "stratuslab-user.cfg").write_text("[default]\n")
     return shell.home / ".stratuslab"
 
 
