@@ -278,10 +278,9 @@ def test_a_machine_that_dies_during_a_command(machine: Machine, client: str) -> 
     machine.stage.runs(2)
     machine.stage.engine.machine_listens(2, "127.0.0.1", machine.server.port)
     once = machine.shell.home / "once"
-    line = f"echo $PPID; mkdir '{once}' 2>/dev/null && kill -STOP $PPID && sleep 60; echo done"
+    line = f"mkdir '{once}' 2>/dev/null && echo $PPID > '{once}/server' && kill -STOP $PPID && sleep 60; echo done"
     argv = machine.argv(*machine.options(client), "--timeout", "3", "1", "2", "--", line)
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=machine.environment())
-    out = ""
     try:
         out, err = process.communicate(timeout=40)
         assert process.returncode == ExitStatus.PARTIAL
@@ -289,9 +288,7 @@ def test_a_machine_that_dies_during_a_command(machine: Machine, client: str) -> 
         (dead,) = {"1", "2"} - {text[0] for text in out.splitlines() if text.endswith("done")}
         assert f"{SCRIPT}: instance {dead}: the connection to localhost was lost" in err
     finally:
-        for number in {int(text.split()[1]) for text in out.splitlines() if not text.endswith("done")}:
-            if lives(number):
-                os.kill(number, signal.SIGKILL)
+        os.kill(int((once / "server").read_text()), signal.SIGKILL)
 
 
 # The end of the terminal
