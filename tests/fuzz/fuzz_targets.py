@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -29,6 +30,7 @@ from stratuslab import context_input, instance_types, key_format, settings, sett
 from stratuslab.cloud import reply, template_writer
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
+from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.user_inputs import user_inputs
 from stratuslab.cloud.version_differences import ServerVersion
@@ -70,6 +72,7 @@ from stratuslab.results import InstanceDetails, InstanceRow, Listing
 from stratuslab.ssh import banner, key_inspection, listening_points, login_target
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from tests.fakes.opennebula_answers import failure, fault, machine, pool, recording, success
+from tests.fakes.scripted_server import head
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX
 from tests.local.machines.simulated.booted_machine import specified
@@ -181,6 +184,41 @@ def replies(data: bytes) -> None:
             shown(Instance(document), Recipe(body))
 
 
+_answers: list[bytes] = []
+
+
+@cache
+def _answering() -> HttpTransport:
+    """A transport to a server that answers with the last of the answers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                connection.sendall(_answers[-1])
+                connection.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=serve, daemon=True).start()
+    credentials = Credentials("alice", "secret")
+    endpoint = resolve(f"http://127.0.0.1:{listener.getsockname()[1]}/RPC2", credentials)
+    return HttpTransport(endpoint, credentials, 5.0, {})
+
+
+def responses(data: bytes) -> None:
+    """Bytes that a server sends instead of an HTTP response."""
+    recipe = Recipe(data)
+    lines = [f"HTTP/1.{recipe.byte() % 3} {recipe.pick(('200', '200', '100', '302', '407', recipe.text(3)))} {recipe.text(4)}"]
+    lines += [
+        f"{recipe.pick(HEADERS)}: {recipe.pick(('chunked', 'close', '5', recipe.text(4)))}" for _ in range(recipe.byte() % 4)
+    ]
+    structured = "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + recipe.rest()
+    _answers[:] = [structured if data[:1] < b"\xc0" else data[1:]]
+    with contextlib.suppress(StratusLabError):
+        assert len(b"".join(_answering().post(b"<call/>"))) <= len(_answers[-1])
+
+
 PATHS = (
     "ID", "NAME", "UNAME", "UID", "GNAME", "STATE", "LCM_STATE", "STIME", "ETIME", "CPU", "MEMORY", "LAST_POLL",
     "MONITORING/CPU", "MONITORING/MEMORY", "MONITORING/TIMESTAMP", "MONITORING/GUEST_IP_ADDRESSES", "LOCK/LOCKED",
@@ -217,20 +255,19 @@ def shown(instance: Instance, recipe: Recipe) -> None:
     explanation = explain(instance, NOW)
     row = InstanceRow.of(instance, NOW)._replace(explanation=explanation)
     details = InstanceDetails(instance, explanation, steps(instance, NOW), NOW, [instance.name], whole=True)
-    width = recipe.byte() % 120 + 1
-    for form in ("table", "json", "csv", "ids"):
-        terminal = Terminal(max(width, 40), unicode=width % 2 == 0)
-        options = OutputOptions(INSTANCES, form, width=width, notes=True, terminal=terminal, sort=recipe.pick(INSTANCES.columns))
-        for chosen in (options, options._replace(columns=INSTANCES.columns), options._replace(sort=None)):
-            writer = formatter(chosen)
-            lines = [line for result in (Listing([row, row]), details) for line in writer.show(result)]
-            lines += writer.end("x", 0, ())
-            if form == "json":
-                json.loads("".join(lines))
-            elif form == "csv":
-                assert len(list(csv.reader(lines))) == 3
-            for line in lines:
-                safe(line, "\n" if form == "json" else "")
+    width, form = recipe.byte() % 120 + 1, recipe.pick(("table", "json", "csv", "ids", "table"))
+    terminal = Terminal(max(width, 40), unicode=width % 2 == 0)
+    options = OutputOptions(INSTANCES, form, width=width, notes=True, terminal=terminal)
+    more: dict[str, Any] = recipe.pick(({}, {"columns": INSTANCES.columns}, {"sort": recipe.pick(INSTANCES.columns)}))
+    writer = formatter(options._replace(**more))
+    lines = [line for result in (Listing([row, row]), details) for line in writer.show(result)]
+    lines += writer.end("x", 0, ())
+    if form == "json":
+        json.loads("".join(lines))
+    elif form == "csv":
+        assert len(list(csv.reader(lines))) == 3
+    for line in lines:
+        safe(line, "\n" if form == "json" else "")
 
 
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -532,7 +569,7 @@ def requests(data: bytes) -> None:
     length = f"Content-Length: {len(body)}\r\n" if recipe.byte() < 200 else ""
     structured = f"{line}Host: localhost\r\n{headers}{length}\r\n".encode("utf-8", "replace") + body
     with socket.create_connection(("127.0.0.1", _server[1]), 5) as connection, contextlib.suppress(ConnectionError):
-        connection.sendall(structured if data[:1] < b"\xc0" else data)
+        connection.sendall(structured if data[:1] < b"\xc0" else data[1:])
         connection.shutdown(socket.SHUT_WR)
         response = connection.makefile("rb").read(1 << 20)
         assert b" 500 " not in response.partition(b"\r\n")[0], response
@@ -626,8 +663,9 @@ def media(data: bytes) -> None:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], int]] = {
     "replies": (replies, 12),
-    "documents": (documents, 14),
-    "texts": (texts, 16),
+    "responses": (responses, 4),
+    "documents": (documents, 12),
+    "texts": (texts, 14),
     "files": (files, 8),
     "entries": (entries, 8),
     "templates": (templates, 12),
@@ -653,6 +691,10 @@ def seeds(target: str) -> list[bytes]:
         "entries": [f"{ENTRY_HEAD}{TTYLINUX}</dcterms:identifier></rdf:Description></rdf:RDF>".encode()],
         "configurations": [b"\xff[default]\nendpoint = one\nusername = a\npassword = b%%c\n[instance_types]\nx = (1,2,3)\n"],
         "templates": [b'\0\0\0\0\0\0A = [ B = "c", D = e ]\nF = g # h\n'],
+        "responses": [
+            b"\xff" + head(Transfer_Encoding="chunked") + b"5\r\nhello\r\n0\r\n\r\n",
+            b"\xff" + head(Content_Length=2) + b"ok",
+        ],
         "requests": [b"\xffGET /marketplace/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         "sessions": [b"\0\xffecho $USER | cat > /tmp/x; cat /tmp/x && exit 3\n"],
         "files": [b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"],

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.fuzz_targets import TARGETS, seeds
 from tests.fuzz.run_fuzz import mutations, timed
 
-INPUTS = {"arguments": 60, "requests": 60, "media": 30}
+INPUTS = {"arguments": 60, "responses": 100, "requests": 60, "media": 30}
 
 
 @pytest.mark.parametrize("name", TARGETS)
