@@ -28,8 +28,7 @@ def shown(text: str) -> str:
 
 def without_query_values(text: str) -> str:
     """Free text in which the values of the queries of URLs are ``***``: some are keys or signatures."""
-    query = r"""\?(?=[\w.~%-]{1,64}=)[^\s"'<>#]+"""
-    return re.sub(query, lambda found: re.sub(r"=[^&]*", "=***", found[0]), text)
+    return re.sub(r"""\?(?=[\w.~%-]{1,64}=)[^\s"'<>#]+""", lambda found: re.sub(r"=[^&]*", "=***", found[0]), text)
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
