@@ -77,6 +77,16 @@ def console(settings: Settings, environment: Environment, number: int) -> list[s
     return console_lines(state_directory(environment.environ), number)
 
 
+def volume_uuid(environment: Environment, name: str) -> str:
+    """The UUID of the embedded cloud's volume of that UUID or name. Raises NotFound, and UsageError if several have the name."""
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.open_store import open_store
+    from stratuslab.local.store.volumes import Volumes
+
+    with contextlib.closing(open_store(state_directory(environment.environ), environment.clock())) as store:
+        return Volumes(store).named(name).uuid
+
+
 def _with_password(credentials: Credentials, endpoint: str, environment: Environment) -> Credentials:
     if credentials.certificate or credentials.password:
         return credentials

@@ -184,6 +184,14 @@ class SettingRow(NamedTuple):
     origin: str
 
 
+class SectionRow(NamedTuple):
+    """A section of the configuration that describes a cloud; its endpoint (empty: not set), and whether it is selected."""
+
+    name: str
+    endpoint: str
+    selected: bool
+
+
 class CloudCheck(NamedTuple):
     """The cloud answers and accepts the user; ``version`` is empty where the cloud does not say."""
 

@@ -60,7 +60,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "connections": (
         {"connections", "python_api", ""},
-        {"ground", "marketplace", "cloud", "settings", "output", "local", "local: api"},
+        {"ground", "marketplace", "cloud", "settings", "output", "local", "local: store", "local: images", "local: api"},
     ),
     "commands: base": (
         {"commands.base", "commands.session", "commands.standard_output", "commands.shared.output_arguments"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, is_id
+from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -86,7 +87,8 @@ def by_name(known: list[Resource], kind: ResourceKind, text: str) -> Resource:
 
 def _not_found(kind: ResourceKind, text: str, known: list[Resource]) -> NotFound:
     word = kind.name.lower()
-    return NotFound(f'this cloud has no {word} "{text}"', listing(known, word))
+    suggestion = did_you_mean(text, [entry.name for entry in known])
+    return NotFound(f'this cloud has no {word} "{text}"', join_hints(suggestion, listing(known, word)))
 
 
 def _entry(element: Element) -> Resource:

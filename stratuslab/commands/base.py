@@ -96,9 +96,9 @@ class Parser(argparse.ArgumentParser):
 class Command:
     """A command: its name, its options, and the function that runs it and yields results as they are known.
 
-    ``rows`` says what its rows are about, ``waits`` whether it waits for instances. With ``filters_choose`` --filter selects the
-    instances to act on, not the rows to show. With ``takes_command`` the words after "--" are a command for the instance, in
-    ``options.command``.
+    ``related`` are the commands that its help names, ``rows`` says what its rows are about, ``waits`` whether it waits for
+    instances. With ``filters_choose`` --filter selects the instances to act on, not the rows to show. With ``takes_command`` the
+    words after "--" are a command for the instance, in ``options.command``.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Command:
         *,
         usage: str | None = None,
         epilog: str = "",
+        related: Sequence[str] = (),
         rows: Callable[[argparse.Namespace], RowKind | None] | None = None,
         filters_choose: bool = False,
         takes_command: bool = False,
@@ -121,6 +122,7 @@ class Command:
         self.run = run
         self.usage = usage
         self.epilog = epilog
+        self.related = related
         self.rows = rows
         self.filters_choose = filters_choose
         self.takes_command = takes_command
@@ -132,7 +134,7 @@ class Command:
             prog=self.prog,
             usage=self.usage,
             description=self.summary,
-            epilog=self.epilog,
+            epilog=f"{self.epilog}\nsee also:\n  {', '.join(self.related)}\n  man {self.prog}\n".lstrip(),
         )
         self.add_arguments(parser)
         _add_common(parser, self.prog)

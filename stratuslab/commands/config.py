@@ -9,17 +9,19 @@ from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.completion import KINDS, SHELLS, script
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.errors import UsageError
+from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN
-from stratuslab.output.columns import SETTINGS
-from stratuslab.results import CloudCheck, Listing, Result, SettingRow, TextLine
+from stratuslab.output.columns import SECTIONS, SETTINGS
+from stratuslab.results import CloudCheck, Listing, Result, SectionRow, SettingRow, TextLine
 from stratuslab.settings import Setting
 from stratuslab.settings_warnings import ORIGINALS
+from stratuslab.url_credentials import shown
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("actions")
-    group.add_argument("--check", action="store_true", help="also check that the cloud accepts you")
+    group.add_argument("--check", action="store_true", help="check first that the cloud accepts you")
+    group.add_argument("--list-sections", action="store_true", help="list the clouds in the configuration instead")
     group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and exit")
     group.add_argument("--values-of", choices=KINDS, metavar="KIND", help="print what completion offers: " + ", ".join(KINDS))
     further = parser.add_argument_group("more settings")
@@ -40,9 +42,26 @@ def _run(session: Session) -> Iterator[Result]:
     for section, key, _ in session.settings.file.raw:
         if key in ORIGINALS:
             session.messages.note(f'{session.settings.file.path} [{section}]: "{key}" is not used any more')
-    yield Listing([_row(session, known.key) for known in KNOWN])
+    if session.options.list_sections:
+        yield Listing(list(_sections(session)))
+        return
+    failure = None
     if session.options.check:
-        yield _checked(session)
+        try:
+            yield _checked(session)
+        except StratusLabError as error:
+            failure = error
+    yield Listing([_row(session, known.key) for known in KNOWN])
+    if failure is not None:
+        raise failure
+
+
+def _sections(session: Session) -> Iterator[SectionRow]:
+    selected = session.settings.selected_section
+    endpoints = {section: value for section, key, value in session.settings.file.raw if key == "endpoint"}
+    for name in session.settings.cloud_sections:
+        endpoint = shown(endpoints.get(name) or endpoints.get("default", ""))
+        yield SectionRow(name, endpoint, name == (selected.value if selected else "default"))
 
 
 def _row(session: Session, key: str) -> SettingRow:
@@ -80,8 +99,6 @@ def _from_credentials(session: Session, key: str) -> Setting | None:
 
 
 def _masked(key: str, value: str) -> str:
-    from stratuslab.url_credentials import shown
-
     if key == "password":
         return "***"
     return shown(value) if key.endswith("endpoint") else value
@@ -101,6 +118,7 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options]",
+    related=("stratus-copy-config",),
     epilog="""examples:
   stratus-config --check                    do endpoint and credentials work?
   stratus-config --columns value --no-header --filter key=endpoint
@@ -108,5 +126,5 @@ COMMAND = Command(
   eval "$(stratus-config --completion bash)"
                                             completion in this shell
 """,
-    rows=lambda options: SETTINGS,
+    rows=lambda options: SECTIONS if options.list_sections else SETTINGS,
 )

@@ -199,6 +199,7 @@ COMMAND = Command(
     usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",
     takes_command=True,
     waits=lambda options: True,
+    related=("stratus-copy-files", "stratus-describe-instance"),
     epilog="""examples:
   stratus-connect-instance 165                log in as root
   stratus-connect-instance 165 -- uname -a    run a command there

@@ -76,6 +76,7 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options]",
+    related=("stratus-config",),
     epilog="""examples:
   stratus-copy-config                       ~/.stratuslab/stratuslab-user.cfg
   stratus-copy-config --config lab.cfg      another file

@@ -119,6 +119,7 @@ COMMAND = Command(
     usage="%(prog)s [options] FILE ... ID:PATH | ID:PATH ... FOLDER",
     rows=lambda options: COPIES,
     waits=lambda options: True,
+    related=("stratus-connect-instance",),
     epilog="""examples:
   stratus-copy-files data.csv 165:             to the user's home folder there
   stratus-copy-files -r web1:/var/log logs     a folder from there

@@ -241,6 +241,7 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] [ID or NAME ...]",
+    related=("stratus-connect-instance", "stratus-run-instance"),
     epilog="""examples:
   stratus-describe-instance                           all of yours
   stratus-describe-instance -v 165                    why did 165 fail?

@@ -11,6 +11,7 @@ COMMAND = ActionCommand(
     done_message="Killed",
     act=lambda cloud, number, options: cloud.kill(number),
     goal="Done",
+    related=("stratus-shutdown-instance", "stratus-stop-instance"),
     examples="""examples:
   stratus-kill-instance 165 166                    two instances by their ids
   stratus-kill-instance --input ids                those in the file "ids"

@@ -225,6 +225,7 @@ COMMAND = Command(
     "Serve, show and reset the cloud embedded in this package, and manage its images and volumes.",
     _add_arguments,
     _run,
+    related=("stratus-run-instance",),
     epilog="""examples:
   stratus-local-cloud status                  show its status
   stratus-local-cloud serve --port 2700       serve other programs over HTTP

@@ -39,7 +39,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     )
     create.add_argument("--name", default="", metavar="TEXT", help="its name")
     delete = verbs.add_parser("delete", help="delete some", description="Delete volumes and their data.")
-    delete.add_argument("uuids", nargs="+", metavar="UUID", help="volumes to delete")
+    delete.add_argument("uuids", nargs="+", metavar="UUID or NAME", help="volumes to delete")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return [volumes, listing, create, delete]
 

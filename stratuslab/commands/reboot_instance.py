@@ -11,6 +11,7 @@ COMMAND = ActionCommand(
     done_message="Rebooting",
     act=lambda cloud, number, options: cloud.reboot(number, hard=options.hard),
     hard="do not ask the guest: like the reset button",
+    related=("stratus-stop-instance", "stratus-connect-instance"),
     examples="""examples:
   stratus-reboot-instance 165 web1                 by id and by name
   stratus-reboot-instance --hard 165               one that does not react

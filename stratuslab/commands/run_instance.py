@@ -253,6 +253,7 @@ COMMAND = Command(
     _add_arguments,
     _run,
     usage="%(prog)s [options] IMAGE",
+    related=("stratus-describe-instance", "stratus-connect-instance", "stratus-shutdown-instance"),
     epilog="""examples:
   stratus-run-instance BN1EEkPiBx87_uLj2-sdybSI-Xb    one small machine
   stratus-run-instance -n 3 --type m1.large --label test IMAGE

@@ -13,6 +13,7 @@ COMMAND = ActionCommand(
     goal="Done",
     goal_word="gone",
     wait_seconds=120.0,
+    related=("stratus-kill-instance", "stratus-stop-instance"),
     examples="""examples:
   stratus-shutdown-instance 165 166                two instances by their ids
   stratus-shutdown-instance --input ids            those in the file "ids"

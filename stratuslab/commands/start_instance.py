@@ -13,6 +13,7 @@ COMMAND = ActionCommand(
     goal="Running",
     goal_word="running",
     wait_seconds=120.0,
+    related=("stratus-stop-instance", "stratus-connect-instance"),
     examples="""examples:
   stratus-start-instance 165 web1                  by id and by name
   stratus-start-instance --all --filter state=poweroff

@@ -14,6 +14,7 @@ COMMAND = ActionCommand(
     goal_word="off",
     wait_seconds=120.0,
     hard="do not ask the guest: like pulling the power cord",
+    related=("stratus-start-instance", "stratus-shutdown-instance"),
     examples="""examples:
   stratus-stop-instance 165 web1                   by id and by name
   stratus-stop-instance --hard 165                 one that does not react

@@ -44,6 +44,7 @@ COMMAND = ActionCommand(
     act=_update,
     add_options=_add_options,
     check_options=_check_options,
+    related=("stratus-describe-instance",),
     examples="""examples:
   stratus-update-instance 165 --name web1          a name instead of "one-165"
   stratus-update-instance 165 166 --label night --remove-label test

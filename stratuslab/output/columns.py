@@ -202,6 +202,16 @@ SETTINGS = RowKind(
 )
 
 
+SECTIONS = RowKind(
+    "sections",
+    (
+        Column("name", lambda row: row.name, usual=True),
+        Column("endpoint", lambda row: row.endpoint or None, usual=True),
+        Column("selected", lambda row: row.selected, usual=True, yes_or_no=True),
+    ),
+    key="name",
+)
+
 COPIES = RowKind(
     "copies",
     (

@@ -13,12 +13,12 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.output.columns import COPIES, INSTANCES, SETTINGS, TYPES, Column, RowKind
+from stratuslab.output.columns import COPIES, INSTANCES, SECTIONS, SETTINGS, TYPES, Column, RowKind
 from stratuslab.output.local_cloud_columns import CLOUD_STATUS, IMAGES, VOLUMES
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
-KINDS = (INSTANCES, TYPES, SETTINGS, COPIES, IMAGES, VOLUMES, CLOUD_STATUS)
+KINDS = (INSTANCES, TYPES, SETTINGS, SECTIONS, COPIES, IMAGES, VOLUMES, CLOUD_STATUS)
 SCHEMA = json.loads((CHECKOUT / "docs" / "answers.schema.json").read_text("utf-8"))
 
 
@@ -344,7 +344,7 @@ class TestTheEmbeddedCloud:
         assert shell("local_cloud", "images", "--wide").out.splitlines()[2].endswith("debian-base-simulated")
 
 
-def test_a_check_is_printed_after_chosen_columns(alice: Shell) -> None:
+def test_a_check_is_printed_before_chosen_columns(alice: Shell) -> None:
     ran = alice("config", "--check", "--columns", "value", "--no-header", "--filter", "key=username")
-    assert ran.out.splitlines()[0] == "alice"
-    assert ran.out.splitlines()[1].startswith("Cloud: ")
+    assert ran.out.splitlines()[0].startswith("Cloud: ")
+    assert ran.out.splitlines()[1] == "alice"

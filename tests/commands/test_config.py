@@ -73,7 +73,7 @@ def test_a_section_that_is_nearly_one(shell: Shell) -> None:
 def test_check(alice: Shell) -> None:
     ran = alice("config", "--check")
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out.splitlines()[-1].endswith('(OpenNebula 7.4.0). It accepts user "alice".')
+    assert ran.out.splitlines()[0].endswith('(OpenNebula 7.4.0). It accepts user "alice".')
     assert "secret" not in ran.out
     wrong = alice("config", "--check", "-p", "wrong")
     assert wrong.status == ExitStatus.DENIED
@@ -126,3 +126,24 @@ def test_the_configuration_is_understood(shell: Shell, uncommented: bool) -> Non
         ]
     else:
         assert found["endpoint"] == ("local", "default")
+
+
+def test_a_check_that_fails_shows_the_settings(alice: Shell) -> None:
+    ran = alice("config", "--check", "-p", "wrong")
+    assert (ran.status, ran.err.count("\n")) == (ExitStatus.DENIED, 1)
+    assert "endpoint" in ran.out, "the settings are shown all the same"
+
+
+def test_sections_on_request(shell: Shell) -> None:
+    file = shell.home / ".stratuslab" / "stratuslab-user.cfg"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "[default]\nendpoint = http://me:secret@one.example\nselected_section = lab\n[lab]\nendpoint = local\n[far]\n"
+    )
+    file.chmod(0o600)
+    ran = shell("config", "--list-sections", "--format", "csv")
+    assert ran.status == 0
+    assert ran.out.splitlines()[0] == "name,endpoint,selected"
+    assert "lab,local,true" in ran.out
+    assert "far,http://one.example,false" in ran.out
+    assert "secret" not in ran.out

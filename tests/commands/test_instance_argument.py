@@ -16,6 +16,7 @@ from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID
 from tests.fakes.opennebula_answers import machine
 from tests.fakes.scripted_opennebula import ScriptedOpenNebula
+from tests.harness import TTYLINUX, Shell
 
 NAMES = {1: "web", 2: "db", 3: "web", 4: "Ümlaut & <b>", 5: "two words", 12: "12a"}
 
@@ -75,3 +76,9 @@ def test_each_word_is_an_id_or_an_error(one: ScriptedOpenNebula, words: list[str
     assert len(set(ids)) == len(ids)
     unknown = {word for word in words if word in ("web", "nobody", "\u0661", "1_0", "+1", "-1")}
     assert len(errors) == len(unknown)
+
+
+def test_a_name_that_is_nearly_one_is_suggested(alice: Shell) -> None:
+    assert alice("run", "-q", "--vm-name", "worker", TTYLINUX).status == 0
+    assert 'no instance is called "workr" (did you mean "worker"?)' in alice("describe", "workr").err
+    assert "did you mean" not in alice("describe", "xyz").err

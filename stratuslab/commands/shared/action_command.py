@@ -36,6 +36,7 @@ class ActionCommand(NamedTuple):
     done_message: str
     act: Callable[["Cloud", int, argparse.Namespace], None]
     examples: str
+    related: Sequence[str] = ()
     goal: str = ""
     goal_word: str = ""
     wait_seconds: float = 0.0
@@ -52,6 +53,7 @@ class ActionCommand(NamedTuple):
             self._run,
             usage="%(prog)s [options] ID or NAME ...",
             epilog=self.examples,
+            related=self.related,
             rows=lambda options: INSTANCES,
             filters_choose=True,
             waits=self._waits,

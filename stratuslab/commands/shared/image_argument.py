@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud.catalogue import Resource, ResourceKind
+from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
 from stratuslab.commands.session import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
@@ -130,8 +132,14 @@ def _metadata_url(session: Session, identifier: str) -> str:
 
 
 def persistent_disk(session: Session, text: str) -> ImageDisk:
-    """The disk of ``--persistent-disk``: a persistent image of OpenNebula by ``ID``, ``NAME`` or ``USER/NAME``, or a volume of
-    StratusLab's persistent disk service by its UUID. Raises NotFound, or UsageError for an image that is not persistent."""
+    """The disk of ``--persistent-disk``: a persistent image of OpenNebula by ``ID``, ``NAME`` or ``USER/NAME``, a volume of
+    StratusLab's persistent disk service by its UUID, or one of the embedded cloud, also by its name. Raises NotFound, or
+    UsageError for an image that is not persistent."""
+    if is_local(session.settings.endpoint.value):
+        from stratuslab.connections import volume_uuid
+
+        with suppress(NotFound):
+            text = volume_uuid(session.environment, text)
     if session.cloud.server.is_stratuslab or (_UUID.fullmatch(text) and not _is_image(session, text)):
         return ImageDisk(persistent_source(session, text))
     image = session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:"))

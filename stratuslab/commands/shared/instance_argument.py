@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner
+from stratuslab.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -25,15 +26,18 @@ def select(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple
 def numbers(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tuple[dict[str, int], list[StratusLabError]]:
     """As :func:`select`, with the id of each word."""
     named: dict[str, list[int]] = {word: [] for word in words if not is_id(word)}
+    others: set[str] = set()
     if named:
         for instance in cloud.instances(owner):
             if instance.name in named:
                 named[instance.name].append(instance.id)
+            else:
+                others.add(instance.name)
     ids: dict[str, int] = {}
     errors: list[StratusLabError] = []
     for word in dict.fromkeys(words):
         try:
-            ids[word] = _id(word) if is_id(word) else _only(word, named[word])
+            ids[word] = _id(word) if is_id(word) else _only(word, named[word], others)
         except StratusLabError as error:
             errors.append(error)
     return ids, errors
@@ -55,9 +59,10 @@ def _id(word: str) -> int:
     return int(word)
 
 
-def _only(name: str, ids: list[int]) -> int:
+def _only(name: str, ids: list[int], others: Collection[str]) -> int:
     if not ids:
-        raise NotFound(f'no instance is called "{name}"', "stratus-describe-instance lists yours")
+        suggestion = did_you_mean(name, others) or "stratus-describe-instance lists yours"
+        raise NotFound(f'no instance is called "{name}"', suggestion)
     if len(ids) > 1:
         raise UsageError(f'several instances are called "{name}": {", ".join(map(str, sorted(ids)))}', "use an id")
     return ids[0]

@@ -55,6 +55,15 @@ class Volumes:
         rows = self._store.query("SELECT uuid, name, size_mib, created, instance FROM volumes ORDER BY created, rowid")
         return [Volume(*row) for row in rows]
 
+    def named(self, word: str) -> Volume:
+        """The volume of that UUID or name. Raises NotFound, and UsageError if several have the name."""
+        found = [volume for volume in self.all() if word in (volume.uuid, volume.name)]
+        if not found:
+            raise NotFound(f'the embedded cloud has no volume "{word}"', "see: stratus-local-cloud volumes")
+        if len(found) > 1:
+            raise UsageError(f'several volumes are called "{word}": {", ".join(volume.uuid for volume in found)}', "use a UUID")
+        return found[0]
+
     def find(self, uuid: str) -> Volume | None:
         return next((volume for volume in self.all() if volume.uuid == uuid), None)
 
@@ -77,13 +86,11 @@ class Volumes:
             if path.name not in listed:
                 path.unlink(missing_ok=True)
 
-    def deletable(self, uuid: str) -> Volume:
-        """The volume of that UUID. Raises NotFound, and UsageError if it is attached."""
-        volume = self.find(uuid)
-        if volume is None:
-            raise NotFound(f"the embedded cloud has no volume {uuid}", "see: stratus-local-cloud volumes")
+    def deletable(self, word: str) -> Volume:
+        """The volume of that UUID or name. Raises as :meth:`named` does, and UsageError if it is attached."""
+        volume = self.named(word)
         if volume.instance is not None:
-            raise UsageError(f"volume {uuid} is attached to instance {volume.instance}", "kill the instance first")
+            raise UsageError(f"volume {volume.uuid} is attached to instance {volume.instance}", "kill the instance first")
         return volume
 
     def delete(self, uuid: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab.errors import ExitStatus
 from stratuslab.local.store.volumes import volume_of
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.staged_cloud import Stage
-from tests.harness import Shell, leaves
+from tests.harness import TTYLINUX, Shell, leaves
 from tests.local.conftest import Caller
 from tests.local.engine.test_engine import refused, shown, started
 from tests.local.templates import SMALL
@@ -135,7 +136,7 @@ class TestDelete:
     def test_all_or_none(self, shell: Shell) -> None:
         uuid = created(shell, "1")
         ran = shell("local_cloud", "volumes", "delete", "--yes", uuid, UUID)
-        assert (ran.status, f"the embedded cloud has no volume {UUID}" in ran.err) == (4, True)
+        assert (ran.status, f'the embedded cloud has no volume "{UUID}"' in ran.err) == (4, True)
         assert len(listed(shell)) == 1
 
 
@@ -147,7 +148,7 @@ def test_sizes(shell: Shell, stage: Stage, text: str, mib: int) -> None:
     assert (stage.engine.store.directory / "volumes" / uuid).stat().st_size == mib << 20
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "M", "1X", "99999999T", "1e3", "\N{ARABIC-INDIC DIGIT ONE}"])
+@pytest.mark.parametrize("text", ["0", "-1", "0.3M", "", "M", "1X", "99999999T", "1e3", "\N{ARABIC-INDIC DIGIT ONE}"])
 def test_what_is_no_size(shell: Shell, text: str) -> None:
     ran = shell("local_cloud", "volumes", "create", "--", text)
     assert (ran.status, ran.out) == (2, "")
@@ -169,3 +170,18 @@ def test_what_is_no_size(shell: Shell, text: str) -> None:
 )
 def test_what_names_a_volume(source: str, uuid: str) -> None:
     assert volume_of({"SOURCE": source}) == uuid
+
+
+def test_a_name_will_do(shell: Shell) -> None:
+    uuid = created(shell, "1M", "--name", "data")
+    for _ in range(2):
+        created(shell, "1M", "--name", "twin")
+    out = shell("run", "--endpoint", "local", "--dry-run", "--persistent-disk", "data", TTYLINUX).out
+    assert f":{uuid}" in out
+    ran = shell("run", "--endpoint", "local", "--dry-run", "--persistent-disk", "twin", TTYLINUX)
+    assert ran.status == ExitStatus.USAGE
+    assert 'several volumes are called "twin"' in ran.err
+    assert shell("local_cloud", "volumes", "delete", "--yes", "twin").status == ExitStatus.USAGE
+    assert shell("local_cloud", "volumes", "delete", "--yes", "nix").status == ExitStatus.NOT_FOUND
+    assert shell("local_cloud", "volumes", "delete", "--yes", "data").status == 0
+    assert len(listed(shell)) == 2
