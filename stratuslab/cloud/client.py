@@ -125,10 +125,16 @@ class Cloud(InstanceActions):
         ones, those that are DONE included. The first request was sent at most ``seconds`` ago."""
         return list(self._lost.carrying(token, seconds, known))
 
-    def settle(self) -> None:
-        """Wait until a request whose answer was lost has most likely arrived, or never will: 10 s."""
+    def late_arrivals(self, token: str, seconds: float, known: Collection[int]) -> list[Instance]:
+        """Like :meth:`of_request`, but 10 s after the last answer to a request was lost: by then it has most likely arrived, or
+        never will. A look that fails is repeated."""
         if self._lost_at is not None:
             self._sleep(max(self._lost_at + _SETTLED - time.monotonic(), 0.0))
+        for pause in LOOKS:
+            with contextlib.suppress(StratusLabError):
+                return self.of_request(token, seconds, known)
+            self._sleep(pause)
+        return self.of_request(token, seconds, known)
 
     def instance(self, number: int) -> Instance:
         """One instance. Raises NotFound."""

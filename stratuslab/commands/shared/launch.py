@@ -136,11 +136,11 @@ class _Run:
         if not (self._started or doubtful):
             return
         cloud, messages = self._session.cloud, self._session.messages
-        cloud.settle()
         try:
-            found = cloud.of_request(self._token, time.monotonic() - self._begun, frozenset(self._started.values()))
+            found = cloud.late_arrivals(self._token, time.monotonic() - self._begun, frozenset(self._started.values()))
         except StratusLabError as error:
-            messages.step(f"cannot look for machines that were started late or twice: {error}")
+            check = f"check with stratus-describe-instance --request {self._token}"
+            messages.error(f"cannot find out whether machines were started twice: {error.message} ({check})")
             return
         for instance in sorted(found, key=lambda one: one.id):
             if instance.token not in self._started and instance.token in self._requests:

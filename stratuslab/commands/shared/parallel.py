@@ -57,7 +57,7 @@ class Parallel(Generic[_Item, _Value]):
         """Begin. Apart from making it, so that what a Ctrl-C then does can be set before."""
         import threading
 
-        for _ in range(min(self._at_once, self.left)):
+        for _ in range(min(self._at_once, self.left, _affordable())):
             try:
                 threading.Thread(target=self._run, daemon=True).start()
             except (RuntimeError, MemoryError):
@@ -114,6 +114,15 @@ class Parallel(Generic[_Item, _Value]):
         while self.left:
             self._ended.get()
             self.left -= 1
+
+
+def _affordable() -> int:
+    """How many threads the address space has room for. Where it is limited, a thread takes up to 136 MB of it for its stack and
+    the allocator's arena, and a main stack that then cannot grow ends the process."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return AT_ONCE if limit == resource.RLIM_INFINITY else limit // (256 << 20)
 
 
 def in_order(
