@@ -96,7 +96,8 @@ def _signalled(shell: Shell, chance: random.Random, number: signal.Signals, tall
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
         ran = Ran(process.returncode, out, err)
-        early = process.returncode == -number  # before Python was ready for signals
+        # Before Python was ready for signals.
+        early = process.returncode == -number or "init_import_site" in err
         if not early:
             tally.ran(ran, "run") if ran.err or ran.status in (0, *_SIGNALS.values()) else None
             tally.check(ran.status in (0, _SIGNALS[number]), "statuses of another end", ran)
@@ -138,7 +139,7 @@ def account(engine: Engine, ran: Ran, ids: Path, tally: Tally, *, in_file: bool 
     there = {row[0] for row in engine.store.query("SELECT id FROM instances")}
     said = re.findall(r"started: ([\d, ]+)|machine (\d+) was started", ran.err)
     on_stderr = set(map(int, re.findall(r"\d+", str(said))))
-    on_stdout = set(map(int, re.findall(r"(?:VM ID: |\"id\": |^)(\d+)", ran.out, re.MULTILINE)))
+    on_stdout = set(map(int, re.findall(r"(?:vm ID: |\"id\": |^)(\d+)", ran.out, re.MULTILINE)))
     filed = set(map(int, ids.read_text().split())) if ids.exists() else set()
     doubt = "may have been started" in ran.err
     tally.counted["machines"] += len(there)
