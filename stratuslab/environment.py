@@ -61,7 +61,14 @@ class Environment(NamedTuple):
     @classmethod
     def of_process(cls) -> "Environment":
         """The environment of this process."""
-        return cls(sys.stdin, sys.stdout, sys.stderr, os.environ, owns_process=True)
+        return cls(sys.stdin, sys.stdout, sys.stderr, dict(os.environ), owns_process=True)
+
+    def hide_passwords(self) -> None:
+        """Keep the variables with passwords of clouds and proxies from the programs that this process starts from now on."""
+        for name, value in self.environ.items() if self.owns_process else ():
+            of_client = name.startswith("STRATUSLAB_") and name.endswith("PASSWORD")
+            if of_client or (name.lower().endswith("_proxy") and "@" in value):
+                os.environ.pop(name, None)
 
     @property
     def home(self) -> "Path | None":

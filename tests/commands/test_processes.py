@@ -306,3 +306,23 @@ def test_what_was_started_before_ctrl_c_is_reported(
     assert told == there == set(ids.read_text().split())
     assert 2 <= len(told) < 400
     assert f"stratus-run-instance: started: {', '.join(sorted(there, key=int))}\n" in ran.err
+
+
+def test_ssh_gets_no_passwords(cloud: Shell, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    ssh = programs / "ssh"
+    ssh.write_text(f"#!/bin/sh\nenv >>{seen}\nexit 255\n")
+    ssh.chmod(0o755)
+    environ = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "STRATUSLAB_P12_PASSWORD": "secret",
+        "HTTPS_PROXY": "http://jane:secret@127.0.0.1:1",
+        "no_proxy": "127.0.0.1",
+        "SSH_ASKPASS": "mine",
+    }
+    assert cloud.script("stratus-connect-instance", "--wait-timeout", "0.1", "1", environ=environ).status != 0
+    assert "secret" not in seen.read_text()
+    assert "SSH_ASKPASS=mine\n" in seen.read_text()
+    assert "no_proxy=127.0.0.1\n" in seen.read_text()

@@ -49,6 +49,7 @@ class SSHLogin:
 
     def __init__(self, session: Session, ssh_options: Sequence[str], alone: bool) -> None:
         self._session = session
+        session.environment.hide_passwords()
         self._options = session.options
         self._ssh_options = ssh_options
         home = session.environment.home
