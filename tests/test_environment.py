@@ -13,7 +13,7 @@ from stratuslab.environment import Environment, is_terminal
 def test_the_context_of_this_process() -> None:
     environment = Environment.of_process()
     assert (environment.stdin, environment.stdout, environment.stderr) == (sys.stdin, sys.stdout, sys.stderr)
-    assert environment.environ is os.environ
+    assert environment.environ == os.environ
 
 
 def test_home_and_what_lies_in_it() -> None:

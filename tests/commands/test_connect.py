@@ -189,7 +189,7 @@ def test_bad_input(local: Shell, arguments: tuple[str, ...], status: int, words:
 
 
 def test_an_instance_that_failed_is_refused_with_the_reason(local: Shell) -> None:
-    assert local("run", "--no-check-image-url", "A" * 27).status == 0
+    assert local("run", "--no-check-image-url", "A" * 27).status == ExitStatus.INSTANCE_FAILED
     ran = local("connect", "1")
     assert ran.status == ExitStatus.INSTANCE_FAILED
     assert "while preparing its disks (prolog)" in ran.err

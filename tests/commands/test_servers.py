@@ -55,8 +55,9 @@ def site(request: pytest.FixtureRequest, shell: Shell, stage: Stage, served: Url
 
 def test_the_four_commands(site: Site) -> None:
     shell, stage = site.shell, site.stage
-    ran = shell("run", "-n", "2", "--name-prefix", "node", "--volatile-disk", "1", "--context", "A=1", TTYLINUX)
-    assert (ran.status, ran.err) == (0, "")
+    ran = shell("run", "-n", "2", "--vm-name", "node", "--volatile-disk", "1", "--context", "A=1", TTYLINUX)
+    assert (ran.status, ran.err.count("\n")) == (0, 1)
+    assert 'all 2 machines will be called "node"' in ran.err
     assert "     Public ip: 127.101.0.1\n" in ran.out
 
     stage.runs(1)
@@ -66,7 +67,7 @@ def test_the_four_commands(site: Site) -> None:
     listed = shell("describe")
     assert (listed.status, listed.err) == (0, "")
     first, second = listed.out.splitlines()[1:]
-    assert first.split() == ["1", "Running", "1", "131072", "12", "127.101.0.1", "node1"]
+    assert first.split() == ["1", "Running", "1", "131072", "12", "127.101.0.1", "node"]
     state = second.split()[1]
     assert state in ("Failed", "Prolog_Failure")
     assert "sha1 checksum check failed" in shell("describe", "-v", "2").out
@@ -135,7 +136,7 @@ def test_the_marketplaces_password_stays_here(shell: Shell, stage: Stage, serve:
     served = serve(users=USERS, profile="stratuslab-3")
     shell.environ.update(STRATUSLAB_ENDPOINT=served.rpc, STRATUSLAB_USERNAME="alice", STRATUSLAB_PASSWORD=USERS["alice"])
     endpoint = served.marketplace.replace("://", "://joe:hunter2@")
-    assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == 0
+    assert shell("run", "--marketplace-endpoint", endpoint, "--no-check-image-url", "A" * 27).status == ExitStatus.INSTANCE_FAILED
     record = stage.engine.instance(ADMINISTRATOR, 1)
     assert "hunter2" not in str(vars(record))
 
