@@ -64,6 +64,11 @@ class Reconciler:
         for number in lost:
             self._store.with_reserve(partial(self._record_loss, number))
             self.remove_files_if_done(number)
+        known = {str(load.id) for load in loads}
+        for directory in self._store.directory.glob("instances/[0-9]*"):
+            if directory.name.isdecimal() and directory.name not in known:
+                # Most often it is kept without a machine; else the process that ended it was killed before this.
+                self.remove_files_if_done(int(directory.name))
         if lost or any(load.state == State.PENDING for load in loads):
             while self._place_next():
                 pass

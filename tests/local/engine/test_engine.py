@@ -245,6 +245,15 @@ class TestLifecycle:
         call("one.vm.action", "terminate-hard", 1)
         assert not directory.exists()
 
+    def test_files_that_a_killed_process_left_are_removed_by_the_next(self, call: Caller, stage: Stage) -> None:
+        directory = stage.engine.machine(started(call)).directory
+        stage.runs(1)
+        call("one.vm.action", "terminate-hard", 1)
+        directory.mkdir()
+        (directory / "console.log").write_text("hello")
+        shown(call, 1)
+        assert not directory.exists()
+
     def test_where_ssh_listens(self, call: Caller, stage: Stage) -> None:
         started(call), started(call)
         stage.engine.machine_listens(1, "127.101.0.1", 22)
