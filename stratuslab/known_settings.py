@@ -6,6 +6,13 @@ LOCAL_MARKETPLACE = "local://marketplace"
 """The endpoint of the Marketplace inside this package; an adapter for it is mounted on the session."""
 
 
+class Setting(NamedTuple):
+    """A value and its origin in words (``--endpoint``, ``STRATUSLAB_ENDPOINT``, ``FILE [section]``, ``default``)."""
+
+    value: str
+    origin: str
+
+
 class Known(NamedTuple):
     """A setting's key, what it means, and a value for an example."""
 

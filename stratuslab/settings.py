@@ -8,11 +8,11 @@ of an OpenNebula user: ONE_XMLRPC, ONE_AUTH and ``~/.one/one_auth``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from stratuslab.environment import Environment, is_terminal
 from stratuslab.errors import ConfigurationError, UsageError
-from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE
+from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE, Setting
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
@@ -39,13 +39,6 @@ PREFIX = "STRATUSLAB_"
 
 # Settings whose variable is not the prefix and the key in capitals.
 _VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY", "selected_section": "STRATUSLAB_USER_CONFIG_SECTION"}
-
-
-class Setting(NamedTuple):
-    """A value and its origin in words (``--endpoint``, ``STRATUSLAB_ENDPOINT``, ``FILE [section]``, ``default``)."""
-
-    value: str
-    origin: str
 
 
 class Settings:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, ExitStatus, StratusLabError, UsageError
-from stratuslab.settings import DEFAULTS, Setting, Settings, load
+from stratuslab.known_settings import Setting
+from stratuslab.settings import DEFAULTS, Settings, load
 
 Load = Callable[..., Settings]
 

@@ -10,10 +10,9 @@ from stratuslab.commands.completion import KINDS, SHELLS, script
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.known_settings import KNOWN
+from stratuslab.known_settings import KNOWN, Setting
 from stratuslab.output.columns import SECTIONS, SETTINGS
 from stratuslab.results import CloudCheck, Listing, Result, SectionRow, SettingRow, TextLine
-from stratuslab.settings import Setting
 from stratuslab.settings_warnings import ORIGINALS
 from stratuslab.url_credentials import shown
 

@@ -278,7 +278,7 @@ def test_what_must_not_be_sent_twice_goes_on_a_new_connection(scripted: Scripted
 
 
 def test_each_thread_has_a_connection_of_its_own(scripted: Scripted) -> None:
-    server = scripted(keeps(2))
+    server = scripted(keeps(9))
     carrier = transport(f"{server.url}/RPC2")
     first, second = carrier.post(b"<call/>"), carrier.post(b"<call/>")
     assert [next(first), next(second)] == [ANSWER] * 2  # both are open

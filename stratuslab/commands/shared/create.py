@@ -14,7 +14,7 @@ from stratuslab.commands.shared.template_inputs import input_values
 from stratuslab.context_input import cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.instance_types import InstanceType
-from stratuslab.settings import Setting
+from stratuslab.known_settings import Setting
 from stratuslab.ssh import user_public_key
 
 _TEMPLATE = "template:"

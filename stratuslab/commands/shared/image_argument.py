@@ -14,9 +14,9 @@ from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
 from stratuslab.commands.session import Session
 from stratuslab.errors import NotFound, Unreachable, UsageError
-from stratuslab.known_settings import LOCAL_MARKETPLACE
+from stratuslab.known_settings import LOCAL_MARKETPLACE, Setting
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.settings import DEFAULT_MARKETPLACE, Setting
+from stratuslab.settings import DEFAULT_MARKETPLACE
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:

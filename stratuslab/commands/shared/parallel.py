@@ -133,6 +133,8 @@ def in_order(
     With ``stop_at_failure``, and on Ctrl-C, nothing new is begun; what was begun is finished and its outcome still handed out
     (KeyboardInterrupt is raised after that). Items that were not begun have no outcome.
     """
+    if not items:
+        return
     if len(items) == 1 and not stop_at_failure:
         try:
             outcome = Outcome[_Item, _Value](items[0], value=work(items[0]))
