@@ -117,6 +117,10 @@ class Recipe:
         """A text of printable characters and pieces, repeated now and then."""
         return "".join(self._piece() for _ in range(self.byte() % most))
 
+    def word(self) -> str:
+        """A text as a system can give it to a program."""
+        return self.text().encode("utf-8", "replace").decode()
+
     def _piece(self) -> str:
         byte = self.byte()
         if byte < 0x60:
@@ -412,8 +416,8 @@ def configurations(data: bytes) -> None:
     path = place() / "stratuslab.cfg"
     path.write_bytes(content)
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    environ = {f"STRATUSLAB_{recipe.pick(KEYS).upper()}": recipe.text() for _ in range(recipe.byte() % 4)}
-    given = {"config": str(path), recipe.pick(KEYS): recipe.text()}
+    environ = {f"STRATUSLAB_{recipe.pick(KEYS).upper()}": recipe.word() for _ in range(recipe.byte() % 4)}
+    given = {"config": str(path), recipe.pick(KEYS): recipe.word()}
     with contextlib.suppress(UsageError):
         read = settings.load(environment(environ), given)
         for look in (
@@ -443,7 +447,7 @@ def arguments(data: bytes) -> None:
     """Words on a command line, ids and output options."""
     recipe = Recipe(data)
     words = [
-        f"{recipe.pick(OPTIONS)}={recipe.text()}" if recipe.byte() > 150 else recipe.text() for _ in range(recipe.byte() % 6)
+        f"{recipe.pick(OPTIONS)}={recipe.word()}" if recipe.byte() > 150 else recipe.word() for _ in range(recipe.byte() % 6)
     ]
     command = recipe.pick(_all_commands())
     with contextlib.suppress(UsageError, SystemExit):

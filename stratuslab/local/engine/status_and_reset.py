@@ -50,10 +50,16 @@ def status(engine: Engine, hypervisor: str = "") -> CloudStatus:
         capacity=capacity,
         used=capacity.used(loads),
         instances=dict(sorted(counts.items())),
-        supervisors=sum(1 for load in loads if load.state == State.ACTIVE and engine.reconciler.alive(load.id)),
+        supervisors=sum(1 for load in loads if load.state == State.ACTIVE and _is_supervised(engine, load.id)),
         images=int(engine.store.query("SELECT count(DISTINCT identifier) FROM entries")[0][0]),
         volumes=len(Volumes(engine.store).all()),
     )
+
+
+def _is_supervised(engine: Engine, number: int) -> bool:
+    with suppress(StratusLabError):  # it cannot be found out
+        return engine.reconciler.alive(number)
+    return False
 
 
 def reset(engine: Engine) -> int:

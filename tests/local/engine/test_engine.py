@@ -665,6 +665,7 @@ class TestAdministration:
         stage.actors.alive = unreadable  # type: ignore[method-assign]
         stage.actors.living.clear()
         assert {number: shown(call, number).state_label for number in (1, 2)} == {1: "Running", 2: "Unknown"}
+        assert status(stage.engine).instances == {"Running": 1, "Unknown": 1}
         with pytest.raises(StratusLabError, match="cannot control the process of instance 1 of the embedded cloud: permission"):
             stage.engine.reconciler.alive(1)
 
