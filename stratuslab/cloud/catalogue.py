@@ -55,7 +55,7 @@ def entries(calls: Caller, kind: ResourceKind) -> Iterator[Resource]:
     """All resources of a kind that the user may use, in the server's order."""
     for element in calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1):
         if is_id(_text(element, "ID")):
-            yield _entry(element)
+            yield entry(element)
 
 
 def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
@@ -70,7 +70,7 @@ def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
 
 def by_id(calls: Caller, kind: ResourceKind, number: int) -> Resource:
     """One resource by its id. Raises as :func:`document` does."""
-    return _entry(document(calls, kind, number))
+    return entry(document(calls, kind, number))
 
 
 def by_name(known: list[Resource], kind: ResourceKind, text: str) -> Resource:
@@ -91,7 +91,21 @@ def _not_found(kind: ResourceKind, text: str, known: list[Resource]) -> NotFound
     return NotFound(f'this cloud has no {word} "{text}"', join_hints(suggestion, listing(known, word)))
 
 
-def _entry(element: Element) -> Resource:
+def names_to_use(known: list[Resource]) -> dict[int, str]:
+    """By id, the shortest words that :func:`by_name` takes for the resources: NAME, USER/NAME, or the id."""
+    from collections import Counter
+
+    taken = Counter(text for one in known for text in {one.name, str(one)})
+    return {
+        one.id: next(
+            (text for text in (one.name, str(one)) if taken[text] == 1 and text.strip() and not is_id(text)), str(one.id)
+        )
+        for one in known
+    }
+
+
+def entry(element: Element) -> Resource:
+    """What the document of a resource says."""
     return Resource(
         int(_text(element, "ID")),
         _text(element, "NAME"),
@@ -102,11 +116,12 @@ def _entry(element: Element) -> Resource:
 
 
 def listing(known: list[Resource], word: str) -> str:
-    """The names of the resources, as a hint; a long list is cut."""
+    """The names of the resources, and the command that lists them, as a hint; a long list is cut."""
     if not known:
         return f"no {word} is visible to you"
     names = sorted(map(str, known))
-    return f"available: {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}"
+    command = "stratus-list-networks" if word == "network" else "stratus-search-image"
+    return f"available: {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}; list them with {command}"
 
 
 def _text(element: Element, path: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stratuslab.cloud.catalogue import Resource, ResourceKind
     from stratuslab.cloud.lost_request import LostRequests
     from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
+    from stratuslab.cloud.virtual_networks import VirtualNetwork
 
 PAGE = 1000
 """Machines in one page of a listing: a page of short documents is about 2 MB, so a long listing takes a few calls."""
@@ -200,6 +201,12 @@ class Cloud(InstanceActions):
         if kind not in self._catalogues:
             self._catalogues[kind] = list(entries(self._caller, kind))
         return self._catalogues[kind]
+
+    def networks(self) -> list[VirtualNetwork]:
+        """The networks that the user may use, with their addresses."""
+        from stratuslab.cloud.virtual_networks import virtual_networks
+
+        return virtual_networks(self._caller)
 
     def find(self, kind: ResourceKind, text: str) -> Resource:
         """The image, network or machine template that ``ID``, ``NAME`` or ``USER/NAME`` names.

@@ -25,6 +25,7 @@ MODULES = (
     "copy_files",
     "describe_instance",
     "kill_instance",
+    "list_networks",
     "local_cloud",
     "reboot_instance",
     "run_instance",

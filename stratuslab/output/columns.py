@@ -223,6 +223,21 @@ COPIES = RowKind(
 )
 
 
+NETWORKS = RowKind(
+    "networks",
+    (
+        Column("network", lambda row: row.word, usual=True),
+        Column("id", lambda row: row.id, usual=True, numeric=True),
+        Column("free", lambda row: row.free, usual=True, numeric=True),
+        Column("size", lambda row: row.size, usual=True, numeric=True),
+        Column("addresses", lambda row: ["-".join(dict.fromkeys(ends)) for ends in row.ranges], usual=True),
+        Column("name", lambda row: row.name or None),
+        Column("owner", lambda row: row.owner or None),
+    ),
+    key="network",
+)
+
+
 def rows(result: Result) -> Iterable[Any]:
     """The rows of a result, as the columns of its kind read them."""
     match result:

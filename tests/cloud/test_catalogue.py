@@ -77,7 +77,10 @@ def test_a_name_that_is_not_there_lists_those_that_are(scripted: Scripted) -> No
         with pytest.raises(NotFound) as raised:
             cloud_at(server).find(ResourceKind.NETWORK, name)
         assert raised.value.message == f'this cloud has no network "{name}"'
-        assert raised.value.hint.rpartition("? ")[2] == "available: oneadmin/private, oneadmin/public"
+        assert (
+            raised.value.hint.rpartition("? ")[2]
+            == "available: oneadmin/private, oneadmin/public; list them with stratus-list-networks"
+        )
 
 
 def test_a_name_that_several_have(scripted: Scripted) -> None:
@@ -109,4 +112,4 @@ def test_a_machine_template_is_read_with_its_disks(scripted: Scripted) -> None:
 def test_long_lists_are_cut() -> None:
     assert listing([], "image") == "no image is visible to you"
     many = [Resource(number, f"i{number:02}", "a") for number in range(20)]
-    assert listing(many, "image").endswith("a/i10, a/i11 and more")
+    assert listing(many, "image").endswith("a/i10, a/i11 and more; list them with stratus-search-image")

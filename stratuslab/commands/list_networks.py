@@ -1,0 +1,34 @@
+"""stratus-list-networks: show the networks that machines can be in."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.session import Session
+from stratuslab.commands.shared.output_arguments import add_output_options
+from stratuslab.output.columns import NETWORKS
+from stratuslab.results import Listing, Result
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_cloud_options(parser)
+    add_output_options(parser)
+
+
+def _run(session: Session) -> Iterator[Result]:
+    yield Listing(session.cloud.networks())
+
+
+COMMAND = Command(
+    "stratus-list-networks",
+    "Show the networks that stratus-run-instance --network takes, and how many addresses are free.",
+    _add_arguments,
+    _run,
+    epilog="""examples:
+  stratus-list-networks                       what --network takes
+  stratus-list-networks --filter 'free>0'     those with free addresses
+""",
+    rows=lambda options: NETWORKS,
+)
