@@ -103,6 +103,6 @@ setup(
         "requests>=2.28",
         "tabulate[widechars]>=0.9",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "types": TYPES, "dev": DEV},
+    extras_require={"keyring": ["keyring>=23"], "test": TEST, "docs": DOCS, "types": TYPES, "dev": DEV},
     zip_safe=False,
 )

@@ -95,6 +95,8 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
             f"no user name or certificate for {endpoint}",
             "see --username, --password-file and --pem-cert, or set username and password in the configuration",
         )
+    if kept := _from_keyring(credentials.username, endpoint):
+        return credentials._replace(password=kept)
     if not environment.interactive:
         raise AuthenticationError(
             f"no password for {credentials} at {endpoint}", "see --password-file, or set password in the configuration"
@@ -105,6 +107,18 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         if password:
             return credentials._replace(password=password)
     raise AuthenticationError(f"no password for {credentials} at {endpoint}")
+
+
+def _from_keyring(username: str, endpoint: str) -> str:
+    """The user's password in the system's keyring, under the endpoint's name; empty if there is none, or no package keyring."""
+    try:
+        import keyring
+    except ImportError:
+        return ""
+    try:
+        return keyring.get_password(endpoint, username) or ""
+    except keyring.errors.KeyringError:  # none in this session, or it is locked
+        return ""
 
 
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:

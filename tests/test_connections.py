@@ -6,19 +6,20 @@ import io
 import os
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from xmlrpc.client import loads
 
 import pytest
 
 from stratuslab.connections import open_cloud
 from stratuslab.environment import Environment
-from stratuslab.errors import AuthenticationError, StratusLabError
+from stratuslab.errors import AuthenticationError, ExitStatus, StratusLabError
 from stratuslab.output.messages import Messages
 from stratuslab.settings import load
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import pool
 from tests.fakes.scripted_server import Scripted, ScriptedServer
-from tests.harness import CHECKOUT
+from tests.harness import CHECKOUT, Shell
 
 BIN = CHECKOUT / "bin"
 
@@ -102,3 +103,36 @@ def test_a_password_is_asked_for_at_a_terminal(server: ScriptedServer, tmp_path:
 def test_the_marketplace_may_be_silent_as_long_as_is_said(tmp_path: Path, options: dict[str, str], seconds: float) -> None:
     settings = load(Environment(None, None, None, {"HOME": str(tmp_path)}), options)
     assert settings.timeout_or(10) == seconds
+
+
+class TestKeyring:
+    @pytest.fixture
+    def keyring(self, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
+        """A package keyring with these passwords, by endpoint and user; it is locked where it has none."""
+        kept: dict[tuple[str, str], str] = {}
+
+        class KeyringError(Exception):
+            pass
+
+        def get_password(endpoint: str, user: str) -> str | None:
+            if not kept:
+                raise KeyringError("No recommended backend was available.")
+            return kept.get((endpoint, user))
+
+        module = ModuleType("keyring")
+        module.get_password = get_password  # type: ignore[attr-defined]
+        module.errors = SimpleNamespace(KeyringError=KeyringError)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "keyring", module)
+        return kept
+
+    def test_is_asked_where_nothing_else_gives_a_password(self, alice: Shell, keyring: dict[tuple[str, str], str]) -> None:
+        password = alice.environ.pop("STRATUSLAB_PASSWORD")
+        assert alice("describe").status == ExitStatus.DENIED
+        keyring[alice.environ["STRATUSLAB_ENDPOINT"], "bob"] = password
+        assert alice("describe").status == ExitStatus.DENIED
+        keyring[alice.environ["STRATUSLAB_ENDPOINT"], "alice"] = password
+        assert alice("describe").status == 0
+        keyring[alice.environ["STRATUSLAB_ENDPOINT"], "alice"] = "wrong"
+        assert alice("describe").status == ExitStatus.DENIED
+        alice.environ["STRATUSLAB_PASSWORD"] = password
+        assert alice("describe").status == 0
