@@ -49,7 +49,7 @@ class Script:
         self._acting = False
         stage.engine.reconciler.reconcile = self._next  # type: ignore[method-assign]
 
-    def _next(self) -> None:
+    def _next(self, only: int | None = None) -> None:
         if self.acts and not self._acting:
             self._acting = True
             try:
@@ -57,7 +57,7 @@ class Script:
                     self.acts.pop(0)
             finally:
                 self._acting = False
-        self._reconcile()
+        self._reconcile(only)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ class Engine:
 
     def instance(self, user: User, number: int, right: str = "USE") -> Record:
         """One instance, also one that is DONE; the user has this right to it."""
-        self.reconciler.reconcile()
+        self.reconciler.reconcile(number)
         return self.access.authorized(user, number, right)
 
     def named(self, user: User, numbers: list[int]) -> list[Record]:
@@ -129,7 +129,7 @@ class Engine:
 
     def act(self, user: User, number: int, verb: Verb) -> None:
         """Perform an action. One that asks the guest returns at once; a hard one returns when the machine is off."""
-        self.reconciler.reconcile()
+        self.reconciler.reconcile(number)
 
         def begin() -> tuple[Record, Step]:
             with self.store.transaction():
@@ -159,7 +159,7 @@ class Engine:
             self.reconciler.kill(number)
             self.store.with_reserve(lambda: self._finish_kill(record, step))
         self.reconciler.remove_files_if_done(number)
-        self.reconciler.reconcile()
+        self.reconciler.reconcile(number)
 
     def _finish_kill(self, before: Record, step: Step) -> None:
         """Record that the machine was killed, or start it again."""

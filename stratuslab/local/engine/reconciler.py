@@ -40,17 +40,20 @@ class Reconciler:
     def now(self) -> int:
         return int(self._clock())
 
-    def reconcile(self) -> None:
-        """Bring the instances up to date. Writes only what changed.
+    def reconcile(self, only: int | None = None) -> None:
+        """Bring the instances up to date, or ``only`` one of them, which is all that a call about it needs (unless instances wait
+        for a host): looking after all of them each time would make many calls cost the square of their number. Writes only what
+        changed.
 
         On a full disk nothing is written, so that the last known state can still be read.
         """
         with suppress(DiskFull):
-            self._reconcile()
+            self._reconcile(only)
 
-    def _reconcile(self) -> None:
+    def _reconcile(self, only: int | None) -> None:
         loads = InstanceLoad.read(self._store)
-        active = [load for load in loads if load.state == State.ACTIVE]
+        waits = any(load.state == State.PENDING for load in loads)
+        active = [load for load in loads if load.state == State.ACTIVE and (waits or only in (None, load.id))]
         for load in active:
             # The process that began this may have been killed. The next call tries again what fails now.
             with suppress(StratusLabError):
@@ -69,7 +72,7 @@ class Reconciler:
             if directory.name.isdecimal() and directory.name not in known:
                 # Most often it is kept without a machine; else the process that ended it was killed before this.
                 self.remove_files_if_done(int(directory.name))
-        if lost or any(load.state == State.PENDING for load in loads):
+        if lost or waits:
             while self._place_next():
                 pass
 

@@ -669,6 +669,19 @@ class TestAdministration:
         with pytest.raises(StratusLabError, match="cannot control the process of instance 1 of the embedded cloud: permission"):
             stage.engine.reconciler.alive(1)
 
+    @pytest.mark.parametrize("machines", [4, 40])
+    def test_calls_about_one_instance_look_after_no_other(self, call: Caller, stage: Stage, machines: int) -> None:
+        configure(stage.engine, capacity=Capacity(machines, 1 << 20))
+        for _ in range(machines):
+            stage.runs(started(call, SMALL))
+        asked: list[int] = []
+        alive = stage.actors.alive
+        stage.actors.alive = lambda instance: asked.append(instance) or alive(instance)  # type: ignore[method-assign,func-returns-value]
+        shown(call, 2)
+        call("one.vm.action", "terminate-hard", 3)
+        assert set(asked) == {2, 3}
+        assert len(asked) <= 4
+
     def test_reset(self, call: Caller, stage: Stage) -> None:
         configure(stage.engine, capacity=Capacity(2, 1024))
         for _ in range(3):
