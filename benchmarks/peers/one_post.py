@@ -1,6 +1,6 @@
 """The least that a listing can cost with common libraries: one POST by requests, two lxml trees, print.
 
-python one_post.py ENDPOINT
+python one_post.py ENDPOINT [USER]
 """
 
 import sys
@@ -8,8 +8,9 @@ import sys
 import requests
 from lxml import etree
 
-CALL = """<?xml version='1.0'?><methodCall><methodName>one.vmpool.info</methodName><params>
-<param><value><string>alice:secret</string></value></param><param><value><int>-3</int></value></param>
+USER = sys.argv[2] if len(sys.argv) > 2 else "alice"
+CALL = f"""<?xml version='1.0'?><methodCall><methodName>one.vmpool.info</methodName><params>
+<param><value><string>{USER}:secret</string></value></param><param><value><int>-2</int></value></param>
 <param><value><int>-1</int></value></param><param><value><int>-1</int></value></param>
 <param><value><int>-1</int></value></param></params></methodCall>"""
 
