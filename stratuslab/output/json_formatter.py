@@ -76,6 +76,11 @@ class JsonFormatter:
 
 def _indented(value: Any, indent: int) -> str:
     """The value's JSON, in ASCII whatever the locale: cron's is C."""
-    if not isinstance(value, (list, dict, tuple)):
+    if value is None:
+        return "null"
+    if isinstance(value, (list, tuple)) and value:
+        inner = "\n" + " " * (indent + 2)
+        return f"[{inner}{f',{inner}'.join([_indented(one, indent + 2) for one in value])}\n{' ' * indent}]"
+    if not isinstance(value, dict):
         return json.dumps(value)
     return json.dumps(value, indent=2).replace("\n", "\n" + " " * indent)

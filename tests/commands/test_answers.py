@@ -63,6 +63,12 @@ def _usual_first(kind: RowKind) -> list[Column]:
     return [*kind.usual, *(column for column in kind.columns if not column.usual)]
 
 
+def test_json_is_laid_out_as_by_json_itself(reconciler: Shell) -> None:
+    for arguments in (["--format", "json"], ["--format", "json", "--columns", "addresses,name,vcpu"], ["--format=json", "77"]):
+        out = reconciler("describe", *arguments).out
+        assert out == json.dumps(json.loads(out), indent=2) + "\n"
+
+
 def test_describe_as_json(reconciler: Shell) -> None:
     first, second, third = document(reconciler("describe", "--format", "json"))["instances"]
     assert (first["id"], first["state"], first["memory_kib"], first["cpu_percent"]) == (1, "Running", 131072, 12.4)
