@@ -18,7 +18,7 @@ from pathlib import Path
 from measuring import Bench, Row
 from report import line, profile, write
 
-GROUPS = ("listings", "parallel_calls", "embedded_cloud")
+GROUPS = ("startup", "listings", "parallel_calls", "embedded_cloud")
 
 
 def main() -> None:

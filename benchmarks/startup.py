@@ -1,49 +1,50 @@
-"""How long commands take to start, as a ratio to Python itself in the same run (the machines are noisy, ratios are less so).
-
-python benchmarks/startup.py [RUNS]
-"""
+"""Rows about start-up, in instructions where valgrind is there: the same on a busy computer. Else by time on processors."""
 
 from __future__ import annotations
 
-import os
-import statistics
+import re
+import shutil
 import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 
-CHECKOUT = Path(__file__).parents[1]
+from measuring import Bench, Program, Row, cpu_compared
 
-COMMANDS = {
-    "python -c pass": ["-c", "pass"],
-    "import requests": ["-c", "import requests"],
-    "run-instance --help": [str(CHECKOUT / "bin/stratus-run-instance"), "--help"],
-    "run-instance --list-types": [str(CHECKOUT / "bin/stratus-run-instance"), "--list-types"],
-    "describe-instance (embedded cloud)": [str(CHECKOUT / "bin/stratus-describe-instance"), "-q"],
-}
+ARGPARSE = 'python -c "import argparse"'
+BARE_CALL = "a bare script with xmlrpc.client"
 
 
-def seconds(arguments: list[str], environ: dict[str, str]) -> float:
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], env=environ, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - begin
+def rows(bench: Bench) -> Iterator[Row]:
+    compared = _counted if shutil.which("valgrind") else partial(_timed, bench)
+    with bench.server("--machines", "1") as endpoint:
+        nothing = bench.python("-c", "import argparse")
+        bare = bench.peer("bare_call.py", endpoint, "0")
+        for command, words in (("describe-instance", "--help"), ("run-instance", "--list-types")):
+            yield compared(f"{command} {words}", bench.command(command, words, endpoint=endpoint), ARGPARSE, nothing, 2.0)
+        for command, *words in (("describe-instance", "-n", "0"), ("describe-instance", "-n"), ("kill-instance", "0")):
+            program = bench.command(command, *words, endpoint=endpoint)
+            yield compared(" ".join((command, *words)), program, BARE_CALL, bare, 1.3)
+            if words == ["-n", "0"]:
+                yield _timed(bench, f"{command} -n 0", program, BARE_CALL, bare, 1.3)
+        # The embedded cloud reads and writes its store in the same process.
+        yield compared("describe-instance, embedded cloud", bench.command("describe-instance", "-n", "-q"), BARE_CALL, bare, None)
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    with tempfile.TemporaryDirectory() as directory:
-        environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "STRATUSLAB_LOCAL_DIR": directory, "HOME": directory}
-        taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
-        for _ in range(runs + 1):  # in turn, so that a slow moment hits all alike
-            for name, arguments in COMMANDS.items():
-                taken[name].append(seconds(arguments, environ))
-    bare = statistics.median(taken["python -c pass"][1:])
-    print(f"{'median of ' + str(runs):36} {'ms':>6}  ratio")
-    for name, times in taken.items():
-        median = statistics.median(times[1:])
-        print(f"{name:36} {median * 1000:6.0f} {median / bare:6.1f}")
+def _counted(work: str, program: Program, peer: str, other: Program, limit: float | None) -> Row:
+    figure, peer_figure = _instructions(program), _instructions(other)
+    return Row(work, figure, "million instructions", limit, peer, peer_figure, [figure / peer_figure], program)
 
 
-if __name__ == "__main__":
-    main()
+def _instructions(program: Program) -> float:
+    """Millions of instructions, by callgrind; a first run compiles the modules."""
+    program.run()
+    words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *program.words]
+    done = subprocess.run(words, env=program.environ, capture_output=True, text=True, check=True)
+    counted = re.search(r"Collected : (\d+)", done.stderr)
+    assert counted is not None, done.stderr
+    return int(counted[1]) / 1e6
+
+
+def _timed(bench: Bench, work: str, program: Program, peer: str, other: Program, limit: float | None) -> Row:
+    ours, peers = bench.samples(program, other)
+    return cpu_compared(work, ours, peer, peers, limit, program)
