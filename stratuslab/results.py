@@ -7,9 +7,10 @@ if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
     from stratuslab.diagnosis.timeline import Span
     from stratuslab.instance_types import InstanceType
+    from stratuslab.marketplace.metadata import Metadata
     from stratuslab.opennebula.instance import Instance
 else:  # a NamedTuple evaluates its annotations: these classes are only loaded by who makes them
-    Explanation = Span = InstanceType = Instance = object
+    Explanation = Span = InstanceType = Instance = Metadata = object
 
 
 class TextLine(NamedTuple):
@@ -174,6 +175,17 @@ class FilesCopied(NamedTuple):
     instance: int
     files: int
     size: int
+
+
+class FoundImage(NamedTuple):
+    """An image that can be found: the ``word`` that stratus-run-instance takes for it (empty: none), where it is
+    (``marketplace``, or an ``image``, ``template`` or ``appliance`` of the cloud), what is known of it, and whether it is
+    ``valid``, ``expired`` or ``deprecated``."""
+
+    word: str
+    source: str
+    entry: Metadata
+    status: str = "valid"
 
 
 class SettingRow(NamedTuple):

@@ -23,7 +23,16 @@ from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 DOCS = CHECKOUT / "docs"
 ACTIONS = ("kill-instance", "reboot-instance", "shutdown-instance", "start-instance", "stop-instance", "update-instance")
-COMMANDS = ("config", "connect-instance", "copy-files", "describe-instance", "list-networks", "run-instance", *ACTIONS)
+COMMANDS = (
+    "config",
+    "connect-instance",
+    "copy-files",
+    "describe-instance",
+    "list-networks",
+    "run-instance",
+    "search-image",
+    *ACTIONS,
+)
 ALONE = ("copy-config", "local-cloud")  # commands without the options that the others share
 
 

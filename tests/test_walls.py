@@ -45,7 +45,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "cloud"},
     ),
     "diagnosis": ({"diagnosis"}, {"ground"}),
-    "results": ({"results"}, {"ground", "diagnosis", "settings"}),
+    "results": ({"results"}, {"ground", "diagnosis", "settings", "marketplace"}),
     "output": ({"output"}, {"ground", "diagnosis", "results"}),
     "local": ({"local", "local.api_error", "local.xml_writer", "local.child_python"}, {"ground"}),
     "local: tiny": ({"local.tiny"}, {"ground"}),

@@ -21,6 +21,7 @@ class ResourceKind(Enum):
     IMAGE = "IMAGE"
     NETWORK = "VNET"
     TEMPLATE = "VMTEMPLATE"
+    APPLIANCE = "MARKETPLACEAPP"
 
     @property
     def pool_call(self) -> str:
@@ -29,6 +30,7 @@ class ResourceKind(Enum):
             ResourceKind.IMAGE: "one.imagepool.info",
             ResourceKind.NETWORK: "one.vnpool.info",
             ResourceKind.TEMPLATE: "one.templatepool.info",
+            ResourceKind.APPLIANCE: "one.marketapppool.info",
         }[self]
 
     @property

@@ -23,6 +23,7 @@ from stratuslab.opennebula.usage import Usage
 
 if TYPE_CHECKING:
     from stratuslab.cloud.catalogue import Resource, ResourceKind
+    from stratuslab.cloud.cloud_images import CloudImage
     from stratuslab.cloud.lost_request import LostRequests
     from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
     from stratuslab.cloud.virtual_networks import VirtualNetwork
@@ -201,6 +202,12 @@ class Cloud(InstanceActions):
         if kind not in self._catalogues:
             self._catalogues[kind] = list(entries(self._caller, kind))
         return self._catalogues[kind]
+
+    def images(self) -> Iterator[CloudImage]:
+        """The images, machine templates and appliances that the user may use."""
+        from stratuslab.cloud.cloud_images import cloud_images
+
+        return cloud_images(self._caller)
 
     def networks(self) -> list[VirtualNetwork]:
         """The networks that the user may use, with their addresses."""

@@ -29,6 +29,7 @@ MODULES = (
     "local_cloud",
     "reboot_instance",
     "run_instance",
+    "search_image",
     "shutdown_instance",
     "start_instance",
     "stop_instance",

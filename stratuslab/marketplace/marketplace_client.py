@@ -6,10 +6,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 from stratuslab.errors import (
     AuthenticationError,
@@ -23,7 +24,8 @@ from stratuslab.errors import (
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace import http_get
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+from stratuslab.marketplace.image_query import ImageQuery
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read, read_catalogue
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 _HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
 _CONNECT_TIMEOUT = 10.0
+
+LARGEST_CATALOGUE = 1 << 29
+"""Bytes of a whole catalogue that are read at most; 50,000 entries have about 150 MB."""
+
+_Found = TypeVar("_Found")
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
 _CHOOSE = "choose another with --marketplace-endpoint"
 
@@ -94,6 +101,32 @@ class Marketplace:
         """The URL of an image's metadata, without user and password because it becomes part of templates."""
         return f"{self.endpoint}/metadata/{quote(identifier, safe='')}"
 
+    def search(self, query: ImageQuery, now: datetime) -> Iterator[Metadata]:
+        """The entries that match, in the Marketplace's order, as they arrive. ``now`` tells which have expired.
+
+        A Marketplace filters by status, and by an endorser whose whole email is known; the rest is filtered here. Raises as
+        :meth:`find` does, but nothing matches is not an error.
+        """
+        filters = {"status": query.status, **({"email": query.endorser} if "@" in query.endorser.strip("@") else {})}
+        url = f"{self.endpoint}/metadata?{urlencode(filters)}"
+        try:
+            response = self._in_time(lambda: self._open(url, "matching image"))
+        except NotFound:
+            return
+        with self._errors_translated(), response:
+            try:
+                yield from (entry for entry in read_catalogue(self._bounded(response)) if query.matches(entry, now))
+            except Unreachable:
+                raise
+            except StratusLabError as error:
+                raise StratusLabError(
+                    f"the Marketplace {self.endpoint}: {error.message}", f"is this its address? {_CHOOSE}"
+                ) from None
+
+    def document(self, identifier: str) -> bytes:
+        """The document about an image as the Marketplace has it. Raises as :meth:`find` does."""
+        return self._fetched(identifier)
+
     def find(self, identifier: str) -> Metadata:
         """The entry about the image, with one request.
 
@@ -111,21 +144,25 @@ class Marketplace:
             ) from error
 
     def _fetched(self, identifier: str) -> bytes:
-        """The document. Raises Unreachable after the time-out.
+        """The document. Raises Unreachable after the time-out."""
+        return self._in_time(lambda: self._get(identifier))
+
+    def _in_time(self, work: Callable[[], _Found]) -> _Found:
+        """What a request gives. Raises Unreachable after the time-out.
 
         A socket's time-outs limit each step but not their sum, and do not limit the name service. So the request runs in a
         thread that is abandoned when it is late; it ends by its own time-outs, or with the process.
         """
         if self.endpoint == LOCAL_MARKETPLACE:
-            return self._get(identifier)
+            return work()
         from concurrent.futures import Future
         from concurrent.futures import TimeoutError as Late
 
-        future: Future[bytes] = Future()
+        future: Future[_Found] = Future()
 
         def ask() -> None:
             try:
-                future.set_result(self._get(identifier))
+                future.set_result(work())
             except BaseException as error:
                 future.set_exception(error)
 
@@ -142,27 +179,40 @@ class Marketplace:
         return Unreachable(f"cannot use the Marketplace {self.endpoint}: {why}", hint)
 
     def _get(self, identifier: str) -> bytes:
-        """Send the request and follow redirects, but never from https to http or away from HTTP."""
-        import requests
+        deadline = time.monotonic() + self._timeout
+        with self._errors_translated(), self._open(self.url(identifier), f"image {identifier}") as response:
+            return self._body(response, deadline)
 
+    def _open(self, url: str, what: str) -> requests.Response:
+        """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
         from stratuslab.bounded_response import bounded_session
 
-        deadline = time.monotonic() + self._timeout
         if self._session is None:
             self._session = bounded_session()
-        try:
-            with http_get.get(
+        with self._errors_translated():
+            response = http_get.get(
                 self._session,
-                self.url(identifier),
+                url,
                 _HEADERS,
                 timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
                 login=self._login,
                 verify=self._verify,
                 environ=self._environ,
                 trace=self._trace,
-            ) as response:
-                self._check(response, identifier)
-                return self._body(response, deadline)
+            )
+        try:
+            self._check(response, what)
+        except StratusLabError:
+            response.close()
+            raise
+        return response
+
+    @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        import requests
+
+        try:
+            yield
         except http_get.NotFollowed as error:
             raise self._unreachable(str(error)) from None
         except requests.RequestException as error:
@@ -186,23 +236,35 @@ class Marketplace:
             return self._late(self._timeout)
         return self._unreachable(*explained(error, _CHOOSE))
 
-    def _check(self, response: requests.Response, identifier: str) -> None:
+    def _check(self, response: requests.Response, what: str) -> None:
         status = response.status_code
         if status == 200:
             return
         if status in (404, 410):
             raise NotFound(
-                f"no image {identifier} in the Marketplace {self.endpoint}",
+                f"no {what} in the Marketplace {self.endpoint}",
                 "check the identifier; a Marketplace hides images that are expired or deprecated",
             )
         if status == 401:
             raise AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", _CHOOSE)
         if status == 403:
-            raise PermissionDenied(f"the Marketplace {self.endpoint} does not let you read {identifier}", _CHOOSE)
+            raise PermissionDenied(
+                f"the Marketplace {self.endpoint} does not let you read {what.removeprefix('image ')}", _CHOOSE
+            )
         raise self._unreachable(
             f"it answered {status} {response.reason or ''}".rstrip(),
             "try again later" if status >= 500 else _CHOOSE,
         )
+
+    def _bounded(self, response: requests.Response) -> Iterator[bytes]:
+        """The pieces of a catalogue. The pace of an answer is bounded by the connection, its size here."""
+        size, begin = 0, time.monotonic()
+        for chunk in response.iter_content(1 << 16):
+            size += len(chunk)
+            if size > LARGEST_CATALOGUE:
+                raise self._unreachable(f"its catalogue is larger than {LARGEST_CATALOGUE >> 20} MiB")
+            yield chunk
+        self._trace(f"< {size} bytes in {time.monotonic() - begin:.3f} s")
 
     def _body(self, response: requests.Response, deadline: float) -> bytes:
         too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")

@@ -9,7 +9,8 @@ an entry counts only if it is about the requested identifier.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ _TEXTS = {
     "description": f"{DCTERMS}description",
 }
 
+_SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
+
 _WEB_PAGE = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 
 # What XML has no place for, however it is written.
@@ -57,8 +60,10 @@ class Metadata:
 
     ``bytes`` is the size of the uncompressed image; ``checksums`` are lower-case hexadecimal digits by algorithm
     (``SHA-1``); ``created`` is when the image was endorsed and ``valid`` when the endorsement ends, both in UTC; ``format``
-    is that of the disk (raw, qcow2); ``email`` and ``subject`` are the endorser's; ``deprecated`` is the reason why the image
-    should no longer be used (it may be empty), None while it may be used. Locations are what the endorser wrote, unchecked.
+    is that of the disk (raw, qcow2); ``tag`` is a short name that the endorser moves to each newer image; ``kind`` is machine or
+    disk; ``signed`` says that the document has a signature, which nobody has checked; ``email`` and ``subject`` are the
+    endorser's; ``deprecated`` is the reason why the image should no longer be used (it may be empty), None while it may be used.
+    Locations are what the endorser wrote, unchecked.
     """
 
     identifier: str
@@ -79,6 +84,10 @@ class Metadata:
     email: str = ""
     subject: str = ""
     deprecated: str | None = None
+    tag: str = ""
+    kind: str = "machine"
+    compression: str = ""
+    signed: bool = False
 
     @property
     def sha1(self) -> str:
@@ -128,6 +137,55 @@ def _descriptions(document: bytes) -> list[_Element]:
     raise StratusLabError(f"this is not image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
 
 
+def read_catalogue(chunks: Iterable[bytes]) -> Iterator[Metadata]:
+    """The usable entries of a ``<metadata>`` document of any length, as it arrives; no more than one is kept in memory.
+
+    Raises StratusLabError as :func:`read` does, and for an entry that is too large.
+    """
+    from lxml import etree
+
+    parser = etree.XMLPullParser(
+        ("end",),
+        tag=f"{_RDF}RDF",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    pending = 0
+    beginning = b""
+    try:
+        for chunk in chunks:
+            if len(beginning) < 1024:
+                beginning += chunk[:1024]
+                if is_web_page(beginning):
+                    raise StratusLabError("not image metadata, but a web page")
+            pending += len(chunk)
+            parser.feed(chunk)
+            for _, document in parser.read_events():
+                pending = len(chunk)
+                assert isinstance(document, etree._Element)
+                _refuse_document_type(document)
+                for description in document.iterfind(f"{_RDF}Description"):
+                    with suppress(StratusLabError):
+                        yield _entry(description)
+                # What was read is removed, and so is what stands between entries.
+                document.clear()
+                parent = document.getparent()
+                while parent is not None and len(parent) > 1:
+                    del parent[0]
+            if pending > MAXIMUM_SIZE:
+                raise StratusLabError(f"an entry of the catalogue is larger than {MAXIMUM_SIZE >> 20} MiB")
+        root = parser.close()
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise StratusLabError(f"the catalogue is not well-formed XML: {_word(str(error), 150)}") from error
+    _refuse_document_type(root)
+    if root.tag not in ("metadata", f"{_RDF}RDF"):
+        raise StratusLabError(f"this is not image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
+
+
 def parsed(document: bytes) -> _Element:
     """The root of a document. Raises StratusLabError for anything but well-formed XML, and for a document type."""
     from lxml import etree
@@ -144,9 +202,13 @@ def parsed(document: bytes) -> _Element:
         root = etree.fromstring(document, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise StratusLabError(f"the metadata is not well-formed XML: {_word(str(error), 150)}") from error
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise StratusLabError("the metadata declares a document type, which is not allowed")
+    _refuse_document_type(root)
     return root
+
+
+def _refuse_document_type(element: _Element) -> None:
+    if element.getroottree().docinfo.internalDTD is not None:
+        raise StratusLabError("the metadata declares a document type, which is not allowed")
 
 
 def single(root: _Element) -> Metadata:
@@ -170,7 +232,9 @@ def _entry(description: _Element) -> Metadata:
     deprecated = description.find(f"{_SLTERMS}deprecated")
     texts = {key: _text(description, name) for key, name in _TEXTS.items()}
     texts["format"] = texts["format"] or Metadata.format
-    texts["title"] = texts["title"] or _text(description, f"{DCTERMS}alternative")
+    tag = _text(description, f"{DCTERMS}alternative")
+    texts["title"] = texts["title"] or tag
+    document = description.getparent()
     return Metadata(
         **texts,
         identifier=identifier,
@@ -183,6 +247,10 @@ def _entry(description: _Element) -> Metadata:
         email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
         subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
         deprecated=None if deprecated is None else _text(description, f"{_SLTERMS}deprecated"),
+        tag=tag,
+        kind=_text(description, f"{_SLTERMS}kind") or Metadata.kind,
+        compression=_text(description, f"{DCTERMS}compression"),
+        signed=document is not None and document.find(_SIGNATURE) is not None,
     )
 
 
@@ -260,8 +328,10 @@ def written(metadata: Metadata) -> str:
     add(endorser, f"{_SLREQ}subject", metadata.subject)
     add(endorser, f"{_SLREQ}issuer", metadata.subject)
     add(description, f"{DCTERMS}type", "base")
-    add(description, f"{_SLTERMS}kind", "machine")
+    add(description, f"{_SLTERMS}kind", metadata.kind)
     add(description, f"{DCTERMS}compression")
+    if metadata.tag:
+        add(description, f"{DCTERMS}alternative", metadata.tag)
     for location in metadata.locations:
         add(description, f"{_SLTERMS}location", location)
     for port in metadata.inbound_ports:

@@ -223,6 +223,42 @@ COPIES = RowKind(
 )
 
 
+def _date(date: Any) -> Value:
+    return None if date is None else f"{date:%Y-%m-%dT%H:%M:%SZ}"
+
+
+CATALOGUE = RowKind(
+    "catalogue",
+    (
+        Column("image", lambda row: row.word or None, min_width=28, usual=True),
+        Column("os", lambda row: row.entry.os or None, min_width=9, usual=True, ignore_case=True),
+        Column("os_version", lambda row: row.entry.os_version or None, "version", min_width=8, usual=True),
+        Column("arch", lambda row: row.entry.os_arch or None, min_width=7, usual=True, ignore_case=True),
+        Column("endorser", lambda row: row.entry.email or None, min_width=21, usual=True),
+        Column(
+            "created",
+            lambda row: _date(row.entry.created),
+            min_width=11,
+            usual=True,
+            time=True,
+            table_value=lambda row: row.entry.created and f"{row.entry.created:%Y-%m-%d}",
+        ),
+        Column("title", lambda row: row.entry.title or None, usual=True),
+        Column("source", lambda row: row.source),
+        Column("identifier", lambda row: row.entry.identifier or None),
+        Column("tag", lambda row: row.entry.tag or None),
+        Column("status", lambda row: row.status),
+        Column("valid_until", lambda row: _date(row.entry.valid), time=True),
+        Column("kind", lambda row: row.entry.kind or None, ignore_case=True),
+        Column("format", lambda row: row.entry.format or None, ignore_case=True),
+        Column("size_bytes", lambda row: row.entry.bytes, "size", numeric=True),
+        Column("description", lambda row: row.entry.description or None),
+    ),
+    key="image",
+    guide=True,
+)
+
+
 NETWORKS = RowKind(
     "networks",
     (

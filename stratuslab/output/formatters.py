@@ -121,7 +121,7 @@ class RowFormatter:
         if self._options.format == "ids":
             key = kind.find(kind.key)
             assert key is not None
-            yield from (harmless(str(key.read(row))) for row in rows)
+            yield from (harmless(str(value)) for row in rows if (value := key.read(row)) is not None)
             return
         chosen = self._options.shown_columns(rows)
         cell = _spreadsheet_cell if self._options.format == "spreadsheet" else _csv_cell

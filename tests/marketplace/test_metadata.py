@@ -110,6 +110,8 @@ def test_a_complete_entry() -> None:
         description="A small  Linux",
         email="images@stratuslab.eu",
         subject="CN=Images,O=StratusLab",
+        tag="ttylinux",
+        compression="gz",
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from stratuslab.commands.shared.instance_argument import is_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -121,3 +125,14 @@ def interval(text: str) -> float:
     if not 0.1 <= seconds <= 86400:
         raise argparse.ArgumentTypeError(f'invalid interval "{text}": expected 0.1 to 86400 seconds (put ids before --watch)')
     return seconds
+
+
+def date(text: str) -> datetime:
+    """A day, or a time, in UTC unless it has an offset."""
+    from datetime import datetime, timezone
+
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f'"{text[:40]}" is not a date: expected one such as 2026-11-22') from None

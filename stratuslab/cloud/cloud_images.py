@@ -1,0 +1,77 @@
+"""What a cloud itself has to start machines from: its images, machine templates, and the appliances of its marketplaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from stratuslab.cloud import reply
+from stratuslab.cloud.catalogue import Resource, ResourceKind, entry, names_to_use
+from stratuslab.cloud.rpc_caller import Caller
+from stratuslab.errors import PermissionDenied
+from stratuslab.opennebula.numeric_constants import Owner, is_id
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_BOOTABLE = ("0", "")  # TYPE of an image with an operating system; 3.2 and later have others for data and files
+
+
+class CloudImage(NamedTuple):
+    """An image, template or appliance (``kind``) that the user may use. ``word`` is what stratus-run-instance takes for it, empty
+    for an appliance that no image of the cloud was made from; ``created`` is seconds since the epoch."""
+
+    word: str
+    kind: str
+    resource: Resource
+    description: str = ""
+    created: int | None = None
+    size_mib: int | None = None
+    format: str = ""
+
+
+def cloud_images(calls: Caller) -> Iterator[CloudImage]:
+    """The images, then the templates, then the appliances, each in the order of their ids."""
+    images = [one for one in _documents(calls, ResourceKind.IMAGE) if _text(one, "TYPE") in _BOOTABLE]
+    imported = {}
+    for found in _named(images, "image", "one:"):
+        imported[_text(found[1], "TEMPLATE/FROM_APP")] = found[0].word
+        yield found[0]
+    for found in _named(_documents(calls, ResourceKind.TEMPLATE), "template", "template:"):
+        yield found[0]
+    with suppress(reply.Fault, reply.Refused, PermissionDenied):  # the call is new in OpenNebula 5.0
+        for found in _named(_documents(calls, ResourceKind.APPLIANCE), "appliance", ""):
+            yield found[0]._replace(word=imported.get(str(found[0].resource.id), ""))
+
+
+def _documents(calls: Caller, kind: ResourceKind) -> list[Element]:
+    found = calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1)
+    return sorted((one for one in found if is_id(_text(one, "ID"))), key=lambda one: int(_text(one, "ID")))
+
+
+def _named(documents: list[Element], kind: str, prefix: str) -> Iterator[tuple[CloudImage, Element]]:
+    resources = [entry(one) for one in documents]
+    words = names_to_use(resources)
+    for resource, one in zip(resources, documents, strict=True):
+        yield (
+            CloudImage(
+                f"{prefix}{words[resource.id]}",
+                kind,
+                resource,
+                _text(one, "DESCRIPTION") or _text(one, "TEMPLATE/DESCRIPTION"),
+                _number(one, "REGTIME"),
+                _number(one, "SIZE"),
+                _text(one, "FORMAT") or _text(one, "TEMPLATE/DRIVER") or _text(one, "FSTYPE"),
+            ),
+            one,
+        )
+
+
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _number(element: Element, path: str) -> int | None:
+    text = _text(element, path)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

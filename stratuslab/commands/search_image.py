@@ -1,0 +1,109 @@
+"""stratus-search-image: find images to start machines from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+
+from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.session import Session
+from stratuslab.commands.shared.image_search import search, uses_marketplace
+from stratuslab.commands.shared.option_values import date
+from stratuslab.commands.shared.output_arguments import add_output_options
+from stratuslab.environment import is_terminal
+from stratuslab.errors import NotFound
+from stratuslab.marketplace.image_query import STATUSES, ImageQuery
+from stratuslab.output.columns import CATALOGUE
+from stratuslab.output.safe_text import word
+from stratuslab.results import FoundImage, Listing, Result
+
+_CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="words that must all be in the title, description, system or endorser"
+    )
+    group = parser.add_argument_group("search")
+    group.add_argument("--os", default="", metavar="NAME", help="operating system, such as ubuntu")
+    group.add_argument("--os-version", default="", metavar="V", help="its version; 12 also finds 12.5")
+    group.add_argument("--arch", default="", metavar="NAME", help="processor architecture, such as x86_64")
+    group.add_argument("-e", "--endorser", default="", metavar="EMAIL", help="endorser: the email or a part of it")
+    group.add_argument("--kind", default="", metavar="KIND", help="machine, or disk for data")
+    group.add_argument("--image-format", default="", metavar="FORMAT", help="format of the disk, such as qcow2")
+    group.add_argument("--tag", default="", help="the endorser's tag for the newest image of a kind")
+    group.add_argument("--since", type=date, metavar="DATE", help="only images endorsed on this day (2026-11-22) or later")
+    group.add_argument("--status", choices=STATUSES, default=STATUSES[0], help="valid (default), expired, deprecated or all")
+    group.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to search")
+    add_cloud_options(parser)
+    add_output_options(parser)
+
+
+def _run(session: Session) -> Iterator[Result]:
+    options = session.options
+    query = ImageQuery(
+        options.words,
+        options.os,
+        options.os_version,
+        options.arch,
+        options.endorser,
+        options.kind,
+        options.image_format,
+        options.tag,
+        options.since,
+        options.status,
+    )
+    hits = _Hits(search(session, query))
+    first = next(hits, None)
+    if first is None:
+        if options.format == "json":
+            yield Listing([])
+            return
+        raise NotFound("no image matches", _loosen(session))
+    if options.format in ("csv", "spreadsheet", "ids"):
+        yield Listing([first])
+        for hit in hits:
+            yield Listing([hit])  # each is printed as it arrives
+    else:
+        yield Listing([first, *hits])
+    if hits.first_to_run and is_terminal(session.environment.stdout):
+        session.messages.note(f"start the first one with: stratus-run-instance {word(hits.first_to_run)}")
+
+
+class _Hits(Iterator[FoundImage]):
+    """The hits; remembers the first that can be run."""
+
+    def __init__(self, found: Iterable[FoundImage]) -> None:
+        self._found = iter(found)
+        self.first_to_run = ""
+
+    def __next__(self) -> FoundImage:
+        hit = next(self._found)
+        self.first_to_run = self.first_to_run or hit.word
+        return hit
+
+
+def _loosen(session: Session) -> str:
+    """What to leave out."""
+    options = session.options
+    given = [f"--{name.replace('_', '-')}" for name in _CRITERIA if getattr(options, name)]
+    given += ["--since"] if options.since else []
+    where = session.marketplace.endpoint if uses_marketplace(session) else session.cloud.name
+    if len(options.words) + len(given) > 1:
+        return f"searched {where}; leave out {', '.join(given) or 'some words'}, or see --status all"
+    return f"searched {where}; try a shorter word, or --status all"
+
+
+COMMAND = Command(
+    "stratus-search-image",
+    "Find images that machines can be started from.",
+    _add_arguments,
+    _run,
+    usage="%(prog)s [options] [WORD ...]",
+    epilog="""examples:
+  stratus-search-image ttylinux                   by a word of the title
+  stratus-search-image --os ubuntu --arch x86_64  by the system
+  stratus-search-image --format ids --tag base    only what run-instance takes
+""",
+    rows=lambda options: CATALOGUE,
+)

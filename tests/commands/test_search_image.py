@@ -1,0 +1,183 @@
+"""stratus-search-image: in a Marketplace, and on an OpenNebula cloud that has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stratuslab.errors import ExitStatus
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE
+from tests.commands.test_answers import document
+from tests.commands.test_list_networks import at
+from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
+from tests.fakes.scripted_server import Conversation, Scripted
+from tests.harness import CHECKOUT, TTYLINUX, Shell
+
+
+def answers(body: bytes, status: str = "200 OK") -> Callable[[Conversation], object]:
+    def converse(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+
+    return converse
+
+
+def test_the_search_of_the_manual(shell: Shell) -> None:
+    ran = shell("search_image", "ttylinux", "--endpoint", "local")
+    page = (CHECKOUT / "docs" / "search-image.rst").read_text("utf-8")
+    assert f"    $ stratus-search-image ttylinux\n{re.sub('^', '    ', ran.out.rstrip(), flags=re.MULTILINE)}\n" in page
+    assert (ran.status, ran.err) == (0, "")
+
+
+def test_a_person_is_shown_how_to_start_the_first(alice: Shell) -> None:
+    alice.terminal = True
+    assert alice("search_image", "TTY", "small").err.endswith(f"stratus-run-instance {TTYLINUX}\n")
+
+
+@pytest.fixture
+def own(alice: Shell, tmp_path: Path, entry: bytes) -> Shell:
+    """Alice, with a Marketplace that has entries of her own, one of which has expired and one is deprecated."""
+    changed = entry.replace(
+        b"<slterms:os>custom</slterms:os>", b"<slterms:os>Debian</slterms:os><slterms:os-version>12.5</slterms:os-version>"
+    )
+    changed = changed.replace(b"</dcterms:title>", "é</dcterms:title><dcterms:alternative>base</dcterms:alternative>".encode())
+    expired = entry.replace(b"alice@", b"bob@").replace(b"2027-11", b"2026-11").replace(b"2026-11-22", b"2021-11-22")
+    deprecated = entry.replace(b"alice@", b"carol@").replace(
+        b"<slterms:os>", b"<slterms:deprecated>old</slterms:deprecated><slterms:os>"
+    )
+    alice.environ["STRATUSLAB_LOCAL_DIR"] = str(tmp_path / "cloud")
+    for number, one in enumerate((changed, expired, deprecated)):
+        (tmp_path / f"{number}.xml").write_bytes(one)
+        assert alice("local_cloud", "add-entry", str(tmp_path / f"{number}.xml")).status == 0
+    return alice
+
+
+MINE = "GOaxJFdoEXvqAm9ArJgnZ0_ky6F"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endorsers"),
+    [
+        (("mine",), ["alice"]),
+        (("MINE", "É"), ["alice"]),
+        (("--os", "debian", "--os-version", "12", "-e", "alice@example.org"), ["alice"]),
+        (("--os-version", "12", "--arch", "x86_64"), ["images"]),
+        (("--tag", "base"), ["alice"]),
+        (("--since", "2026-11-22"), ["alice"]),
+        (("--status", "expired"), ["bob"]),
+        (("--status", "deprecated", "--kind", "machine"), ["carol"]),
+        (("--status", "all", "yours", "--image-format", "raw"), ["alice", "carol", "bob"]),
+        (("-e", "EXAMPLE.org"), ["alice"]),
+    ],
+)
+def test_all_criteria_must_match(own: Shell, arguments: tuple[str, ...], endorsers: list[str]) -> None:
+    rows = document(own("search_image", "--format", "json", *arguments))["catalogue"]
+    assert [row["endorser"].partition("@")[0] for row in rows] == endorsers
+
+
+@pytest.mark.parametrize("arguments", [("nosuch",), ("mine", "--os", "windows"), ("-e", "nobody@example.org")])
+def test_nothing_matches(own: Shell, arguments: tuple[str, ...]) -> None:
+    ran = own("search_image", *arguments)
+    assert (ran.status, ran.out) == (ExitStatus.NOT_FOUND, "")
+    assert "no image matches (searched http" in ran.err
+    assert document(own("search_image", "--format", "json", *arguments))["catalogue"] == []
+
+
+def test_a_date_that_is_none(alice: Shell) -> None:
+    assert alice("search_image", "--since", "yesterday").status == ExitStatus.USAGE
+
+
+NAMESPACES = b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dcterms="http://purl.org/dc/terms/"'
+
+
+def small_entry(number: int, more: bytes = b"") -> bytes:
+    identifier = f"A{number:026}".encode()
+    return b"<rdf:RDF %s><rdf:Description><dcterms:identifier>%s</dcterms:identifier>%s</rdf:Description></rdf:RDF>" % (
+        NAMESPACES,
+        identifier,
+        more,
+    )
+
+
+def test_a_title_with_escape_sequences_and_entries_that_are_not_usable(shell: Shell, scripted: Scripted) -> None:
+    odd = [small_entry(1, "<dcterms:title>a\x9b31mred\u202e</dcterms:title>".encode()), b"<rdf:RDF %s/>" % NAMESPACES]
+    odd += [small_entry(2).replace(b"A000", b"XX00"), b"<other/>", small_entry(3)]
+    server = scripted(answers(b"<metadata>" + b"\n".join(odd) + b"</metadata>"))
+    for form in ("table", "csv", "ids"):
+        ran = shell("search_image", "--marketplace-endpoint", server.url, "--format", form)
+        assert (ran.status, ran.out.count("A000"), "\x9b" in ran.out, "\u202e" in ran.out) == (0, 2, False, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<!DOCTYPE html><html><body>login</body></html>", "web page"),
+        (b"<metadata>" + small_entry(1) + b"<rdf:RDF", "not well-formed"),
+        (
+            b'<!DOCTYPE m [<!ENTITY a "b">]><metadata>' + small_entry(1, b"<dcterms:title>&a;</dcterms:title>") + b"</metadata>",
+            "document type",
+        ),
+        (b'<!DOCTYPE m [<!ENTITY a SYSTEM "file:///etc/passwd">]><metadata>&a;</metadata>', "document type"),
+        (b"<metadata>" + b"<x/>" * (MAXIMUM_SIZE // 4 + (1 << 15)) + b"</metadata>", "larger than"),
+        (b"<metadata><rdf:RDF>", "not well-formed"),
+        (b"<error>busy</error>", "<error>"),
+        (b"", "not well-formed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_catalogue_that_is_not_one(shell: Shell, scripted: Scripted, body: bytes, says: str) -> None:
+    ran = shell("search_image", "--marketplace-endpoint", scripted(answers(body)).url)
+    assert (ran.status, says in ran.err, "Traceback" in ran.err) == (ExitStatus.FAILED, True, False), ran.err
+    assert "root:" not in ran.out + ran.err
+
+
+def test_a_marketplace_that_does_not_answer(shell: Shell) -> None:
+    assert shell("search_image", "--marketplace-endpoint", "http://127.0.0.1:1").status == ExitStatus.UNREACHABLE
+
+
+class WithAppliances(ScriptedOpenNebula):
+    """An OpenNebula with a marketplace of its own."""
+
+    def marketapppool_info(self, *_: int) -> bytes:
+        return self.pool_of("marketapp")
+
+
+def test_what_an_opennebula_cloud_has_itself(shell: Shell, opennebula: Clouds) -> None:
+    def one(tag: str, number: int, name: str, more: str = "") -> str:
+        return f"<{tag}><ID>{number}</ID><UNAME>oneadmin</UNAME><NAME>{name}</NAME><REGTIME>1795329551</REGTIME>{more}</{tag}>"
+
+    images = [
+        one("IMAGE", 0, "alpine", "<TYPE>0</TYPE><SIZE>256</SIZE><TEMPLATE><FROM_APP>7</FROM_APP></TEMPLATE>"),
+        one("IMAGE", 1, "data", "<TYPE>2</TYPE>"),
+    ]
+    apps = [one("MARKETPLACEAPP", 7, "Alpine Linux"), one("MARKETPLACEAPP", 8, "AlmaLinux", "<DESCRIPTION>al</DESCRIPTION>")]
+    things = {
+        "image": dict(enumerate(images)),
+        "template": {3: one("VMTEMPLATE", 3, "al small")},
+        "marketapp": dict(enumerate(apps)),
+    }
+    cloud = WithAppliances(things=things)
+    rows = document(at(shell, cloud.url)("search_image", "al", "--format", "json"))["catalogue"]
+    assert [(row["image"], row["source"]) for row in rows] == [
+        ("one:alpine", "image"),
+        ("template:al small", "template"),
+        ("one:alpine", "appliance"),
+        (None, "appliance"),
+    ]
+    assert rows[0]["size_bytes"] == 256 << 20
+    assert at(shell, cloud.url)("search_image", "al", "--format", "ids").out.splitlines() == [
+        "one:alpine",
+        "template:al small",
+        "one:alpine",
+    ]
+    cloud.server.close()
+    old = opennebula("4.14.2", things=things)
+    assert len(document(at(shell, old.url)("search_image", "--format", "json"))["catalogue"]) == 2, "has no appliances"
+
+
+def test_an_empty_cloud(shell: Shell, opennebula: Clouds) -> None:
+    ran = at(shell, opennebula().url)("search_image")
+    assert (ran.status, "no image matches (searched http" in ran.err) == (ExitStatus.NOT_FOUND, True)
