@@ -166,19 +166,20 @@ class Cloud(InstanceActions):
         if not self.server.has_pages:
             yield from self._listed(owner, -1, -1, state)
             return
-        seen: set[int] = set()
+        before: set[int] = set()
         # Pages overlap a little: a machine that ends meanwhile moves the others to the page before.
         for offset in range(0, 1 << 31, PAGE - PAGE // 50):
-            count, before = 0, len(seen)
+            count, page = 0, set[int]()
             for instance in self._listed(owner, offset, -PAGE, state, at_once=asks_more()):
                 count += 1
                 # A machine that starts while pages are fetched moves the others to the next page.
-                if instance.id not in seen:
-                    seen.add(instance.id)
+                if instance.id not in before and instance.id not in page:
                     yield instance
+                page.add(instance.id)
             # A server without paging would return the same machines for ever.
-            if count != PAGE or len(seen) == before:
+            if count != PAGE or page <= before:
                 return
+            before = page
 
     def _usage(self, owner: int) -> dict[int, Usage]:
         """What each instance uses, by its id; those that are done are included."""

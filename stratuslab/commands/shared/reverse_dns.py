@@ -12,7 +12,7 @@ from stratuslab.commands.shared.parallel import Parallel
 BUDGET = 2.0
 """Seconds for all look-ups together; what has no name by then is shown as its address."""
 
-_AT_ONCE = 32
+_AT_ONCE = 64
 
 
 def host_names(addresses: Collection[str], lookup: Callable[[str], str], budget: float = BUDGET) -> dict[str, str]:
