@@ -13,6 +13,9 @@ project = "StratusLab client"
 release = version = _stated[1]
 copyright = "the StratusLab client's contributors, Apache License 2.0"
 language = "en"
+extensions = ["sphinx.ext.autodoc"]
+autodoc_typehints = "none"  # the signatures have no room for them
+autodoc_member_order = "bysource"
 exclude_patterns = ["_build"]
 nitpicky = True
 highlight_language = "none"

@@ -4,9 +4,11 @@ The public interface for programs::
 
     import stratuslab
 
-    cloud = stratuslab.open_cloud("local")
-    for instance in cloud.instances():
-        print(instance.id, instance.state_label, *instance.addresses)
+    with stratuslab.connect("local") as cloud:
+        vm = cloud.run("BN1EEkPiBx87_uLj2-sdybSI-Xb", type="m1.small", name="web")
+        vm.wait("ssh")
+        print(vm.ssh("uname -a").stdout)
+        vm.kill()
 
 Names are loaded when they are first used, so that ``import stratuslab`` costs nothing.
 """
@@ -18,44 +20,89 @@ from typing import TYPE_CHECKING
 from stratuslab.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from stratuslab.cloud.catalogue import Resource
     from stratuslab.cloud.client import Cloud
-    from stratuslab.cloud.machine_request import ImageDisk, MachineRequest
+    from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate, NetworkRequest
+    from stratuslab.cloud.reply import Fault, Refused
+    from stratuslab.cloud.transport_errors import AnswerLost
     from stratuslab.errors import (
         AuthenticationError,
+        ConfigurationError,
+        InstanceFailed,
         NotFound,
         PermissionDenied,
+        SeveralFailed,
+        SSHError,
         StratusLabError,
+        TimedOut,
         Unreachable,
         UsageError,
     )
+    from stratuslab.instance_types import InstanceType
+    from stratuslab.library.connected_cloud import ConnectedCloud
+    from stratuslab.library.python_api import connect, open_cloud, open_marketplace
+    from stratuslab.library.run_options import RunOptions
+    from stratuslab.library.virtual_machine import BatchFailed, CommandFailed, CommandOutput, VirtualMachine
     from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.opennebula.instance import Instance
-    from stratuslab.python_api import open_cloud, open_marketplace
 
 __all__ = [
+    "AnswerLost",
     "AuthenticationError",
+    "BatchFailed",
     "Cloud",
+    "CommandFailed",
+    "CommandOutput",
+    "ConfigurationError",
+    "ConnectedCloud",
+    "Fault",
     "ImageDisk",
     "Instance",
+    "InstanceFailed",
+    "InstanceType",
     "MachineRequest",
+    "MachineTemplate",
     "Marketplace",
+    "NetworkRequest",
     "NotFound",
     "PermissionDenied",
+    "Refused",
+    "Resource",
+    "RunOptions",
+    "SSHError",
+    "SeveralFailed",
     "StratusLabError",
+    "TimedOut",
     "Unreachable",
     "UsageError",
+    "VirtualMachine",
+    "connect",
     "open_cloud",
     "open_marketplace",
 ]
 
 _HOMES = {
-    "Cloud": "stratuslab.cloud.client",
-    "Instance": "stratuslab.opennebula.instance",
-    "MachineRequest": "stratuslab.cloud.machine_request",
-    "Marketplace": "stratuslab.marketplace.marketplace_client",
-    "ImageDisk": "stratuslab.cloud.machine_request",
-    "open_cloud": "stratuslab.python_api",
-    "open_marketplace": "stratuslab.python_api",
+    "AnswerLost": "cloud.transport_errors",
+    "BatchFailed": "library.virtual_machine",
+    "Cloud": "cloud.client",
+    "CommandFailed": "library.virtual_machine",
+    "CommandOutput": "library.virtual_machine",
+    "ConnectedCloud": "library.connected_cloud",
+    "Fault": "cloud.reply",
+    "ImageDisk": "cloud.machine_request",
+    "Instance": "opennebula.instance",
+    "InstanceType": "instance_types",
+    "MachineRequest": "cloud.machine_request",
+    "MachineTemplate": "cloud.machine_request",
+    "Marketplace": "marketplace.marketplace_client",
+    "NetworkRequest": "cloud.machine_request",
+    "Refused": "cloud.reply",
+    "Resource": "cloud.catalogue",
+    "RunOptions": "library.run_options",
+    "VirtualMachine": "library.virtual_machine",
+    "connect": "library.python_api",
+    "open_cloud": "library.python_api",
+    "open_marketplace": "library.python_api",
 }
 
 
@@ -64,4 +111,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES.get(name, "stratuslab.errors")), name)
+    return getattr(import_module(f"stratuslab.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__", "testing"])

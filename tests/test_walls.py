@@ -59,7 +59,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "local", "local: store", "local: images", "local: machines", "local: engine"},
     ),
     "connections": (
-        {"connections", "python_api", ""},
+        {"connections"},
         {"ground", "marketplace", "cloud", "settings", "output", "local", "local: store", "local: images", "local: api"},
     ),
     "commands: base": (
@@ -76,6 +76,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             *("ground", "marketplace", "ssh", "cloud", "settings", "results", "output", "connections"),
             *("local", "local: tiny", "local: store", "local: images", "local: machines", "local: engine", "local: api"),
             *("commands: base", "commands: shared"),
+        },
+    ),
+    "library": (
+        {"library", ""},
+        {
+            *("ground", "marketplace", "ssh", "cloud", "settings", "diagnosis", "results", "output", "connections"),
+            *("commands: base", "commands: shared", "commands"),
         },
     ),
 }

@@ -196,11 +196,11 @@ class Cloud(InstanceActions):
         found = self._caller.documents("VM", "one.vmpool.info", int(owner), start, end, int(state), at_once=at_once)
         return map(Instance, found)
 
-    def catalogue(self, kind: ResourceKind) -> list[Resource]:
-        """The images, networks or machine templates that the user may use, requested once."""
+    def catalogue(self, kind: ResourceKind, *, again: bool = False) -> list[Resource]:
+        """The images, networks or machine templates that the user may use, requested once, or ``again``."""
         from stratuslab.cloud.catalogue import entries
 
-        if kind not in self._catalogues:
+        if again or kind not in self._catalogues:
             self._catalogues[kind] = list(entries(self._caller, kind))
         return self._catalogues[kind]
 

@@ -126,7 +126,11 @@ def _context(session: Session) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for name in options.context_file:
         pairs |= from_file(session.environment, name)
-    return pairs | from_option("#".join(options.context))
+    pairs |= from_option("#".join(given for given in options.context if isinstance(given, str)))
+    for given in options.context:
+        if not isinstance(given, str):  # from the library, and values may contain a "#"
+            pairs |= given
+    return pairs
 
 
 def _cloud_init_keys(authorized: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError
@@ -18,6 +19,9 @@ AT_ONCE = 10
 """Calls in flight: OpenNebula's daemon serves 15 connections for all its users together."""
 
 _MOST_TOLD = 20  # errors; a file of ids that is none at all would fill the screen
+
+_handles_signals = ContextVar("handles_signals", default=True)
+"""Whether signals are handled here: not while a program uses the library, as signals are its own."""
 
 _Item = TypeVar("_Item")
 _Value = TypeVar("_Value")
@@ -166,6 +170,16 @@ def in_order(
 
 
 @contextmanager
+def signals_left_alone() -> Iterator[None]:
+    """While the block runs, a Ctrl-C is a KeyboardInterrupt at once."""
+    token = _handles_signals.set(False)
+    try:
+        yield
+    finally:
+        _handles_signals.reset(token)
+
+
+@contextmanager
 def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
     """While the block runs Ctrl-C, and a SIGTERM or SIGHUP that the command has a handler for, calls ``stop``; only at the
     block's end it has its usual effect. A second one has that at once."""
@@ -174,7 +188,7 @@ def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
 
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     handled = {number: handler for number, handler in usual.items() if callable(handler)}  # not those that are ignored
-    if threading.current_thread() is not threading.main_thread() or not handled:
+    if threading.current_thread() is not threading.main_thread() or not handled or not _handles_signals.get():
         yield
         return
     pressed: list[int] = []
