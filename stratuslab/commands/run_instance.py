@@ -38,7 +38,10 @@ _MOST_VOLATILE = 1_000_000 << 10  # MB
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "image", nargs="?", metavar="IMAGE", help="Marketplace identifier, one:NAME, template:NAME, disk UUID, or URL"
+        "image",
+        nargs="?",
+        metavar="IMAGE",
+        help="Marketplace identifier, title or tag, one:NAME, template:NAME, disk UUID, or URL",
     )
     group = parser.add_argument_group("machine")
     group.add_argument("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
@@ -114,6 +117,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
     image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
+    image.add_argument("--allow-expired", action="store_true", help="start an image that has expired or is deprecated, too")
     image.add_argument("--dry-run", action="store_true", help="print the template that would be sent, and exit")
     image.add_argument("--all-or-nothing", action="store_true", help="kill what was started if one of the machines fails")
     image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")

@@ -180,8 +180,18 @@ class Marketplace:
 
     def _get(self, identifier: str) -> bytes:
         deadline = time.monotonic() + self._timeout
-        with self._errors_translated(), self._open(self.url(identifier), f"image {identifier}") as response:
-            return self._body(response, deadline)
+        try:
+            with self._errors_translated(), self._open(self.url(identifier), f"image {identifier}") as response:
+                return self._body(response, deadline)
+        except NotFound as error:
+            missing = error
+        # Without a status a Marketplace hides what is expired or deprecated.
+        with self._errors_translated():
+            try:
+                with self._open(f"{self.url(identifier)}?status=all", f"image {identifier}") as response:
+                    return self._body(response, deadline)
+            except NotFound:
+                raise missing from None
 
     def _open(self, url: str, what: str) -> requests.Response:
         """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
@@ -243,7 +253,7 @@ class Marketplace:
         if status in (404, 410):
             raise NotFound(
                 f"no {what} in the Marketplace {self.endpoint}",
-                "check the identifier; a Marketplace hides images that are expired or deprecated",
+                "check the identifier, or find an image with stratus-search-image",
             )
         if status == 401:
             raise AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", _CHOOSE)

@@ -32,14 +32,15 @@ def machine_request(session: Session, size: InstanceType) -> MachineRequest:
         context |= _cloud_init_keys(authorized or public_keys)
     else:
         user_data = ""
+    image = image_argument.chosen(session, options.image)
     base, boot = None, image_argument.BootImage(ImageDisk())
     inputs: dict[str, str] = {}
-    if options.image.startswith(_TEMPLATE):
-        base = session.cloud.machine_template(options.image.removeprefix(_TEMPLATE))
+    if image.startswith(_TEMPLATE):
+        base = session.cloud.machine_template(image.removeprefix(_TEMPLATE))
         size = _overlay_size(session, size)
         inputs = input_values(session, base, [*(("CPU", "VCPU") if size.cpu else ()), *(("MEMORY",) if size.ram else ())])
     else:
-        boot = image_argument.find(session, options.image)
+        boot = image_argument.find(session, image)
     return MachineRequest(
         root=boot.disk,
         template=base,

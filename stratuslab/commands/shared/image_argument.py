@@ -13,7 +13,7 @@ from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
 from stratuslab.commands.session import Session
-from stratuslab.errors import NotFound, Unreachable, UsageError
+from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE, Setting
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.settings import DEFAULT_MARKETPLACE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PDISK_PORT = 8445
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_FORMS = "expected a Marketplace identifier of 27 characters, one:NAME, template:NAME, the UUID of a disk, or a URL"
+_FORMS = "expected a Marketplace identifier of 27 characters, one:NAME, or a URL; stratus-search-image lists images"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,19 @@ class BootImage:
     disk: ImageDisk
     bus: str = ""
     inbound_ports: tuple[str, ...] = ()
+
+
+def chosen(session: Session, text: str) -> str:
+    """The text, or the identifier, ``one:NAME`` or ``template:NAME`` that a title, a tag or a beginning stands for.
+
+    Raises NotFound, or UsageError if it stands for several images."""
+    if is_identifier(text) or _UUID.fullmatch(text) or re.match(r"[a-z][a-z0-9+.-]*:", text):
+        return text
+    from stratuslab.commands.shared.image_search import named
+
+    image = named(session, text)
+    session.messages.step(f'Image "{text}": {image.word}')
+    return image.word
 
 
 def find(session: Session, text: str) -> BootImage:
@@ -89,11 +102,29 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
     session.messages.detail(
         f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}"
     )
-    for warning in _warnings(metadata, datetime.fromtimestamp(session.environment.clock(), timezone.utc)):
+    now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
+    for warning in _warnings(metadata, now):
+        if not session.options.allow_expired:
+            newer = _newer(session, metadata, now)
+            raise StratusLabError(f"image {identifier}: {warning}", f"{newer}to start it all the same, add --allow-expired")
         session.messages.note(f"image {identifier}: {warning}")
     # For an image in a datastore the cloud itself knows the bus.
     bus = metadata.disks_bus if image is None else ""
     return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
+
+
+def _newer(session: Session, old: Metadata, now: datetime) -> str:
+    """The newest valid image of the same name and endorser, for a hint."""
+    from stratuslab.marketplace.image_query import ImageQuery
+
+    with suppress(StratusLabError):
+        names = {old.title, old.tag} - {""}
+        found = session.marketplace.search(ImageQuery(endorser=old.email), now)
+        same = [one for one in found if names & {one.title, one.tag} and one.identifier != old.identifier]
+        if same:
+            newest = max(same, key=lambda one: one.created.timestamp() if one.created else 0.0)
+            return f"newer: {newest.identifier}; "
+    return "see stratus-search-image; "
 
 
 def _cloud_image(session: Session, identifier: str) -> Resource | None:
@@ -117,7 +148,7 @@ def _metadata(session: Session, identifier: str) -> Metadata:
 
 
 def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
-    """Reasons why the cloud might refuse the image. Its own policy decides, so these are only warnings."""
+    """Reasons not to use the image."""
     if metadata.deprecated is not None:
         yield f"its endorser has deprecated it: {metadata.deprecated or 'no reason given'}"
     if metadata.expired(now):

@@ -7,10 +7,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
+from stratuslab.errors import NotFound, UsageError
 from stratuslab.known_settings import Setting
 from stratuslab.marketplace.image_query import ImageQuery, status_of
 from stratuslab.results import FoundImage
 from stratuslab.settings import DEFAULT_MARKETPLACE
+from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
     from stratuslab.cloud.cloud_images import CloudImage
@@ -35,6 +37,46 @@ def search(session: Session, query: ImageQuery) -> Iterator[FoundImage]:
             entry = _entry(image)
             if query.matches(entry, now):
                 yield FoundImage(image.word, image.kind, entry)
+
+
+LEAST_OF_IDENTIFIER = 8
+"""Characters of an identifier that can stand for the whole."""
+
+
+def named(session: Session, text: str) -> FoundImage:
+    """The valid image that a title, a tag, ``TAG@ENDORSER`` or the beginning of an identifier names; on OpenNebula an image or a
+    template by its name. Raises NotFound, or UsageError with the matches if there are several images."""
+    tag, _, endorser = text.lower().partition("@")
+    found: dict[str, FoundImage] = {}
+    others: set[str] = set()
+    for image in search(session, ImageQuery()):
+        entry = image.entry
+        names = {entry.title.lower(), entry.tag.lower(), image.word.lower()} - {""}
+        email = entry.email.lower()
+        is_named = text.lower() in names or (endorser and tag in names and endorser in (email, email.partition("@")[0]))
+        begins = len(text) >= LEAST_OF_IDENTIFIER and bool(entry.identifier) and entry.identifier.startswith(text)
+        if image.word and (is_named or begins):
+            found.setdefault(image.word, image)
+        elif len(others) < _MOST_SUGGESTED:
+            others |= names
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        listed = [f"{word} ({image.entry.email}, {_day(image.entry.created)})" for word, image in found.items()]
+        raise UsageError(
+            f'"{text}" stands for several images: {", ".join(listed[:12])}{" and more" if len(listed) > 12 else ""}',
+            "use the first word of one of them, or TAG@ENDORSER",
+        )
+    raise NotFound(
+        f'no image is called "{text}"', join_hints(did_you_mean(text.lower(), others), "find one with stratus-search-image")
+    )
+
+
+_MOST_SUGGESTED = 10_000  # names that are compared for a suggestion
+
+
+def _day(date: datetime | None) -> str:
+    return "no date" if date is None else f"{date:%Y-%m-%d}"
 
 
 def _entry(image: CloudImage) -> Metadata:
