@@ -21,6 +21,7 @@ import pytest
 
 from stratuslab.cloud import user_inputs
 from stratuslab.diagnosis import causes
+from stratuslab.library import program_errors
 from stratuslab.output import redaction
 from tests.harness import CHECKOUT
 
@@ -37,6 +38,7 @@ GROWTH = 9.0  # for a text four times as long: 4 is linear, 16 quadratic
 # Patterns that are computed where they are used: what they can be. None for those that users write themselves.
 COMPUTED: dict[str, list[str] | None] = {
     "causes: part": [part for cause in causes.CAUSES for text in cause.patterns for part in text.split(".*")],
+    "program_errors: pattern": [text for text, _ in program_errors._SAYINGS],
     "redaction: pattern": [text for text, _ in redaction._IN_TEXT],
     "user_inputs: _NUMBERS[self.type]": list(user_inputs._NUMBERS.values()),
     "output_options: self.operand": None,
