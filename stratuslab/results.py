@@ -188,6 +188,21 @@ class FoundImage(NamedTuple):
     status: str = "valid"
 
 
+class ImageDetails(NamedTuple):
+    """All that is known of one image: besides :class:`FoundImage` who may use it, and of a machine template the size of its
+    machines, the images of its disks, and its networks."""
+
+    word: str
+    source: str
+    entry: Metadata
+    status: str = "valid"
+    users: Sequence[str] = ()
+    cpu: str = ""
+    memory_mib: str = ""
+    disks: Sequence[str] = ()
+    networks: Sequence[str] = ()
+
+
 class SettingRow(NamedTuple):
     """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
 

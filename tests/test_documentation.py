@@ -32,6 +32,7 @@ COMMANDS = (
     "list-networks",
     "run-instance",
     "search-image",
+    "show-image",
     *ACTIONS,
 )
 ALONE = ("copy-config", "local-cloud")  # commands without the options that the others share

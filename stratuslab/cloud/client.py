@@ -22,6 +22,8 @@ from stratuslab.opennebula.states import Lcm, Phase
 from stratuslab.opennebula.usage import Usage
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from stratuslab.cloud.catalogue import Resource, ResourceKind
     from stratuslab.cloud.cloud_images import CloudImage
     from stratuslab.cloud.lost_request import LostRequests
@@ -229,8 +231,13 @@ class Cloud(InstanceActions):
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
-        from stratuslab.cloud.catalogue import ResourceKind, document
+        from stratuslab.cloud.catalogue import ResourceKind
         from stratuslab.cloud.machine_request import MachineTemplate
 
-        number = int(text) if is_id(text) else self.find(ResourceKind.TEMPLATE, text).id
-        return MachineTemplate.read(document(self._caller, ResourceKind.TEMPLATE, number))
+        return MachineTemplate.read(self.document(ResourceKind.TEMPLATE, text))
+
+    def document(self, kind: ResourceKind, text: str) -> Element:
+        """The document of the image, network or machine template. Raises as :meth:`find` does."""
+        from stratuslab.cloud.catalogue import document
+
+        return document(self._caller, kind, int(text) if is_id(text) else self.find(kind, text).id)

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 _BOOTABLE = ("0", "")  # TYPE of an image with an operating system; 3.2 and later have others for data and files
 
 
+class MachineSize(NamedTuple):
+    """How large a machine a template makes, in its own words (empty: it does not say); the images of its disks, and its
+    networks."""
+
+    cpu: str = ""
+    memory_mib: str = ""
+    disks: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
 class CloudImage(NamedTuple):
     """An image, template or appliance (``kind``) that the user may use. ``word`` is what stratus-run-instance takes for it, empty
     for an appliance that no image of the cloud was made from; ``created`` is seconds since the epoch."""
@@ -45,6 +55,36 @@ def cloud_images(calls: Caller) -> Iterator[CloudImage]:
             yield found[0]._replace(word=imported.get(str(found[0].resource.id), ""))
 
 
+def described(document: Element, kind: str, word: str) -> CloudImage:
+    """The image or template that a document is about."""
+    return _image(entry(document), document, kind, word)
+
+
+def users(document: Element) -> list[str]:
+    """Who may use the image or template."""
+    rights = {
+        "OWNER_U": f"owner {_text(document, 'UNAME')}",
+        "GROUP_U": f"group {_text(document, 'GNAME')}",
+        "OTHER_U": "everybody",
+    }
+    return [who for name, who in rights.items() if _text(document, f"PERMISSIONS/{name}") == "1"]
+
+
+def machine_size(document: Element) -> MachineSize:
+    """How large a machine the template makes."""
+    return MachineSize(
+        _text(document, "TEMPLATE/VCPU") or _text(document, "TEMPLATE/CPU"),
+        _text(document, "TEMPLATE/MEMORY"),
+        _named_in(document, "TEMPLATE/DISK", "IMAGE"),
+        _named_in(document, "TEMPLATE/NIC", "NETWORK"),
+    )
+
+
+def _named_in(document: Element, path: str, name: str) -> tuple[str, ...]:
+    found = (_text(one, name) or _text(one, f"{name}_ID") for one in document.iterfind(path))
+    return tuple(text for text in found if text)
+
+
 def _documents(calls: Caller, kind: ResourceKind) -> list[Element]:
     found = calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1)
     return sorted((one for one in found if is_id(_text(one, "ID"))), key=lambda one: int(_text(one, "ID")))
@@ -54,18 +94,19 @@ def _named(documents: list[Element], kind: str, prefix: str) -> Iterator[tuple[C
     resources = [entry(one) for one in documents]
     words = names_to_use(resources)
     for resource, one in zip(resources, documents, strict=True):
-        yield (
-            CloudImage(
-                f"{prefix}{words[resource.id]}",
-                kind,
-                resource,
-                _text(one, "DESCRIPTION") or _text(one, "TEMPLATE/DESCRIPTION"),
-                _number(one, "REGTIME"),
-                _number(one, "SIZE"),
-                _text(one, "FORMAT") or _text(one, "TEMPLATE/DRIVER") or _text(one, "FSTYPE"),
-            ),
-            one,
-        )
+        yield _image(resource, one, kind, f"{prefix}{words[resource.id]}"), one
+
+
+def _image(resource: Resource, document: Element, kind: str, word: str) -> CloudImage:
+    return CloudImage(
+        word,
+        kind,
+        resource,
+        _text(document, "DESCRIPTION") or _text(document, "TEMPLATE/DESCRIPTION"),
+        _number(document, "REGTIME"),
+        _number(document, "SIZE"),
+        _text(document, "FORMAT") or _text(document, "TEMPLATE/DRIVER") or _text(document, "FSTYPE"),
+    )
 
 
 def _text(element: Element, path: str) -> str:

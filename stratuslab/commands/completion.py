@@ -30,6 +30,7 @@ MODULES = (
     "reboot_instance",
     "run_instance",
     "search_image",
+    "show_image",
     "shutdown_instance",
     "start_instance",
     "stop_instance",

@@ -259,6 +259,30 @@ CATALOGUE = RowKind(
 )
 
 
+IMAGE_DETAILS = RowKind(
+    "details",
+    (
+        *(column._replace(usual=True, min_width=0) for column in CATALOGUE.columns),
+        Column("image_version", lambda row: row.entry.version or None, usual=True),
+        Column("deprecated", lambda row: row.entry.deprecated, usual=True),
+        Column("signed_by", lambda row: row.entry.subject or None, usual=True),
+        Column("signature", lambda row: "not checked" if row.entry.signed else "none", usual=True),
+        Column("compression", lambda row: row.entry.compression or None, usual=True),
+        Column("disks_bus", lambda row: row.entry.disks_bus or None, usual=True),
+        Column("inbound_ports", lambda row: list(row.entry.inbound_ports), usual=True),
+        Column("checksums", lambda row: [f"{name}:{digits}" for name, digits in row.entry.checksums.items()], usual=True),
+        Column("locations", lambda row: [masked_text(text) for text in row.entry.locations], usual=True),
+        Column("users", lambda row: list(row.users), usual=True),
+        Column("cpu", lambda row: row.cpu or None, usual=True),
+        Column("memory_mib", lambda row: row.memory_mib or None, usual=True),
+        Column("disks", lambda row: list(row.disks), usual=True),
+        Column("networks", lambda row: list(row.networks), usual=True),
+    ),
+    key="image",
+    single=True,
+)
+
+
 NETWORKS = RowKind(
     "networks",
     (

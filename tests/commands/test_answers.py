@@ -13,12 +13,23 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.output.columns import CATALOGUE, COPIES, INSTANCES, NETWORKS, SECTIONS, SETTINGS, TYPES, Column, RowKind
+from stratuslab.output.columns import (
+    CATALOGUE,
+    COPIES,
+    IMAGE_DETAILS,
+    INSTANCES,
+    NETWORKS,
+    SECTIONS,
+    SETTINGS,
+    TYPES,
+    Column,
+    RowKind,
+)
 from stratuslab.output.local_cloud_columns import CLOUD_STATUS, IMAGES, VOLUMES
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
-KINDS = (INSTANCES, TYPES, SETTINGS, SECTIONS, COPIES, CATALOGUE, NETWORKS, IMAGES, VOLUMES, CLOUD_STATUS)
+KINDS = (INSTANCES, TYPES, SETTINGS, SECTIONS, COPIES, CATALOGUE, IMAGE_DETAILS, NETWORKS, IMAGES, VOLUMES, CLOUD_STATUS)
 SCHEMA = json.loads((CHECKOUT / "docs" / "answers.schema.json").read_text("utf-8"))
 
 

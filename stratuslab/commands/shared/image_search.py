@@ -34,7 +34,7 @@ def search(session: Session, query: ImageQuery) -> Iterator[FoundImage]:
             yield FoundImage(entry.identifier, "marketplace", entry, status_of(entry, now))
     else:
         for image in session.cloud.images():
-            entry = _entry(image)
+            entry = entry_of(image)
             if query.matches(entry, now):
                 yield FoundImage(image.word, image.kind, entry)
 
@@ -79,7 +79,7 @@ def _day(date: datetime | None) -> str:
     return "no date" if date is None else f"{date:%Y-%m-%d}"
 
 
-def _entry(image: CloudImage) -> Metadata:
+def entry_of(image: CloudImage) -> Metadata:
     """What a cloud says of its image, in the words of a Marketplace; its owner has the place of the endorser."""
     from stratuslab.marketplace.metadata import Metadata
 

@@ -1,0 +1,98 @@
+"""stratus-show-image: show all that is known of an image or a machine template."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from stratuslab.cloud.catalogue import ResourceKind
+from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.session import Session
+from stratuslab.commands.shared.image_search import entry_of, named, uses_marketplace
+from stratuslab.commands.shared.output_arguments import add_output_options
+from stratuslab.errors import NotFound, UsageError
+from stratuslab.marketplace.identifier import is_identifier
+from stratuslab.output.columns import IMAGE_DETAILS
+from stratuslab.output.safe_text import harmless
+from stratuslab.results import ImageDetails, Listing, Result, TextLine
+
+_KINDS = {"one": ("image", ResourceKind.IMAGE), "template": ("template", ResourceKind.TEMPLATE)}
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "image", metavar="IMAGE", help="identifier, title or tag, one:NAME, template:NAME, or the URL of an entry"
+    )
+    group = parser.add_argument_group("image")
+    group.add_argument("--metadata", action="store_true", help="print the document itself")
+    group.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
+    add_cloud_options(parser)
+    add_output_options(parser)
+
+
+def _run(session: Session) -> Iterator[Result]:
+    text: str = session.options.image
+    if text.startswith(("http://", "https://")):
+        # .../metadata/IDENTIFIER[/EMAIL/CREATED]
+        endpoint, _, path = text.partition("/metadata/")
+        text = path.split("/")[0].partition("?")[0]
+        if not is_identifier(text):
+            raise UsageError(
+                "this is not the URL of an image's entry in a Marketplace", "expected https://HOST/metadata/IDENTIFIER"
+            )
+        session.options.marketplace_endpoint = endpoint
+    elif not is_identifier(text) and text.partition(":")[0] not in _KINDS:
+        text = named(session, text).word
+    if is_identifier(text):
+        yield from _of_marketplace(session, text)
+    else:
+        yield from _of_cloud(session, text)
+
+
+def _of_marketplace(session: Session, identifier: str) -> Iterator[Result]:
+    if not uses_marketplace(session):
+        for image in session.cloud.images():
+            if image.resource.identifier == identifier:
+                yield from _of_cloud(session, image.word)
+                return
+        raise NotFound(f"this cloud has no image {identifier}", "name a Marketplace with --marketplace-endpoint")
+    if session.options.metadata:
+        document = session.marketplace.document(identifier).decode("utf-8", "replace")
+        yield from (TextLine(harmless(line)) for line in document.splitlines())
+        return
+    from stratuslab.marketplace.image_query import status_of
+
+    entry = session.marketplace.find(identifier)
+    now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
+    yield Listing([ImageDetails(identifier, "marketplace", entry, status_of(entry, now))])
+
+
+def _of_cloud(session: Session, word: str) -> Iterator[Result]:
+    from stratuslab.cloud.cloud_images import described, machine_size, users
+
+    prefix, _, name = word.partition(":")
+    source, kind = _KINDS[prefix]
+    document = session.cloud.document(kind, name)
+    if session.options.metadata:
+        from stratuslab.output.vm_document_text import document_lines
+
+        yield from map(TextLine, document_lines(document))
+        return
+    image = described(document, source, word)
+    yield Listing([ImageDetails(word, source, entry_of(image), "valid", users(document), *machine_size(document))])
+
+
+COMMAND = Command(
+    "stratus-show-image",
+    "Show all that is known of an image or a machine template.",
+    _add_arguments,
+    _run,
+    usage="%(prog)s [options] IMAGE",
+    epilog="""examples:
+  stratus-show-image ttylinux                  an image of the Marketplace
+  stratus-show-image template:large            a template of an OpenNebula cloud
+  stratus-show-image --metadata BN1EEkPi       the document about the image
+""",
+    rows=lambda options: IMAGE_DETAILS,
+)
