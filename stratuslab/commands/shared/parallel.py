@@ -126,7 +126,7 @@ def _affordable() -> int:
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return AT_ONCE if limit == resource.RLIM_INFINITY else limit // (256 << 20)
+    return 1000 if limit == resource.RLIM_INFINITY else limit // (256 << 20)
 
 
 def in_order(
