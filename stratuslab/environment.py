@@ -64,10 +64,12 @@ class Environment(NamedTuple):
         return cls(sys.stdin, sys.stdout, sys.stderr, dict(os.environ), owns_process=True)
 
     def hide_passwords(self) -> None:
-        """Keep the variables with passwords of clouds and proxies from the programs that this process starts from now on."""
+        """Keep variables with passwords, also those in URLs, of clouds and proxies from the programs that this process starts
+        from now on."""
         for name, value in self.environ.items() if self.owns_process else ():
-            of_client = name.startswith("STRATUSLAB_") and name.endswith("PASSWORD")
-            if of_client or (name.lower().endswith("_proxy") and "@" in value):
+            of_client = name.startswith("STRATUSLAB_") or name == "ONE_XMLRPC"
+            in_url = ("@" in value or "?" in value) and (of_client or name.lower().endswith("_proxy"))
+            if in_url or (of_client and name.endswith("PASSWORD")):
                 os.environ.pop(name, None)
 
     @property
