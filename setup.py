@@ -93,6 +93,7 @@ setup(
     ],
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
     package_data={"stratuslab": ["py.typed"], "stratuslab.local.tiny": ["guest/*", "guest/**/*"]},
+    entry_points={"pytest11": ["stratuslab.testing.pytest_plugin = stratuslab.testing.pytest_plugin"]},
     scripts=sorted(str(path.relative_to(HERE)) for path in HERE.glob("bin/stratus-*")),
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).
@@ -103,6 +104,13 @@ setup(
         "requests>=2.28",
         "tabulate[widechars]>=0.9",
     ],
-    extras_require={"keyring": ["keyring>=23"], "test": TEST, "docs": DOCS, "types": TYPES, "dev": DEV},
+    extras_require={
+        "keyring": ["keyring>=23"],
+        "testing": ["pytest>=8.0"],
+        "test": TEST,
+        "docs": DOCS,
+        "types": TYPES,
+        "dev": DEV,
+    },
     zip_safe=False,
 )

@@ -5,7 +5,7 @@ The public interface for programs::
     import stratuslab
 
     with stratuslab.connect("local") as cloud:
-        vm = cloud.run("BN1EEkPiBx87_uLj2-sdybSI-Xb", type="m1.small", name="web")
+        vm = cloud.run("ttylinux", type="m1.small", name="web")
         vm.wait("ssh")
         print(vm.ssh("uname -a").stdout)
         vm.kill()

@@ -181,7 +181,10 @@ def programs(page: str) -> Iterator[tuple[str, str]]:
         yield program, output.strip()
 
 
-@pytest.mark.parametrize(("program", "output"), list(programs("docs/python.rst")))
+@pytest.mark.parametrize(
+    ("program", "output"),
+    [*programs("docs/python.rst"), *programs("docs/testing-against-a-fake-opennebula.rst")],
+)
 def test_a_program_in_the_manual_runs(program: str, output: str, tmp_path: Path):
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
     environ["STRATUSLAB_LOCAL_ADDRESSES"] = str(tmp_path / "addresses")

@@ -85,6 +85,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             *("commands: base", "commands: shared", "commands"),
         },
     ),
+    "testing": (
+        {"testing"},
+        {"ground", "local", "local: store", "local: images", "local: machines", "local: engine", "local: api", "library"},
+    ),
 }
 
 

@@ -78,8 +78,9 @@ class ConnectedCloud:
     def run(
         self, image: str, *, count: int | None = None, **options: Unpack[RunOptions]
     ) -> VirtualMachine | list[VirtualMachine]:
-        """Start a machine, or with ``count`` a list of them, from an image: a Marketplace identifier, ``one:NAME``,
-        ``template:NAME``, the UUID of a disk, or a URL. The options are those of :class:`RunOptions`.
+        """Start a machine, or with ``count`` a list of them, from an image as ``stratus-run-instance`` takes it: a title such as
+        ``"ttylinux"``, a Marketplace identifier, ``one:NAME``, ``template:NAME``, the UUID of a disk, or a URL. The options are
+        those of :class:`RunOptions`.
 
         Returns as soon as the cloud has accepted it; ``wait`` says when it runs. A request is sent once, and looked for if its
         answer is lost. Raises UsageError, NotFound, Refused, and of several machines BatchFailed, which has those that were
