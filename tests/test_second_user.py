@@ -50,7 +50,7 @@ def test_nothing_that_is_made_is_open_to_others(shell: Shell) -> None:
         assert shell("run", TTYLINUX, "--wait-for", "ssh").status == 0
         assert shell.script("stratus-connect-instance", "1", "--", "true", environ={"PATH": "/nowhere"}).status == 0
         assert shell("local_cloud", "volumes", "create", "1M").status == 0
-        assert shell("local_cloud", "add-image", str(CHECKOUT / "bin" / "stratus-config")).status == 0
+        assert shell("local_cloud", "add-image", "--data", str(CHECKOUT / "bin" / "stratus-config")).status == 0
         made = [path for top in (state, shell.home / ".stratuslab") for path in (top, *top.rglob("*"))]
         open_to_others = {path.name: oct(path.stat().st_mode) for path in made if path.stat().st_mode & 0o077}
         assert open_to_others == {"id_ed25519.pub": "0o100644"}

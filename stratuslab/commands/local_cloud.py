@@ -210,6 +210,7 @@ _ACTIONS = {
     "add-entry": _add_entry,
     "build-image": local_cloud_images.build_image,
     "add-image": local_cloud_images.add_image,
+    "remove-image": local_cloud_images.remove_image,
     "images": local_cloud_images.images,
     "volumes": local_cloud_volumes.volumes,
 }

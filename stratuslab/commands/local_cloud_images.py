@@ -1,4 +1,4 @@
-"""stratus-local-cloud add-image, build-image and images: images with content, for real machines."""
+"""stratus-local-cloud add-image, remove-image, build-image and images: images with content, for real machines."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
 identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. The same command continues a
 download that was interrupted."""
+_REMOVE_IMAGE = """Remove an image and its entries in the Marketplace. An image that machines use is refused; with --force it is
+removed, and machines that run go on until they are stopped."""
 _IMAGES = """List the images that machines can be created from. A machine of an image whose content is here, or elsewhere on the
 network, is real if QEMU is installed on this computer; one without content is simulated."""
 _BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
@@ -30,7 +32,7 @@ identifier. The image is built again only if there are newer packages."""
 
 
 def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    """Add the actions ``add-image``, ``build-image`` and ``images``. Returns their parsers."""
+    """Add the actions ``add-image``, ``remove-image``, ``build-image`` and ``images``. Returns their parsers."""
     add = actions.add_parser("add-image", help="add a disk image", description=_ADD_IMAGE)
     add.add_argument("source", metavar="FILE|URL", help="image: a file, or an http:// or https:// URL")
     add.add_argument("--title", metavar="TEXT", default="", help="its title (default: the name of the file)")
@@ -40,18 +42,20 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
         default="",
         help="refuse the image unless this is the MD5, SHA-1, SHA-256 or SHA-512 of the file or of its uncompressed content",
     )
+    add.add_argument("--data", action="store_true", help="take content that no machine can boot from, as a further disk")
+    remove = actions.add_parser("remove-image", help="remove an image", description=_REMOVE_IMAGE)
+    remove.add_argument("image", metavar="IMAGE", help="its identifier or title")
+    remove.add_argument("--force", action="store_true", help="remove it even if machines use it")
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
     build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build: tiny")
     listing = actions.add_parser("images", help="list the images", description=_IMAGES)
     add_output_options(listing)
-    return [add, build, listing]
+    return [add, remove, build, listing]
 
 
 def add_image(session: Session) -> Iterator[Result]:
     """Add an image, and print its identifier."""
     from stratuslab.local.images.add_image import ExpectedChecksum
-    from stratuslab.local.images.image_format import lacks_boot_loader
-    from stratuslab.local.images.image_store import content
     from stratuslab.marketplace.metadata import Metadata
 
     options = session.options
@@ -59,13 +63,19 @@ def add_image(session: Session) -> Iterator[Result]:
     known = Metadata(identifier="", title=one_line(options.title), version="1.0")
     with _bar(session) as bar, _adding(session, checksum, known, bar) as adding:
         entry = adding.of(options.source, session.environment.expand(options.source))
-        kept = content(adding.store.directory, entry.identifier)
-    if kept is not None and lacks_boot_loader(kept):
-        session.messages.note(
-            "the image has no boot loader: it can be a further disk, but a machine will not boot from it. Unpack archives, and "
-            "convert VMDK, VDI and other formats with: qemu-img convert -O qcow2 IMAGE NEW"
-        )
     yield TextLine(entry.identifier)
+
+
+def remove_image(session: Session) -> Iterator[Result]:
+    """Remove an image."""
+    from stratuslab.local import state_directory
+    from stratuslab.local.images import image_removal
+    from stratuslab.local.images.open_store import open_store
+
+    with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
+        removed = image_removal.remove_image(store, session.options.image, force=session.options.force)
+    session.messages.step(f"Removed image {removed}")
+    yield from ()
 
 
 def images(session: Session) -> Iterator[Result]:
@@ -117,7 +127,9 @@ def _adding(session: Session, checksum: ExpectedChecksum | None, known: Metadata
 
     now = session.environment.clock()
     with closing(open_store(state_directory(session.environment.environ), now)) as store:
-        yield ImageAdder(store, now, checksum, known, session.settings.ca_bundle or True, _ProgressMessages(session, bar))
+        verify = session.settings.ca_bundle or True
+        data = getattr(session.options, "data", False)
+        yield ImageAdder(store, now, checksum, known, verify, _ProgressMessages(session, bar), data)
 
 
 def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None], None]:

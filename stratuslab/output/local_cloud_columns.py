@@ -21,6 +21,7 @@ IMAGES = RowKind(
             table_value=lambda image: size_text(image.bytes),
         ),
         Column("content", lambda image: image.content.value, usual=True),
+        Column("kind", lambda image: image.kind, usual=True),
         Column("title", lambda image: image.title or None, usual=True),
     ),
     key="identifier",

@@ -307,7 +307,13 @@ class TestTheEmbeddedCloud:
             "BN1EEkPiBx87_uLj2-sdybSI-Xb  67.1 MB  ttylinux\n"
         )
         first, *_ = document(shell("local_cloud", "images", "--format", "json"))["images"]
-        assert first == {"identifier": TTYLINUX, "size_bytes": 67108864, "content": "none", "title": "ttylinux"}
+        assert first == {
+            "identifier": TTYLINUX,
+            "size_bytes": 67108864,
+            "content": "none",
+            "kind": "simulated",
+            "title": "ttylinux",
+        }
         ids = shell("local_cloud", "images", "--format", "ids", "--filter", "title~^tty")
         assert ids == Ran(0, f"{TTYLINUX}\n", "")
         ran = shell("local_cloud", "images", "--format", "csv", "--no-header", "--filter", "content=here")

@@ -53,7 +53,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("stratus-run-instance", "", "--lab", "--label"),
         ("stratus-describe-instance", "--format", "", "table json csv spreadsheet ids"),
-        ("stratus-local-cloud", "", "re", "reset"),
+        ("stratus-local-cloud", "", "res", "reset"),
         ("stratus-local-cloud", "images", "--for", "--format"),
         ("stratus-config", "--completion", "f", "fish"),
     ],

@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stratuslab.byte_sizes import size_text
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import ExitStatus, StratusLabError, UsageError
 from stratuslab.local.images.add_image import ExpectedChecksum
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.image_reader import SparseFile
@@ -27,7 +27,7 @@ from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.metadata import Metadata, read
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
-from tests.harness import TTYLINUX, Shell
+from tests.harness import TTYLINUX, Ran, Shell
 from tests.local.images.test_image_format import qcow2
 from tests.local.images.test_image_store import everything, identifier, sums
 
@@ -341,20 +341,50 @@ class TestImages:
         ran = shell("local_cloud", "images")
         assert (ran.status, ran.err) == (0, "")
         header, *rows = ran.out.splitlines()
-        assert header.split() == ["identifier", "size", "content", "title"]
+        assert header.split() == ["identifier", "size", "content", "kind", "title"]
         assert rows[0].split()[0] == TTYLINUX
-        assert {re.split(r"  +", row)[2] for row in rows[:-1]} == {"none"}
+        assert {tuple(re.split(r"  +", row)[2:4]) for row in rows[:-1]} == {("none", "simulated")}
         last = re.split(r"  +", rows[-1])
-        assert (last[0], last[2]) == (added, "here")
+        assert (last[0], *last[2:4]) == (added, "here", "bootable")
         assert "\x1b" not in ran.out
 
-    def test_one_that_cannot_boot_is_pointed_out(self, shell: Shell, tmp_path: Path) -> None:
+    def test_one_that_cannot_boot_is_taken_as_data_only(self, shell: Shell, tmp_path: Path) -> None:
         path = tmp_path / "disk.img"
         for other in (b"no boot loader", b"KDMV (a VMDK disk)", b"PK\x03\x04 (an archive)"):
             path.write_bytes(other.ljust(4096, b"."))
             ran = shell("local_cloud", "add-image", str(path))
-            assert (ran.status, "the image has no boot loader" in ran.err) == (0, True)
-            assert "qemu-img convert -O qcow2" in ran.err
+            assert (ran.status, ran.out, "it has no boot loader" in ran.err) == (ExitStatus.FAILED, "", True)
+            assert "--data" in ran.err and "qemu-img convert -O qcow2" in ran.err
+            assert shell("local_cloud", "images", "--format", "ids").out.count("\n") == 4
+        ran = shell("local_cloud", "add-image", "--data", str(path))
+        assert (ran.status, ran.err) == (0, "")
+        assert shell("local_cloud", "images", "--filter", "kind=data", "--format", "ids").out == ran.out
         path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(512))
         ran = shell("local_cloud", "add-image", str(path))
         assert (ran.status, ran.err) == (0, "")
+
+
+class TestRemoveImage:
+    def test_by_identifier_or_title(self, shell: Shell, tmp_path: Path, cloud: Path) -> None:
+        (tmp_path / "disk.img").write_bytes(DISK)
+        for word in ("by title", ""):
+            added = shell("local_cloud", "add-image", "--title", "by title", str(tmp_path / "disk.img")).out.strip()
+            assert kept(cloud) == [f"images/{added}/image"]
+            assert shell("local_cloud", "remove-image", word or added) == Ran(0, "", "")
+            assert kept(cloud) == []
+            assert shell("search_image", added).status == ExitStatus.NOT_FOUND
+            assert shell("local_cloud", "remove-image", added).status == ExitStatus.NOT_FOUND
+
+    @pytest.mark.parametrize("option", [(TTYLINUX,), ("debian-base-simulated", "--readonly-disk", TTYLINUX)])
+    def test_not_while_it_is_in_use(self, alice: Shell, tmp_path: Path, option: tuple[str, ...]) -> None:
+        alice.environ["STRATUSLAB_LOCAL_DIR"] = str(tmp_path / "cloud")
+        assert alice("run", *option).status == 0
+        ran = alice("local_cloud", "remove-image", "ttylinux")
+        assert (ran.status, f"image {TTYLINUX} is in use by instance 1" in ran.err) == (ExitStatus.FAILED, True)
+        assert alice("local_cloud", "remove-image", "ttylinux", "--force").status == 0
+        assert alice("run", TTYLINUX).status != 0
+
+    def test_once_it_is_free(self, shell: Shell) -> None:
+        assert shell("run", TTYLINUX).status == 0
+        assert shell("kill", "1").status == 0
+        assert shell("local_cloud", "remove-image", TTYLINUX).status == 0

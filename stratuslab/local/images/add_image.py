@@ -15,6 +15,7 @@ from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import local_location, register
 from stratuslab.local.images.free_space import require
+from stratuslab.local.images.image_format import lacks_boot_loader
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
 from stratuslab.local.images.image_reader import USUAL, ReadResult
 from stratuslab.local.store.database import Store
@@ -57,7 +58,8 @@ _UNKNOWN = Metadata(identifier="", version="1.0")
 class ImageAdder:
     """Adds images to a store. ``now`` is seconds since the epoch, ``verify`` as in requests.
 
-    ``known`` is what is known of the image besides its content; its title is by default the name of the file. Methods return
+    ``known`` is what is known of the image besides its content; its title is by default the name of the file. ``data`` takes
+    content that no machine can boot from. Methods return
     the entry in the Marketplace. If they raise, nothing is kept: UsageError if the source cannot be read, ImageError if it is
     not an image or has another checksum, NoSpace, StratusLabError for damaged compression, and what Download raises.
     """
@@ -68,6 +70,7 @@ class ImageAdder:
     known: Metadata = _UNKNOWN
     verify: bool | str = True
     listener: ProgressListener = SILENT
+    data: bool = False
 
     def of(self, source: str, path: Path) -> Metadata:
         """Add the image at an http or https URL, or for any other source the file at the path."""
@@ -120,6 +123,12 @@ class ImageAdder:
         if self.checksum is not None:
             _compare(self.checksum, read)
         _refuse_others(read, path)
+        if not self.data and lacks_boot_loader(path):
+            raise ImageError(
+                "no machine can boot from it: it has no boot loader",
+                "add it as a further disk with --data. Unpack archives, and convert VMDK, VDI and other formats with: "
+                "qemu-img convert -O qcow2 IMAGE NEW",
+            )
         return read.content.identifier
 
     def _registered(self, imported: ImportedImage, name: str, *locations: str) -> Metadata:
@@ -134,6 +143,7 @@ class ImageAdder:
             format=imported.format,
             locations=(local_location(content.identifier), *locations),
             disks_bus="virtio",
+            kind="disk" if self.data else self.known.kind,
         )
         return register(self.store, self.now, metadata, rename=bool(self.known.title))
 
