@@ -95,10 +95,11 @@ class InstanceRow(NamedTuple):
 
 class Listing(NamedTuple):
     """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about. ``detailed`` says that
-    details of each follow."""
+    details of each follow, ``continues`` that the rows belong to the listing before."""
 
     rows: Sequence[Any]
     detailed: bool = False
+    continues: bool = False
 
 
 class WatchedInstances(NamedTuple):

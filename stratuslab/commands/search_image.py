@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
@@ -17,6 +18,7 @@ from stratuslab.output.columns import CATALOGUE
 from stratuslab.output.safe_text import word
 from stratuslab.results import FoundImage, Listing, Result
 
+_PORTION = 1000  # rows of a table that are lined up with each other
 _CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")
 
 
@@ -60,12 +62,12 @@ def _run(session: Session) -> Iterator[Result]:
             yield Listing([])
             return
         raise NotFound("no image matches", _loosen(session))
-    if options.format in ("csv", "spreadsheet", "ids"):
-        yield Listing([first])
-        for hit in hits:
-            yield Listing([hit])  # each is printed as it arrives
-    else:
-        yield Listing([first, *hits])
+    # What needs no order is printed as it arrives.
+    portion = _PORTION if session.output.is_default else 1 if options.format in ("csv", "spreadsheet", "ids") else None
+    rows = [first, *islice(hits, portion and portion - 1)]
+    yield Listing(rows)
+    while portion and (rows := list(islice(hits, portion))):
+        yield Listing(rows, continues=True)
     if hits.first_to_run and is_terminal(session.environment.stdout):
         session.messages.note(f"start the first one with: stratus-run-instance {word(hits.first_to_run)}")
 

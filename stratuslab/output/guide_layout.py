@@ -46,9 +46,10 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
             yield from plan(templates)
         case CloudCheck():
             yield checked(result)
-        case Listing(rows, detailed):
+        case Listing(rows, detailed, continues):
             # The details say the reason, too.
-            yield from table(rows, options._replace(notes=options.notes and not detailed))
+            header = options.header and not continues
+            yield from table(rows, options._replace(notes=options.notes and not detailed, header=header))
         case InstanceDetails():
             from stratuslab.output.details_text import details_lines
 

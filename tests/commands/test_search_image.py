@@ -111,6 +111,17 @@ def test_a_title_with_escape_sequences_and_entries_that_are_not_usable(shell: Sh
         assert (ran.status, ran.out.count("A000"), "\x9b" in ran.out, "\u202e" in ran.out) == (0, 2, False, False)
 
 
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_rows_are_shown_while_the_catalogue_arrives(shell: Shell, scripted: Scripted, form: str) -> None:
+    entries = b"".join(small_entry(number) for number in range(2500))
+    ran = shell("search_image", "--marketplace-endpoint", scripted(answers(b"<metadata>" + entries)).url, "--format", form)
+    assert (ran.status, "not well-formed" in ran.err) == (ExitStatus.FAILED, True)
+    header, *rows = ran.out.splitlines()
+    assert header.startswith("image")
+    assert [row[:27] for row in rows][:2000] == [f"A{number:026}" for number in range(2000)]
+    assert ran.out.count("endorser") == 1
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
