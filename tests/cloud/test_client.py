@@ -16,6 +16,7 @@ from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Fault, Refused
 from stratuslab.cloud.transport_errors import AnswerLost, ConnectionDropped, NeverSent
@@ -249,6 +250,51 @@ def test_a_kill_is_repeated_when_the_connection_drops(opennebula: Clouds) -> Non
     assert one.counted()["one.vm.action"] == 2
 
 
+def test_a_kill_whose_answer_is_lost_is_looked_for(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.halved]})
+    pauses = Pauses()
+    with pytest.raises(Unreachable, match="whether it was done to instance 1 is not known"):
+        cloud_at(one.url, pauses=pauses).kill(1)
+    assert pauses == list(LOOKS)
+
+    class Ends(Pauses):
+        def __call__(self, seconds: float) -> None:
+            super().__call__(seconds)
+            if len(self) == 2:
+                one.machines[1] = machine(1, state=6, lcm=0)
+
+    ends = Ends()
+    one.mishaps["one.vm.action"] = [mishap.halved]
+    cloud_at(one.url, pauses=ends).kill(1)
+    assert ends == list(LOOKS[:2])
+
+
+@pytest.mark.parametrize(
+    ("states", "calls"),
+    [(((1, 0), (3, 3), (3, 3)), 1), (((3, 16),), 1), (((1, 0), (8, 0), (3, 1)), 0)],
+    ids=["two run", "one is unknown", "none runs"],
+)
+def test_figures_are_requested_once_where_something_runs(
+    opennebula: Clouds, states: tuple[tuple[int, int], ...], calls: int
+) -> None:
+    numbered = dict(enumerate(states, 1))
+    one = opennebula(
+        version="6.8.0",
+        machines={number: machine(number, state=state, lcm=lcm) for number, (state, lcm) in numbered.items()},
+        figures={number: (12.5, 1024 * number) for number in numbered},
+        newest_first=False,
+    )
+    found = {one.id: one.last_memory_kib for one in cloud_at(one.url).instances(usage=True)}
+    assert found == {number: 1024 * number if state == 3 and calls else 0 for number, (state, _) in numbered.items()}
+    assert one.counted()["one.vmpool.monitoring"] == calls
+
+
+def test_where_calls_go_can_differ_from_the_name() -> None:
+    transport = HttpTransport(resolve("cloud.example.org", ALICE), ALICE, 5.0, {})
+    assert Cloud(transport, ALICE, "lab").address == "lab"
+    assert Cloud(transport, ALICE, "lab", address="cloud.example.org").address == "cloud.example.org"
+
+
 # --- what the calls are ---------------------------------------------------------------------------------------------------
 
 
@@ -404,6 +450,83 @@ def test_a_name_that_the_server_does_not_have_is_followed_by_the_next(scripted: 
     server = scripted(servers.document(success("7.4.0")), unknown, unknown, done)
     cloud_at(server.url).kill(1)
     assert [loads(request.body)[0][1] for request in server.requests[1:]] == ["terminate-hard", "delete", "finalize"]
+
+
+@pytest.mark.parametrize(
+    ("call", "version", "has", "sent"),
+    [
+        (lambda cloud: cloud.stop(1), "7.4.0", ("poweroff",), ["poweroff"]),
+        (lambda cloud: cloud.stop(1, hard=True), "7.4.0", ("poweroff-hard",), ["poweroff-hard"]),
+        (lambda cloud: cloud.start(1), "7.4.0", ("resume",), ["resume"]),
+        (lambda cloud: cloud.start(1), "4.14.2", ("resume", "restart"), ["resume"]),
+        (lambda cloud: cloud.start(1), "4.14.2", ("restart",), ["resume", "restart"]),
+        (lambda cloud: cloud.reboot(1), "7.4.0", ("reboot",), ["reboot"]),
+        (lambda cloud: cloud.reboot(1, hard=True), "7.4.0", ("reboot-hard", "reset"), ["reboot-hard"]),
+        (lambda cloud: cloud.reboot(1, hard=True), "3.8.1", ("reset",), ["reboot-hard", "reset"]),
+    ],
+)
+def test_how_its_power_is_changed(
+    opennebula: Clouds, call: Callable[[Cloud], None], version: str, has: tuple[str, ...], sent: list[str]
+) -> None:
+    one = opennebula(version=version, machines={1: machine(1)}, actions=has)
+    call(cloud_at(one.url))
+    assert [arguments[0] for method, arguments in one.calls if method == "one.vm.action"] == sent
+
+
+def test_a_server_that_cannot_reboot(opennebula: Clouds) -> None:
+    one = opennebula(version="3.2.1", machines={1: machine(1)}, actions=())
+    with pytest.raises(StratusLabError, match=r' cannot reboot instances: Action "reboot" is not supported$'):
+        cloud_at(one.url).reboot(1)
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "lcm", "remedy"),
+    [
+        ("stop", 6, 0, "stratus-run-instance starts a new one"),
+        ("stop", 3, 36, "stratus-describe-instance -v 1 says why; kill it: stratus-kill-instance 1"),
+        ("reboot", 8, 0, "start it: stratus-start-instance 1"),
+        ("stop", 3, 1, "try again later"),
+        ("start", 6, 0, "stratus-run-instance starts a new one"),
+    ],
+)
+def test_what_to_do_where_the_state_forbids_it(opennebula: Clouds, what: str, state: int, lcm: int, remedy: str) -> None:
+    one = opennebula(machines={1: machine(1, state=state, lcm=lcm)})
+    wrong = failure("[one.vm.action] This action is not available for state X", 2048)
+    one.vm_action = lambda action, number: wrong  # type: ignore[method-assign]
+    with pytest.raises(InstanceFailed, match=f"^cannot {what} instance 1 while it is ") as raised:
+        getattr(cloud_at(one.url), what)(1)
+    assert raised.value.hint == remedy
+
+
+def test_what_is_off_or_runs_already_is_a_success(opennebula: Clouds) -> None:
+    wrong = failure("[one.vm.action] This action is not available for state X", 2048)
+    for what, state, lcm in (("stop", 8, 0), ("stop", 3, 18), ("start", 3, 3), ("start", 3, 2)):
+        one = opennebula(machines={1: machine(1, state=state, lcm=lcm)})
+        one.vm_action = lambda action, number: wrong  # type: ignore[method-assign]
+        getattr(cloud_at(one.url), what)(1)
+
+
+def test_names_and_labels_can_be_changed_since_4_0(opennebula: Clouds) -> None:
+    one = opennebula(version="4.0.0", machines={1: machine(1)})
+    one.vm_rename = lambda number, name: success(number)  # type: ignore[attr-defined]
+    one.vm_update = lambda number, text, merge: success(number)  # type: ignore[attr-defined]
+    cloud_at(one.url).rename(1, "web")
+    cloud_at(one.url).set_labels(1, ["a", "b"])
+    changes = [call for call in one.calls if call[0] in ("one.vm.rename", "one.vm.update")]
+    assert changes == [("one.vm.rename", (1, "web")), ("one.vm.update", (1, 'LABELS = "a,b"', 1))]
+    old = opennebula(version="3.8.4", machines={1: machine(1)})
+    for change in (lambda cloud: cloud.rename(1, "web"), lambda cloud: cloud.set_labels(1, ["a"])):
+        with pytest.raises(StratusLabError, match=r"it needs OpenNebula 4$"):
+            change(cloud_at(old.url))
+    assert {method for method, _ in old.calls} == {"one.system.version"}
+
+
+def test_a_machine_template_by_id_and_by_name(opennebula: Clouds) -> None:
+    one = opennebula(things={"template": {7: "<VMTEMPLATE><ID>7</ID><UNAME>alice</UNAME><NAME>web</NAME></VMTEMPLATE>"}})
+    assert cloud_at(one.url).machine_template("7").name == "web"
+    assert one.counted()["one.templatepool.info"] == 0
+    assert cloud_at(one.url).machine_template("web").id == 7
+    assert one.counted()["one.templatepool.info"] == 1
 
 
 def test_a_lock_is_what_forbids_it(opennebula: Clouds) -> None:

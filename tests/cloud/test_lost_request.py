@@ -10,6 +10,7 @@ import pytest
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.transport_errors import AnswerLost
@@ -128,3 +129,18 @@ def test_a_server_that_does_not_tell_which_ids_are_taken(opennebula: Clouds) -> 
     one = opennebula(version="", machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost]})
     one.vm_info = lambda number: failure("Not authorized", ErrorCode.AUTHORIZATION)  # type: ignore[method-assign]
     assert cloud_at(one).allocate(REQUEST) == 40
+
+
+def test_late_arrivals_are_looked_for_when_they_should_be_there(opennebula: Clouds) -> None:
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.bad_gateway]})
+    pauses: list[float] = []
+    cloud = cloud_at(one, sleep=pauses.append)
+    assert (cloud.late_arrivals("t-1", 5.0, ()), pauses) == ([], [])
+    with pytest.raises(AnswerLost):
+        cloud.allocate(REQUEST)
+    one.vm_allocate('STRATUSLAB_REQUEST = "t-1/1"')
+    one.mishaps["one.vmpool.infoextended"] = [mishap.bad_gateway]
+    pauses.clear()
+    assert [found.id for found in cloud.late_arrivals("t-1", 5.0, ())] == [1]
+    # Ten seconds after the answer was lost, and then after a look that failed.
+    assert pauses == [pytest.approx(10.0, abs=3.0), LOOKS[0]]

@@ -610,3 +610,19 @@ def test_the_bound_is_for_one_document_not_for_all() -> None:
     filler = "x" * (LARGEST_DOCUMENT // 8)
     many: Iterator[Element] = documents((pool(machine(number, name=filler) for number in range(12)),), "VM")
     assert sum(1 for _ in many) == 12
+
+
+def test_empty_elements_beside_a_result_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply, "LARGEST_DOCUMENT", 1 << 16)
+    begin = b"<?xml version='1.0'?><methodResponse><params><param><value><array><data>"
+    with pytest.raises(InvalidAnswer, match="larger than"):
+        value([begin, b"<i/>" * 1000])
+
+
+def test_a_fault_whose_member_has_no_name() -> None:
+    said = (
+        b"<?xml version='1.0'?><methodResponse><fault><value><struct><member><value>x</value></member></struct></value></fault>"
+    )
+    with pytest.raises(Fault) as raised:
+        value([said, b"</methodResponse>"])
+    assert (raised.value.message, raised.value.code) == ("", 0)

@@ -323,3 +323,11 @@ def test_documents_of_a_real_server(recording: str, line: str) -> None:
     assert note(instance).startswith(line)
     assert why(instance) == note(instance)
     assert "  timeline " in shown(instance, 2)
+
+
+def test_a_document_that_is_damaged() -> None:
+    instance = vm(State.ACTIVE, Lcm.RUNNING)
+    instance.document.set("damage", "mismatched tag")
+    found = explain(instance, NOW)
+    assert found is not None
+    assert (found.kind, found.message) == (ExplanationKind.UNREADABLE, "mismatched tag")

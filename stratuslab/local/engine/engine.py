@@ -137,8 +137,7 @@ class Engine:
                 step = lifecycle.begin(record, verb, user, self.now)
                 if step is Step.START_AGAIN:
                     self._require_memory(record)
-                else:
-                    self.reconciler.save(record)
+                self.reconciler.save(record)
                 return record, step
 
         def discard() -> None:

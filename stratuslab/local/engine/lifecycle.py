@@ -30,9 +30,9 @@ SUPERVISED = frozenset({Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, *CLEANING, *HALTING, 
 _LOST_PROCESS = "the machine's process ended unexpectedly"
 # OpenNebula's numbers for HISTORY/ACTION.
 _ACTION_NUMBERS = {
-    Verb.TERMINATE: 28,
-    Verb.TERMINATE_HARD: 29,
-    Verb.TERMINATE_HARD_5: 29,
+    Verb.TERMINATE: 27,
+    Verb.TERMINATE_HARD: 28,
+    Verb.TERMINATE_HARD_5: 28,
     Verb.SHUTDOWN_RUNNING: 3,
     Verb.SHUTDOWN: 3,
     Verb.SHUTDOWN_HARD: 4,

@@ -181,6 +181,42 @@ class TestLifecycle:
         call("one.vm.action", "terminate", 1)
         assert shown(call, 1).state == State.DONE
 
+    @pytest.mark.parametrize(
+        ("name", "profile", "number"),
+        [
+            ("terminate", "local", 27),
+            ("terminate-hard", "opennebula-7", 28),
+            ("poweroff", "local", 19),
+            ("poweroff-hard", "local", 20),
+            ("reboot", "local", 15),
+            ("reboot-hard", "local", 16),
+            ("suspend", "local", 10),
+            ("stop", "local", 9),
+            ("shutdown", "opennebula-4", 3),
+            ("shutdown-hard", "opennebula-4", 4),
+            ("delete", "opennebula-4", 13),
+            ("delete-recreate", "opennebula-4", 14),
+        ],
+    )
+    def test_the_history_has_opennebula_s_number_of_the_action(
+        self, call: Caller, stage: Stage, name: str, profile: str, number: int
+    ) -> None:
+        stage.runs(started(call))
+        assert call("one.vm.action", name, 1, profile=profile) == [True, 1, 0]
+        first = shown(call, 1).history[0]
+        assert (first.action, first.user_id) == (number, 0)
+
+    def test_poweroff_asks_the_guest_and_kills_what_has_none(self, call: Caller, stage: Stage) -> None:
+        for number in (1, 2):
+            stage.runs(started(call))
+            stage.actors.halt = stage.actors.halted.add  # type: ignore[method-assign, assignment]  # a guest that takes its time
+            if number == 2:
+                stage.engine.machine_ended(2)
+                assert shown(call, 2).state_label == "Unknown"
+            call("one.vm.action", "poweroff", number)
+        assert stage.actors.halted == {1}
+        assert [shown(call, number).state_label for number in (1, 2)] == ["Shutdown_Poweroff", "Poweroff"]
+
     def test_resume_after_the_guest_halted_itself(self, call: Caller, stage: Stage) -> None:
         stage.runs(started(call))
         stage.halts(1)
