@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.foreign.conftest import PASSWORD, USER, ServedCloud
-from tests.harness import TTYLINUX
+from stratuslab.testing import EmbeddedOpenNebula
+from tests.harness import CHECKOUT, TTYLINUX
 
 pytestmark = pytest.mark.foreign
 
@@ -30,33 +31,33 @@ def program(name: str) -> str:
     return found
 
 
-def ran(name: str, served: ServedCloud, *arguments: str) -> Any:
-    """What one of Ansible's programs printed, read as JSON."""
-    home = served.shell.home
-    environ = {
-        **served.shell.environment(),
+def environment(served: EmbeddedOpenNebula) -> dict[str, str]:
+    return {
+        **served.environ,
+        "HOME": str(served.directory),
+        "LANG": "C.UTF-8",
         "PATH": f"{_BESIDE_PYTHON}{os.pathsep}{os.environ['PATH']}",
-        "ANSIBLE_HOME": str(home / "ansible"),
+        "ANSIBLE_HOME": str(served.directory / "ansible"),
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ONE_URL": served.rpc,
-        "ONE_USERNAME": USER,
-        "ONE_PASSWORD": PASSWORD,
     }
-    done = subprocess.run(
-        [program(name), *arguments], capture_output=True, text=True, env=environ, cwd=home, timeout=100, check=False
-    )
+
+
+def ran(name: str, served: EmbeddedOpenNebula, *arguments: str) -> Any:
+    """What one of Ansible's programs printed, read as JSON."""
+    words, environ, place = [program(name), *arguments], environment(served), served.directory
+    done = subprocess.run(words, capture_output=True, text=True, env=environ, cwd=place, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
-def played(served: ServedCloud, *tasks: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def played(served: EmbeddedOpenNebula, *tasks: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """What each of a playbook's tasks, a module with its arguments, returned. ``{{ made }}`` holds the first one's ids."""
     steps = []
     for place, (module, arguments) in enumerate(tasks):
         step = {f"community.general.{module}": arguments, "register": f"step{place}"}
         steps.append({**step, "vars": {"made": "{{ step0.instances_ids }}"}} if place else step)
-    playbook = served.shell.home / "playbook.yml"
+    playbook = served.directory / "playbook.yml"
     playbook.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": steps}]))
     answer = ran("ansible-playbook", served, str(playbook))
     return [task["hosts"]["localhost"] for task in answer["plays"][0]["tasks"]]
@@ -66,7 +67,7 @@ def states(step: dict[str, Any]) -> list[str]:
     return [machine["lcm_state"] or machine["state"] for machine in step["instances"]]
 
 
-def test_a_machine_s_life(served: ServedCloud) -> None:
+def test_a_machine_s_life(served: EmbeddedOpenNebula) -> None:
     def vm(state: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
         return "one_vm", {"instance_ids": "{{ made }}", "state": state, **arguments}
 
@@ -82,7 +83,11 @@ def test_a_machine_s_life(served: ServedCloud) -> None:
     )
     (machine,) = made["instances"]
     assert (machine["vm_id"], machine["vm_name"], machine["template_id"]) == (1, "one", 0)
-    assert (machine["owner_name"], machine["labels"], machine["attributes"]["TEAM"]) == (USER, ["blue", "night shift"], "x")
+    assert (machine["owner_name"], machine["labels"], machine["attributes"]["TEAM"]) == (
+        served.username,
+        ["blue", "night shift"],
+        "x",
+    )
     assert (machine["vcpu"], machine["memory"], machine["disk_size"]) == ("1", "128 MB", ["64 MB"])
     assert [nic["name"] for nic in machine["networks"]] == ["public"]
     assert [step["changed"] for step in (made, asked, off, off_again, on, rebooted, gone)] == [
@@ -93,7 +98,7 @@ def test_a_machine_s_life(served: ServedCloud) -> None:
     ]
 
 
-def test_as_many_as_are_wanted(served: ServedCloud) -> None:
+def test_as_many_as_are_wanted(served: EmbeddedOpenNebula) -> None:
     named = {"template_id": 0, "wait": False, "attributes": {"name": "node-##"}, "count_attributes": {"name": "node-##"}}
     labelled = {"template_id": 1, "hard": True, "labels": ["batch"], "count_labels": ["batch"], "attributes": {"name": "b"}}
     two, on_hold, three, same, one, labels, none = played(
@@ -116,7 +121,7 @@ def test_as_many_as_are_wanted(served: ServedCloud) -> None:
     assert (none["changed"], none["tagged_instances"]) == (True, [])
 
 
-def test_images(served: ServedCloud) -> None:
+def test_images(served: EmbeddedOpenNebula) -> None:
     everything, ttylinux, by_number = played(
         served,
         ("one_image_info", {}),
@@ -128,10 +133,10 @@ def test_images(served: ServedCloud) -> None:
     assert len(everything["images"]) > 1
 
 
-def test_the_inventory(served: ServedCloud) -> None:
+def test_the_inventory(served: EmbeddedOpenNebula) -> None:
     tiny = {"template_id": 0, "labels": ["web", "night shift"]}
     (made,) = played(served, ("one_vm", {**tiny, "attributes": {"name": "front"}}))
-    source = served.shell.home / "mine.opennebula.yml"
+    source = served.directory / "mine.opennebula.yml"
     source.write_text(json.dumps({"plugin": "community.general.opennebula", "group_by_labels": True}))
     inventory = ran("ansible-inventory", served, "-i", str(source), "--list")
     address = made["instances"][0]["networks"][0]["ip"]
@@ -140,3 +145,19 @@ def test_the_inventory(served: ServedCloud) -> None:
     # What came from elsewhere is marked so by Ansible.
     assert known["ansible_host"] in (address, {"__ansible_unsafe": address})
     assert known["id"] == 1
+
+
+def test_the_playbook_of_the_manual(tmp_path: Path) -> None:
+    program("ansible-playbook")
+    page = (CHECKOUT / "docs" / "testing-against-a-fake-opennebula.rst").read_text("utf-8")
+    found = re.search(r"code-block:: yaml\n\n((?:    .*\n|\n)+)\.\. code-block:: text\n\n((?:    .*\n|\n)+)", page)
+    assert found is not None
+    playbook, test = (re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in found.groups())
+    (tmp_path / "playbook.yml").write_text(playbook)
+    (tmp_path / "test_mine.py").write_text(f"import os\nimport subprocess\n\n\n{test}")
+    names = ("STRATUSLAB_LOCAL_ADDRESSES",)
+    environ = {"HOME": str(tmp_path), "LANG": "C.UTF-8", "PYTHONPATH": str(CHECKOUT)} | {name: os.environ[name] for name in names}
+    environ["PATH"] = f"{_BESIDE_PYTHON}{os.pathsep}{os.environ['PATH']}"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "stratuslab.testing.pytest_plugin", "test_mine.py"]
+    done = subprocess.run(words, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
