@@ -12,8 +12,8 @@ from stratuslab.opennebula.template_grammar import Attribute, Vector
 
 @dataclass(frozen=True)
 class ImageDisk:
-    """A disk made from an image: one of the server's datastores by id, or a source that its drivers understand
-    (a Marketplace metadata URL, ``pdisk:HOST:PORT:UUID``, a URL)."""
+    """A disk made from an image: one of the server's datastores by ``image_id``, or a ``source`` that its drivers understand
+    (a Marketplace metadata URL, ``pdisk:HOST:PORT:UUID``, a URL), of this ``format`` (``raw``, ``qcow2``)."""
 
     source: str = ""
     image_id: int | None = None
@@ -22,7 +22,7 @@ class ImageDisk:
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """A network to attach the machine to: by id, or by name and owner."""
+    """A network to attach the machine to: by ``id``, or by ``name`` and ``owner``, and the IP ``address`` to request there."""
 
     name: str = ""
     owner: str = ""
@@ -81,9 +81,23 @@ def _new_token() -> str:
 class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with everything else laid over it.
 
-    ``ram``, ``swap`` and ``volatile_disks`` are in MiB, ``cpu_share`` is the part of physical CPUs that is
-    guaranteed. With a template, ``cpu`` and ``ram`` of 0 keep the template's values, and ``inputs`` are the values that it asks
-    for. ``token`` is unique to this request and comes back in the machine's document.
+    - ``root``: the disk to boot from; an empty one with a template
+    - ``cpu``: virtual CPUs; ``ram`` and ``swap``: MiB. With a template, ``cpu`` and ``ram`` of 0 keep the template's values
+    - ``token``: unique to this request, comes back in the machine's document
+    - ``template``: the machine template, from ``machine_template``
+    - ``cpu_share``: the part of physical CPUs that is guaranteed; None for the server's default
+    - ``name``: empty for ``one-ID``
+    - ``volatile_disks``: sizes of empty disks in MiB
+    - ``persistent_disks``, ``readonly_disks``: disks that keep what is written to them, and data disks
+    - ``bus``: ``virtio``, ``scsi`` or ``ide``; empty for the server's default
+    - ``networks``: one interface each
+    - ``public_keys``: the text of the SSH keys that may log in, one on each line
+    - ``context``: context variables; ``cloud_init``: user data, base64 of gzip
+    - ``vnc_port``: -1 for one that the server chooses; ``vnc_listen``: its IP address
+    - ``requirements``: for the host, in OpenNebula's syntax
+    - ``inbound_ports``: ports that the image's metadata asks to be reachable
+    - ``labels``: to find it by
+    - ``inputs``: the values that the template asks for, by name
     """
 
     root: ImageDisk

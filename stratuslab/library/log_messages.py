@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from stratuslab.library.program_errors import in_program_words
 from stratuslab.output.messages import Messages
 from stratuslab.output.safe_text import one_line
 
@@ -19,13 +20,13 @@ class LogMessages(Messages):
         super().__init__(None, "stratuslab")
 
     def error(self, message: str) -> None:
-        _CLIENT.error("%s", one_line(message))
+        _CLIENT.error("%s", one_line(in_program_words(message)))
 
     def warning(self, message: str) -> None:
-        _CLIENT.warning("%s", one_line(message))
+        _CLIENT.warning("%s", one_line(in_program_words(message)))
 
     def note(self, message: str) -> None:
-        _CLIENT.info("%s", one_line(message))
+        _CLIENT.info("%s", one_line(in_program_words(message)))
 
     def hint(self, message: str) -> None:
         """Nothing: what a person may do next at a terminal."""

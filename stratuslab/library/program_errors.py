@@ -33,6 +33,8 @@ _SAYINGS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"stratus-describe-instance -v (\d+) says why", r"cloud.instance(\1).diagnosis() says why"),
     (r"stratus-describe-instance -vv shows its interfaces", "see its nics"),
     (r"stratus-describe-instance lists yours", "cloud.instances() lists yours"),
+    (r"stratus-list-(networks|templates|images)", r"cloud.\1()"),
+    (r"stratus-search-image lists images", "cloud.images() and the marketplace list images"),
     (r"stratus-run-instance starts a new one", "cloud.run() starts a new one"),
     (r"; see stratus-[\w-]+ --help|^see stratus-[\w-]+ --help$", ""),
     (r"^argument (?:-\w/)?--([\w-]+)(?:/--[\w-]+)*: ", lambda found: f"{_named(found[1])}: "),
@@ -45,7 +47,8 @@ def _named(option: str) -> str:
     return _ARGUMENT_OF.get(option, option.replace("-", "_"))
 
 
-def _in_words(text: str) -> str:
+def in_program_words(text: str) -> str:
+    """The text with methods and arguments instead of commands and options."""
     for pattern, replacement in _SAYINGS:
         text = re.sub(pattern, replacement, text)
     return text
@@ -53,7 +56,7 @@ def _in_words(text: str) -> str:
 
 def for_program(error: StratusLabError) -> StratusLabError:
     """The error with a message and a hint that fit a program."""
-    message, hint = _in_words(error.message), _in_words(error.hint)
+    message, hint = in_program_words(error.message), in_program_words(error.hint)
     if isinstance(error, SeveralFailed):
         return SeveralFailed(message, error.status, [for_program(cause) for cause in error.causes])
     changed = error.replaced(message, hint)

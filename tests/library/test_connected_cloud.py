@@ -144,7 +144,7 @@ def test_nothing_is_printed_and_signals_stay(
     assert capfd.readouterr() == ("", "")
     assert handlers == []
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == ['all 3 machines will be called "same": use their ids, or --name-prefix']
+    assert warnings == ['all 3 machines will be called "same": use their ids, or name_prefix=']
     assert "secret" not in caplog.text
     assert any(record.name == "stratuslab.wire" and "one.vm.allocate" in record.message for record in caplog.records)
 
