@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stratuslab.library.python_api import connect, open_cloud, open_marketplace
     from stratuslab.library.run_options import RunOptions
     from stratuslab.library.virtual_machine import BatchFailed, CommandFailed, CommandOutput, VirtualMachine
+    from stratuslab.marketplace.image_query import ImageQuery
     from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.opennebula.instance import Instance
 
@@ -57,6 +58,7 @@ __all__ = [
     "ConnectedCloud",
     "Fault",
     "ImageDisk",
+    "ImageQuery",
     "Instance",
     "InstanceFailed",
     "InstanceType",
@@ -90,6 +92,7 @@ _HOMES = {
     "ConnectedCloud": "library.connected_cloud",
     "Fault": "cloud.reply",
     "ImageDisk": "cloud.machine_request",
+    "ImageQuery": "marketplace.image_query",
     "Instance": "opennebula.instance",
     "InstanceType": "instance_types",
     "MachineRequest": "cloud.machine_request",

@@ -63,5 +63,7 @@ class RunOptions(TypedDict, total=False):
     """Values of the inputs of a machine template."""
     no_check_image_url: bool
     """Do not look the image up in the Marketplace."""
+    allow_expired: bool
+    """Start an image that has expired or is deprecated, too."""
     all_or_nothing: bool
     """Kill what was started if one of several machines cannot be."""

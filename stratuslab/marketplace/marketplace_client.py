@@ -101,12 +101,13 @@ class Marketplace:
         """The URL of an image's metadata, without user and password because it becomes part of templates."""
         return f"{self.endpoint}/metadata/{quote(identifier, safe='')}"
 
-    def search(self, query: ImageQuery, now: datetime) -> Iterator[Metadata]:
-        """The entries that match, in the Marketplace's order, as they arrive. ``now`` tells which have expired.
+    def search(self, query: ImageQuery, now: datetime | None = None) -> Iterator[Metadata]:
+        """The entries that match, in the Marketplace's order, as they arrive. ``now``, with a time zone, is for what expires.
 
         A Marketplace filters by status, and by an endorser whose whole email is known; the rest is filtered here. Raises as
         :meth:`find` does, but nothing matches is not an error.
         """
+        now = now or datetime.now(timezone.utc)
         filters = {"status": query.status, **({"email": query.endorser} if "@" in query.endorser.strip("@") else {})}
         url = f"{self.endpoint}/metadata?{urlencode(filters)}"
         try:

@@ -59,3 +59,21 @@ def machine(alice: Shell, stage: Stage, tmp_path: Path) -> Iterator[Machine]:
     stage.engine.machine_listens(1, "127.0.0.1", server.port)
     yield Machine(alice, server, stage)
     server.stop()
+
+
+@pytest.fixture
+def own(alice: Shell, tmp_path: Path, entry: bytes) -> Shell:
+    """Alice, with a Marketplace that has entries of her own, one of which has expired and one is deprecated."""
+    changed = entry.replace(
+        b"<slterms:os>custom</slterms:os>", b"<slterms:os>Debian</slterms:os><slterms:os-version>12.5</slterms:os-version>"
+    )
+    changed = changed.replace(b"</dcterms:title>", "é</dcterms:title><dcterms:alternative>base</dcterms:alternative>".encode())
+    expired = entry.replace(b"alice@", b"bob@").replace(b"2027-11", b"2026-11").replace(b"2026-11-22", b"2021-11-22")
+    deprecated = entry.replace(b"alice@", b"carol@").replace(
+        b"<slterms:os>", b"<slterms:deprecated>old</slterms:deprecated><slterms:os>"
+    )
+    alice.environ["STRATUSLAB_LOCAL_DIR"] = str(tmp_path / "cloud")
+    for number, one in enumerate((changed, expired, deprecated)):
+        (tmp_path / f"{number}.xml").write_bytes(one)
+        assert alice("local_cloud", "add-entry", str(tmp_path / f"{number}.xml")).status == 0
+    return alice

@@ -8,12 +8,10 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from tests.commands.test_list_networks import at
-from tests.commands.test_search_image import MINE, own
+from tests.commands.test_search_image import MINE
 from tests.fakes.scripted_opennebula import Clouds
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX, Shell
-
-__all__ = ["own"]  # a fixture
 
 
 @pytest.mark.parametrize(

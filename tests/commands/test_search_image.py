@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -35,24 +34,6 @@ def test_the_search_of_the_manual(shell: Shell) -> None:
 def test_a_person_is_shown_how_to_start_the_first(alice: Shell) -> None:
     alice.terminal = True
     assert alice("search_image", "TTY", "small").err.endswith(f"stratus-run-instance {TTYLINUX}\n")
-
-
-@pytest.fixture
-def own(alice: Shell, tmp_path: Path, entry: bytes) -> Shell:
-    """Alice, with a Marketplace that has entries of her own, one of which has expired and one is deprecated."""
-    changed = entry.replace(
-        b"<slterms:os>custom</slterms:os>", b"<slterms:os>Debian</slterms:os><slterms:os-version>12.5</slterms:os-version>"
-    )
-    changed = changed.replace(b"</dcterms:title>", "é</dcterms:title><dcterms:alternative>base</dcterms:alternative>".encode())
-    expired = entry.replace(b"alice@", b"bob@").replace(b"2027-11", b"2026-11").replace(b"2026-11-22", b"2021-11-22")
-    deprecated = entry.replace(b"alice@", b"carol@").replace(
-        b"<slterms:os>", b"<slterms:deprecated>old</slterms:deprecated><slterms:os>"
-    )
-    alice.environ["STRATUSLAB_LOCAL_DIR"] = str(tmp_path / "cloud")
-    for number, one in enumerate((changed, expired, deprecated)):
-        (tmp_path / f"{number}.xml").write_bytes(one)
-        assert alice("local_cloud", "add-entry", str(tmp_path / f"{number}.xml")).status == 0
-    return alice
 
 
 MINE = "GOaxJFdoEXvqAm9ArJgnZ0_ky6F"

@@ -9,11 +9,9 @@ import pytest
 from stratuslab.errors import ExitStatus
 from tests.commands.test_answers import document
 from tests.commands.test_list_networks import at
-from tests.commands.test_search_image import MINE, own
+from tests.commands.test_search_image import MINE
 from tests.fakes.scripted_opennebula import Clouds
 from tests.harness import CHECKOUT, TTYLINUX, Shell
-
-__all__ = ["own"]  # a fixture
 
 
 def test_the_image_of_the_manual(shell: Shell) -> None:

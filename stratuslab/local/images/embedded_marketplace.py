@@ -62,7 +62,7 @@ class MarketplaceEntry(NamedTuple):
 
 def read_entry(document: bytes) -> MarketplaceEntry:
     """The entry in an RDF/XML document. Raises InvalidEntry if :mod:`stratuslab.marketplace.metadata` refuses it, or if it has no
-    SHA-1, size, endorser or date."""
+    SHA-1, size or date."""
     from lxml import etree
 
     if len(document) > LARGEST_ENTRY:
@@ -74,8 +74,8 @@ def read_entry(document: bytes) -> MarketplaceEntry:
         raise InvalidEntry(error.message) from error
     if "SHA-1" not in metadata.checksums:
         raise InvalidEntry("the entry has no SHA-1 checksum")
-    if "@" not in metadata.email:
-        raise InvalidEntry("the entry has no endorser's email")
+    if metadata.email and "@" not in metadata.email:  # StratusLab's own entries may do without
+        raise InvalidEntry("the endorser's email in the entry has no @")
     if metadata.created is None or (metadata.valid is None and any(valid.text for valid in root.iter(f"{DCTERMS}valid"))):
         name = "dcterms:valid" if metadata.created else "dcterms:created of the endorsement"
         raise InvalidEntry(f"the entry has no date in {name}, such as 2012-10-05T09:14:38Z")

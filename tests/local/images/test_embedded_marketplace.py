@@ -163,7 +163,7 @@ class TestAdding:
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"0" * 40, "another image's SHA-1"),
             (b"639ac4915da045efa809bd02b2609d9d3f932e85", b"zz", "SHA-1"),
             (b"SHA-1", b"MD5", "no SHA-1"),
-            (b"alice@example.org", b"", "email"),
+            (b"alice@example.org", b"alice", "email"),
             (b"2026-11-22T10:00:00Z", b"yesterday", "no date"),
             (b"2027-11-22T10:00:00Z", b"soon", "no date"),
             (b"5242880", b"big", "slreq:bytes"),
@@ -179,6 +179,10 @@ class TestAdding:
         with pytest.raises(UsageError, match=reason):
             MarketplaceEntries(store, 0).add(entry.replace(old, new))
         assert store.query("SELECT count(*) FROM entries") == before
+
+    def test_an_endorser_without_an_email(self, store: Store, entry: bytes) -> None:
+        MarketplaceEntries(store, 0).add(entry.replace(b"<slreq:email>alice@example.org</slreq:email>", b""))
+        assert len(MarketplaceEntries(store, 0).find({"identifier": "GOaxJFdoEXvqAm9ArJgnZ0_ky6F"})) == 1
 
     def test_from_a_file(self, store: Store, entry: bytes, tmp_path: Path) -> None:
         path = tmp_path / "entry.xml"
