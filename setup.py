@@ -59,7 +59,7 @@ TEST = [
     "shtab>=1.9",
     "trustme>=1.1",
 ]
-DOCS = ["sphinx>=7.2"]
+DOCS = ["codespell[toml]>=2.3", "furo>=2024.1.29", "sphinx>=7.2", "sphinx-copybutton>=0.5.2"]
 TYPES = ["lxml-stubs", "mypy>=1.13", "types-jsonschema", "types-paramiko", "types-requests", "types-setuptools", "types-tabulate"]
 DEV = [*TEST, *DOCS, *TYPES, "build>=1.0", "codespell[toml]>=2.3", "pre-commit>=3.5", "ruff>=0.9", "tox>=4.12"]
 

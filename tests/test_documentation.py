@@ -164,7 +164,8 @@ def test_the_states_of_the_manual_are_those_that_are_shown():
 def test_the_picture_of_the_states_is_drawn_and_shows_states():
     drawn = ElementTree.parse(DOCS / "images" / "lifecycle.svg")
     words = {element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"Pending", "Prolog", "Boot", "Running", "Unknown", "Done", "Prolog_Failure", "Boot_Failure"} <= words
+    assert {"Pending", "Prolog", "Boot", "Running", "Shutdown", "Epilog", "Done"} <= words
+    assert {"Poweroff", "Unknown", "Prolog_Failure", "Boot_Failure"} <= words
 
 
 def test_the_types_in_the_manual_are_those_that_are_listed(tmp_path: Path):
