@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -35,8 +37,10 @@ class Build(build_py):
         commands = completion.commands()
         names = [command.prog for command in commands]
         exit_statuses = statuses((HERE / "docs" / "exit-statuses.rst").read_text("utf-8"))
+        stated = os.environ.get("SOURCE_DATE_EPOCH") or (HERE / "CHANGELOG.rst").stat().st_mtime
+        date = time.strftime("%Y-%m-%d", time.gmtime(float(stated)))
         for command in commands:
-            pages.joinpath(f"{command.prog}.1").write_text(man_page(command, names, exit_statuses), "utf-8")
+            pages.joinpath(f"{command.prog}.1").write_text(man_page(command, names, exit_statuses, date), "utf-8")
         self.distribution.data_files = [("share/man/man1", sorted(map(str, pages.glob("*.1"))))]
         if self.editable_mode:
             return

@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterator
 
 from stratuslab.commands.base import Command
+from stratuslab.known_settings import KNOWN
+from stratuslab.settings import variable_of
 from stratuslab.version import __version__
+
+FILES = (
+    ("~/.stratuslab/stratuslab-user.cfg", "The configuration."),
+    ("~/.stratuslab/id_ed25519, id_ed25519.pub", "The key pair that the commands make if you have none."),
+    ("~/.stratuslab/known_hosts", "The host keys of machines."),
+    ("~/.stratuslab/agent_keys/", "Public halves of keys that only the SSH agent has."),
+    ("~/.local/state/stratuslab/local/", "The embedded cloud."),
+)
 
 
 def statuses(page: str) -> list[tuple[str, str]]:
@@ -16,14 +26,15 @@ def statuses(page: str) -> list[tuple[str, str]]:
     return [(number, " ".join(meaning.replace("``", "").split())) for number, meaning in rows]
 
 
-def man_page(command: Command, others: list[str], exit_statuses: list[tuple[str, str]]) -> str:
-    """The source of a command's man page; ``others`` are the names of the commands to refer to."""
-    return "\n".join(_lines(command, others, exit_statuses)) + "\n"
+def man_page(command: Command, others: list[str], exit_statuses: list[tuple[str, str]], date: str) -> str:
+    """The source of a command's man page; ``others`` are the names of the commands to refer to, ``date`` is YYYY-MM-DD."""
+    return "\n".join(_lines(command, others, exit_statuses, date)) + "\n"
 
 
-def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, str]]) -> Iterator[str]:
+def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, str]], date: str) -> Iterator[str]:
     parser = command.parser()
-    yield f'.TH "{command.prog.upper()}" 1 "" "StratusLab client {__version__}"'
+    yield f'.TH "{_plain(command.prog.upper())}" 1 "{date}" "StratusLab client {__version__}"'
+    yield from (".nh", ".ad l")  # no words cut in two, no lines spread out
     yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(command.summary[0].lower() + command.summary[1:].rstrip('.'))}")
     yield ".SH SYNOPSIS"
     for line in re.sub(r"^usage: ", "", parser.format_usage()).strip().splitlines():
@@ -37,7 +48,14 @@ def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, s
     yield ".SH EXIT STATUS"
     for number, meaning in exit_statuses:
         yield from (".TP", f".B {number}", _plain(meaning))
-    yield from (".SH FILES", ".TP", ".I ~/.stratuslab/stratuslab\\-user.cfg", "The configuration.")
+    yield ".SH ENVIRONMENT"
+    if "--endpoint" in parser._option_string_actions:
+        for known in KNOWN:
+            yield from (".TP", f".B {variable_of(known.key)}", _plain(known.meaning))
+    yield from (".TP", ".B STRATUSLAB_LOCAL_DIR", "The folder of the embedded cloud.")
+    yield ".SH FILES"
+    for file, meaning in FILES:
+        yield from (".TP", f".I {_plain(file)}", _plain(meaning))
     yield ".SH SEE ALSO"
     yield ",\n".join(f".BR {_plain(other)} (1)" for other in others if other != command.prog).replace("(1),", '(1) ","')
 
