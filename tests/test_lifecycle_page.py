@@ -10,7 +10,8 @@ from stratuslab.ssh.user_public_key import make_key_pair
 from tests.harness import CHECKOUT, Ran, Shell
 
 PAGE = (CHECKOUT / "docs" / "lifecycle.rst").read_text("utf-8")
-THERE = ("run-instance", "describe-instance", "connect-instance", "kill-instance")
+TOLD = ("search-image", "run-instance", "describe-instance", "connect-instance", "copy-files")
+ENDS = ("stop-instance", "start-instance", "shutdown-instance", "kill-instance")
 SESSION = PAGE[PAGE.index("A whole session") : PAGE.index("The states\n")]
 
 
@@ -31,7 +32,7 @@ def test_the_story_from_search_to_kill(shell: Shell) -> None:
     finally:
         shell.script("stratus-local-cloud", "reset", "--yes")
     told = [command.split()[0] for command, _ in story if command.startswith("stratus-")]
-    assert list(dict.fromkeys(told)) == [f"stratus-{name}" for name in ("search-image", *THERE)]
+    assert list(dict.fromkeys(told)) == [f"stratus-{name}" for name in (*TOLD, *ENDS)]
 
 
 def _did(shell: Shell, command: str, expected: str) -> None:
@@ -44,10 +45,16 @@ def _did(shell: Shell, command: str, expected: str) -> None:
         state = expected.split("\n")[1].split()[1].lower()
         assert shell.script(words[0], "--wait-for", state, "1", "--wait-timeout", "60").status == 0
         assert _figures_aside(shell.script(*words).out) == _figures_aside(expected), command
-    elif words[0].startswith("stratus-connect"):
+    elif words[0].startswith("stratus-connect") and "--" not in words:
         assert shell.script(*words, "--", "true").err.startswith("Warning: Permanently added '1.local."), command
+    elif words[0] == "stratus-copy-files":
+        assert shell.script(words[0], str(shell.home / words[1]), *words[2:]) == Ran(0, expected, ""), command
     elif words[0].startswith("stratus-"):
         assert shell.script(*words) == Ran(0, expected, ""), command
+    elif ">" in words:
+        (shell.home / words[3]).write_text(f"{words[1]}\n")
+    elif words[0] == "shutdown":
+        return  # told for another machine: this one is done
     else:
         inside = shell.script("stratus-connect-instance", "1", "--", command)
         assert inside.out == ("root\n" if words[0] == "echo" else ""), command
