@@ -77,23 +77,31 @@ class Environment(NamedTuple):
         """The home directory; None if neither the environment nor the system has one (cron, containers)."""
         from pathlib import Path
 
+        home = self._home
+        return Path(home) if home else None
+
+    @property
+    def _home(self) -> str | None:
         named = self.environ.get("HOME")
         if named:
-            return Path(named)
+            return named
         try:
             import pwd
 
-            return Path(pwd.getpwuid(os.getuid()).pw_dir)
+            return pwd.getpwuid(os.getuid()).pw_dir
         except (ImportError, KeyError):
             return None
 
-    def expand(self, path: str) -> "Path":
+    def expanded(self, path: str) -> str:
         """The path with a leading ``~/`` replaced by the home directory."""
+        home = self._home if path.startswith("~/") else None
+        return f"{home}/{path[2:]}" if home else path
+
+    def expand(self, path: str) -> "Path":
+        """The same as a Path, whose module takes long to load."""
         from pathlib import Path
 
-        if path.startswith("~/") and self.home is not None:
-            return self.home / path[2:]
-        return Path(path)
+        return Path(self.expanded(path))
 
     @property
     def interactive(self) -> bool:

@@ -359,14 +359,17 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
     if selected is None and environment.environ.get(variable):
         selected = Setting(environment.environ[variable], variable)
     named = options.get("config")
-    path = environment.expand(named or DEFAULT_FILE)
-    text = _read(path, required=bool(named))
+    name = environment.expanded(named or DEFAULT_FILE)
+    text = _read(name, required=bool(named))
     if text is None:
         if selected:
-            raise ConfigurationError(f'no section [{selected.value}]: the file "{path}" does not exist')
+            raise ConfigurationError(f'no section [{selected.value}]: the file "{name}" does not exist')
         return Settings(environment, options, Sections(None, None))
+    from pathlib import Path
+
     from stratuslab.configuration_syntax import duplicates, parse
 
+    path = Path(name)
     parser = parse(path, text)
     if not parser.has_section(_MAIN_SECTION):
         raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
@@ -380,19 +383,23 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
     return Settings(environment, options, Sections(path, parser, selected, duplicates(text)))
 
 
-def _read(path: Path, required: bool) -> str | None:
+def _read(name: str, required: bool) -> str | None:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Most often there is no file, and pathlib takes long to load.
+        with open(name, encoding="utf-8-sig") as file:  # noqa: PTH123
+            text = file.read()
     except FileNotFoundError:
         if required:
-            raise ConfigurationError(f'no configuration file "{path}"') from None
+            raise ConfigurationError(f'no configuration file "{name}"') from None
         return None
     except OSError as error:
-        raise ConfigurationError(f'cannot read the configuration file "{path}": {error.strerror}') from None
+        raise ConfigurationError(f'cannot read the configuration file "{name}": {error.strerror}') from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{path}, line {line}: not UTF-8 text") from None
+        raise ConfigurationError(f"{name}, line {line}: not UTF-8 text") from None
+    from pathlib import Path
+
     from stratuslab.private_files import require_own
 
-    require_own(path, or_root=True)
+    require_own(Path(name), or_root=True)
     return text

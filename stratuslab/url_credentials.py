@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _PLAIN_HOST = rf"{_SCHEME}[^/?#@:\[\]]*(\[[0-9A-Fa-f:.]*\])?(:[0-9]*)?(?=[/?#])[^@]*@"
@@ -33,6 +32,8 @@ def without_query_values(text: str) -> str:
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
     """A URL without user and password, and these two or None. Raises ValueError for an invalid URL."""
+    from urllib.parse import unquote, urlsplit, urlunsplit
+
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")

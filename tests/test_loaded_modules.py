@@ -114,5 +114,7 @@ def test_what_is_loaded(shell: Shell, opennebula: Clouds, command: str) -> None:
     assert ours - set(COMMANDS[command].split()) == set()
     unavoidable, _ = loaded(shell, "argparse --help")  # of this Python
     assert {name: HEAVY[name] for name in modules - unavoidable if name in HEAVY} == {}
+    if "-n" not in command and not command.endswith("1"):  # no cloud is asked
+        assert modules & {"pathlib", "urllib.parse", "unicodedata", "locale"} - unavoidable == set()
     # Annotations of a NamedTuple that are text: the module has "from __future__ import annotations", or quotes.
     assert compiled == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import sys
 
@@ -13,6 +14,8 @@ def run(name: str) -> None:
     """
     # Loading makes many objects and no garbage: looking for some after each 700 objects would take a tenth of the time.
     gc.set_threshold(20_000)
+    # Nor are there translations of argparse's words, for each of which it would look through the system's catalogues.
+    argparse._ = str  # type: ignore[attr-defined]
     try:
         from importlib import import_module
 

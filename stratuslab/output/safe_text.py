@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from itertools import accumulate, takewhile
 
 # Controls, line and paragraph separators, the marks that reorder the text that follows them, and everything that a terminal
@@ -52,6 +51,8 @@ def cut(text: str, columns: int | None, ellipsis: str = "") -> str:
 
 
 def _columns(char: str) -> int:
+    import unicodedata
+
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
