@@ -136,6 +136,12 @@ CAUSES = (
         "kill it, and start it with other --vm-requirements; if you gave none, ask the cloud's administrator",
     ),
     Cause(
+        "too large",
+        (r"no host is that large",),
+        "it is larger than every host of the cloud",
+        "kill it, and start a smaller machine (--type, --cpu, --ram): waiting does not help",
+    ),
+    Cause(
         "no capacity",
         (
             r"not enough (?:cpu|memory|capacity|mem|disk)",

@@ -225,6 +225,7 @@ def test_every_cause_is_known_by_a_message(cause: object) -> None:
     messages = {
         "quota": "user [2] limit of 4 reached for VMS quota",
         "no capacity": "Not enough MEMORY on hosts: 0",
+        "too large": "Not enough MEMORY on hosts: 0. No host is that large",
         "no host fits": "No hosts meet SCHED_REQUIREMENTS",
         "image expired": "The image's metadata entry is expired",
         "checksum": "Image sha1 checksum check failed.",

@@ -17,6 +17,7 @@ from stratuslab.opennebula.states import State
 
 HOST_ID = 0
 HOST_NAME = "localhost"
+_NEVER = ". No host is that large"  # OpenNebula's scheduler does not say it
 CPU_SETTING, MEMORY_SETTING = "host_cpu", "host_memory_mib"
 
 
@@ -47,9 +48,11 @@ class Capacity:
                 continue
             # CPU is a sum of decimals such as 0.1; a rounding error must not keep the last one out.
             if used.cpu + load.cpu > self.cpu + 1e-6:
-                reasons[load.id] = f"[HOST] Not enough CPU on hosts: {HOST_ID}"
+                never = _NEVER if load.cpu > self.cpu + 1e-6 else ""
+                reasons[load.id] = f"[HOST] Not enough CPU on hosts: {HOST_ID}{never}"
             elif used.memory_mib + load.memory_mib > self.memory_mib:
-                reasons[load.id] = f"[HOST] Not enough MEMORY on hosts: {HOST_ID}"
+                never = _NEVER if load.memory_mib > self.memory_mib else ""
+                reasons[load.id] = f"[HOST] Not enough MEMORY on hosts: {HOST_ID}{never}"
             elif not load.is_real:
                 return load, reasons
             else:

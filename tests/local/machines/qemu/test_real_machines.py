@@ -320,3 +320,20 @@ def test_a_full_disk_is_one_machines_trouble(tmp_path: Path, small_disk: Path, t
         engine = Engine(user.cloud)
         reset(engine)
         engine.close()
+
+
+def test_stopped_started_and_copied_to(user: User, tmp_path: Path) -> None:
+    (number,) = user.starts("--name", "web")
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(os.urandom(300_000))
+    assert user.script("stratus-copy-files", str(sent), "web:/tmp/there", timeout=150) == Ran(0, "", "")
+    assert user.script("stratus-copy-files", "web:/tmp/there", str(back), timeout=150) == Ran(0, "", "")
+    assert back.read_bytes() == sent.read_bytes()
+    assert user.script("stratus-stop-instance", "web", timeout=150) == Ran(0, "", "")
+    assert (user.state(number), user.processes(number)) == ("Poweroff", [])
+    assert user.script("stratus-start-instance", "web", timeout=150) == Ran(0, "", "")
+    assert user.state(number) == "Running"
+    assert user.script("stratus-update-instance", number, "--name", "db") == Ran(0, "", "")
+    assert user.tells("db", "hostname") == "web\n"
+    assert user.script("stratus-stop-instance", "--hard", "db", timeout=150) == Ran(0, "", "")
+    assert user.script("stratus-kill-instance", "db") == Ran(0, "", "")
