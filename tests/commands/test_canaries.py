@@ -21,7 +21,7 @@ from stratuslab.errors import ExitStatus
 from tests.fakes.mishaps import Mishap, bad_gateway, denied, refused, web_page
 from tests.fakes.opennebula_answers import machine
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
-from tests.fakes.scripted_server import Scripted, document
+from tests.fakes.scripted_server import Conversation, Scripted, document
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import TTYLINUX, Ran, Shell
@@ -332,7 +332,12 @@ exec cat
 """
 
 
-def test_what_ssh_gets(alice_of: Shell, canary: Canaries, stage: Stage, tmp_path: Path) -> None:
+def _greets(conversation: Conversation) -> None:
+    conversation.send(b"SSH-2.0-made_up\r\n")
+    conversation.closing.wait(1)
+
+
+def test_what_ssh_gets(alice_of: Shell, canary: Canaries, stage: Stage, scripted: Scripted, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("ssh", "scp", "sftp"):
@@ -340,6 +345,8 @@ def test_what_ssh_gets(alice_of: Shell, canary: Canaries, stage: Stage, tmp_path
         (programs / name).chmod(0o755)
     assert alice_of("run", TTYLINUX).status == 0
     stage.runs(1)
+    # The command waits for an SSH server before it calls ssh, which is only made up here.
+    stage.engine.machine_listens(1, "127.0.0.1", scripted(_greets).port)
     environ = {"PATH": f"{programs}:{os.environ['PATH']}"}
     for level in LEVELS:
         options = [level] if level else []
