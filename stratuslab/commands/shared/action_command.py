@@ -13,7 +13,6 @@ from stratuslab.commands.shared.instance_details import by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
-from stratuslab.context_input import user_text
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
@@ -189,6 +188,8 @@ def _forget_host_keys(session: Session, numbers: list[int]) -> None:
 
 def _listed(session: Session) -> list[str]:
     """The ids and names in the files of ``--input``; ``#`` starts a comment, blank lines are ignored."""
+    from stratuslab.context_input import user_text
+
     words: list[str] = []
     for line in "\n".join(user_text(session.environment, name, "--input") for name in session.options.input).splitlines():
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()  # a name may contain a #
