@@ -39,13 +39,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from stratuslab.instance_types import InstanceType
-    from stratuslab.library.connected_cloud import ConnectedCloud
-    from stratuslab.library.python_api import connect, open_cloud, open_marketplace
-    from stratuslab.library.run_options import RunOptions
-    from stratuslab.library.virtual_machine import BatchFailed, CommandFailed, CommandOutput, VirtualMachine
     from stratuslab.marketplace.image_query import ImageQuery
     from stratuslab.marketplace.marketplace_client import Marketplace
     from stratuslab.opennebula.instance import Instance
+    from stratuslab.python_library.connected_cloud import ConnectedCloud
+    from stratuslab.python_library.python_api import connect, open_cloud, open_marketplace
+    from stratuslab.python_library.run_options import RunOptions
+    from stratuslab.python_library.virtual_machine import BatchFailed, CommandFailed, CommandOutput, VirtualMachine
 
 __all__ = [
     "AnswerLost",
@@ -85,11 +85,11 @@ __all__ = [
 
 _HOMES = {
     "AnswerLost": "cloud.transport_errors",
-    "BatchFailed": "library.virtual_machine",
+    "BatchFailed": "python_library.virtual_machine",
     "Cloud": "cloud.client",
-    "CommandFailed": "library.virtual_machine",
-    "CommandOutput": "library.virtual_machine",
-    "ConnectedCloud": "library.connected_cloud",
+    "CommandFailed": "python_library.virtual_machine",
+    "CommandOutput": "python_library.virtual_machine",
+    "ConnectedCloud": "python_library.connected_cloud",
     "Fault": "cloud.reply",
     "ImageDisk": "cloud.machine_request",
     "ImageQuery": "marketplace.image_query",
@@ -101,11 +101,11 @@ _HOMES = {
     "NetworkRequest": "cloud.machine_request",
     "Refused": "cloud.reply",
     "Resource": "cloud.catalogue",
-    "RunOptions": "library.run_options",
-    "VirtualMachine": "library.virtual_machine",
-    "connect": "library.python_api",
-    "open_cloud": "library.python_api",
-    "open_marketplace": "library.python_api",
+    "RunOptions": "python_library.run_options",
+    "VirtualMachine": "python_library.virtual_machine",
+    "connect": "python_library.python_api",
+    "open_cloud": "python_library.python_api",
+    "open_marketplace": "python_library.python_api",
 }
 
 

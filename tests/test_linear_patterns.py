@@ -21,8 +21,8 @@ import pytest
 
 from stratuslab.cloud import user_inputs
 from stratuslab.diagnosis import causes
-from stratuslab.library import program_errors
 from stratuslab.output import redaction
+from stratuslab.python_library import program_errors
 from tests.harness import CHECKOUT
 
 IN_RE = sys.version_info >= (3, 11)

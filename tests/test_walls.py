@@ -78,8 +78,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             *("commands: base", "commands: shared"),
         },
     ),
-    "library": (
-        {"library", ""},
+    "python_library": (
+        {"python_library", ""},
         {
             *("ground", "marketplace", "ssh", "cloud", "settings", "diagnosis", "results", "output", "connections"),
             *("commands: base", "commands: shared", "commands"),
@@ -87,7 +87,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "testing": (
         {"testing"},
-        {"ground", "local", "local: store", "local: images", "local: machines", "local: engine", "local: api", "library"},
+        {"ground", "local", "local: store", "local: images", "local: machines", "local: engine", "local: api", "python_library"},
     ),
 }
 

@@ -29,7 +29,7 @@ from stratuslab.testing.staged_cloud import Actors
 from stratuslab.testing.steered_machines import SteeredMachines
 
 if TYPE_CHECKING:
-    from stratuslab.library.connected_cloud import ConnectedCloud
+    from stratuslab.python_library.connected_cloud import ConnectedCloud
 
 PROFILES = {**SERVER_PROFILES, EMBEDDED.name: EMBEDDED, PLAIN_3.name: PLAIN_3}
 """Every profile by its name."""
@@ -92,7 +92,7 @@ class EmbeddedOpenNebula:
 
     def connect(self, username: str = "") -> ConnectedCloud:
         """The cloud for a program with this library, as the first user or another one."""
-        from stratuslab.library.python_api import connect
+        from stratuslab.python_library.python_api import connect
 
         name = username or self.username
         return connect(self.endpoint, username=name, password=self.users[name], marketplace_endpoint=self.marketplace_endpoint)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from stratuslab.library.program_errors import in_program_words
 from stratuslab.output.messages import Messages
 from stratuslab.output.safe_text import one_line
+from stratuslab.python_library.program_errors import in_program_words
 
 logging.getLogger("stratuslab").addHandler(logging.NullHandler())
 _CLIENT = logging.getLogger("stratuslab.client")

@@ -12,8 +12,8 @@ from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import parallel
 from stratuslab.environment import Environment
-from stratuslab.library.log_messages import LogMessages
-from stratuslab.library.program_errors import ARGUMENTS
+from stratuslab.python_library.log_messages import LogMessages
+from stratuslab.python_library.program_errors import ARGUMENTS
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stratuslab.library.command_sessions import CommandSessions
-from stratuslab.library.connected_cloud import ConnectedCloud
-from stratuslab.library.program_errors import for_programs
+from stratuslab.python_library.command_sessions import CommandSessions
+from stratuslab.python_library.connected_cloud import ConnectedCloud
+from stratuslab.python_library.program_errors import for_programs
 
 if TYPE_CHECKING:
     from os import PathLike

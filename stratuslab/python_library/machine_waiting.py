@@ -9,7 +9,7 @@ from stratuslab.commands.shared import parallel
 from stratuslab.commands.shared.option_values import any_state
 from stratuslab.commands.shared.waiting import Waited, wait
 from stratuslab.errors import UsageError
-from stratuslab.library.command_sessions import CommandSessions
+from stratuslab.python_library.command_sessions import CommandSessions
 
 
 def wait_for(sessions: CommandSessions, numbers: Sequence[int], state: str, timeout: float, *, asked_for: bool = False) -> Waited:

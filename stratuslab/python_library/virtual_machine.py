@@ -25,11 +25,11 @@ from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.diagnosis.explanation import Explanation, explain
 from stratuslab.diagnosis.timeline import Span, steps
 from stratuslab.errors import NotFound, SeveralFailed, StratusLabError
-from stratuslab.library.command_sessions import CommandSessions
-from stratuslab.library.machine_waiting import wait_for
-from stratuslab.library.program_errors import for_programs
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.reason_text import reason
+from stratuslab.python_library.command_sessions import CommandSessions
+from stratuslab.python_library.machine_waiting import wait_for
+from stratuslab.python_library.program_errors import for_programs
 from stratuslab.results import FilesCopied
 from stratuslab.ssh.captured_command import captured
 

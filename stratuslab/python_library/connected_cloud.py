@@ -16,13 +16,13 @@ from stratuslab.commands.shared.output_arguments import condition
 from stratuslab.context_input import from_option
 from stratuslab.errors import InstanceFailed, SeveralFailed, StratusLabError
 from stratuslab.instance_types import InstanceType
-from stratuslab.library.command_sessions import CommandSessions, results
-from stratuslab.library.machine_waiting import wait_for
-from stratuslab.library.program_errors import for_program, for_programs
-from stratuslab.library.run_options import RunOptions
-from stratuslab.library.virtual_machine import BatchFailed, VirtualMachine
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
+from stratuslab.python_library.command_sessions import CommandSessions, results
+from stratuslab.python_library.machine_waiting import wait_for
+from stratuslab.python_library.program_errors import for_program, for_programs
+from stratuslab.python_library.run_options import RunOptions
+from stratuslab.python_library.virtual_machine import BatchFailed, VirtualMachine
 from stratuslab.results import InstanceRow, InstanceStarted
 
 if TYPE_CHECKING:
