@@ -23,9 +23,10 @@ from stratuslab.errors import (
 )
 from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace import http_get
+from stratuslab.marketplace.catalogue_stream import read_catalogue
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.image_query import ImageQuery
-from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read, read_catalogue
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ an entry counts only if it is about the requested identifier.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ _NAMES = {
     "slreq": "http://mp.stratuslab.eu/slreq#",
     "slterms": "http://mp.stratuslab.eu/slterms#",
 }
-_RDF, DCTERMS, _SLREQ, _SLTERMS = (f"{{{namespace}}}" for namespace in _NAMES.values())
+RDF, DCTERMS, _SLREQ, _SLTERMS = (f"{{{namespace}}}" for namespace in _NAMES.values())
 
 # The names of simple texts, by fields, in the order in which they are written.
 _TEXTS = {
@@ -110,7 +109,7 @@ def read(document: bytes, identifier: str, now: datetime) -> Metadata:
     invalid: StratusLabError | None = None
     for description in _descriptions(document):
         try:
-            entries.append(_entry(description))
+            entries.append(entry_of(description))
         except StratusLabError as error:
             invalid = invalid or error
     matching = [entry for entry in entries if entry.identifier == identifier]
@@ -130,60 +129,8 @@ def is_web_page(document: bytes) -> bool:
 
 def _descriptions(document: bytes) -> list[_Element]:
     root = parsed(document)
-    if root.tag == f"{_RDF}RDF":
-        return root.findall(f"{_RDF}Description")
-    if root.tag == "metadata":
-        return root.findall(f"{_RDF}RDF/{_RDF}Description")
-    raise StratusLabError(f"this is not image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
-
-
-def read_catalogue(chunks: Iterable[bytes]) -> Iterator[Metadata]:
-    """The usable entries of a ``<metadata>`` document of any length, as it arrives; no more than one is kept in memory.
-
-    Raises StratusLabError as :func:`read` does, and for an entry that is too large.
-    """
-    from lxml import etree
-
-    parser = etree.XMLPullParser(
-        ("end",),
-        tag=f"{_RDF}RDF",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    pending = 0
-    beginning = b""
-    try:
-        for chunk in chunks:
-            if len(beginning) < 1024:
-                beginning += chunk[:1024]
-                if is_web_page(beginning):
-                    raise StratusLabError("not image metadata, but a web page")
-            pending += len(chunk)
-            parser.feed(chunk)
-            for _, document in parser.read_events():
-                pending = len(chunk)
-                assert isinstance(document, etree._Element)
-                _refuse_document_type(document)
-                for description in document.iterfind(f"{_RDF}Description"):
-                    with suppress(StratusLabError):
-                        yield _entry(description)
-                # What was read is removed, and so is what stands between entries.
-                document.clear()
-                parent = document.getparent()
-                while parent is not None and len(parent) > 1:
-                    del parent[0]
-            if pending > MAXIMUM_SIZE:
-                raise StratusLabError(f"an entry of the catalogue is larger than {MAXIMUM_SIZE >> 20} MiB")
-        root = parser.close()
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise StratusLabError(f"the catalogue is not well-formed XML: {_word(str(error), 150)}") from error
-    _refuse_document_type(root)
-    if root.tag not in ("metadata", f"{_RDF}RDF"):
-        raise StratusLabError(f"this is not image metadata: the document is <{_word(root.tag.rpartition('}')[2])}>")
+    check_root(root)
+    return root.findall(f"{RDF}Description" if root.tag == f"{RDF}RDF" else f"{RDF}RDF/{RDF}Description")
 
 
 def parsed(document: bytes) -> _Element:
@@ -201,33 +148,41 @@ def parsed(document: bytes) -> _Element:
     try:
         root = etree.fromstring(document, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise StratusLabError(f"the metadata is not well-formed XML: {_word(str(error), 150)}") from error
-    _refuse_document_type(root)
+        raise StratusLabError(f"the metadata is not well-formed XML: {in_message(str(error), 150)}") from error
+    refuse_document_type(root)
     return root
 
 
-def _refuse_document_type(element: _Element) -> None:
+def refuse_document_type(element: _Element) -> None:
+    """Raise StratusLabError for a document that declares its type, and with it entities."""
     if element.getroottree().docinfo.internalDTD is not None:
         raise StratusLabError("the metadata declares a document type, which is not allowed")
 
 
+def check_root(root: _Element) -> None:
+    """Raise StratusLabError for a document that is neither one entry nor a collection."""
+    if root.tag not in ("metadata", f"{RDF}RDF"):
+        raise StratusLabError(f"this is not image metadata: the document is <{in_message(root.tag.rpartition('}')[2])}>")
+
+
 def single(root: _Element) -> Metadata:
     """The entry of a document that is to hold one alone. Raises StratusLabError."""
-    found = root.findall(f"{_RDF}Description") if root.tag == f"{_RDF}RDF" else []
+    found = root.findall(f"{RDF}Description") if root.tag == f"{RDF}RDF" else []
     if len(found) != 1:
         raise StratusLabError("the document is not an rdf:RDF with one rdf:Description")
-    return _entry(found[0])
+    return entry_of(found[0])
 
 
-def _entry(description: _Element) -> Metadata:
+def entry_of(description: _Element) -> Metadata:
+    """The entry of an ``rdf:Description``. Raises StratusLabError if it makes no sense."""
     identifier = _text(description, f"{DCTERMS}identifier")
     if not identifier:
         raise StratusLabError("the metadata has no image identifier")
     if not is_identifier(identifier):
-        raise StratusLabError(f"the metadata is about {_word(identifier)!r}, which is not an image identifier")
-    about = description.get(f"{_RDF}about", "").strip()
+        raise StratusLabError(f"the metadata is about {in_message(identifier)!r}, which is not an image identifier")
+    about = description.get(f"{RDF}about", "").strip()
     if about and about.rpartition("#")[2] != identifier:
-        raise StratusLabError(f"the metadata of {identifier} says that it is about {_word(about)!r}")
+        raise StratusLabError(f"the metadata of {identifier} says that it is about {in_message(about)!r}")
     endorsement = description.find(f"{_SLREQ}endorsement")
     deprecated = description.find(f"{_SLTERMS}deprecated")
     texts = {key: _text(description, name) for key, name in _TEXTS.items()}
@@ -269,7 +224,7 @@ def _checksums(description: _Element, identifier: str) -> dict[str, str]:
             except UsageError:
                 agrees = False
             if not agrees:
-                raise StratusLabError(f"the metadata of {identifier} gives another image's SHA-1, {_word(value)!r}")
+                raise StratusLabError(f"the metadata of {identifier} gives another image's SHA-1, {in_message(value)!r}")
             value = sha1_from_identifier(identifier)
         if algorithm and value:
             found.setdefault(algorithm, value)
@@ -304,8 +259,8 @@ def written(metadata: Metadata) -> str:
     """The document of an entry, without an XML declaration."""
     from lxml import etree
 
-    root = etree.Element(f"{_RDF}RDF", nsmap=_NAMES)
-    description = etree.SubElement(root, f"{_RDF}Description", {f"{_RDF}about": f"#{metadata.identifier}"})
+    root = etree.Element(f"{RDF}RDF", nsmap=_NAMES)
+    description = etree.SubElement(root, f"{RDF}Description", {f"{RDF}about": f"#{metadata.identifier}"})
 
     def add(parent: _Element, name: str, text: str = "") -> _Element:
         element = etree.SubElement(parent, name)
@@ -313,7 +268,7 @@ def written(metadata: Metadata) -> str:
         return element
 
     def resource(parent: _Element, name: str) -> _Element:
-        return etree.SubElement(parent, name, {f"{_RDF}parseType": "Resource"})
+        return etree.SubElement(parent, name, {f"{RDF}parseType": "Resource"})
 
     add(description, f"{DCTERMS}identifier", metadata.identifier)
     add(description, f"{_SLREQ}bytes", "" if metadata.bytes is None else str(metadata.bytes))
@@ -352,7 +307,7 @@ def date_text(date: datetime | None) -> str:
     return "" if date is None else f"{date:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _word(text: str, longest: int = 60) -> str:
+def in_message(text: str, longest: int = 60) -> str:
     """Foreign text made fit for a message: one line, and not a long one."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
