@@ -7,25 +7,23 @@ of an OpenNebula user: ONE_XMLRPC, ONE_AUTH and ``~/.one/one_auth``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from stratuslab.configuration_file import MAIN_SECTION, ConfigurationFile, read_text
 from stratuslab.environment import Environment, is_terminal
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE, Setting
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
-    from configparser import ConfigParser
     from pathlib import Path
 
     from stratuslab.cloud.endpoint import Credentials
 
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
-_MAIN_SECTION = "default"
 _DAY = 86400.0
-_TYPES_SECTION = "instance_types"
 
 DEFAULTS: Mapping[str, str] = {
     "pem_certificate": "~/.globus/usercert.pem",
@@ -44,10 +42,10 @@ _VARIABLES = {"user_public_key_file": "STRATUSLAB_KEY", "selected_section": "STR
 class Settings:
     """Looks settings up by key."""
 
-    def __init__(self, environment: Environment, options: Mapping[str, str | None], sections: Sections) -> None:
+    def __init__(self, environment: Environment, options: Mapping[str, str | None], file: ConfigurationFile) -> None:
         self._environment = environment
         self._options = options
-        self._sections = sections
+        self._file = file
         self._standard_input: str | None = None
         self.password_files: list[Path] = []
         """The files from which :meth:`credentials` took a password."""
@@ -55,22 +53,22 @@ class Settings:
     @property
     def instance_types(self) -> Mapping[str, str]:
         """The user's own instance types: the configuration's section of that name."""
-        return self._sections.instance_types
+        return self._file.instance_types
 
     @property
     def cloud_sections(self) -> list[str]:
         """The configuration's sections that describe a cloud each; ``[default]`` if there is no other."""
-        return self._sections.clouds or [_MAIN_SECTION]
+        return self._file.clouds or [MAIN_SECTION]
 
     @property
     def selected_section(self) -> Setting | None:
         """The configuration's section that is laid over ``[default]``, or None."""
-        return self._sections.selected
+        return self._file.selected
 
     @property
-    def file(self) -> Sections:
+    def file(self) -> ConfigurationFile:
         """The configuration file."""
-        return self._sections
+        return self._file
 
     @property
     def variables(self) -> list[str]:
@@ -79,7 +77,7 @@ class Settings:
 
     def find(self, key: str) -> Setting | None:
         """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
-        for look_up in (self._option, self._variable, self._sections.find):
+        for look_up in (self._option, self._variable, self._file.find):
             found = look_up(key)
             if found and "\0" in found.value:
                 raise ConfigurationError(f"{key.replace('_', ' ')} ({found.origin}) contains a NUL character")
@@ -217,7 +215,7 @@ class Settings:
 
     def _password(self) -> str:
         # A file named by an option takes precedence over a password in the environment, and so on.
-        for look_up in (self._option, self._variable, self._sections.find):
+        for look_up in (self._option, self._variable, self._file.find):
             password, named = look_up("password"), look_up("password_file")
             if password and password.value:
                 return password.value
@@ -287,67 +285,6 @@ def variable_of(key: str) -> str:
 _OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "instance_type": "type"}
 
 
-class Sections:
-    """A configuration file: ``[default]``, one section laid over it, and ``[instance_types]``."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        parser: ConfigParser | None,
-        selected: Setting | None = None,
-        duplicates: Sequence[str] = (),
-    ) -> None:
-        self.path = path
-        self.duplicates = duplicates
-        self._parser = parser
-        self.selected = selected
-
-    @property
-    def instance_types(self) -> Mapping[str, str]:
-        """The user's own instance types as the file has them."""
-        if self._parser is None or not self._parser.has_section(_TYPES_SECTION):
-            return {}
-        return {name: self._value(_TYPES_SECTION, name) for name in self._parser.options(_TYPES_SECTION)}
-
-    @property
-    def clouds(self) -> list[str]:
-        """The names of the sections other than ``[default]`` and ``[instance_types]``."""
-        if self._parser is None:
-            return []
-        return [name for name in self._parser.sections() if name not in (_MAIN_SECTION, _TYPES_SECTION)]
-
-    @property
-    def raw(self) -> list[tuple[str, str, str]]:
-        """Each setting in ``[default]`` and in a cloud's section: the section, the key, and the value as it is in the file."""
-        if self._parser is None:
-            return []
-        return [
-            (section, key, value)
-            for section in (_MAIN_SECTION, *self.clouds)
-            for key, value in self._parser.items(section, raw=True)
-        ]
-
-    def find(self, key: str) -> Setting | None:
-        """The key's value in the selected section, else in ``[default]``."""
-        if self._parser is None:
-            return None
-        for section in (self.selected.value if self.selected else "", _MAIN_SECTION):
-            if section and self._parser.has_option(section, key):
-                return Setting(self._value(section, key), f"{self.path} [{section}]")
-        return None
-
-    def _value(self, section: str, key: str) -> str:
-        from configparser import InterpolationError
-
-        assert self._parser is not None
-        try:
-            return self._parser.get(section, key)
-        except InterpolationError:
-            raise ConfigurationError(
-                f'{self.path}: invalid % in the value of "{key}" in [{section}]', "write %% for a percent sign"
-            ) from None
-
-
 def load(environment: Environment, options: Mapping[str, str | None]) -> Settings:
     """The settings for a command's options (by key; None or empty where not given).
 
@@ -360,46 +297,24 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
         selected = Setting(environment.environ[variable], variable)
     named = options.get("config")
     name = environment.expanded(named or DEFAULT_FILE)
-    text = _read(name, required=bool(named))
+    text = read_text(name, required=bool(named))
     if text is None:
         if selected:
             raise ConfigurationError(f'no section [{selected.value}]: the file "{name}" does not exist')
-        return Settings(environment, options, Sections(None, None))
+        return Settings(environment, options, ConfigurationFile(None, None))
     from pathlib import Path
 
     from stratuslab.configuration_syntax import duplicates, parse
 
     path = Path(name)
     parser = parse(path, text)
-    if not parser.has_section(_MAIN_SECTION):
-        raise ConfigurationError(f"{path}: the section [{_MAIN_SECTION}] is missing")
-    preset = Sections(path, parser).find("selected_section")
+    if not parser.has_section(MAIN_SECTION):
+        raise ConfigurationError(f"{path}: the section [{MAIN_SECTION}] is missing")
+    preset = ConfigurationFile(path, parser).find("selected_section")
     if selected is None and preset and preset.value:
         selected = preset
     if selected and not parser.has_section(selected.value):
-        clouds = Sections(path, parser).clouds
+        clouds = ConfigurationFile(path, parser).clouds
         others = join_hints(did_you_mean(selected.value, clouds), f"available: {', '.join(clouds) or 'none'}")
         raise ConfigurationError(f"{path}: no section [{selected.value}]", others)
-    return Settings(environment, options, Sections(path, parser, selected, duplicates(text)))
-
-
-def _read(name: str, required: bool) -> str | None:
-    try:
-        # Most often there is no file, and pathlib takes long to load.
-        with open(name, encoding="utf-8-sig") as file:  # noqa: PTH123
-            text = file.read()
-    except FileNotFoundError:
-        if required:
-            raise ConfigurationError(f'no configuration file "{name}"') from None
-        return None
-    except OSError as error:
-        raise ConfigurationError(f'cannot read the configuration file "{name}": {error.strerror}') from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{name}, line {line}: not UTF-8 text") from None
-    from pathlib import Path
-
-    from stratuslab.private_files import require_own
-
-    require_own(Path(name), or_root=True)
-    return text
+    return Settings(environment, options, ConfigurationFile(path, parser, selected, duplicates(text)))

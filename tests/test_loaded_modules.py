@@ -75,7 +75,7 @@ KILL_HELP = HELP + LISTING + "commands.kill_instance commands.shared.action_comm
 RUN_HELP = HELP + "byte_sizes commands.run_instance commands.shared.option_values instance_types"
 OUTPUT = """
 output.formatters output.guide_layout output.output_options output.redraw output.table_layout settings settings_warnings
-private_files
+configuration_file private_files
 """
 CLOUD = """
 cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.http_connection cloud.http_transport cloud.instance_actions
