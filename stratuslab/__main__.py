@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     if module not in MODULES:
         known = [known.replace("_", "-") for known in MODULES]
         suggestion = did_you_mean(name.removeprefix(_PREFIX), known) or "python3 -m stratuslab lists the commands"
-        print(f'stratuslab: there is no command "{name}" ({suggestion})', file=sys.stderr)
+        print(f'stratuslab: unknown command "{name}" ({suggestion})', file=sys.stderr)
         sys.exit(2)
     sys.argv[1:] = rest
     run(module)

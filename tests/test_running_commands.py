@@ -37,7 +37,7 @@ def test_the_package_runs_a_command(shell: Shell, name: str) -> None:
 def test_the_package_knows_its_commands(shell: Shell) -> None:
     ran = module(shell, "run-instnce", "--list-types")
     assert (ran.returncode, ran.stdout) == (ExitStatus.USAGE, "")
-    assert ran.stderr == 'stratuslab: there is no command "run-instnce" (did you mean "run-instance"?)\n'
+    assert ran.stderr == 'stratuslab: unknown command "run-instnce" (did you mean "run-instance"?)\n'
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.prog)

@@ -144,7 +144,7 @@ def _write_ssh_config(session: Session, login: SSHLogin) -> None:
         file.include(users)
     elif not file.is_included(users):
         session.messages.note(f"{file.path} is not included in {users} (--include)")
-    session.messages.note(f"{len(found)} instances are in {file.path}")
+    session.messages.note(f"updated {file.path} (instances: {len(found)})")
     report(session.messages, errors, len(found), "instances")
 
 

@@ -19,7 +19,8 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     """The directory of the embedded cloud's state, created if missing, as are those above it, with mode 0700.
 
     $STRATUSLAB_LOCAL_DIR, else stratuslab/local in the XDG state directory ($XDG_STATE_HOME, else ~/.local/state). Raises
-    UsageError if there is no such directory, or it cannot be used or is open to others, StratusLabError if the disk is full.
+    UsageError where there is no home directory, and for a directory that is unusable or open to others; StratusLabError if the
+    disk is full.
     """
     directory = _named(environ)
     try:

@@ -29,7 +29,7 @@ def add_builtin_images(store: Store, now: float) -> None:
     small = "Small Linux for tests. On the embedded cloud the machine is simulated."
     images = [_image(_TTYLINUX, small, "ttylinux", "ttylinux", "9.7", "i486", 64)]
     for title, system, version, arch, mib in _OTHERS:
-        simulated = f"Simulated machine that presents itself as {system} {version}; there is no disk image behind this entry."
+        simulated = f"Simulated machine that presents itself as {system} {version}; this entry has no disk image."
         images.append(_image(_simulated_identifier(title), simulated, title, system, version, arch, mib))
     for image in images:
         marketplace.keep(endorsed(image, _ENDORSED))

@@ -137,7 +137,7 @@ class _Sessions(paramiko.ServerInterface):
             except MemoryError:
                 streams.write_error(b"sh: out of memory\n")
                 status = 1
-            # To a command whose client hung up the input has only ended: that is no success.
+            # When the client hangs up, the command only sees the end of its input. That must not count as success.
             if not streams.channel.closed:
                 streams.channel.send_exit_status(status)
         self._guest.sessions.discard(streams)
