@@ -93,6 +93,17 @@ class Shell:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def begin(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """A script of bin/ that runs beside the test, without standard input."""
+        return subprocess.Popen(
+            [sys.executable, str(CHECKOUT / "bin" / name), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**self.environment(), "PYTHONPATH": str(CHECKOUT)},
+        )
+
 
 def leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
     """Every leaf of a document as its path (``TEMPLATE/NIC/IP``) and text, in order; repeated elements stay apart."""

@@ -179,14 +179,7 @@ def interrupted(
     shell: Shell, script: str, *arguments: str, reached: Callable[[], bool], by: signal.Signals = signal.SIGINT
 ) -> Ran:
     """Start a script, send it Ctrl-C's signal (or another) when ``reached`` says so, and wait for its end."""
-    process = subprocess.Popen(
-        [sys.executable, str(CHECKOUT / "bin" / script), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**shell.environment(), "PYTHONPATH": str(CHECKOUT)},
-    )
+    process = shell.begin(script, *arguments)
     deadline = time.monotonic() + 20
     while not reached() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -12,7 +12,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
 from tests.fakes.served_cloud import served_cloud
 from tests.fakes.staged_cloud import Stage
-from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
+from tests.harness import TTYLINUX, Ran, Shell
 from tests.reliability.tally import Tally
 
 _SIGNALS = {
@@ -39,18 +38,6 @@ def user(directory: Path) -> Shell:
     (directory / ".ssh").mkdir()
     (directory / ".ssh" / "id_ed25519.pub").write_text(KEY)
     return Shell(directory, {"STRATUSLAB_LOCAL_ADDRESSES": str(directory / "addresses")})
-
-
-def begun(shell: Shell, script: str, *arguments: str) -> subprocess.Popen[str]:
-    """A script that runs beside us."""
-    return subprocess.Popen(
-        [sys.executable, str(CHECKOUT / "bin" / script), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**shell.environment(), "PYTHONPATH": str(CHECKOUT)},
-    )
 
 
 def ended_run(seed: int) -> Tally:
@@ -88,7 +75,7 @@ def _signalled(shell: Shell, chance: random.Random, number: signal.Signals, tall
         ids = shell.home / "ids"
         form = chance.choice(("table", "json", "ids"))
         options = ["--no-check-image-url", "-n", str(_MACHINES), "--format", form, "-o", str(ids)]
-        process = begun(shell, "stratus-run-instance", *options, TTYLINUX)
+        process = shell.begin("stratus-run-instance", *options, TTYLINUX)
         if chance.random() < 0.9:
             # Most moments of a run are before its first machine: this is a moment among its machines.
             _wait_for(stage.engine, chance.randint(1, _MACHINES), process)
@@ -107,7 +94,7 @@ def _signalled(shell: Shell, chance: random.Random, number: signal.Signals, tall
 def _child_killed(shell: Shell, chance: random.Random, tally: Tally) -> None:
     ids = shell.home / "ids"
     options = ["-n", str(_MACHINES), "--hypervisor", "simulated", "-o", str(ids), "--format", "json"]
-    process = begun(shell, "stratus-run-instance", "--endpoint", "local", *options, TTYLINUX)
+    process = shell.begin("stratus-run-instance", "--endpoint", "local", *options, TTYLINUX)
     cloud = shell.home / "cloud"
     after = chance.randint(1, _MACHINES // 2)
     while process.poll() is None:

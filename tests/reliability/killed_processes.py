@@ -23,7 +23,7 @@ from stratuslab.local.images.open_store import NEXT_INSTANCE
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from tests.harness import TTYLINUX, Shell
-from tests.reliability.ended_runs import begun, user
+from tests.reliability.ended_runs import user
 from tests.reliability.tally import Tally
 
 KILLS = 10
@@ -107,7 +107,7 @@ class _Trial:
 
     def _serve(self) -> None:
         options = ["serve", "--port", "0", "--users", str(self._shell.home / "users")]
-        self._server = begun(self._shell, "stratus-local-cloud", *options)
+        self._server = self._shell.begin("stratus-local-cloud", *options)
         assert self._server.stdout is not None
         line = self._server.stdout.readline()
         assert line, self._server.communicate()
@@ -131,7 +131,7 @@ class _Trial:
                 self._command(what, *where, *wait, str(number))
 
     def _command(self, name: str, *arguments: str) -> None:
-        process = begun(self._shell, f"stratus-{name}-instance", *arguments)
+        process = self._shell.begin(f"stratus-{name}-instance", *arguments)
         with self._lock:
             self._running.add(process)
         out, err = process.communicate(timeout=_PATIENCE)
