@@ -65,10 +65,9 @@ def explain(instance: Instance, now: float) -> Explanation | None:
         message = failure_of_done(instance) or ServerMessage()
         return _explanation(instance, now, ExplanationKind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
-        # The embedded cloud knows what ended a machine, and says so where 3.x and 4.x say that they cannot poll.
-        last = clean(instance.dated_message)
-        message = clean(instance.monitoring_error) if instance.monitoring_error or last.step != "RUNNING" else last
-        return _explanation(instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, message)
+        return _explanation(
+            instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error)
+        )
     return _of_running(instance, now)
 
 

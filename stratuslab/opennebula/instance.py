@@ -27,6 +27,7 @@ TOKEN_ATTRIBUTE = "STRATUSLAB_REQUEST"
 LABELS_ATTRIBUTE = "LABELS"
 """The template attribute with an instance's labels, separated by commas as OpenNebula's own tools do."""
 
+MONITORING_ERROR_ATTRIBUTE = "ERROR_MONITOR"
 SIMULATED_ATTRIBUTE = "STRATUSLAB_SIMULATED"
 """The template attribute in which the embedded cloud says why it simulates a machine that could be a real one."""
 
@@ -268,8 +269,9 @@ class Instance:
 
     @property
     def monitoring_error(self) -> str:
-        """Why its host cannot be monitored, beginning with a date; only 4.x notes that, and removes it again."""
-        return self._text("USER_TEMPLATE/ERROR_MONITOR")
+        """Why its host cannot be monitored, beginning with a date; only 4.x notes that, and removes it again. The embedded cloud
+        says here what ended the machine."""
+        return self._text(f"USER_TEMPLATE/{MONITORING_ERROR_ATTRIBUTE}")
 
     @property
     def dated_message(self) -> str:

@@ -215,6 +215,8 @@ class TestWhatIsShown:
 
     def test_what_ended_a_machine_is_said(self, cloud: Shell, stage: Stage) -> None:
         stage.engine.machine_ended(1, "QEMU was killed by signal 9")
+        assert "it has probably shut down" in cloud("describe", "-v", "1").out, "a real server does not know more"
+        cloud.environ.update(STRATUSLAB_ENDPOINT="local", STRATUSLAB_LOCAL_DIR=str(stage.engine.store.directory))
         assert '"QEMU was killed by signal 9"' in cloud("describe", "-v", "1").out
         assert cloud("start", "--no-wait", "1").status == 0
         assert "signal 9" not in cloud("describe", "-v", "1").out

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from time import asctime, localtime
 
 from stratuslab.local.api_error import WrongState
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.store.instance_record import SIMULATED, Record, User
+from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State
 
 HALTING = (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF)
@@ -123,7 +125,10 @@ def machine_gone(record: Record, now: int, reason: str = _LOST_PROCESS) -> None:
     elif record.lcm_state in (Lcm.RUNNING, Lcm.BOOT_UNKNOWN):
         record.enter(Lcm.UNKNOWN)
         if reason:
-            record.message, record.message_time = f"POLL: {reason}", now
+            record.user_attributes = [
+                *record.user_attributes,
+                (MONITORING_ERROR_ATTRIBUTE, f"{asctime(localtime(now))}: {reason}"),
+            ]
     record.cpu_percent = 0.0
 
 
@@ -158,6 +163,7 @@ def start_again(record: Record, now: int) -> bool:
     running = record.state == State.ACTIVE and record.lcm_state in (Lcm.RUNNING, Lcm.UNKNOWN)
     if record.state != State.POWEROFF and not running:
         return False
+    record.user_attributes = [pair for pair in record.user_attributes if pair[0] != MONITORING_ERROR_ATTRIBUTE]
     record.enter(Lcm.BOOT_POWEROFF if record.state == State.POWEROFF else Lcm.BOOT_UNKNOWN)
     if record.lcm_state == Lcm.BOOT_POWEROFF:
         _add_history(record, stime=now, rstime=now)

@@ -17,7 +17,8 @@ from stratuslab.opennebula.states import State
 
 HOST_ID = 0
 HOST_NAME = "localhost"
-_NEVER = ". No host is that large"  # OpenNebula's scheduler does not say it
+TOO_LARGE = ". No host is that large"
+"""The end of a reason to wait that no end of another machine changes."""
 CPU_SETTING, MEMORY_SETTING = "host_cpu", "host_memory_mib"
 
 
@@ -48,10 +49,10 @@ class Capacity:
                 continue
             # CPU is a sum of decimals such as 0.1; a rounding error must not keep the last one out.
             if used.cpu + load.cpu > self.cpu + 1e-6:
-                never = _NEVER if load.cpu > self.cpu + 1e-6 else ""
+                never = TOO_LARGE if load.cpu > self.cpu + 1e-6 else ""
                 reasons[load.id] = f"[HOST] Not enough CPU on hosts: {HOST_ID}{never}"
             elif used.memory_mib + load.memory_mib > self.memory_mib:
-                never = _NEVER if load.memory_mib > self.memory_mib else ""
+                never = TOO_LARGE if load.memory_mib > self.memory_mib else ""
                 reasons[load.id] = f"[HOST] Not enough MEMORY on hosts: {HOST_ID}{never}"
             elif not load.is_real:
                 return load, reasons

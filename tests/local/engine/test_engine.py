@@ -491,8 +491,7 @@ class TestScheduling:
     def test_stratuslab_s_own_server_says_why_too(self, call: Caller) -> None:
         number = started(call, SMALL.replace("CPU=1", "CPU=1000"))
         waiting = shown(call, number, profile="stratuslab-3")
-        assert waiting.state_label == "Pending"
-        assert waiting.message.startswith("[HOST] Not enough CPU on hosts: 0. No host is that large")
+        assert (waiting.state_label, waiting.message) == ("Pending", "[HOST] Not enough CPU on hosts: 0")
         call("one.vm.action", "finalize", number, profile="stratuslab-3")
         assert shown(call, number, profile="stratuslab-3").message == ""
 

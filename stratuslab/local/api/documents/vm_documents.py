@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from stratuslab.local.api.documents import vm_attributes
 from stratuslab.local.api.documents.element_tables import elements, filled, permissions, written
 from stratuslab.local.api.server_profiles import ServerProfile
-from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME
+from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, TOO_LARGE
+from stratuslab.local.engine.server_rules import LENIENT
 from stratuslab.local.store.instance_record import DEFAULT_PERMISSIONS, Record, User
 from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
+from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template_grammar import Attribute
 
@@ -111,7 +113,7 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
     """The whole document; with ``latest`` it has only the last history record."""
     template = list(vm_attributes.template(record, profile.release))
     if profile.legacy:
-        template = sorted([*template, *_legacy_attributes(record)], key=lambda pair: pair[0])
+        template = sorted([*template, *_legacy_attributes(record, profile)], key=lambda pair: pair[0])
     first = max(0, len(record.history) - 1) if latest else 0
     history = (_history(record, profile, number) for number in range(first, len(record.history)))
     content = {
@@ -121,7 +123,7 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
         "CPU": f"{record.cpu_percent:.0f}",
         "MONITORING": _figures(record, profile, figures),
         "TEMPLATE": attributes(template),
-        "USER_TEMPLATE": attributes(_user_template(record)),
+        "USER_TEMPLATE": attributes(_user_template(record, profile)),
         "HISTORY_RECORDS": "".join(history),
         "BACKUPS": "<BACKUP_CONFIG/><BACKUP_IDS/>",
     }
@@ -132,24 +134,34 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
     return written("VM", _VM, profile.release, content)
 
 
-def _legacy_attributes(record: Record) -> list[Attribute]:
+def _legacy_attributes(record: Record, profile: ServerProfile) -> list[Attribute]:
     """The attributes below TEMPLATE in 3.2 that later releases have elsewhere."""
-    pairs: list[Attribute] = [*record.user_attributes, ("NAME", record.name)]
+    pairs: list[Attribute] = [*_of_user(record, profile), ("NAME", record.name)]
     if record.message:
         pairs.append(("ERROR", {"MESSAGE": record.message, "TIMESTAMP": _date(record.message_time)}))
     elif record.sched_message and record.state == State.PENDING:
         # The real 3.2 has no such reason, but this is where its clients look for one.
-        date, _, reason = record.sched_message.partition(": ")
+        date, _, reason = _sched_message(record, profile).partition(": ")
         pairs.append(("ERROR", {"MESSAGE": reason, "TIMESTAMP": date}))
     return pairs
 
 
-def _user_template(record: Record) -> list[Attribute]:
-    pairs = list(record.user_attributes)
+def _of_user(record: Record, profile: ServerProfile) -> list[Attribute]:
+    """The user's attributes. Real servers do not know what ended a machine."""
+    return [pair for pair in record.user_attributes if pair[0] != MONITORING_ERROR_ATTRIBUTE or profile.rules is LENIENT]
+
+
+def _sched_message(record: Record, profile: ServerProfile) -> str:
+    """Why it waits. Real schedulers do not tell a machine that is too large from one that has to wait for others."""
+    return record.sched_message if profile.rules is LENIENT else record.sched_message.removesuffix(TOO_LARGE)
+
+
+def _user_template(record: Record, profile: ServerProfile) -> list[Attribute]:
+    pairs = _of_user(record, profile)
     if record.message:
         pairs.append(("ERROR", f"{_date(record.message_time)}: {record.message}"))
     if record.sched_message:
-        pairs.append(("SCHED_MESSAGE", record.sched_message))
+        pairs.append(("SCHED_MESSAGE", _sched_message(record, profile)))
     return sorted(pairs, key=lambda pair: pair[0])
 
 
@@ -168,7 +180,7 @@ def _history(record: Record, profile: ServerProfile, number: int) -> str:
 
 def _short(record: Record, profile: ServerProfile) -> str:
     usage = record.listed_usage
-    user_template = dict(_user_template(record))
+    user_template = dict(_user_template(record, profile))
     content = {
         **_common(record, profile, usage.get("polled", 0)),
         "TEMPLATE": _short_template(record, profile),
