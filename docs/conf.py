@@ -1,8 +1,9 @@
-"""How Sphinx builds the manual. Man pages are made from the commands' options, when the package is built."""
+"""How Sphinx builds the manual."""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -18,7 +19,8 @@ project = "StratusLab client"
 release = version = _stated[1]
 copyright = "the StratusLab client's contributors, Apache License 2.0"
 language = "en"
-extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
+sys.path.append(str(Path(__file__).with_name("_extensions")))
+extensions = ["option_reference", "sphinx.ext.autodoc", "sphinx_copybutton"]
 autodoc_typehints = "none"  # the signatures have no room for them
 autodoc_member_order = "bysource"
 exclude_patterns = ["_build"]
@@ -36,7 +38,7 @@ html_css_files = ["manual.css"]
 
 
 class IndexOfTables(SphinxTransform):
-    """Gives what the tables of the manual explain (options, settings, states, statuses) an anchor and a place in the index."""
+    """Gives what the tables of the manual explain (settings, states, statuses) an anchor and a place in the index."""
 
     default_priority = 400  # before Sphinx collects the index
 
@@ -46,8 +48,7 @@ class IndexOfTables(SphinxTransform):
         for row in self.document.findall(nodes.row):
             cell = row[0]
             words = [literal.astext() for literal in cell.findall(nodes.literal)]
-            names = [word.split()[0] for text in words for word in text.split(", ") if word.startswith("-")]
-            entries = [f"{name} ({page})" for name in names]
+            entries: list[str] = []
             if page == "Exit statuses" and cell.astext().isdigit():
                 entries = [f"exit status {cell.astext()}"]
             elif page == "Configuration" and re.fullmatch("[a-z_]+", cell.astext()):
@@ -57,7 +58,7 @@ class IndexOfTables(SphinxTransform):
                 entries = [f"{word} (state)" for word in words]
             if not entries:
                 continue
-            anchor = nodes.make_id((names or [entries[0].split(" (")[0]])[-1])
+            anchor = nodes.make_id(entries[0].split(" (")[0])
             while anchor in self.document.ids:
                 anchor += "-more"
             target = nodes.target("", "", ids=[anchor])

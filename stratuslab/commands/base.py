@@ -37,6 +37,13 @@ class _HelpFormatter(argparse.HelpFormatter):
         width = min(Terminal.of(sys.stdout, os.environ).width, 80) - 2
         super().__init__(prog, **{"max_help_position": 26, "width": width, **details})
 
+    def _format_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, prefix: str | None) -> str:
+        """Of the options only that there are some: all follow below."""
+        if usage is None and any(action.option_strings for action in actions):
+            arguments = super()._format_usage(None, [action for action in actions if not action.option_strings], [], "")
+            usage = f"{self._prog} [options]{arguments.strip().removeprefix(self._prog)}"
+        return super()._format_usage(usage, actions, groups, prefix)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 

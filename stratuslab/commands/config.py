@@ -116,7 +116,6 @@ COMMAND = Command(
     "Show every setting and where it came from; passwords are masked.",
     _add_arguments,
     _run,
-    usage="%(prog)s [options]",
     related=("stratus-copy-config",),
     epilog="""examples:
   stratus-config --check                    do endpoint and credentials work?

@@ -75,7 +75,6 @@ COMMAND = Command(
     "Write a configuration file to start from, which explains every setting.",
     _add_arguments,
     _run,
-    usage="%(prog)s [options]",
     related=("stratus-config",),
     epilog="""examples:
   stratus-copy-config                       ~/.stratuslab/stratuslab-user.cfg

@@ -240,7 +240,6 @@ COMMAND = Command(
     "Show the state of your instances.",
     _add_arguments,
     _run,
-    usage="%(prog)s [options] [ID or NAME ...]",
     related=("stratus-connect-instance", "stratus-run-instance"),
     epilog="""examples:
   stratus-describe-instance                           all of yours

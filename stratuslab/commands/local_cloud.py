@@ -37,9 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions: argparse._SubParsersAction[Parser] = parser.add_subparsers(
         title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
     )
-    serve = actions.add_parser(
-        "serve", help="serve it over HTTP to other programs", description=_SERVE, usage="stratus-local-cloud serve [options]"
-    )
+    serve = actions.add_parser("serve", help="serve it over HTTP to other programs", description=_SERVE)
     serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 for any free one)")
     serve.add_argument(

@@ -38,7 +38,12 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
         "size", metavar="SIZE", type=size_in_mib("G", 1, _LARGEST_MIB), help="its size in GB, or as in 500M or 2T"
     )
     create.add_argument("--name", default="", metavar="TEXT", help="its name")
-    delete = verbs.add_parser("delete", help="delete some", description="Delete volumes and their data.")
+    delete = verbs.add_parser(
+        "delete",
+        help="delete some",
+        description="Delete volumes and their data.",
+        usage="stratus-local-cloud volumes delete [options] UUID or NAME ...",
+    )
     delete.add_argument("uuids", nargs="+", metavar="UUID or NAME", help="volumes to delete")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return [volumes, listing, create, delete]

@@ -78,14 +78,15 @@ def _options(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
 
 
 def _names(action: argparse.Action) -> str:
-    value = "" if action.nargs == 0 else _value(action)
+    value = "" if action.nargs == 0 else value_name(action)
     if not action.option_strings:
         return f"\\fI{_plain(value)}\\fR"
     names = ", ".join(f"\\fB{_plain(name)}\\fR" for name in action.option_strings)
     return f"{names} \\fI{_plain(value)}\\fR" if value else names
 
 
-def _value(action: argparse.Action) -> str:
+def value_name(action: argparse.Action) -> str:
+    """What stands for the value of an option or argument."""
     if isinstance(action.metavar, str):
         return f"[{action.metavar}]" if action.nargs == "?" and action.option_strings else action.metavar
     if action.choices is not None:

@@ -51,7 +51,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ram", type=size_in_mib("M", 1, _MOST_MEMORY), metavar="SIZE", help="RAM in MB, or as in 2G, instead of the type's"
     )
-    group.add_argument("--swap", type=size_in_mib("M", 0, _MOST_MEMORY), metavar="SIZE", help="swap space, the same")
+    group.add_argument(
+        "--swap", type=size_in_mib("M", 0, _MOST_MEMORY), metavar="SIZE", help="swap space, in the same form; 0 for none"
+    )
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
     group.add_argument("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
     group.add_argument("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
@@ -71,16 +73,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SIZE",
-        help="size of an empty disk in GB or with a unit (500M); may be repeated, as may the next two",
+        help="attach an empty disk of this size, in GB or as in 500M; may be repeated",
     )
     disks.add_argument(
         "--persistent-disk",
         action="append",
         default=[],
         metavar="DISK",
-        help="attach a persistent disk: its UUID, or an image on OpenNebula",
+        help="attach a persistent disk: its UUID, or an image on OpenNebula; may be repeated",
     )
-    disks.add_argument("--readonly-disk", action="append", default=[], metavar="IMAGE", help="attach an image as a data disk")
+    disks.add_argument(
+        "--readonly-disk", action="append", default=[], metavar="IMAGE", help="attach an image as a data disk; may be repeated"
+    )
     disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
     network = parser.add_argument_group("network and console")
     instead = network.add_mutually_exclusive_group()
@@ -94,10 +98,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
     guest = parser.add_argument_group("access and contextualization")
     repeatable: Mapping[str, Any] = {"action": "append", "default": []}
-    guest.add_argument("-k", "--key", **repeatable, metavar="FILE", help="public SSH key that may log in; all may be repeated")
-    guest.add_argument("--context", **repeatable, metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
-    guest.add_argument("--context-file", **repeatable, metavar="FILE", help="file of context variables, a KEY=VALUE on each line")
-    guest.add_argument("--cloud-init", **repeatable, metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
+    guest.add_argument("-k", "--key", **repeatable, metavar="FILE", help="public SSH key that may log in; may be repeated")
+    guest.add_argument(
+        "--context", **repeatable, metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...; may be repeated"
+    )
+    guest.add_argument(
+        "--context-file",
+        **repeatable,
+        metavar="FILE",
+        help="file of context variables, a KEY=VALUE on each line; may be repeated",
+    )
+    guest.add_argument(
+        "--cloud-init", **repeatable, metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...; may be repeated"
+    )
     guest.add_argument(
         "--input",
         type=name_and_value,
@@ -111,7 +124,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=name_and_value,
         **repeatable,
         metavar="NAME=FILE",
-        help='the same, but the value is in a file, "-" for standard input: for passwords',
+        help='file with the value of an input, "-" for standard input; may be repeated',
     )
     image = parser.add_argument_group("image and output")
     image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")

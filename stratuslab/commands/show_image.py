@@ -88,7 +88,6 @@ COMMAND = Command(
     "Show all that is known of an image or a machine template.",
     _add_arguments,
     _run,
-    usage="%(prog)s [options] IMAGE",
     epilog="""examples:
   stratus-show-image ttylinux                  an image of the Marketplace
   stratus-show-image template:large            a template of an OpenNebula cloud

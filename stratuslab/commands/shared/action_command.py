@@ -72,13 +72,14 @@ class ActionCommand(NamedTuple):
         group.add_argument("--all", action="store_true", help="all of your instances, or those that match --filter")
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
         group.add_argument("--interactive", action="store_true", help="ask before each instance")
-        group.add_argument("--dry-run", action="store_true", help=f"show what it would {self.verb}, and exit")
+        group.add_argument("--dry-run", action="store_true", help="show the instances that it would act on, and exit")
+        own = parser.add_argument_group("action")
         if self.hard:
-            group.add_argument("--hard", action="store_true", help=self.hard)
-        self.add_options(group)
+            own.add_argument("--hard", action="store_true", help=self.hard)
+        self.add_options(own)
         if self.wait_seconds:
-            group.add_argument("--no-wait", action="store_true", help=f"do not wait until they are {self.goal_word}")
-            add_wait_timeout(group, self.wait_seconds)
+            own.add_argument("--no-wait", action="store_true", help=f"do not wait until they are {self.goal_word}")
+            add_wait_timeout(own, self.wait_seconds)
         add_cloud_options(parser)
         add_output_options(parser)
 

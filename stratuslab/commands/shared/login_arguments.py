@@ -26,6 +26,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         help="pass all following words, up to --, to ssh",
     )
     login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
+    add_wait_timeout(login, LOGIN_PATIENCE)
     where = parser.add_argument_group("address and port")
     where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
     where.add_argument(
@@ -37,7 +38,6 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
     where.add_argument("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
     where.add_argument("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
-    add_wait_timeout(parser.add_argument_group("waiting"), LOGIN_PATIENCE)
 
 
 def _port(text: str) -> int:
