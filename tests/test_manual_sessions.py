@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from stratuslab.commands import completion
 from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.status_and_reset import reset
-from tests.harness import CHECKOUT, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 FAILED = "docs/my-machine-failed.rst"
 PICTURE = "docs/images/session.svg"
@@ -116,6 +115,13 @@ def own_image(environ: dict[str, str]) -> None:
     home.joinpath("disk.raw").write_bytes(bytes(510) + b"\x55\xaa" + bytes(2**20))
 
 
+MACHINES = (
+    f"stratus-run-instance -q -n 3 {TTYLINUX}",
+    f"stratus-run-instance -q --name web1 {TTYLINUX}",
+    f"stratus-run-instance -q --name web {TTYLINUX}",
+    "stratus-describe-instance -q --wait-for ssh",
+)
+
 # docs/lifecycle.rst has a test of its own, which waits for what it shows.
 PAGES = [(FAILED, 11), (PICTURE, 10), ("docs/many-machines.rst", 8), ("docs/own-image.rst", 5)]
 
@@ -182,17 +188,115 @@ def test_what_works_on_the_embedded_cloud_works_on_an_opennebula(environ: dict[s
     ]
 
 
-def command_lines() -> Iterator[tuple[str, str]]:
-    """Every call of a command that README and the manual show by itself, and its page; not the synopses."""
+# The examples on the pages of commands
+
+SETUP = {
+    "choosing-machines": (*MACHINES, "stratus-update-instance 1 --label nightly"),
+    "connect-instance": (*MACHINES, "echo hello > motd"),
+    "copy-config": (),
+    "copy-files": (*MACHINES, "touch data.csv job.sh", "mkdir results", "stratus-copy-files -r results web1:"),
+    "config": (),
+    "describe-instance": (
+        f"stratus-run-instance -q --wait-for running {TTYLINUX}",
+        f"stratus-run-instance -q --ram 99999999 {TTYLINUX}",
+    ),
+    "install": ("mkdir -p .venv .stratuslab .local/state/stratuslab",),
+    "kill-instance": MACHINES,
+    "list-networks": (),
+    "local-cloud": (f"stratus-run-instance -q -n 2 --wait-for running {TTYLINUX}",),
+    "reboot-instance": MACHINES,
+    "run-instance": (),
+    "search-image": (),
+    "show-image": (),
+    "shutdown-instance": MACHINES,
+    "start-instance": (*MACHINES, "stratus-stop-instance 1 web1"),
+    "stop-instance": MACHINES,
+    "update-instance": MACHINES,
+}
+"""What is done before the examples of a page are run."""
+
+PLACEHOLDERS = {
+    "165": "1",
+    "166": "2",
+    "167": "3",
+    "TOKEN": "$(stratus-describe-instance -vvv 1 2>/dev/null | sed -n 's/.*<STRATUSLAB_REQUEST>\\([^<]*\\).*/\\1/p')",
+}
+"""What the examples leave to the reader."""
+
+ELSEWHERE = {
+    "README.rst": "above, and by .ci/run",
+    "docs/answers.rst": "tests/test_from_cron.py",
+    "docs/from-cron.rst": "tests/test_from_cron.py",
+    "docs/lifecycle.rst": "tests/test_lifecycle_page.py",
+    "docs/moving-to-opennebula.rst": "above",
+    **{page: "above" for page, _ in PAGES},
+}
+"""Pages whose command lines are run by other tests."""
+
+NOT_RUN = {
+    "stratus-local-cloud serve ": "it ends only when it is stopped: tests/commands/test_local_cloud.py",
+    "stratus-run-instance $(stratus-local-cloud build-image tiny)": "it needs QEMU: .ci/run",
+    "stratus-connect-instance -J ": "there is no such host: tests/commands/test_connect_sshd.py",
+    "rsync ": "simulated machines have no rsync",
+    "ansible ": "simulated machines have no Python",
+    "sudo apt-get install": "it changes the system: .ci/run",
+    "python3 -m venv ": "it installs the package: .ci/run",
+    "pip install ": "it installs packages: .ci/run, by tox",
+    "man build/": "it needs the line before: .ci/check_package.py",
+    'eval "$(stratus-config --completion zsh)"': "it is for zsh: tests/commands/test_completion.py",
+    "stratus-config --completion fish": "it is for fish: tests/commands/test_completion.py",
+    "tox": "it takes an hour",
+    "python -m tests.reliability": "it takes minutes: tests/reliability",
+    ".ci/run": "it runs the tests",
+    "git ": "it changes the repository",
+    "rm -rf dist ": "it builds the package: .ci/run, by tox",
+}
+"""Command lines that no test of this file runs, by their beginnings, and why."""
+
+PROGRAMS = ("stratus-", "python", "pip ", "sudo ", "man ", "eval ", "rsync ", "ansible ", "tox", ".ci/", "git ", "rm ")
+
+
+def command_lines(page: str) -> list[str]:
+    """The command lines that a page shows, with a prompt or without."""
+    blocks = "".join(re.findall(r"::\n\n((?:(?: {4,}.*)?\n)+)", text(page)))
+    lines = re.findall(r"^ +(?:\$ (.+)|(.+))$", blocks, re.MULTILINE)
+    return [prompted or line for prompted, line in lines if prompted or line.startswith(PROGRAMS)]
+
+
+def is_run(line: str) -> bool:
+    return not line.startswith(tuple(NOT_RUN))
+
+
+@pytest.mark.parametrize("name", SETUP)
+def test_the_examples_are_what_happens(name: str, environ: dict[str, str]) -> None:
+    """They succeed, and answer what is shown below them, if something is."""
+    page = f"docs/{name}.rst"
+    shown = {command: output for command, output in transcript(page) if output.strip()}
+    lines = [line for line in command_lines(page) if is_run(line)]
+    assert lines
+    filled = [re.sub(r"\b(16[567]|TOKEN)\b", lambda found: PLACEHOLDERS[found[0]], line) for line in lines]
+    written = run(["trap 'echo \"failed: $BASH_COMMAND\"' ERR", *SETUP[name], *filled], environ)
+    answers = written[-len(lines) :]
+    assert [output for output in written if "failed: " in output] == []
+    home = environ["HOME"]
+    for line, answer in zip(lines, answers, strict=True):
+        if line in shown:
+            assert steady(answer.replace(home, "/home/jane")) == steady(shown[line])
+
+
+def test_every_command_line_is_run_or_it_is_said_why_not() -> None:
+    pages = ["README.rst", "CONTRIBUTING.rst", *(f"docs/{page.name}" for page in sorted((CHECKOUT / "docs").glob("*.rst")))]
+    tested = {*ELSEWHERE, *(f"docs/{name}.rst" for name in SETUP)}
+    lines = {(page, line) for page in pages for line in command_lines(page)}
+    assert [(page, line) for page, line in sorted(lines) if page not in tested and is_run(line)] == []
+    assert [start for start in NOT_RUN if not any(line.startswith(start) for _, line in lines)] == []
+
+
+def test_the_options_that_the_text_names_exist() -> None:
+    known = {command.prog: set(command.parser()._option_names()) for command in completion.commands()}
     for path in ("README.rst", *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.rst"))):
-        for line in re.findall(r"^ {4,}(?:\$ |.*&& )?(stratus-.*)$", text(path), re.MULTILINE):
-            call = re.sub(r"\$\([^()]*\)", "1", line)
-            if not re.search(r"\[|\.\.\.|: ", re.sub(r"'[^']*'", "", call)):
-                yield path, re.split(r" (?:[|<>]|\d>|&&|-- ) ?", call)[0]
-
-
-@pytest.mark.parametrize(("page", "line"), sorted(set(command_lines())))
-def test_every_command_line_is_one_that_the_command_takes(page: str, line: str) -> None:
-    program, *arguments = shlex.split(line, comments=True)
-    command = next(command for command in completion.commands() if command.prog == program)
-    command.parser().parse_args(arguments)
+        for words in re.findall(r"``(stratus-[^`]+)``", text(path)):
+            program, *rest = words.split(" -- ")[0].split()
+            if program in known:
+                options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+                assert options <= known[program], f"{path}: {words}"
