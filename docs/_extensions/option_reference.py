@@ -112,7 +112,7 @@ class Options(SphinxDirective):
                 value = "" if action.nargs == 0 else f" {value_name(action)}"
                 yield from (f".. option:: {', '.join(action.option_strings)}{value}", "")
                 text = escaped(parser._get_formatter()._expand_help(action))
-                yield f"   {text[0].upper()}{text[1:]}."
+                yield f"   {text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
                 for name in action.option_strings:
                     yield from (f"   {line}" for line in more.pop(name, []))
                 yield ""
