@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from stratuslab.diagnosis.timeline import Span
     from stratuslab.instance_types import InstanceType
     from stratuslab.marketplace.metadata import Metadata
+    from stratuslab.marketplace.metadata_signature import SignatureCheck
     from stratuslab.opennebula.instance import Instance
 else:  # a NamedTuple evaluates its annotations: these classes are only loaded by who makes them
-    Explanation = Span = InstanceType = Instance = Metadata = object
+    Explanation = Span = InstanceType = Instance = Metadata = SignatureCheck = object
 
 
 class TextLine(NamedTuple):
@@ -190,8 +191,8 @@ class FoundImage(NamedTuple):
 
 
 class ImageDetails(NamedTuple):
-    """All that is known of one image: besides :class:`FoundImage` who may use it, and of a machine template the size of its
-    machines, the images of its disks, and its networks."""
+    """All that is known of one image: besides :class:`FoundImage` who may use it, of a machine template the size of its machines,
+    the images of its disks, and its networks, and of a Marketplace's entry the signature."""
 
     word: str
     source: str
@@ -202,6 +203,7 @@ class ImageDetails(NamedTuple):
     memory_mib: str = ""
     disks: Sequence[str] = ()
     networks: Sequence[str] = ()
+    signature: SignatureCheck | None = None
 
 
 class SettingRow(NamedTuple):

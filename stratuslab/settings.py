@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
 _DAY = 86400.0
+_YES = ("1", "yes", "true", "on")
+_NO = ("0", "no", "false", "off")
 
 DEFAULTS: Mapping[str, str] = {
     "pem_certificate": "~/.globus/usercert.pem",
@@ -150,6 +152,14 @@ class Settings:
         if not least <= seconds <= most:
             raise UsageError(f'invalid {key.replace("_", " ")} "{found.value}" ({found.origin}): expected seconds')
         return seconds
+
+    def is_on(self, key: str) -> bool:
+        """Whether a setting says yes; it is off where it is not set. Raises UsageError for anything but yes or no."""
+        found = self.find(key)
+        value = found.value.lower() if found else "no"
+        if value not in (*_YES, *_NO):
+            raise UsageError(f'invalid {key.replace("_", " ")} "{value}" ({found and found.origin}): expected yes or no')
+        return value in _YES
 
     @property
     def hypervisor(self) -> str:

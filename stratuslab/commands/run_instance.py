@@ -131,6 +131,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
     image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
     image.add_argument("--allow-expired", action="store_true", help="start an image that has expired or is deprecated, too")
+    verified = image.add_mutually_exclusive_group()
+    verified.add_argument(
+        "--verify-image",
+        action="store_const",
+        const="yes",
+        help="start the image only if a trusted endorser has signed its metadata",
+    )
+    verified.add_argument(
+        "--no-verify-image", action="store_const", const="no", dest="verify_image", help="do not check that, despite the setting"
+    )
     image.add_argument("--dry-run", action="store_true", help="print the template that would be sent, and exit")
     image.add_argument("--all-or-nothing", action="store_true", help="kill what was started if one of the machines fails")
     image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")

@@ -10,6 +10,7 @@ from stratuslab.cloud.catalogue import ResourceKind
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import entry_of, named, uses_marketplace
+from stratuslab.commands.shared.image_verification import entry_and_signature
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.marketplace.identifier import is_identifier
@@ -63,9 +64,11 @@ def _of_marketplace(session: Session, identifier: str) -> Iterator[Result]:
         return
     from stratuslab.marketplace.image_query import status_of
 
-    entry = session.marketplace.find(identifier)
     now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
-    yield Listing([ImageDetails(identifier, "marketplace", entry, status_of(entry, now))])
+    entry, signature = session.marketplace.find_with(
+        identifier, lambda document: entry_and_signature(session, document, identifier)
+    )
+    yield Listing([ImageDetails(identifier, "marketplace", entry, status_of(entry, now), signature=signature)])
 
 
 def _of_cloud(session: Session, word: str) -> Iterator[Result]:

@@ -135,11 +135,15 @@ class Marketplace:
         Raises NotFound if the Marketplace has none, Unreachable if no Marketplace answers in time, AuthenticationError or
         PermissionDenied if it requires other credentials, StratusLabError if its answer is not metadata of this image.
         """
+        return self.find_with(identifier, lambda document: read(document, identifier, datetime.now(timezone.utc)))
+
+    def find_with(self, identifier: str, reader: Callable[[bytes], _Found]) -> _Found:
+        """What the reader finds in the document about the image. Raises as :meth:`find` does."""
         if not is_identifier(identifier):
             raise UsageError(f"{identifier[:60]!r} is not an image identifier", "expected 27 letters, digits, - or _")
         document = self._fetched(identifier)
         try:
-            return read(document, identifier, datetime.now(timezone.utc))
+            return reader(document)
         except StratusLabError as error:
             raise StratusLabError(
                 f"the Marketplace {self.endpoint} has no usable metadata for {identifier}: {error.message}", error.hint

@@ -97,6 +97,10 @@ class Metadata:
         """Whether the endorsement has ended at the given time (which has a time zone)."""
         return self.valid is not None and self.valid < now
 
+    def preference(self, now: datetime) -> tuple[bool, datetime]:
+        """The larger, the better among entries about one image: neither deprecated nor expired, then the newest."""
+        return self.deprecated is None and not self.expired(now), self.created or _LONG_AGO
+
 
 def read(document: bytes, identifier: str, now: datetime) -> Metadata:
     """The entry about the image with this identifier.
@@ -114,7 +118,7 @@ def read(document: bytes, identifier: str, now: datetime) -> Metadata:
             invalid = invalid or error
     matching = [entry for entry in entries if entry.identifier == identifier]
     if matching:
-        return max(matching, key=lambda entry: (entry.deprecated is None and not entry.expired(now), entry.created or _LONG_AGO))
+        return max(matching, key=lambda entry: entry.preference(now))
     if invalid is not None:
         raise invalid
     if entries:
@@ -133,8 +137,10 @@ def _descriptions(document: bytes) -> list[_Element]:
     return root.findall(f"{RDF}Description" if root.tag == f"{RDF}RDF" else f"{RDF}RDF/{RDF}Description")
 
 
-def parsed(document: bytes) -> _Element:
-    """The root of a document. Raises StratusLabError for anything but well-formed XML, and for a document type."""
+def parsed(document: bytes, *, keep_instructions: bool = False) -> _Element:
+    """The root of a document without comments and, as no entry needs them, processing instructions; a signature covers those.
+
+    Raises StratusLabError for anything but well-formed XML, and for a document type."""
     from lxml import etree
 
     if len(document) > MAXIMUM_SIZE:
@@ -143,7 +149,12 @@ def parsed(document: bytes) -> _Element:
         raise StratusLabError("not image metadata, but a web page")
     # libxml2 itself limits the depth to 256 elements as long as huge_tree is off.
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=not keep_instructions,
     )
     try:
         root = etree.fromstring(document, parser)

@@ -65,5 +65,7 @@ class RunOptions(TypedDict, total=False):
     """Do not look the image up in the Marketplace."""
     allow_expired: bool
     """Start an image that has expired or is deprecated, too."""
+    verify_image: bool
+    """Start the image only if a trusted endorser has signed its metadata."""
     all_or_nothing: bool
     """Kill what was started if one of several machines cannot be."""

@@ -13,6 +13,7 @@ from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
 from stratuslab.commands.session import Session
+from stratuslab.commands.shared.image_verification import UNVERIFIED, verified_entry
 from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.known_settings import LOCAL_MARKETPLACE, Setting
 from stratuslab.marketplace.identifier import is_identifier
@@ -39,7 +40,17 @@ class BootImage:
 def chosen(session: Session, text: str) -> str:
     """The text, or the identifier, ``one:NAME`` or ``template:NAME`` that a title, a tag or a beginning stands for.
 
-    Raises NotFound, or UsageError if it stands for several images."""
+    Raises NotFound, UsageError if it stands for several images, and StratusLabError if it must be verified but cannot be."""
+    word = _chosen(session, text)
+    if session.settings.is_on("verify_image"):
+        if not is_identifier(word):
+            raise StratusLabError(f"{shown(word)} cannot be verified: only entries of a Marketplace are signed", UNVERIFIED)
+        if session.options.no_check_image_url:
+            raise StratusLabError("an image that is not looked up (--no-check-image-url) cannot be verified", UNVERIFIED)
+    return word
+
+
+def _chosen(session: Session, text: str) -> str:
     if is_identifier(text) or _UUID.fullmatch(text) or re.match(r"[a-z][a-z0-9+.-]*:", text):
         return text
     from stratuslab.commands.shared.image_search import named
@@ -85,15 +96,16 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
     if session.options.no_check_image_url:
         session.messages.note("not looking the image up in the Marketplace")
         return BootImage(booted)
-    if image and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+    verify = session.settings.is_on("verify_image")
+    if image and not verify and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
         session.messages.note(
             f"image {identifier} is the cloud's own image {image} ({image.id}); not looked up in the Marketplace"
         )
         return BootImage(booted)
     try:
-        metadata = _metadata(session, identifier)
+        metadata = _metadata(session, identifier, verify)
     except (Unreachable, NotFound) as error:
-        if image:
+        if image and not verify:
             session.messages.note(f"image {identifier} is the cloud's own image {image} ({image.id}); {error.message}")
             return BootImage(booted)
         if session.cloud.server.is_stratuslab or session.settings.marketplace_endpoint.value == LOCAL_MARKETPLACE:
@@ -135,8 +147,10 @@ def _cloud_image(session: Session, identifier: str) -> Resource | None:
     return next((image for image in images if identifier in (image.identifier, image.name)), None)
 
 
-def _metadata(session: Session, identifier: str) -> Metadata:
+def _metadata(session: Session, identifier: str, verify: bool) -> Metadata:
     try:
+        if verify:
+            return verified_entry(session, identifier)
         return session.marketplace.find(identifier)
     except Unreachable as error:
         if session.settings.marketplace_endpoint.origin == "default":

@@ -46,19 +46,14 @@ LEAST_OF_IDENTIFIER = 8
 def named(session: Session, text: str) -> FoundImage:
     """The valid image that a title, a tag, ``TAG@ENDORSER`` or the beginning of an identifier names; on OpenNebula an image or a
     template by its name. Raises NotFound, or UsageError with the matches if there are several images."""
-    tag, _, endorser = text.lower().partition("@")
     found: dict[str, FoundImage] = {}
     others: set[str] = set()
     for image in search(session, ImageQuery()):
         entry = image.entry
-        names = {entry.title.lower(), entry.tag.lower(), image.word.lower()} - {""}
-        email = entry.email.lower()
-        is_named = text.lower() in names or (endorser and tag in names and endorser in (email, email.partition("@")[0]))
-        begins = len(text) >= LEAST_OF_IDENTIFIER and bool(entry.identifier) and entry.identifier.startswith(text)
-        if image.word and (is_named or begins):
+        if image.word and stands_for(text, entry, image.word):
             found.setdefault(image.word, image)
         elif len(others) < _MOST_SUGGESTED:
-            others |= names
+            others |= {entry.title.lower(), entry.tag.lower(), image.word.lower()} - {""}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
@@ -70,6 +65,16 @@ def named(session: Session, text: str) -> FoundImage:
     raise NotFound(
         f'no image is called "{text}"', join_hints(did_you_mean(text.lower(), others), "find one with stratus-search-image")
     )
+
+
+def stands_for(text: str, entry: Metadata, word: str) -> bool:
+    """Whether the text is the word, a title, a tag, ``TAG@ENDORSER``, or the identifier's beginning, of this entry."""
+    tag, _, endorser = text.lower().partition("@")
+    names = {entry.title.lower(), entry.tag.lower(), word.lower()} - {""}
+    email = entry.email.lower()
+    if text.lower() in names or (endorser and tag in names and endorser in (email, email.partition("@")[0])):
+        return True
+    return len(text) >= LEAST_OF_IDENTIFIER and entry.identifier.startswith(text)
 
 
 _MOST_SUGGESTED = 10_000  # names that are compared for a suggestion

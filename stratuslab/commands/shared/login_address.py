@@ -12,7 +12,6 @@ from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import checked_host
 
 _TIMEOUT = 10.0
-_YES = ("1", "yes", "true", "on")
 
 
 def login_points(session: Session, instance: Instance, port: int = SSH_PORT, nic: int | None = None) -> list[Point]:
@@ -47,7 +46,7 @@ def _translated_point(session: Session, instance: Instance, port: int) -> Point 
     """Where the gateway forwards to the instance's port; None where no port translation is configured."""
     settings = session.settings
     asked = getattr(session.options, "pat_enable", False)
-    if not asked and settings.get("port_translation").lower() not in _YES:
+    if not asked and not settings.is_on("port_translation"):
         return None
     from stratuslab.ssh.port_translation_client import translated_port
 

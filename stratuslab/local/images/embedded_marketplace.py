@@ -63,8 +63,6 @@ class MarketplaceEntry(NamedTuple):
 def read_entry(document: bytes) -> MarketplaceEntry:
     """The entry in an RDF/XML document. Raises InvalidEntry if :mod:`stratuslab.marketplace.metadata` refuses it, or if it has no
     SHA-1, size or date."""
-    from lxml import etree
-
     if len(document) > LARGEST_ENTRY:
         raise InvalidEntry(f"the entry is larger than {LARGEST_ENTRY >> 10} KiB")
     try:
@@ -81,7 +79,18 @@ def read_entry(document: bytes) -> MarketplaceEntry:
         raise InvalidEntry(f"the entry has no date in {name}, such as 2012-10-05T09:14:38Z")
     if metadata.bytes is None:
         raise InvalidEntry("the entry has no size in slreq:bytes")
-    return MarketplaceEntry(metadata, etree.tostring(root, encoding="unicode"))
+    return MarketplaceEntry(metadata, _text(document))
+
+
+def _text(document: bytes) -> str:
+    """The document without its XML declaration, and otherwise as its endorser wrote it and may have signed it."""
+    from lxml import etree
+
+    root = parsed(document, keep_instructions=True)
+    if (root.getroottree().docinfo.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
+        return etree.tostring(root, encoding="unicode")
+    text = document.decode("utf-8-sig")
+    return (text.partition("?>")[2] if re.match(r"<\?xml\s", text) else text).strip()
 
 
 class MarketplaceEntries:
