@@ -51,6 +51,7 @@ class Build(build_py):
                 ready.joinpath(shell).write_text(completion.make(shell), "utf-8")
 
 
+VERIFY = ["signxml>=5.1"]
 # pyone is OpenNebula's own client: the embedded cloud must be able to serve it.
 TEST = [
     "hypothesis>=6.75",
@@ -61,6 +62,7 @@ TEST = [
     "pytest-timeout>=2.2",
     "pytest-xdist>=3.5",
     "shtab>=1.9",
+    *VERIFY,
     "trustme>=1.1",
 ]
 DOCS = ["codespell[toml]>=2.3", "furo>=2024.1.29", "sphinx>=7.2", "sphinx-copybutton>=0.5.2"]
@@ -102,7 +104,7 @@ setup(
     python_requires=">=3.10",
     # The lowest versions that the tests pass with on Python 3.10 (tox -e lowest).
     install_requires=[
-        "lxml>=4.9",
+        "lxml>=5.2.1",
         "paramiko>=3.5.1",
         "pycdlib>=1.14",
         "requests>=2.28",
@@ -110,6 +112,7 @@ setup(
     ],
     extras_require={
         "keyring": ["keyring>=23"],
+        "verify": VERIFY,
         "testing": ["pytest>=8.0"],
         "test": TEST,
         "docs": DOCS,
