@@ -101,10 +101,23 @@ class Trust(NamedTuple):
             )
 
 
+def require_signxml() -> None:
+    """Raise SignxmlMissing if signatures cannot be checked."""
+    try:
+        from signxml.verifier import SignatureConfiguration
+
+        SignatureConfiguration(verification_time=None)
+    except (ImportError, AttributeError, TypeError) as error:  # not there, too old for cryptography, or too old
+        raise SignxmlMissing(
+            "signatures cannot be checked without the package signxml (5.1 or newer)", "pip install 'signxml>=5.1'"
+        ) from error
+
+
 def examined(document: bytes, identifier: str, now: datetime) -> list[SignedEntry]:
     """The entries about the image in a document, the best first (see :meth:`Metadata.preference`).
 
     Raises as :func:`read` does, and SignxmlMissing."""
+    require_signxml()
     root = parsed(document, keep_instructions=True)
     check_root(root)
     documents = [root] if root.tag == f"{RDF}RDF" else root.findall(f"{RDF}RDF")
@@ -120,8 +133,6 @@ def _examined(rdf: _Element) -> Iterator[SignedEntry]:
         try:
             yield _verified(rdf)
             return
-        except SignxmlMissing:
-            raise
         except Exception as error:  # whatever a hostile signature makes of signxml and what it uses
             problem = f"the signature of its metadata is broken: {in_message(str(error), 100)}"
     for description in rdf.iterfind(f"{RDF}Description"):
@@ -164,23 +175,11 @@ def _verified(rdf: _Element) -> SignedEntry:
 
 def _signed_content(document: bytes, encoded: bytes) -> tuple[Certificate, bytes]:
     """The certificate (DER), and what was signed with its key. Raises anything if the signature is invalid."""
+    from cryptography.x509 import load_der_x509_certificate
     from lxml import etree
-
-    try:
-        from cryptography.x509 import load_der_x509_certificate
-        from signxml.algorithms import DigestAlgorithm, SignatureMethod
-        from signxml.exceptions import InvalidDigest, InvalidSignature
-        from signxml.verifier import SignatureConfiguration, XMLVerifier
-
-        accepted: dict[str, Any] = {
-            "signature_methods": frozenset(SignatureMethod[f"RSA_{name}"] for name in _HASHES),
-            "digest_algorithms": frozenset(DigestAlgorithm[name] for name in _HASHES),
-        }
-        SignatureConfiguration(verification_time=None)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise SignxmlMissing(
-            "signatures cannot be checked without the package signxml (5.1 or newer)", "pip install 'signxml>=5.1'"
-        ) from error
+    from signxml.algorithms import DigestAlgorithm, SignatureMethod
+    from signxml.exceptions import InvalidDigest, InvalidSignature
+    from signxml.verifier import SignatureConfiguration, XMLVerifier
 
     class Verifier(XMLVerifier):
         def _c14n(self, nodes: Any, *arguments: Any, **named: Any) -> bytes:
@@ -190,7 +189,12 @@ def _signed_content(document: bytes, encoded: bytes) -> tuple[Certificate, bytes
 
     certificate = load_der_x509_certificate(encoded)
     # Whether the certificate has expired is the caller's question.
-    configuration = SignatureConfiguration(location="./", verification_time=certificate.not_valid_after_utc, **accepted)
+    configuration = SignatureConfiguration(
+        location="./",
+        signature_methods=frozenset(SignatureMethod[f"RSA_{name}"] for name in _HASHES),
+        digest_algorithms=frozenset(DigestAlgorithm[name] for name in _HASHES),
+        verification_time=certificate.not_valid_after_utc,
+    )
     try:
         result = Verifier().verify(document, x509_cert=certificate, expect_config=configuration, validate_schema=False)
     except InvalidDigest:

@@ -71,6 +71,8 @@ def _options(arguments: Mapping[str, object]) -> Iterator[str]:
         option = f"--{ARGUMENTS.get(name, name).replace('_', '-')}"
         if value is True:
             yield option
+        elif value is False and name == "verify_image":  # it can be a setting, too
+            yield "--no-verify-image"
         elif isinstance(value, Mapping):
             yield from (f"{option}={key}={text}" for key, text in value.items())
         elif isinstance(value, (list, tuple)):

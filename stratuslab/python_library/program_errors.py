@@ -38,6 +38,7 @@ _SAYINGS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"stratus-run-instance starts a new one", "cloud.run() starts a new one"),
     (r"; see stratus-[\w-]+ --help|^see stratus-[\w-]+ --help$", ""),
     (r"^argument (?:-\w/)?--([\w-]+)(?:/--[\w-]+)*: ", lambda found: f"{_named(found[1])}: "),
+    (r"--no-verify-image", "verify_image=False"),
     # Not the options of a command that the sentence names.
     (r"(?<!recover )(?<!instance )(?<![\w-])--([a-z][\w-]+)", lambda found: f"{_named(found[1])}="),
 )

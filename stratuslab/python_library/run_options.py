@@ -66,6 +66,6 @@ class RunOptions(TypedDict, total=False):
     allow_expired: bool
     """Start an image that has expired or is deprecated, too."""
     verify_image: bool
-    """Start the image only if a trusted endorser has signed its metadata."""
+    """Start the image only if a trusted endorser has signed its metadata; False in spite of the setting."""
     all_or_nothing: bool
     """Kill what was started if one of several machines cannot be."""

@@ -50,6 +50,15 @@ def test_what_was_asked_for_is_what_the_machine_has(cloud: stratuslab.ConnectedC
     assert cloud.instance("web").id == cloud.instance(vm.id).id == vm.id
 
 
+def test_an_image_that_must_be_signed(cloud: stratuslab.ConnectedCloud, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(stratuslab.StratusLabError) as refused:
+        cloud.run(TTYLINUX, verify_image=True)
+    assert refused.value.message == f"image {TTYLINUX}: its metadata is not signed"
+    assert refused.value.hint == "to start it all the same, add verify_image=False"
+    monkeypatch.setenv("STRATUSLAB_VERIFY_IMAGE", "yes")
+    assert cloud.run(TTYLINUX, verify_image=False).id == 1
+
+
 def test_actions_follow_each_other(cloud: stratuslab.ConnectedCloud, stage: Stage):
     vm = cloud.run(TTYLINUX)
     stage.runs(vm.id)

@@ -41,8 +41,9 @@ def verified_entry(session: Session, identifier: str) -> Metadata:
     Where the user named the image by a word, the signed entry must bear it out. Raises StratusLabError that says why there is
     none, and what the Marketplace raises."""
     from stratuslab.commands.shared.image_search import stands_for
-    from stratuslab.marketplace.metadata_signature import examined
+    from stratuslab.marketplace.metadata_signature import examined, require_signxml
 
+    require_signxml()
     trust, text = trust_of(session), session.options.image
     now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
     found = session.marketplace.find_with(identifier, lambda document: examined(document, identifier, now))
@@ -58,7 +59,7 @@ def verified_entry(session: Session, identifier: str) -> Metadata:
             continue
         assert signer is not None
         if not trust.certificates:
-            session.messages.note(
+            session.messages.warning(
                 f"image {identifier} is signed by {signer}; anybody can make a certificate in this name: to rely on it, set "
                 f"trusted_certificates = {signer.fingerprint}"
             )
