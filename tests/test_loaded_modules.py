@@ -53,6 +53,7 @@ HEAVY = {
     "queue": "only for several instances at once",
     "requests": "only for the Marketplace",
     "shutil": "loads the compression modules",
+    "signxml": "only for --verify-image, and to show a signed image",
     "sqlite3": "only for the embedded cloud",
     "ssl": "only for https",
     "subprocess": "only to run OpenSSH or QEMU",

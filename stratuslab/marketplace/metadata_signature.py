@@ -80,7 +80,7 @@ class Trust(NamedTuple):
         if self.endorsers and entry.email.lower() not in self.endorsers:
             raise StratusLabError(
                 f"its endorser {email} is not trusted; it is signed by {signer}",
-                f"if you trust the endorser, add {email} to trusted_endorsers",
+                f"if you trust the endorser, add {email} to trusted_endorsers" if entry.email else "",
             )
         if self.certificates and signer.fingerprint not in self.certificates:
             raise StratusLabError(
@@ -90,7 +90,7 @@ class Trust(NamedTuple):
         if not self.endorsers and not self.certificates:
             raise StratusLabError(
                 f"no endorser is trusted; it is endorsed by {email} and signed by {signer}",
-                f"if you trust the endorser, set trusted_endorsers = {email}",
+                "if you trust both the endorser and the certificate, set trusted_endorsers and trusted_certificates",
             )
         if now < signer.valid_from:
             raise StratusLabError(f"it is signed by {signer}, which is not valid before {signer.valid_from:%Y-%m-%d}")
@@ -123,7 +123,8 @@ def examined(document: bytes, identifier: str, now: datetime) -> list[SignedEntr
     documents = [root] if root.tag == f"{RDF}RDF" else root.findall(f"{RDF}RDF")
     found = [signed for rdf in documents for signed in _examined(rdf) if signed.entry.identifier == identifier]
     if not found:
-        read(document, identifier, now)  # says why
+        read(document, identifier, now)  # says why, mostly
+        raise StratusLabError("what was signed is about another image")
     return sorted(found, key=lambda signed: signed.entry.preference(now), reverse=True)
 
 
