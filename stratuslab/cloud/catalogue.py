@@ -55,7 +55,7 @@ class Resource(NamedTuple):
 
 def entries(calls: Caller, kind: ResourceKind) -> Iterator[Resource]:
     """All resources of a kind that the user may use, in the server's order."""
-    for element in calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1):
+    for element in calls.documents(kind.value, kind.pool_call, Owner.ALL, -1, -1):
         if is_id(_text(element, "ID")):
             yield entry(element)
 

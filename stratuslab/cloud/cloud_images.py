@@ -86,7 +86,7 @@ def _named_in(document: Element, path: str, name: str) -> tuple[str, ...]:
 
 
 def _documents(calls: Caller, kind: ResourceKind) -> list[Element]:
-    found = calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1)
+    found = calls.documents(kind.value, kind.pool_call, Owner.ALL, -1, -1)
     return sorted((one for one in found if is_id(_text(one, "ID"))), key=lambda one: int(_text(one, "ID")))
 
 

@@ -95,7 +95,7 @@ class LostRequests:
     def _listed(self, method: str, start: int, end: int) -> list[Instance]:
         return [
             Instance(document)
-            for document in self._caller.documents("VM", method, int(Owner.MINE), start, end, int(PoolState.ANY))
+            for document in self._caller.documents("VM", method, Owner.MINE, start, end, PoolState.ANY)
         ]
 
     def _exists(self, number: int) -> bool:

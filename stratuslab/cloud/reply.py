@@ -19,7 +19,7 @@ from xml.parsers import expat
 from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, BoundedParser, InvalidAnswer
 from stratuslab.cloud.pool_documents import DocumentReader
 from stratuslab.errors import AuthenticationError, NotFound, PermissionDenied, StratusLabError
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 LARGEST_ANSWER = 1 << 30  # bytes of a whole answer: a pool of half a million machines
 _LONGEST_MESSAGE = 1 << 15  # characters of a refusal; one may quote a context of a few kilobytes

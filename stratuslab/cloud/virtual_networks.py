@@ -30,7 +30,7 @@ class VirtualNetwork(NamedTuple):
 def virtual_networks(calls: Caller) -> list[VirtualNetwork]:
     """The networks that the user may use, in the order of their ids."""
     kind = ResourceKind.NETWORK
-    documents = calls.documents(kind.value, kind.pool_call, int(Owner.ALL), -1, -1)
+    documents = calls.documents(kind.value, kind.pool_call, Owner.ALL, -1, -1)
     found = sorted((entry(one), *_addresses(one)) for one in documents if is_id(one.findtext("ID", "").strip()))
     words = names_to_use([known for known, *_ in found])
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 
 class APIError(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stratuslab.local.api import xmlrpc_wire
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -11,7 +11,7 @@ from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.errors import NotFound, UsageError
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import failure, recording, success
 from tests.fakes.scripted_server import Scripted, ScriptedServer

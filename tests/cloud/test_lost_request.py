@@ -14,7 +14,7 @@ from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.transport_errors import AnswerLost
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import mishaps as mishap
 from tests.fakes.mishaps import Mishap
 from tests.fakes.opennebula_answers import failure, machine

@@ -15,8 +15,8 @@ from stratuslab.cloud import pool_documents, reply
 from stratuslab.cloud.bounded_parser import LARGEST_DOCUMENT, InvalidAnswer
 from stratuslab.cloud.reply import Fault, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numeric_constants import ErrorCode, FaultCode
 from tests.fakes.opennebula_answers import RECORDINGS, array, failure, fault, machine, pool, recording, recording_of, success
 
 YES, NO = "<boolean>1</boolean>", "<boolean>0</boolean>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import failure, fault
 from tests.fakes.scripted_server import Conversation

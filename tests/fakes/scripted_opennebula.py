@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xmlrpc.client import loads
 
+from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.numeric_constants import ErrorCode, Owner, PoolState
+from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template_grammar import parse
 from tests.fakes.mishaps import CARRIED_OUT, Mishap, whole

@@ -20,7 +20,8 @@ from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported, not_authenticated
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, ErrorCode, FaultCode, PoolState
+from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
 
 
 @dataclass(frozen=True)

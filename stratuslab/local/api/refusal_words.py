@@ -14,7 +14,7 @@ from stratuslab.local.api_error import (
     WrongState,
 )
 from stratuslab.local.store.instance_record import User
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 _ALLOCATING = "Error allocating a new virtual machine."
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, value
-from stratuslab.opennebula.numeric_constants import FaultCode
+from stratuslab.opennebula.error_codes import FaultCode
 
 _MULTICALL = "system.multicall"
 _LISTED = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)

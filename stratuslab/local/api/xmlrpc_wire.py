@@ -16,7 +16,7 @@ from xml.parsers import expat
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError
 from stratuslab.local.xml_writer import escape
-from stratuslab.opennebula.numeric_constants import FaultCode
+from stratuslab.opennebula.error_codes import FaultCode
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
 LARGEST_CALL = 8 << 20

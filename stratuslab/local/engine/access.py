@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from stratuslab.local.api_error import APIError, no_such, not_authorized
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import ADMINISTRATOR, DEFAULT_PERMISSIONS, Record, User
-from stratuslab.opennebula.numeric_constants import ErrorCode, Owner
+from stratuslab.opennebula.error_codes import ErrorCode
+from stratuslab.opennebula.numeric_constants import Owner
 
 # The position of each right among the digits of the owner, the group and others.
 _RIGHTS = {"USE": 0, "MANAGE": 1, "ADMIN": 2}

@@ -23,7 +23,8 @@ from stratuslab.local.machines.driver import MachineSpec, SupervisorControl
 from stratuslab.local.machines.supervisor_processes import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, ErrorCode, PoolState
+from stratuslab.opennebula.error_codes import ErrorCode
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2

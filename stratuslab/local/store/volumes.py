@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.local.api_error import APIError
 from stratuslab.local.store.database import Store
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.private_files import why
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
+from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
-from stratuslab.opennebula.numeric_constants import ErrorCode
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock
 from tests.local.conftest import Caller

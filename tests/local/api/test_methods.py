@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock

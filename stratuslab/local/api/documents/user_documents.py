@@ -7,7 +7,7 @@ from stratuslab.local.api_error import APIError, no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import User
 from stratuslab.local.xml_writer import escape, wrapped
-from stratuslab.opennebula.numeric_constants import ErrorCode
+from stratuslab.opennebula.error_codes import ErrorCode
 
 _USER = elements("ID GID GROUPS GNAME NAME PASSWORD AUTH_DRIVER=[core] ENABLED=1 TEMPLATE")
 _GROUP = elements("ID NAME TEMPLATE USERS ADMINS")
