@@ -7,11 +7,9 @@ if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
     from stratuslab.diagnosis.timeline import Span
     from stratuslab.instance_types import InstanceType
-    from stratuslab.marketplace.metadata import Metadata
-    from stratuslab.marketplace.metadata_signature import SignatureCheck
     from stratuslab.opennebula.instance import Instance
 else:  # a NamedTuple evaluates its annotations: these classes are only loaded by who makes them
-    Explanation = Span = InstanceType = Instance = Metadata = SignatureCheck = object
+    Explanation = Span = InstanceType = Instance = object
 
 
 class TextLine(NamedTuple):
@@ -146,7 +144,7 @@ class InstanceAfterWait(NamedTuple):
     row: InstanceRow
 
 
-class LaunchEnds(NamedTuple):
+class LaunchEnds:
     """All machines were started."""
 
 
@@ -177,49 +175,6 @@ class FilesCopied(NamedTuple):
     instance: int
     files: int
     size: int
-
-
-class FoundImage(NamedTuple):
-    """An image that can be found: the ``word`` that stratus-run-instance takes for it (empty: none), where it is
-    (``marketplace``, or an ``image``, ``template`` or ``appliance`` of the cloud), what is known of it, and whether it is
-    ``valid``, ``expired`` or ``deprecated``."""
-
-    word: str
-    source: str
-    entry: Metadata
-    status: str = "valid"
-
-
-class ImageDetails(NamedTuple):
-    """All that is known of one image: besides :class:`FoundImage` who may use it, of a machine template the size of its machines,
-    the images of its disks, and its networks, and of a Marketplace's entry the signature."""
-
-    word: str
-    source: str
-    entry: Metadata
-    status: str = "valid"
-    users: Sequence[str] = ()
-    cpu: str = ""
-    memory_mib: str = ""
-    disks: Sequence[str] = ()
-    networks: Sequence[str] = ()
-    signature: SignatureCheck | None = None
-
-
-class SettingRow(NamedTuple):
-    """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
-
-    key: str
-    value: str
-    origin: str
-
-
-class SectionRow(NamedTuple):
-    """A section of the configuration that describes a cloud; its endpoint (empty: not set), and whether it is selected."""
-
-    name: str
-    endpoint: str
-    selected: bool
 
 
 class CloudCheck(NamedTuple):

@@ -81,7 +81,8 @@ configuration_file private_files
 CLOUD = """
 cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.http_connection cloud.http_transport cloud.instance_actions
 cloud.ordinary_pool cloud.pool_documents cloud.reply cloud.rpc_caller cloud.transport_errors cloud.version_differences
-connections http_proxy opennebula.history opennebula.instance opennebula.nic opennebula.states opennebula.template_grammar
+connections http_proxy opennebula.error_codes opennebula.history opennebula.instance opennebula.nic opennebula.states
+opennebula.template_grammar
 opennebula.usage paced_reader
 """
 COMMANDS = {

@@ -93,10 +93,7 @@ class LostRequests:
             page = self._listed(method, offset, -PAGE)
 
     def _listed(self, method: str, start: int, end: int) -> list[Instance]:
-        return [
-            Instance(document)
-            for document in self._caller.documents("VM", method, Owner.MINE, start, end, PoolState.ANY)
-        ]
+        return [Instance(document) for document in self._caller.documents("VM", method, Owner.MINE, start, end, PoolState.ANY)]
 
     def _exists(self, number: int) -> bool:
         """Whether the id is taken, by any user."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.completion import KINDS, SHELLS, script
@@ -12,9 +13,25 @@ from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN, Setting
 from stratuslab.output.columns import SECTIONS, SETTINGS
-from stratuslab.results import CloudCheck, Listing, Result, SectionRow, SettingRow, TextLine
+from stratuslab.results import CloudCheck, Listing, Result, TextLine
 from stratuslab.settings_warnings import ORIGINALS
 from stratuslab.url_credentials import shown
+
+
+class SettingRow(NamedTuple):
+    """A setting: its value (secrets are masked) and origin, both empty where it is not set."""
+
+    key: str
+    value: str
+    origin: str
+
+
+class SectionRow(NamedTuple):
+    """A section of the configuration that describes a cloud; its endpoint (empty: not set), and whether it is selected."""
+
+    name: str
+    endpoint: str
+    selected: bool
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

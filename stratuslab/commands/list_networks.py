@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.output.columns import NETWORKS
+from stratuslab.output.image_columns import NETWORKS
 from stratuslab.results import Listing, Result
 
 

@@ -8,15 +8,15 @@ from itertools import islice
 
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.image_search import search, uses_marketplace
+from stratuslab.commands.shared.image_search import FoundImage, search, uses_marketplace
 from stratuslab.commands.shared.option_values import date
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.environment import is_terminal
 from stratuslab.errors import NotFound
 from stratuslab.marketplace.image_query import STATUSES, ImageQuery
-from stratuslab.output.columns import CATALOGUE
+from stratuslab.output.image_columns import CATALOGUE
 from stratuslab.output.safe_text import word
-from stratuslab.results import FoundImage, Listing, Result
+from stratuslab.results import Listing, Result
 
 _PORTION = 1000  # rows of a table that are lined up with each other
 _CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud.catalogue import ResourceKind
 from stratuslab.commands.base import Command, add_cloud_options
@@ -14,11 +15,31 @@ from stratuslab.commands.shared.image_verification import entry_and_signature
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.output.columns import IMAGE_DETAILS
+from stratuslab.output.image_columns import IMAGE_DETAILS
 from stratuslab.output.safe_text import harmless
-from stratuslab.results import ImageDetails, Listing, Result, TextLine
+from stratuslab.results import Listing, Result, TextLine
+
+if TYPE_CHECKING:
+    from stratuslab.marketplace.metadata import Metadata
+    from stratuslab.marketplace.metadata_signature import SignatureCheck
 
 _KINDS = {"one": ("image", ResourceKind.IMAGE), "template": ("template", ResourceKind.TEMPLATE)}
+
+
+class ImageDetails(NamedTuple):
+    """All that is known of one image: besides what a search finds, who may use it, of a machine template the size of its
+    machines, the images of its disks, and its networks, and of a Marketplace's entry the signature."""
+
+    word: str
+    source: str
+    entry: Metadata
+    status: str = "valid"
+    users: Sequence[str] = ()
+    cpu: str = ""
+    memory_mib: str = ""
+    disks: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    signature: SignatureCheck | None = None
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stratuslab.commands.config import SettingRow
 from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
 from stratuslab.opennebula.instance import Instance
@@ -23,7 +24,6 @@ from stratuslab.results import (
     LaunchEnds,
     Listing,
     Result,
-    SettingRow,
     TextLine,
     TypeList,
 )

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.commands.session import Session
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.known_settings import Setting
 from stratuslab.marketplace.image_query import ImageQuery, status_of
-from stratuslab.results import FoundImage
 from stratuslab.settings import DEFAULT_MARKETPLACE
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
     from stratuslab.cloud.cloud_images import CloudImage
     from stratuslab.marketplace.metadata import Metadata
+
+
+class FoundImage(NamedTuple):
+    """An image that can be found: the ``word`` that stratus-run-instance takes for it (empty: none), where it is
+    (``marketplace``, or an ``image``, ``template`` or ``appliance`` of the cloud), what is known of it, and whether it is
+    ``valid``, ``expired`` or ``deprecated``."""
+
+    word: str
+    source: str
+    entry: Metadata
+    status: str = "valid"
 
 
 def uses_marketplace(session: Session) -> bool:
