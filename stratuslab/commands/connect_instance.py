@@ -40,7 +40,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_login_options(parser)
     what = parser.add_argument_group("actions")
     what.add_argument("--all", action="store_true", help="run the command on all of your running instances")
-    what.add_argument("--filter", action="append", default=[], metavar="TEST", help="of --all those with COL=VALUE; repeatable")
+    what.add_argument(
+        "--filter", action="append", default=[], metavar="TEST", help="with --all: those with COL=VALUE; may be repeated"
+    )
     what.add_argument(
         "--parallel", type=_at_once, metavar="N", help=f"instances to run the command on at once (default {_AT_ONCE})"
     )

@@ -46,7 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_user,
         action="append",
         default=[],
-        help="allow this user (may be repeated); other users of this computer can see it, so prefer --users",
+        help="allow this user; may be repeated; other users of this computer can see it, so prefer --users",
     )
     serve.add_argument(
         "--users",
@@ -58,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         action="append",
         default=[],
-        help="accept requests for this host name (may be repeated); addresses and this computer's own name need no option",
+        help="accept requests for this host name; may be repeated; addresses and this computer's own name need no option",
     )
     serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
     status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")

@@ -67,7 +67,7 @@ class ActionCommand(NamedTuple):
             action="append",
             default=[],
             metavar="FILE",
-            help='file with an id or name on each line; "-" for standard input (repeatable)',
+            help='file with an id or name on each line; "-" for standard input; may be repeated',
         )
         group.add_argument("--all", action="store_true", help="all of your instances, or those that match --filter")
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
