@@ -35,7 +35,8 @@ def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, s
     parser = command.parser()
     yield f'.TH "{_plain(command.prog.upper())}" 1 "{date}" "StratusLab client {__version__}"'
     yield from (".nh", ".ad l")  # no words cut in two, no lines spread out
-    yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(command.summary[0].lower() + command.summary[1:].rstrip('.'))}")
+    purpose = command.summary.partition(". ")[0].rstrip(".")
+    yield from (".SH NAME", f"{_plain(command.prog)} \\- {_plain(purpose[0].lower() + purpose[1:])}")
     yield ".SH SYNOPSIS"
     for line in re.sub(r"^usage: ", "", parser.format_usage()).strip().splitlines():
         yield from (".B " + _plain(line.strip()), ".br")
@@ -60,9 +61,10 @@ def _lines(command: Command, others: list[str], exit_statuses: list[tuple[str, s
     yield ",\n".join(f".BR {_plain(other)} (1)" for other in others if other != command.prog).replace("(1),", '(1) ","')
 
 
-def _options(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
+def _options(parser: argparse.ArgumentParser, heading: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The options in their groups, without those that the command above has as well."""
     for group in parser._action_groups:
-        actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+        actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS and action.dest not in above]
         if not actions:
             continue
         yield f"{heading} {_plain(group.title or '')}"
@@ -71,7 +73,7 @@ def _options(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
                 for name, below in action.choices.items():
                     yield from (".TP", f".B {_plain(name)}", _plain(" ".join((below.description or "").split())))
                     yield ".RS"
-                    yield from _options(below, ".PP\n.I")
+                    yield from _options(below, ".PP\n.I", frozenset(one.dest for one in parser._actions))
                     yield ".RE"
             else:
                 yield from (".TP", _names(action), _plain(parser._get_formatter()._expand_help(action)))
