@@ -63,7 +63,7 @@ def _run(session: Session) -> Iterator[Result]:
             return
         raise NotFound("no image matches", _loosen(session))
     # What needs no order is printed as it arrives.
-    portion = _PORTION if session.output.is_default else 1 if options.format in ("csv", "spreadsheet", "ids") else None
+    portion = _PORTION if session.output.is_default else 1 if options.format != "table" and not options.sort else None
     rows = [first, *islice(hits, portion and portion - 1)]
     yield Listing(rows)
     while portion and (rows := list(islice(hits, portion))):

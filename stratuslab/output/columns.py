@@ -54,7 +54,7 @@ class RowKind(NamedTuple):
     """What rows are about: their name in JSON, and their columns; ``key`` is the column of ``--format ids``.
 
     ``guide`` says that their table has the layout of the user guide, ``single`` that there is one row, whose table has a line
-    for each column.
+    for each column, and ``streamed`` that there may be too many to keep: JSON has them first, as they come.
     """
 
     name: str
@@ -62,6 +62,7 @@ class RowKind(NamedTuple):
     key: str = "id"
     guide: bool = False
     single: bool = False
+    streamed: bool = False
 
     def find(self, name: str) -> "Column | None":
         """The column with that name or title."""

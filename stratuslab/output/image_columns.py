@@ -41,6 +41,7 @@ CATALOGUE = RowKind(
     ),
     key="image",
     guide=True,
+    streamed=True,
 )
 
 

@@ -16,7 +16,8 @@ SCHEMA = 1
 
 
 class JsonFormatter:
-    """Collects all results, and writes them with the errors at the end."""
+    """Collects all results, and writes them with the errors at the end. Of a kind whose rows are streamed only those of one
+    result are kept: they are written at once, and what a run came to follows them."""
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
@@ -24,6 +25,7 @@ class JsonFormatter:
         self._plan: LaunchPlan | None = None
         self._checked: CloudCheck | None = None
         self._lines: list[str] = []
+        self._written = ""  # the last of the rows that are streamed: a comma may follow it
 
     def show(self, result: Result) -> Iterable[str]:
         match result:
@@ -34,21 +36,36 @@ class JsonFormatter:
             case TextLine(line):
                 self._lines.append(line)
         self._rows += columns.rows(result)
-        return ()
+        kind = self._options.kind
+        return self._streamed(kind) if kind is not None and kind.streamed and not self._options.sort else ()
+
+    def _streamed(self, kind: RowKind) -> Iterator[str]:
+        for text in self._row_texts(kind):
+            if self._written:
+                yield f"{self._written},"
+            else:
+                yield from ("{", f'  "schema": {SCHEMA},', f'  "{kind.name}": [')
+            self._written = text
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         kind = self._options.kind
-        members: dict[str, Any] = {"schema": SCHEMA, "command": command, "status": status}
+        members: dict[str, Any] = {"command": command, "status": status}
+        if self._written:
+            yield from (self._written, "  ],")
+        else:
+            members = {"schema": SCHEMA, **members}
+            yield "{"
         if self._plan is not None:
             members["plan"] = vars(self._plan)
-        elif kind is not None:
-            members[kind.name] = self._rows_text(kind)
+        elif kind is not None and not self._written:
+            texts = self._row_texts(kind)
+            first = next(texts, "")
+            members[kind.name] = _separated(first, texts) if first else []
         if self._checked is not None:
             members["check"] = self._checked._asdict()
         if self._lines:
             members["lines"] = self._lines
         members["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]
-        yield "{"
         for place, (name, value) in enumerate(members.items(), 1):
             comma = "," if place < len(members) else ""
             if isinstance(value, Iterator):
@@ -59,19 +76,20 @@ class JsonFormatter:
                 yield f'  "{name}": {_indented(value, 2)}{comma}'
         yield "}"
 
-    def _rows_text(self, kind: RowKind) -> Iterator[str] | list[Any]:
-        """The text of each row, one at a time."""
+    def _row_texts(self, kind: RowKind) -> Iterator[str]:
+        """The text of each row that was collected, one at a time."""
         rows = self._options.selected(columns.latest(self._rows) if kind is INSTANCES else self._rows)
-        if not rows:
-            return []
+        self._rows = []
         shown = [(f'      "{column.name}": ', column.read) for column in self._options.columns or kind.columns]
-        last = len(rows) - 1
-        return (
-            "    {\n"
-            + ",\n".join([name + _indented(read(row), 6) for name, read in shown])
-            + ("\n    }" if place == last else "\n    },")
-            for place, row in enumerate(rows)
-        )
+        for row in rows:
+            yield "    {\n" + ",\n".join([name + _indented(read(row), 6) for name, read in shown]) + "\n    }"
+
+
+def _separated(text: str, others: Iterator[str]) -> Iterator[str]:
+    for other in others:
+        yield f"{text},"
+        text = other
+    yield text
 
 
 def _indented(value: Any, indent: int) -> str:

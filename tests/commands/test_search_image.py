@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +14,7 @@ from stratuslab.marketplace.metadata import MAXIMUM_SIZE
 from tests.commands.test_answers import document
 from tests.commands.test_list_networks import at
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
-from tests.fakes.scripted_server import Conversation, Scripted
+from tests.fakes.scripted_server import Conversation, Scripted, head
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 
@@ -101,6 +103,26 @@ def test_rows_are_shown_while_the_catalogue_arrives(shell: Shell, scripted: Scri
     assert header.startswith("image")
     assert [row[:27] for row in rows][:2000] == [f"A{number:026}" for number in range(2000)]
     assert ran.out.count("endorser") == 1
+
+
+def test_json_is_written_while_the_catalogue_arrives(shell: Shell, scripted: Scripted) -> None:
+    seen = threading.Event()
+
+    def answer(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(head() + b"<metadata>" + b"".join(map(small_entry, range(500))))
+        assert seen.wait(30)
+        conversation.send(small_entry(500) + b"<rdf:RDF")
+
+    server = scripted(answer)
+    process = shell.begin("stratus-search-image", "--marketplace-endpoint", server.url, "--format", "json")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(500)]
+    seen.set()
+    written = json.loads("".join(lines) + process.stdout.read())
+    assert [row["image"] for row in written["catalogue"]] == [f"A{number:026}" for number in range(501)]
+    assert (process.wait(30), written["status"], "not well-formed" in written["errors"][0]["message"]) == (1, 1, True)
+    process.communicate()
 
 
 @pytest.mark.parametrize(
