@@ -30,7 +30,7 @@ KNOWN = (
     Known("pem_key", "The certificate's private key.", "~/.globus/userkey.pem"),
     Known("ca_bundle", "Certificates (PEM) to trust instead of the system's.", "/etc/ssl/certs/site.pem"),
     Known("timeout", "Seconds to wait for data from a server.", "30"),
-    Known("wait_timeout", "Seconds to wait for instances (default 600; 120 to connect or shut down).", "600"),
+    Known("wait_timeout", "Seconds to wait for machines (default 600; 120 to connect or shut down).", "600"),
     Known("marketplace_endpoint", "The Marketplace, where images are looked up.", "https://marketplace.example.org"),
     Known("verify_image", "yes: start only images whose metadata a trusted endorser has signed.", "yes"),
     Known("trusted_endorsers", "Emails of the endorsers whose signed images may start.", "alice@example.org, bob@example.org"),

@@ -21,7 +21,7 @@ from stratuslab.commands.completion import commands
 from stratuslab.commands.man_page import value_name
 
 SHARED = (
-    ("choosing-machines", "kill-instance", "instances"),
+    ("choosing-machines", "kill-instance", "machines"),
     ("login-options", "copy-files", "login"),
     ("login-options", "copy-files", "address and port"),
     ("answers", "config", "output format"),

@@ -36,20 +36,20 @@ def _at_once(text: str) -> int:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances; put a command to run there after --")
+    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="machines; put a command to run there after --")
     add_login_options(parser)
     what = parser.add_argument_group("actions")
-    what.add_argument("--all", action="store_true", help="run the command on all of your running instances")
+    what.add_argument("--all", action="store_true", help="run the command on all of your running machines")
     what.add_argument(
         "--filter", action="append", default=[], metavar="TEST", help="with --all: those with COL=VALUE; may be repeated"
     )
     what.add_argument(
-        "--parallel", type=_at_once, metavar="N", help=f"instances to run the command on at once (default {_AT_ONCE})"
+        "--parallel", type=_at_once, metavar="N", help=f"machines to run the command on at once (default {_AT_ONCE})"
     )
     shown = what.add_mutually_exclusive_group()
     shown.add_argument("--print", dest="show", action="store_true", help="print the ssh command line and exit")
     shown.add_argument(
-        "--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all instances if no ID is given"
+        "--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all machines if no ID is given"
     )
     shown.add_argument("--write-ssh-config", action="store_true", help="keep these blocks in ~/.stratuslab/ssh_config")
     what.add_argument("--include", action="store_true", help="with --write-ssh-config: include that file in ~/.ssh/config")
@@ -195,7 +195,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
 
 COMMAND = Command(
     "stratus-connect-instance",
-    "Log in to an instance by SSH, or run a command on one or several at once. A thin wrapper around ssh.",
+    "Log in to a machine by SSH, or run a command on one or several at once. A thin wrapper around ssh.",
     _add_arguments,
     _run,
     usage="%(prog)s [options] ID or NAME ... [-- COMMAND ...]",
@@ -205,6 +205,6 @@ COMMAND = Command(
     epilog="""examples:
   stratus-connect-instance 165                log in as root
   stratus-connect-instance 165 -- uname -a    run a command there
-  stratus-connect-instance -l jane front      as jane, to the instance "front"
+  stratus-connect-instance -l jane front      as jane, to the machine "front"
 """,
 )

@@ -113,7 +113,7 @@ def _copied(
 
 COMMAND = Command(
     "stratus-copy-files",
-    "Copy files and folders to and from instances.",
+    "Copy files and folders to and from machines.",
     _add_arguments,
     _run,
     usage="%(prog)s [options] FILE ... ID:PATH | ID:PATH ... FOLDER",
@@ -123,6 +123,6 @@ COMMAND = Command(
     epilog="""examples:
   stratus-copy-files data.csv 165:             to the user's home folder there
   stratus-copy-files -r web1:/var/log logs     a folder from there
-  stratus-copy-files job.sh 165,166,web1:/opt  to several instances
+  stratus-copy-files job.sh 165,166,web1:/opt  to several machines
 """,
 )

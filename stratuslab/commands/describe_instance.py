@@ -30,7 +30,7 @@ _REQUEST_AGE = 7 * 24 * 3600.0  # seconds; older instances are not searched for 
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="instances to show (default: all that are not Done)")
+    parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="machines to show (default: all that are not Done)")
     group = parser.add_argument_group("table")
     group.add_argument("-n", "--no-dns", action="store_true", help="show addresses instead of host names")
     group.add_argument(
@@ -41,13 +41,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="repeat every S seconds (default 2) until nothing can change",
     )
-    which = parser.add_argument_group("instances")
+    which = parser.add_argument_group("machines")
     which.add_argument("--all-states", action="store_true", help="include those that are Done")
     whose = which.add_mutually_exclusive_group()
-    whose.add_argument("-a", "--all-users", action="store_true", help="include other users' instances that you may see")
-    whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="instances of the user with this id")
-    which.add_argument("--request", metavar="TOKEN", help="instances that stratus-run-instance may have started, by its token")
-    which.add_argument("-m", "--all-sections", action="store_true", help="instances on all clouds in the configuration")
+    whose.add_argument("-a", "--all-users", action="store_true", help="include other users' machines that you may see")
+    whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="machines of the user with this id")
+    which.add_argument("--request", metavar="TOKEN", help="machines that stratus-run-instance may have started, by its token")
+    which.add_argument("-m", "--all-sections", action="store_true", help="machines on all clouds in the configuration")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for",
@@ -57,7 +57,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_wait_timeout(waits)
     console = parser.add_argument_group("console")
-    console.add_argument("--console", metavar="ID", help="show the console of an instance of the embedded cloud")
+    console.add_argument("--console", metavar="ID", help="show the console of a machine of the embedded cloud")
     add_cloud_options(parser)
     add_output_options(parser)
 
@@ -237,7 +237,7 @@ def _with_names(session: Session, rows: Sequence[InstanceRow], known: dict[str, 
 
 COMMAND = Command(
     "stratus-describe-instance",
-    "Show the state of your instances.",
+    "Show the state of your machines.",
     _add_arguments,
     _run,
     related=("stratus-connect-instance", "stratus-run-instance"),

@@ -63,7 +63,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
     status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")
     add_output_options(status)
-    reset = actions.add_parser("reset", help="kill all instances and delete everything but volumes", description=_RESET)
+    reset = actions.add_parser("reset", help="kill all machines and delete everything but volumes", description=_RESET)
     reset.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
     entry.add_argument("file", metavar="FILE", help="the metadata of an image in StratusLab's RDF/XML")
@@ -215,7 +215,7 @@ _ACTIONS = {
 
 _SERVE = """Serve the embedded cloud over HTTP to other programs, until Ctrl-C. When it is ready it prints three URLs on one line:
 OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace."""
-_RESET = """Kill all instances, and delete them, the users, and the images and entries that were added to the Marketplace.
+_RESET = """Kill all machines, and delete them, the users, and the images and entries that were added to the Marketplace.
 Volumes stay."""
 _ADD_ENTRY = "Add an entry to the embedded Marketplace, without a signature, and print the image's identifier."
 
@@ -231,7 +231,7 @@ COMMAND = Command(
   stratus-local-cloud build-image tiny        build an image for real machines
   stratus-local-cloud volumes create 2        create a volume of 2 GB
   stratus-local-cloud images --format json    list the images for a program
-  stratus-local-cloud reset                   kill all instances and start over
+  stratus-local-cloud reset                   kill all machines and start over
 """,
     rows=_rows,
 )

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from stratuslab.local.store.database import Store
 
 _LARGEST_MIB = 2**24  # 16 TiB, the limit of common file systems
-_DESCRIPTION = """List, create or delete volumes, the disks that outlive instances. Attach one with stratus-run-instance
+_DESCRIPTION = """List, create or delete volumes, the disks that outlive machines. Attach one with stratus-run-instance
 --persistent-disk."""
 
 
 def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     """Add the action ``volumes`` and its verbs. Returns their parsers."""
-    volumes = actions.add_parser("volumes", help="list, create and delete disks that outlive instances", description=_DESCRIPTION)
+    volumes = actions.add_parser("volumes", help="list, create and delete disks that outlive machines", description=_DESCRIPTION)
     verbs = volumes.add_subparsers(title="verbs", dest="verb", metavar="VERB", parser_class=type(volumes))
     listing = verbs.add_parser("list", help="list them (the default)", description="List the volumes.")
     add_output_options(volumes)

@@ -6,7 +6,7 @@ from stratuslab.commands.shared.action_command import ActionCommand
 
 COMMAND = ActionCommand(
     prog="stratus-reboot-instance",
-    summary="Ask the operating systems of instances to reboot.",
+    summary="Ask the operating systems of machines to reboot.",
     verb="reboot",
     done_message="Rebooting",
     act=lambda cloud, number, options: cloud.reboot(number, hard=options.hard),

@@ -6,7 +6,7 @@ from stratuslab.commands.shared.action_command import ActionCommand
 
 COMMAND = ActionCommand(
     prog="stratus-start-instance",
-    summary="Start instances again that were stopped or suspended, or that their host no longer sees (Unknown).",
+    summary="Start machines again that were stopped or suspended, or that their host no longer sees (Unknown).",
     verb="start",
     done_message="Starting",
     act=lambda cloud, number, options: cloud.start(number),

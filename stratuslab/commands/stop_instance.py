@@ -6,7 +6,7 @@ from stratuslab.commands.shared.action_command import ActionCommand
 
 COMMAND = ActionCommand(
     prog="stratus-stop-instance",
-    summary="Power instances off. They keep their disks and addresses, and stratus-start-instance starts them again.",
+    summary="Power machines off. They keep their disks and addresses, and stratus-start-instance starts them again.",
     verb="stop",
     done_message="Stopping",
     act=lambda cloud, number, options: cloud.stop(number, hard=options.hard),

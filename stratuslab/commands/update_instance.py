@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _add_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--name", type=machine_name, metavar="NAME", help="give the instance this name")
+    group.add_argument("--name", type=machine_name, metavar="NAME", help="give the machine this name")
     group.add_argument("--label", action="append", type=label, default=[], metavar="KEY", help="add a label; may be repeated")
     group.add_argument("--remove-label", action="append", default=[], metavar="KEY", help="remove a label; may be repeated")
 
@@ -38,7 +38,7 @@ def _update(cloud: Cloud, number: int, options: argparse.Namespace) -> None:
 
 COMMAND = ActionCommand(
     prog="stratus-update-instance",
-    summary="Change the name and the labels of instances.",
+    summary="Change the name and the labels of machines.",
     verb="update",
     done_message="Updated",
     act=_update,

@@ -59,8 +59,8 @@ class ActionCommand(NamedTuple):
         )
 
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"instances to {self.verb}")
-        group = parser.add_argument_group("instances")
+        parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"machines to {self.verb}")
+        group = parser.add_argument_group("machines")
         group.add_argument(
             "-i",
             "--input",
@@ -69,10 +69,10 @@ class ActionCommand(NamedTuple):
             metavar="FILE",
             help='file with an id or name on each line; "-" for standard input; may be repeated',
         )
-        group.add_argument("--all", action="store_true", help="all of your instances, or those that match --filter")
+        group.add_argument("--all", action="store_true", help="all of your machines, or those that match --filter")
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
-        group.add_argument("--interactive", action="store_true", help="ask before each instance")
-        group.add_argument("--dry-run", action="store_true", help="show the instances that it would act on, and exit")
+        group.add_argument("--interactive", action="store_true", help="ask before each machine")
+        group.add_argument("--dry-run", action="store_true", help="show the machines that it would act on, and exit")
         own = parser.add_argument_group("action")
         if self.hard:
             own.add_argument("--hard", action="store_true", help=self.hard)

@@ -16,7 +16,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
     """Add the options. ``-p`` is the port's, as in ssh, so the password has no short option."""
     login = parser.add_argument_group("login")
     login.add_argument("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
-    login.add_argument("-l", "--login", metavar="USER", help="user on the instance (default: the template's, or root)")
+    login.add_argument("-l", "--login", metavar="USER", help="user on the machine (default: the template's, or root)")
     login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
     login.add_argument(
         SSH_OPTION,
@@ -28,7 +28,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
     login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
     add_wait_timeout(login, LOGIN_PATIENCE)
     where = parser.add_argument_group("address and port")
-    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the instance (default 22)")
+    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the machine (default 22)")
     where.add_argument(
         "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas"
     )

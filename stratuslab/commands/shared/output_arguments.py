@@ -37,7 +37,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help="show only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
     )
     group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
-    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed instances in red")
+    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed machines in red")
     group.add_argument("--wide", action="store_true", help="do not cut lines at the terminal's width")
 
 
