@@ -57,8 +57,8 @@ def packed(shell: Shell) -> Path:
 def entries(cloud: Path, name: str) -> list[Metadata]:
     now = datetime(2026, 11, 22, tzinfo=timezone.utc)
     with closing(open_store(cloud, now.timestamp())) as store:
-        documents = MarketplaceEntries(store, now.timestamp()).find({"identifier": name})
-    return [read(document.encode(), name, now) for document in documents]
+        documents = MarketplaceEntries(store, now.timestamp()).of_image(name)
+    return [read(document.encode(), name, now) for document, _ in documents]
 
 
 def kept(cloud: Path) -> list[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from io import BytesIO
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
 
-from stratuslab.local.images.embedded_marketplace import CONTENT_TYPE, answer
+from stratuslab.local.api.marketplace_rest import MarketplaceRequest, MarketplaceResponse, respond
 from stratuslab.local.images.open_store import open_store
 
 
@@ -39,23 +39,53 @@ class MarketplaceAdapter(BaseAdapter):
         """The response to a request."""
         url = urlsplit(request.url or "")
         if request.method not in ("GET", "HEAD"):
-            status, body = 405, b""
+            answer = MarketplaceResponse(405, {}, [])
         elif url.netloc != "marketplace":
-            status, body = 404, b""
+            answer = MarketplaceResponse(404, {}, [])
         else:
-            now = time.time()
-            with closing(open_store(self._directory, now)) as store:
-                status, body = answer(store, now, unquote(url.path), dict(parse_qsl(url.query)))
+            names = ("Accept", "If-None-Match", "If-Modified-Since")
+            accept, etag, date = (str(request.headers.get(name, "")) for name in names)
+            asked = MarketplaceRequest(unquote(url.path), url.query, accept, etag, date)
+            answer = self._answer(asked, request.method == "HEAD")
         response = requests.Response()
-        response.status_code = status
-        response.reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed"}[status]
+        response.status_code = answer.status
+        response.reason = HTTPStatus(answer.status).phrase
         response.url = request.url or ""
         response.request = request
-        response.headers["Content-Type"] = CONTENT_TYPE
-        response.headers["Content-Length"] = str(len(body))
+        response.headers.update(answer.headers)
         response.encoding = "utf-8"
-        response.raw = BytesIO(b"" if request.method == "HEAD" else body)
+        response.raw = _Pieces(answer.body)
         return response
+
+    def _answer(self, request: MarketplaceRequest, is_head: bool) -> MarketplaceResponse:
+        now = time.time()
+        store = open_store(self._directory, now)
+        try:
+            status, headers, body = respond(store, now, request)
+        except BaseException:
+            store.close()
+            raise
+
+        def pieces() -> Iterator[bytes]:
+            with closing(store):
+                yield from () if is_head else body
+
+        return MarketplaceResponse(status, headers, pieces())
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+class _Pieces:
+    """A body as requests reads it: a catalogue is never in memory as a whole."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def stream(self, size: int, decode_content: bool = True) -> Iterator[bytes]:
+        """The pieces as they are; requests does not depend on their size."""
+        return self._pieces
+
+    def close(self) -> None:
+        """Read no further."""
+        self._pieces = iter(())

@@ -2,7 +2,7 @@
 
 /RPC2              OpenNebula's XML-RPC, with user and password in the session string
 /pswd/xmlrpc       StratusLab's XML-RPC, with HTTP Basic; the session string is ignored
-/marketplace/...   the Marketplace; entries are read and added below /marketplace/metadata
+/marketplace/...   the Marketplace, whose entries everybody can read; users add them by POST to /marketplace/metadata
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.api import xmlrpc_wire
 from stratuslab.local.api.accounts import Accounts, LoginThrottle
 from stratuslab.local.api.client_connections import client_of
+from stratuslab.local.api.marketplace_rest import XML, MarketplaceRequest, error_document, respond
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api_error import not_authenticated
@@ -37,6 +37,7 @@ _METADATA = ("/marketplace/metadata", "/marketplace/metadata/")
 _LARGE_CALL_SECONDS = 20.0
 _WRONG_IN_REQUEST = 3
 _ENTRY_TYPES = ("application/xml", "application/rdf+xml", "text/xml")
+_FORM = "application/x-www-form-urlencoded"
 
 
 class _HTTPError(Exception):
@@ -71,11 +72,13 @@ class Application:
         except StratusLabError as error:
             status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {"Content-Type": "text/plain; charset=utf-8"}
             body = f"{error}\n".encode("utf-8", "replace")
-        headers["Content-Length"] = str(len(body))
+        if isinstance(body, bytes):
+            headers["Content-Length"] = str(len(body))
+            body = [body]
         start_response(f"{status:d} {status.phrase}", list(headers.items()))
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else body
 
-    def _respond(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], bytes]:
+    def _respond(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], bytes | Iterable[bytes]]:
         self._refuse_web_pages(environ)
         path = _path(environ)
         if path == RPC_PATH:
@@ -86,19 +89,37 @@ class Application:
             _require_method(environ, "POST")
             return self._call(environ, lambda session: user)
         if path in _METADATA and environ["REQUEST_METHOD"] == "POST":
-            return self._add_entry(environ)
+            return self._search(environ) if _content_type(environ) == _FORM else self._add_entry(environ)
+        if path == MARKETPLACE_PATH and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return HTTPStatus.MOVED_PERMANENTLY, {"Location": f"{MARKETPLACE_PATH}/"}, b""
         if path.startswith(f"{MARKETPLACE_PATH}/"):
             _require_method(environ, "GET", "HEAD")
-            filters = dict(parse_qsl(environ.get("QUERY_STRING", ""), errors="replace"))
-            status, body = embedded_marketplace.answer(
-                self._engine.store, self._engine.now, path.removeprefix(MARKETPLACE_PATH), filters
-            )
-            return HTTPStatus(status), {"Content-Type": embedded_marketplace.CONTENT_TYPE}, body
+            return self._read_marketplace(environ, path.removeprefix(MARKETPLACE_PATH))
         raise _HTTPError(HTTPStatus.NOT_FOUND, "Not found.")
 
+    def _read_marketplace(
+        self, environ: WSGIEnvironment, path: str, form: str | None = None
+    ) -> tuple[HTTPStatus, dict[str, str], Iterable[bytes]]:
+        request = MarketplaceRequest(
+            path,
+            environ.get("QUERY_STRING", "") if form is None else form,
+            environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_IF_NONE_MATCH", ""),
+            environ.get("HTTP_IF_MODIFIED_SINCE", ""),
+            form is not None,
+        )
+        status, headers, body = respond(self._engine.store, self._engine.now, request)
+        return HTTPStatus(status), headers, body
+
+    def _search(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], Iterable[bytes]]:
+        form = _received(environ, _length(environ, xmlrpc_wire.UNAUTHENTICATED))
+        return self._read_marketplace(environ, "/metadata", form.decode("latin-1"))
+
     def _refuse_web_pages(self, environ: WSGIEnvironment) -> None:
-        """Refuse what a browser sends for a web page, also for one whose host name leads here (DNS rebinding)."""
-        if "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none":
+        """Refuse what a browser sends for a web page other than the Marketplace's own, also for one whose host name leads here
+        (DNS rebinding)."""
+        own = ("none", "same-origin") if _path(environ).startswith(f"{MARKETPLACE_PATH}/") else ("none",)
+        if "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") not in own:
             raise _HTTPError(HTTPStatus.FORBIDDEN, "Requests of web pages are refused.")
         named = environ.get("HTTP_HOST")
         name = _host_name(named) if named is not None else ""
@@ -170,7 +191,7 @@ class Application:
         # StratusLab's Marketplace required a signature instead of a password, so its clients send none.
         anonymous = self._profile.legacy and "HTTP_AUTHORIZATION" not in environ
         user = None if anonymous else self._of_basic(environ)
-        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in _ENTRY_TYPES:
+        if _content_type(environ) not in _ENTRY_TYPES:
             return _bad_entry(f"the content type of an entry must be {_ENTRY_TYPES[0]} or {_ENTRY_TYPES[1]}")
         largest = xmlrpc_wire.UNAUTHENTICATED if anonymous else embedded_marketplace.LARGEST_ENTRY
         document = _received(environ, _length(environ, largest))
@@ -181,16 +202,17 @@ class Application:
         except embedded_marketplace.InvalidEntry as error:
             return _bad_entry(str(error))
         location = "/".join((_METADATA[0], *entry.key))
-        headers = {"Content-Type": embedded_marketplace.CONTENT_TYPE, "Location": location}
+        headers = {"Content-Type": XML, "Location": location}
         return HTTPStatus.CREATED, headers, entry.document.encode()
 
 
 def _bad_entry(reason: str) -> tuple[HTTPStatus, dict[str, str], bytes]:
-    return (
-        HTTPStatus.BAD_REQUEST,
-        {"Content-Type": embedded_marketplace.CONTENT_TYPE},
-        embedded_marketplace.error_document(reason),
-    )
+    return HTTPStatus.BAD_REQUEST, {"Content-Type": XML}, error_document(reason)
+
+
+def _content_type(environ: WSGIEnvironment) -> str:
+    kind: str = environ.get("CONTENT_TYPE", "")
+    return kind.partition(";")[0].strip().lower()
 
 
 def _path(environ: WSGIEnvironment) -> str:

@@ -1,4 +1,4 @@
-"""The entries of the embedded Marketplace: reading, storing and endorsing them, and answering StratusLab's REST requests.
+"""The entries of the embedded Marketplace: reading, storing and endorsing them.
 
 Entries are RDF/XML documents in StratusLab's format, without a signature. The owner of the cloud can add any; over HTTP each user
 can, for images of which nobody else has added one.
@@ -7,7 +7,6 @@ can, for images of which nobody else has added one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images import ImageError
+from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, add_to_catalogue
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import ADMINISTRATOR, User
-from stratuslab.local.xml_writer import escape
 from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single, written
 from stratuslab.private_files import why
 
-CONTENT_TYPE = "application/xml; charset=utf-8"
 LARGEST_ENTRY = 1 << 20
 """The maximum size of an entry in bytes."""
 
@@ -32,8 +30,6 @@ ENDORSER = "images@localhost"
 _NOBODY = -1  # who added an entry without a password
 _SUBJECT = "CN=Added to the embedded cloud,unsigned"
 _VALID = datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 
 
 class InvalidEntry(UsageError):
@@ -128,67 +124,14 @@ class MarketplaceEntries:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*entry.key, entry.title, entry.metadata.bytes, self._now, entry.document, owner),
         )
+        number = self._store.query("SELECT last_insert_rowid()")[0][0]
+        add_to_catalogue(self._store, number, entry.metadata, entry.document)
 
-    def find(self, filters: Mapping[str, str]) -> list[str]:
-        """The documents that match ``identifier``, ``email`` and ``created``: without a date only the newest of each image and
-        endorser, and by default of ``status`` valid only, not expired or deprecated."""
-        return [document for document, _ in self.find_with_owners(filters)]
-
-    def find_with_owners(self, filters: Mapping[str, str]) -> list[tuple[str, int]]:
-        """The same with the number of the user who added each."""
-        wanted = {name: filters[name] for name in ("identifier", "email", "created") if filters.get(name)}
-        condition = " AND ".join(f"{name} = ?" for name in wanted) or "1"
-        rows = self._store.query(
-            f"SELECT document, owner FROM entries WHERE {condition} ORDER BY created DESC, id", list(wanted.values())
-        )
-        entries = [(read_entry(document.encode()), owner) for document, owner in rows]
-        if "created" not in wanted:
-            newest: dict[tuple[str, ...], tuple[MarketplaceEntry, int]] = {}
-            for entry, owner in entries:
-                newest.setdefault(entry.key[:2], (entry, owner))
-            entries = list(newest.values())
-        status = filters.get("status", "valid")
-        return [(entry.document, owner) for entry, owner in entries if status not in _STATUSES or self._status(entry) == status]
-
-    def _status(self, entry: MarketplaceEntry) -> str:
-        if entry.metadata.deprecated is not None:
-            return "deprecated"
-        return "expired" if entry.metadata.expired(datetime.fromtimestamp(self._now, timezone.utc)) else "valid"
-
-
-_STATUSES = ("valid", "expired", "deprecated")
-
-
-def answer(store: Store, now: float, path: str, filters: Mapping[str, str]) -> tuple[int, bytes]:
-    """The Marketplace's answer to GET of a path: HTTP status and an XML document.
-
-    ``/metadata`` lists all entries, ``/metadata/A[/B[/C]]`` those with an identifier, email or date, as do ``filters``. All
-    three together give the single document.
-    """
-    parts = [part for part in path.split("/") if part]
-    if not parts or parts[0] != "metadata" or len(parts) > 4:
-        return 404, error_document("no such resource")
-    chosen = {**filters, **{_kind_of(part): part for part in parts[1:]}}
-    if len(parts) == 4:
-        chosen["status"] = "any"
-    documents = MarketplaceEntries(store, now).find(chosen)
-    if len(parts) > 1 and not documents:
-        return 404, error_document("no entry in this Marketplace for " + ", ".join(parts[1:]))
-    if not documents and chosen:
-        return 404, error_document("no entry in this Marketplace")
-    whole = documents[0] if len(parts) == 4 else f"<metadata>{''.join(documents)}</metadata>"
-    return 200, f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'.encode()
-
-
-def _kind_of(argument: str) -> str:
-    if "@" in argument:
-        return "email"
-    return "created" if _DATE.match(argument) else "identifier"
-
-
-def error_document(text: str) -> bytes:
-    """The document of an error."""
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<error>{escape(text)}</error>\n'.encode("utf-8", "replace")
+    def of_image(self, identifier: str) -> list[tuple[str, int]]:
+        """The documents about an image, whatever their status, with the number of the user who added each: of each endorser the
+        newest one, newest first."""
+        search = EntrySearch(self._store, self._now, EntryQuery(identifier=identifier, status="all"))
+        return list(search.documents(search.ids()))
 
 
 def endorsed(metadata: Metadata, created: datetime) -> MarketplaceEntry:

@@ -95,7 +95,7 @@ class ImageFetcher:
         today = datetime.fromtimestamp(now, timezone.utc)
         store = open_store(self.directory, now)
         try:
-            found = MarketplaceEntries(store, now).find_with_owners({"identifier": identifier, "status": "any"})
+            found = MarketplaceEntries(store, now).of_image(identifier)
         finally:
             store.close()
         entries = [

@@ -49,6 +49,9 @@ _SCHEMA = (
        title TEXT NOT NULL, bytes INTEGER NOT NULL, registered INTEGER NOT NULL, document TEXT NOT NULL,
        UNIQUE (identifier, email, created))""",
 )
+# Seconds since the epoch and a random number, so that whoever keeps a copy of the catalogue sees that it has changed.
+_NEW_CATALOGUE = """INSERT OR REPLACE INTO settings
+    VALUES ('catalogue_version', strftime('%s', 'now') || '-' || lower(hex(randomblob(8))))"""
 _MIGRATIONS = (
     _SCHEMA,
     (
@@ -70,6 +73,16 @@ _MIGRATIONS = (
         "ALTER TABLE instances RENAME COLUMN listed TO listed_usage",
     ),
     ("ALTER TABLE entries ADD COLUMN owner INTEGER NOT NULL DEFAULT 0",),
+    (
+        """CREATE TABLE catalogue (id INTEGER PRIMARY KEY, identifier TEXT NOT NULL, email TEXT NOT NULL, created TEXT NOT NULL,
+           title TEXT NOT NULL, bytes INTEGER NOT NULL, os TEXT NOT NULL, os_version TEXT NOT NULL, os_arch TEXT NOT NULL,
+           kind TEXT NOT NULL, tag TEXT NOT NULL, valid TEXT NOT NULL, deprecated INTEGER NOT NULL, locations TEXT NOT NULL,
+           description TEXT NOT NULL, size INTEGER NOT NULL, searched TEXT NOT NULL)""",
+        "CREATE INDEX catalogue_by_image ON catalogue (identifier, email, created)",
+        f"CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN {_NEW_CATALOGUE}; END",
+        "CREATE TRIGGER entry_removed AFTER DELETE ON entries BEGIN"
+        f" DELETE FROM catalogue WHERE id = OLD.id; {_NEW_CATALOGUE}; END",
+    ),
 )
 """The statements that lead from each version of the store to the next; the first one starts with an empty file."""
 VERSION = len(_MIGRATIONS)

@@ -90,7 +90,7 @@ class TestDoors:
             assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="StratusLab"')
         assert request(urls.proxy)[0] == 401
 
-    @pytest.mark.parametrize("path", ["/", "/RPC2/", "/rpc2", "/pswd/xmlrpc/", "/xmlrpc", "/marketplace", "/metadata", "/%ff"])
+    @pytest.mark.parametrize("path", ["/", "/RPC2/", "/rpc2", "/pswd/xmlrpc/", "/xmlrpc", "/market", "/metadata", "/%ff"])
     def test_nothing_elsewhere(self, serve: Serve, path: str) -> None:
         base = serve().rpc.removesuffix("/RPC2")
         assert request(base + path)[0] == 404

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
@@ -11,12 +13,12 @@ import requests
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
+from stratuslab.local.api.marketplace_rest import MarketplaceRequest, respond
 from stratuslab.local.images.embedded_marketplace import (
     EntryTaken,
     InvalidEntry,
     MarketplaceEntries,
     add_entry,
-    answer,
     read_entry,
 )
 from stratuslab.local.images.open_store import open_store
@@ -39,6 +41,13 @@ NAMES = {"dcterms": "http://purl.org/dc/terms/", "slreq": "http://mp.stratuslab.
 @pytest.fixture
 def store(stage: Stage) -> Store:
     return stage.engine.store
+
+
+def answer(store: Store, now: float, path: str, filters: Mapping[str, str]) -> tuple[int, bytes]:
+    response = respond(store, now, MarketplaceRequest(path, urlencode(filters)))
+    body = b"".join(response.body)
+    assert response.headers["Content-Length"] == str(len(body))
+    return response.status, body
 
 
 def identifiers(store: Store, path: str, now: float = 1_795_329_334.0, **filters: str) -> list[str]:
@@ -182,7 +191,7 @@ class TestAdding:
 
     def test_an_endorser_without_an_email(self, store: Store, entry: bytes) -> None:
         MarketplaceEntries(store, 0).add(entry.replace(b"<slreq:email>alice@example.org</slreq:email>", b""))
-        assert len(MarketplaceEntries(store, 0).find({"identifier": "GOaxJFdoEXvqAm9ArJgnZ0_ky6F"})) == 1
+        assert len(MarketplaceEntries(store, 0).of_image("GOaxJFdoEXvqAm9ArJgnZ0_ky6F")) == 1
 
     def test_from_a_file(self, store: Store, entry: bytes, tmp_path: Path) -> None:
         path = tmp_path / "entry.xml"

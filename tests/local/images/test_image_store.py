@@ -239,7 +239,7 @@ class TestEntries:
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
         added = register(store, clock(), made)
-        (document,) = MarketplaceEntries(store, clock()).find({"identifier": identifier(DISK)})
+        ((document, _),) = MarketplaceEntries(store, clock()).of_image(identifier(DISK))
         metadata = read_metadata(document.encode(), identifier(DISK), datetime.fromtimestamp(clock(), timezone.utc))
         assert metadata == added
         assert (metadata.bytes, metadata.checksums, metadata.title) == (len(DISK), found.checksums, 'a <b> & "c"')
@@ -251,7 +251,7 @@ class TestEntries:
         store = open_store(tmp_path, clock())
         with pytest.raises(ImageError, match="reset meanwhile"):
             register(store, clock(), Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
-        assert MarketplaceEntries(store, clock()).find({"identifier": identifier(DISK)}) == []
+        assert MarketplaceEntries(store, clock()).of_image(identifier(DISK)) == []
 
     def test_there_is_one_of_an_image(self, tmp_path: Path, clock: StoppedClock) -> None:
         taken(tmp_path, DISK)

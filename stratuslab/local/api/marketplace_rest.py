@@ -1,0 +1,215 @@
+"""StratusLab's REST interface of the embedded Marketplace: what is answered to a request, over HTTP and in-process.
+
+/                                     pages for people, see :mod:`stratuslab.local.api.catalogue_pages`
+/metadata[/A[/B]]                     the entries with an identifier, email or date
+/metadata/IDENTIFIER/EMAIL/CREATED    one entry
+/tag/EMAIL/TAG                        the endorser's newest entry with the tag
+
+All are XML, JSON or HTML, as the header Accept or the parameter ``media`` wants it. Everybody may read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from email.utils import formatdate, parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, catalogue_version
+from stratuslab.local.store.database import Store
+from stratuslab.local.xml_writer import escape
+
+XML = "application/xml; charset=utf-8"
+_RDF = "application/rdf+xml; charset=utf-8"
+_MEDIA = {
+    "application/xml": "xml",
+    "application/rdf+xml": "xml",
+    "text/xml": "xml",
+    "application/json": "json",
+}
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
+_MOST_PARAMETERS = 100
+_DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+
+SAFE_HEADERS = {
+    # Whoever may add entries writes XML that a browser would show, and run scripts in.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+    "Vary": "Accept",
+}
+"""What keeps a browser from doing with an answer what it is not meant for, or using an old copy unchecked."""
+
+
+class MarketplaceRequest(NamedTuple):
+    """A request: ``path`` is decoded and below the Marketplace's own, ``query`` is the query or the form; others are headers."""
+
+    path: str
+    query: str = ""
+    accept: str = ""
+    if_none_match: str = ""
+    if_modified_since: str = ""
+    is_form: bool = False
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The last value of each parameter. Raises ValueError if there are too many."""
+        return dict(parse_qsl(self.query, errors="replace", max_num_fields=_MOST_PARAMETERS))
+
+
+class MarketplaceResponse(NamedTuple):
+    """The answer. The pieces of the body have the length that the headers say."""
+
+    status: int
+    headers: dict[str, str]
+    body: Iterable[bytes]
+
+
+def whole(status: int, content_type: str, body: bytes, **headers: str) -> MarketplaceResponse:
+    """The response with a body."""
+    return MarketplaceResponse(status, {"Content-Type": content_type, **SAFE_HEADERS, **headers, **_length(len(body))}, [body])
+
+
+def respond(store: Store, now: float, request: MarketplaceRequest) -> MarketplaceResponse:
+    """The answer to GET, and to a form that is sent to ``/metadata``. ``now`` is seconds since the epoch."""
+    try:
+        filters = request.parameters
+    except ValueError:
+        return _failure(400, "too many parameters", "xml")
+    media = "json" if request.is_form else media_of(request, filters)
+    parts = [part for part in request.path.split("/") if part]
+    if (query := query_of(parts, filters)) is None:
+        response = _failure(404, "no such resource", media)
+    elif len(parts) == 4 or query.tag:
+        response = _document(store, now, query, media)
+    elif media == "json":
+        from stratuslab.local.api.marketplace_json import search_results
+
+        response = whole(200, "application/json", search_results(store, now, query, filters))
+    else:
+        response = _collection(store, now, query, parts, filters)
+    return _unless_known(response, request)
+
+
+def media_of(request: MarketplaceRequest, filters: Mapping[str, str]) -> str:
+    """``xml``, ``json`` or ``html``. Who does not say gets XML."""
+    if filters.get("media") in _MEDIA.values():
+        return filters["media"]
+    best, media = 0.0, "xml"
+    for part in request.accept[:1000].lower().split(","):
+        kind, *parameters = (word.strip() for word in part.split(";"))
+        quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+        value = float(quality) if re.match(r"[01](\.[0-9]{0,3})?\Z", quality) else 0.0
+        if kind in _MEDIA and value > best:
+            best, media = value, _MEDIA[kind]
+    return media
+
+
+def query_of(parts: list[str], filters: Mapping[str, str]) -> EntryQuery | None:
+    """What a path and parameters are about; None if there is nothing at the path."""
+    asked = {name: filters[name] for name in ("identifier", "email", "created", "tag", "status", "location") if name in filters}
+    if len(parts) == 3 and parts[0] == "tag":
+        asked = {"email": parts[1], "tag": parts[2]}
+    elif not parts or parts[0] != "metadata" or len(parts) > 4:
+        return None
+    else:
+        asked.update({_kind_of(part): part for part in parts[1:]})
+        if len(parts) == 4:
+            asked["status"] = "all"
+    if "tag" in asked:
+        asked = {"email": asked.get("email", ""), "tag": asked["tag"].strip('"'), "status": "not deprecated"}
+    return EntryQuery(patterns=(), **asked)
+
+
+def _kind_of(argument: str) -> str:
+    if "@" in argument:
+        return "email"
+    return "created" if _DATE.match(argument) else "identifier"
+
+
+def _document(store: Store, now: float, query: EntryQuery, media: str) -> MarketplaceResponse:
+    """The newest entry."""
+    search = EntrySearch(store, now, query)
+    newest = search.rows(0, 1)
+    if not newest:
+        return _failure(404, "metadata entry not found", media)
+    document = next(search.documents([(newest[0].id, 0)]))[0]
+    name = newest[0].identifier
+    if media == "json":
+        from stratuslab.local.api.marketplace_json import rdf_json
+
+        return whole(200, "application/json", rdf_json(document), **_attachment(f"{name}.json"))
+    return whole(200, _RDF, _DECLARATION + f"{document}\n".encode(), **_attachment(f"{name}.xml"))
+
+
+def _collection(store: Store, now: float, query: EntryQuery, parts: list[str], filters: Mapping[str, str]) -> MarketplaceResponse:
+    """All entries that match, as they are read from the store."""
+    search = EntrySearch(store, now, query)
+    version, changed = catalogue_version(store)
+    ids = search.ids()
+    if not ids and (filters or len(parts) > 1):
+        return _failure(404, "no metadata matching query found", "xml")
+    begin, end = _DECLARATION + b"<metadata>", b"</metadata>\n"
+
+    def body() -> Iterator[bytes]:
+        yield begin
+        for document, _ in search.documents(ids):
+            yield document.encode()
+        yield end
+
+    digest = hashlib.sha256(repr((version, ids)).encode()).hexdigest()
+    headers = {"Content-Type": XML, **SAFE_HEADERS, "ETag": f'"{digest[:32]}"'}
+    expired = search.last_expiry()
+    modified = max(changed, int(datetime.fromisoformat(expired.replace("Z", "+00:00")).timestamp()) if expired else 0)
+    if modified < int(now):  # in the same second there may be another change
+        headers["Last-Modified"] = formatdate(modified, usegmt=True)
+    return MarketplaceResponse(200, {**headers, **_length(len(begin) + sum(size for _, size in ids) + len(end))}, body())
+
+
+def _unless_known(response: MarketplaceResponse, request: MarketplaceRequest) -> MarketplaceResponse:
+    """The response, or 304 if the client has it."""
+    if response.status != 200 or request.is_form:
+        return response
+    headers = response.headers
+    if "ETag" not in headers:
+        headers["ETag"] = f'"{hashlib.sha256(b"".join(response.body)).hexdigest()[:32]}"'
+    if request.if_none_match:
+        known = "*" in request.if_none_match or headers["ETag"] in re.findall(r'"[^"]*"', request.if_none_match)
+    else:
+        known = _not_modified(headers.get("Last-Modified", ""), request.if_modified_since)
+    if not known:
+        return response
+    return MarketplaceResponse(304, {name: value for name, value in headers.items() if not name.startswith("Content-")}, [])
+
+
+def _not_modified(modified: str, since: str) -> bool:
+    try:
+        return bool(modified) and parsedate_to_datetime(modified) <= parsedate_to_datetime(since).astimezone(timezone.utc)
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _failure(status: int, text: str, media: str) -> MarketplaceResponse:
+    if media == "json":
+        import json
+
+        return whole(status, "application/json", json.dumps({str(status): text}).encode())
+    return whole(status, XML, error_document(text))
+
+
+def error_document(text: str) -> bytes:
+    """The document of an error."""
+    return _DECLARATION + f"<error>{escape(text)}</error>\n".encode("utf-8", "replace")
+
+
+def _attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def _length(size: int) -> dict[str, str]:
+    return {"Content-Length": str(size)}
