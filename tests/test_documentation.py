@@ -103,6 +103,14 @@ def test_every_command_has_a_page_and_a_script(module: str):
     assert os.access(CHECKOUT / "bin" / program, os.X_OK)
 
 
+def test_every_page_begins_with_an_example():
+    for path in sorted(DOCS.glob("*.rst")):
+        if path.stem not in ("architecture", "changes", "index", "performance"):
+            heads = [found.start() for found in re.finditer(r"^.+\n(?:=+|-+)$", path.read_text("utf-8"), re.MULTILINE)]
+            beginning = path.read_text("utf-8")[: heads[1] if len(heads) > 1 else None]
+            assert re.search(r"(?:::|\.\. code-block:: python)\n\n {4,}\S", beginning), path.name
+
+
 def test_every_exit_status_is_in_the_manual():
     documented = re.findall(r"^   \* - (\d+)$", text("docs/exit-statuses.rst"), re.MULTILINE)
     assert [int(number) for number in documented] == sorted(ExitStatus)

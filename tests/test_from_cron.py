@@ -147,7 +147,7 @@ def test_answers_are_as_the_manual_shows_them(cron: Cron) -> None:
     line, answer = session("config", "stratus-config")
     assert cron(line) == Ran(0, answer, "")
     assert cron(f"stratus-run-instance --wait-for running {TTYLINUX}").status == 0
-    line, answer = session("answers", "stratus-describe-instance")
+    line, answer = session("answers", "stratus-describe-instance 1 77")
     ran = cron(line)
     assert (ran.status, ran.out) == (5, answer)
 

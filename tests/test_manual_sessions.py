@@ -123,7 +123,7 @@ MACHINES = (
 )
 
 # docs/lifecycle.rst has a test of its own, which waits for what it shows.
-PAGES = [(FAILED, 11), (PICTURE, 10), ("docs/many-machines.rst", 8), ("docs/own-image.rst", 5)]
+PAGES = [(FAILED, 11), (PICTURE, 10), ("docs/many-machines.rst", 8), ("docs/own-image.rst", 5), ("docs/exit-statuses.rst", 2)]
 
 
 @pytest.mark.parametrize(("page", "at_least"), PAGES, ids=str)
@@ -191,7 +191,9 @@ def test_what_works_on_the_embedded_cloud_works_on_an_opennebula(environ: dict[s
 # The examples on the pages of commands
 
 SETUP = {
+    "answers": (f"stratus-run-instance -q --wait-for running {TTYLINUX}",),
     "choosing-machines": (*MACHINES, "stratus-update-instance 1 --label nightly"),
+    "common-options": (),
     "connect-instance": (*MACHINES, "echo hello > motd"),
     "copy-config": (),
     "copy-files": (*MACHINES, "touch data.csv job.sh", "mkdir results", "stratus-copy-files -r results web1:"),
@@ -200,10 +202,12 @@ SETUP = {
         f"stratus-run-instance -q --wait-for running {TTYLINUX}",
         f"stratus-run-instance -q --ram 99999999 {TTYLINUX}",
     ),
+    "embedded-cloud": (),
     "install": ("mkdir -p .venv .stratuslab .local/state/stratuslab",),
     "kill-instance": MACHINES,
     "list-networks": (),
     "local-cloud": (f"stratus-run-instance -q -n 2 --wait-for running {TTYLINUX}",),
+    "login-options": MACHINES,
     "reboot-instance": MACHINES,
     "run-instance": (),
     "search-image": (),
@@ -225,7 +229,6 @@ PLACEHOLDERS = {
 
 ELSEWHERE = {
     "README.rst": "above, and by .ci/run",
-    "docs/answers.rst": "tests/test_from_cron.py",
     "docs/from-cron.rst": "tests/test_from_cron.py",
     "docs/lifecycle.rst": "tests/test_lifecycle_page.py",
     "docs/moving-to-opennebula.rst": "above",
@@ -234,6 +237,7 @@ ELSEWHERE = {
 """Pages whose command lines are run by other tests."""
 
 NOT_RUN = {
+    "stratus-describe-instance 1 77 ": "it fails on purpose: tests/test_from_cron.py",
     "stratus-local-cloud serve ": "it ends only when it is stopped: tests/commands/test_local_cloud.py",
     "stratus-run-instance $(stratus-local-cloud build-image tiny)": "it needs QEMU: .ci/run",
     "stratus-connect-instance -J ": "there is no such host: tests/commands/test_connect_sshd.py",
