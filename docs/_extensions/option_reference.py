@@ -71,54 +71,45 @@ class Options(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         above, parser = [None, *parsers(self.arguments[0])][-2:]
-        listed = groups(parser)
-        more = self._more()
-        pages: list[str] = []
+        self.more = self._more()
         if "group" in self.options:
-            listed = {"": listed[self.options["group"]]}
-            program = "None"
+            lines = [".. program:: None", "", *self._listed(parser, groups(parser)[self.options["group"]])]
         else:
-            program = parser.prog
-            elsewhere = {action.dest for action in above._actions} if above else set()
-            mine = keys(parser._actions)
-            for page, command, title in SHARED:
-                shared = keys(groups(parsers(command)[0])[title])
-                dests = {dest for dest, _ in shared}
-                if shared <= mine and not dests <= elsewhere:
-                    pages.append(page)
-                    elsewhere |= dests
-            listed = {title: [one for one in actions if one.dest not in elsewhere] for title, actions in listed.items()}
-        text = "\n".join(self._text(parser, program, listed, more, list(dict.fromkeys(pages))))
-        if more:
-            raise self.error(f"{self.arguments[0]} lists no option {', '.join(more)}")
-        return self.parse_text_to_nodes(text, allow_section_headings=False)
+            lines = [*self._command(parser, above)]
+        if self.more:
+            raise self.error(f"{self.arguments[0]} lists no option {', '.join(self.more)}")
+        return self.parse_text_to_nodes("\n".join(lines))
 
-    def _text(
-        self,
-        parser: argparse.ArgumentParser,
-        program: str,
-        listed: dict[str, list[argparse.Action]],
-        more: dict[str, list[str]],
-        pages: list[str],
-    ) -> Iterator[str]:
-        yield from (f".. program:: {program}", "")
-        if program != "None":
-            yield from ("::", "", f"    {parser.format_usage().removeprefix('usage: ')}", "")
-        headings = len([title for title, actions in listed.items() if actions]) > 1
-        for title, actions in listed.items():
-            if headings and actions:
+    def _command(self, parser: argparse.ArgumentParser, above: argparse.ArgumentParser | None) -> Iterator[str]:
+        """The synopsis of a command or an action, its own options, and the pages of the others."""
+        elsewhere = {action.dest for action in above._actions} if above else set()
+        pages: list[str] = []
+        for page, command, title in SHARED:
+            shared = keys(groups(parsers(command)[0])[title])
+            dests = {dest for dest, _ in shared}
+            if shared <= keys(parser._actions) and not dests <= elsewhere:
+                pages.append(f":doc:`{page}`")
+                elsewhere |= dests
+        own = {title: [one for one in actions if one.dest not in elsewhere] for title, actions in groups(parser).items()}
+        own = {title: actions for title, actions in own.items() if actions}
+        yield from (f".. program:: {parser.prog}", "", "::", "", f"    {parser.format_usage().removeprefix('usage: ')}", "")
+        for title, actions in own.items():
+            if len(own) > 1:
                 yield from (f".. rubric:: {title[0].upper()}{title[1:]}", "")
-            for action in actions:
-                value = "" if action.nargs == 0 else f" {value_name(action)}"
-                yield from (f".. option:: {', '.join(action.option_strings)}{value}", "")
-                text = escaped(parser._get_formatter()._expand_help(action))
-                yield f"   {text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
-                for name in action.option_strings:
-                    yield from (f"   {line}" for line in more.pop(name, []))
-                yield ""
+            yield from self._listed(parser, actions)
         if pages:
-            *first, last = (f":doc:`{page}`" for page in pages)
+            *first, last = dict.fromkeys(pages)
             yield f"See also {', '.join(first)}{' and ' if first else ''}{last}."
+
+    def _listed(self, parser: argparse.ArgumentParser, actions: list[argparse.Action]) -> Iterator[str]:
+        for action in actions:
+            value = "" if action.nargs == 0 else f" {value_name(action)}"
+            yield from (f".. option:: {', '.join(action.option_strings)}{value}", "")
+            text = escaped(parser._get_formatter()._expand_help(action))
+            yield f"   {text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+            for name in action.option_strings:
+                yield from (f"   {line}" for line in self.more.pop(name, []))
+            yield ""
 
     def _more(self) -> dict[str, list[str]]:
         """By the name of an option, what the content adds."""

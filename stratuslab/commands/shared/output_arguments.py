@@ -25,7 +25,11 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that shows rows."""
     group = parser.add_argument_group("output format")
     group.add_argument(
-        "--format", choices=_FORMATS, default=_FORMATS[0], metavar="FORM", help=f"{', '.join(_FORMATS)} (default table)"
+        "--format",
+        choices=_FORMATS,
+        default=_FORMATS[0],
+        metavar="FORM",
+        help=f"form of the answer: {', '.join(_FORMATS)} (default table)",
     )
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
     group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
@@ -34,7 +38,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEST",
-        help="show only rows with COL=VALUE, COL~REGEX or COL>N; may be repeated",
+        help="show only rows with COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N; may be repeated",
     )
     group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed machines in red")
