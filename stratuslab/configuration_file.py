@@ -91,7 +91,7 @@ def read_text(name: str, required: bool) -> str | None:
     except OSError as error:
         raise ConfigurationError(f'cannot read the configuration file "{name}": {error.strerror}') from None
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
+        line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{name}, line {line}: not UTF-8 text") from None
     from pathlib import Path
 

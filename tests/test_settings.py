@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.cloud.endpoint import Credentials
+from stratuslab.configuration_file import ConfigurationFile
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, ExitStatus, StratusLabError, UsageError
 from stratuslab.known_settings import Setting
@@ -316,13 +318,91 @@ def test_time_outs(configured: Load) -> None:
     assert configured("[default]\ntimeout = 7\n").timeout == 7.0
 
 
+@pytest.mark.parametrize("seconds", ["0.001", "86400"])
+def test_the_least_and_the_most_time_out(configured: Load, seconds: str) -> None:
+    assert configured(timeout=seconds).timeout == float(seconds)
+
+
+def test_a_time_out_for_services_that_answer_faster(configured: Load) -> None:
+    assert configured().timeout_or(5) == 5
+    assert configured(timeout="7").timeout_or(5) == 7
+
+
 def test_how_long_to_wait_is_a_setting_of_its_own(configured: Load) -> None:
     assert configured("[default]\ntimeout = 7\n", {"STRATUSLAB_TIMEOUT": "3"}).wait_timeout(120) == 120
     assert configured("[default]\nwait_timeout = 7\n").wait_timeout(120) == 7
     assert configured(None, {"STRATUSLAB_WAIT_TIMEOUT": "0"}).wait_timeout(120) == 0
+    assert configured(wait_timeout="86400000").wait_timeout(120) == 86_400_000  # 1,000 days
+    with pytest.raises(UsageError):
+        configured(wait_timeout="86400001").wait_timeout(120)
     with pytest.raises(UsageError) as raised:
         configured(wait_timeout="soon").wait_timeout(120)
     assert str(raised.value) == 'invalid wait timeout "soon" (--wait-timeout): expected seconds'
+
+
+@pytest.mark.parametrize(
+    ("value", "on"),
+    [*((word, True) for word in ("1", "yes", "TRUE", "on")), *((word, False) for word in ("0", "No", "false", "off"))],
+)
+def test_yes_and_no(configured: Load, value: str, on: bool) -> None:
+    assert configured(notify=value).is_on("notify") == on
+    assert not configured().is_on("notify")
+    with pytest.raises(UsageError) as raised:
+        configured(None, {"STRATUSLAB_NOTIFY_ME": f"{value}x"}).is_on("notify_me")
+    assert str(raised.value) == f'invalid notify me "{value.lower()}x" (STRATUSLAB_NOTIFY_ME): expected yes or no'
+
+
+def test_the_hypervisor(configured: Load) -> None:
+    assert configured().hypervisor == ""
+    assert configured(hypervisor="qemu").hypervisor == "qemu"
+    with pytest.raises(UsageError) as raised:
+        configured(hypervisor="kvm").hypervisor  # noqa: B018
+    assert str(raised.value) == 'unknown hypervisor "kvm" (--hypervisor) (the embedded cloud has qemu and simulated)'
+
+
+def test_the_networks_for_downloads(configured: Load, home: Path) -> None:
+    assert configured().local_environ == {"HOME": str(home)}
+    networks = "10.20.0.7/16, any 2001:db8::/32"
+    environ = configured(f"[default]\ndownload_networks = {networks}\n").local_environ
+    assert environ == {"HOME": str(home), "STRATUSLAB_DOWNLOAD_NETWORKS": networks}
+    with pytest.raises(UsageError) as raised:
+        configured(download_networks="any,10.20.0.0/33").local_environ  # noqa: B018
+    assert str(raised.value) == (
+        'invalid download networks "any,10.20.0.0/33" (--download-networks): "10.20.0.0/33" is not a network '
+        '(write 10.20.0.0/16, several separated by commas, or "any")'
+    )
+
+
+def test_what_the_settings_were_read_from(configured: Load, home: Path) -> None:
+    settings = configured(SECTIONS, {"STRATUSLAB_X": "", "OTHER": "1"}, user_config_section="one")
+    assert settings.variables == ["STRATUSLAB_X"]
+    assert settings.selected_section == Setting("one", "--user-config-section")
+    assert (settings.file.path, settings.file.clouds) == (Path(usual(home)), ["one", "Two"])
+    assert settings.file.raw == [
+        *(("default", "endpoint", "d"), ("default", "username", "u")),
+        *(("one", "endpoint", "1"), ("Two", "endpoint", "2")),
+    ]
+    from_environment = configured(SECTIONS, {"STRATUSLAB_USER_CONFIG_SECTION": "one"}).selected_section
+    assert from_environment == Setting("one", "STRATUSLAB_USER_CONFIG_SECTION")
+
+
+def test_what_the_file_has_literally(configured: Load) -> None:
+    assert configured("[default]\npassword = 100%%\n").file.raw == [("default", "password", "100%%")]
+
+
+def test_what_no_file_says() -> None:
+    file = ConfigurationFile(None, None)
+    assert (file.instance_types, file.clouds, file.raw, file.find("endpoint")) == ({}, [], [], None)
+
+
+def test_a_file_that_others_can_change(configured: Load, home: Path) -> None:
+    configured("[default]\n")
+    (home / "pw").write_text("secret\n")
+    for path in (Path(usual(home)), home / "pw"):
+        path.chmod(0o666)
+        with pytest.raises(UsageError, match="other users can write to"):
+            configured(username="a", password_file="~/pw").credentials()
+        path.chmod(0o600)
 
 
 def test_the_authorities_that_are_trusted(configured: Load, home: Path) -> None:
@@ -382,6 +462,38 @@ def test_password_files_that_cannot_be_used(configured: Load, home: Path, conten
         configured(username="a", password_file="~/").credentials()
 
 
+def on_stdin(typed: str) -> Environment:
+    return Environment(io.StringIO(typed), None, None, {"HOME": "/nonexistent"})
+
+
+def test_a_password_on_standard_input() -> None:
+    options = {"username": "a", "password_file": "-"}
+    settings = load(on_stdin("se cret \r\nsecond\n"), options)
+    assert [settings.credentials().password for _ in range(2)] == ["se cret ", "se cret "]
+    with pytest.raises(UsageError, match=r"^the first line of standard input has no password \(--password-file\)$"):
+        load(on_stdin("\nsecond\n"), options).credentials()
+    with pytest.raises(UsageError, match=r"^standard input is closed \(--password-file\)$"):
+        load(Environment(None, None, None, {"HOME": "/nonexistent"}), options).credentials()
+
+
+def test_a_password_is_not_read_from_a_terminal() -> None:
+    master, slave = os.openpty()
+    os.write(master, b"typed\n")
+    with os.fdopen(slave, "r") as terminal:
+        environment = Environment(terminal, None, None, {"HOME": "/nonexistent"})
+        found = load(environment, {"username": "a", "password_file": "-"}).credentials()
+        assert (found.password, terminal.readline()) == ("", "typed\n")
+    os.close(master)
+
+
+def test_the_files_that_passwords_came_from(configured: Load, home: Path) -> None:
+    (home / "pw").write_text("secret\n")
+    settings = configured(username="a", password_file="~/pw")
+    assert settings.password_files == []
+    settings.credentials()
+    assert settings.password_files == [home / "pw"]
+
+
 def test_credentials_in_the_endpoint(configured: Load, home: Path) -> None:
     text = "[default]\nendpoint = https://alice:s%%40cret@h/RPC2\nusername = bob\npassword = hush\n"
     found = configured(text).credentials()
@@ -397,6 +509,9 @@ def test_certificates(configured: Load, home: Path) -> None:
     (home / ".globus" / "usercert.pem").write_text("x")
     globus = Credentials(certificate=f"{home}/.globus/usercert.pem", key=f"{home}/.globus/userkey.pem", origin="default")
     assert configured(endpoint="h").credentials() == globus
+    (home / ".one").mkdir()
+    (home / ".one" / "one_auth").write_text("alice:secret\n")
+    assert configured(endpoint="h").credentials().username == "alice"  # OpenNebula's session comes before the usual certificate
     mine = configured(endpoint="h", pem_certificate="~/c.pem", pem_key="/k.pem").credentials()
     assert mine == Credentials(certificate=f"{home}/c.pem", key="/k.pem", origin="--pem-cert")
 

@@ -225,7 +225,9 @@ class Instance:
     def hypervisor(self) -> str:
         """The driver of its hypervisor, such as ``kvm``; empty before it was deployed, and in listings of some versions."""
         history = self.document.findall("HISTORY_RECORDS/HISTORY")
-        return _stripped_text(history[-1], "VM_MAD", "VMMMAD").removeprefix("vmm_") if history else ""
+        if not history:
+            return ""
+        return (history[-1].findtext("VM_MAD") or history[-1].findtext("VMMMAD") or "").strip().removeprefix("vmm_")
 
     @property
     def simulated_because(self) -> str:
@@ -321,8 +323,3 @@ def _is_global(text: str) -> bool:
 
 def _stripped(element: Element) -> str:
     return (element.text or "").strip()
-
-
-def _stripped_text(element: Element, *tags: str) -> str:
-    """The text of the first of these children that is there."""
-    return next((text for tag in tags if (text := (element.findtext(tag) or "").strip())), "")

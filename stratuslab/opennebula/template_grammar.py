@@ -157,5 +157,5 @@ class _Parser:
         return token
 
     def _error(self, expected: str) -> TemplateSyntaxError:
-        line = self.text.count("\n", 0, self.at) + 1
+        line = self.text[: self.at].count("\n") + 1
         return TemplateSyntaxError(f"syntax error, expecting {expected} at line {line}")

@@ -92,4 +92,4 @@ def masks_of(document: Element) -> Callable[[str, str], str]:
 
 def _is_password(text: str) -> bool:
     """Whether the text declares an input as a password."""
-    return [part.strip() for part in text.split("|", 2)][1:2] == ["password"]
+    return [part.strip() for part in text.split("|")][1:2] == ["password"]

@@ -85,7 +85,7 @@ class KnownHosts:
                 while True:
                     content = self.path.read_bytes()
                     lines = content.splitlines(keepends=True)
-                    kept = [line for line in lines if line.split(b" ", 1)[0].decode("utf-8", "replace") not in gone]
+                    kept = [line for line in lines if line.partition(b" ")[0].decode("utf-8", "replace") not in gone]
                     if len(kept) == len(lines):
                         return False
                     # ssh appends without our lock: read again what it wrote meanwhile rather than lose it.

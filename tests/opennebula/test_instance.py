@@ -51,12 +51,16 @@ def test_3_x() -> None:
     assert found.public_keys == "ssh-rsa AAAA a"
     assert not found.failed
     assert not found.done
+    assert instance("<STATE>6</STATE>").done
+    assert instance("<STATE>3</STATE><LCM_STATE>36</LCM_STATE>").failed
 
 
 def test_7_x() -> None:
     found = instance(NEW)
     assert (found.vcpu, found.memory_kib, found.cpu_percent) == (2, 131072, 99.6)
     assert (found.hostname, found.token) == ("node2", "t-1")
+    assert instance("").damage == ""
+    assert Instance(Element("VM", damage="cut off")).damage == "cut off"
 
 
 @pytest.mark.parametrize(
@@ -188,12 +192,57 @@ def test_figures_from_elsewhere() -> None:
     assert stale.memory_kib == 2048
 
 
+WHOLE = """
+<ID>7</ID><UID>3</UID><UNAME>alice</UNAME><GNAME>users</GNAME><NAME>web</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE>
+<STIME>1795329551</STIME><ETIME>1795329600</ETIME><LAST_POLL>1795329560</LAST_POLL>
+<TEMPLATE><CPU>0.5</CPU><MEMORY>128</MEMORY><CONTEXT><SSH_PUBLIC_KEY>ssh-rsa A</SSH_PUBLIC_KEY><EMPTY/></CONTEXT>
+<NIC><NETWORK>public</NETWORK></NIC><NIC/><NIC_ALIAS><NETWORK>other</NETWORK></NIC_ALIAS></TEMPLATE>
+<USER_TEMPLATE><LABELS>web, ,test </LABELS><ERROR>Sun: no</ERROR><ERROR_MONITOR>Mon: gone</ERROR_MONITOR>
+<STRATUSLAB_SIMULATED>no KVM</STRATUSLAB_SIMULATED></USER_TEMPLATE>
+<HISTORY_RECORDS><HISTORY><SEQ>0</SEQ><VM_MAD>kvm</VM_MAD></HISTORY></HISTORY_RECORDS>
+"""
+
+
+def test_each_part_of_a_document() -> None:
+    found = instance(WHOLE)
+    assert (found.owner_id, found.owner, found.group) == (3, "alice", "users")
+    assert (found.cpu_share, found.memory_requested) == ("0.5", "128")
+    assert (found.started, found.ended, found.last_poll) == (1795329551, 1795329600, 1795329560)
+    assert (found.networks, found.labels) == (("public",), ("web", "test"))
+    assert (found.public_keys, found.context["EMPTY"]) == ("ssh-rsa A", "")
+    assert (found.hypervisor, len(found.history), found.is_of_3_x) == ("kvm", 1, False)
+    assert (found.message, found.dated_message, found.monitoring_error) == ("Sun: no", "Sun: no", "Mon: gone")
+    assert found.simulated_because == "no KVM"
+    assert instance(WHOLE.replace("1795329600", "0").replace("1795329560", "-1")).ended is None
+
+
+def test_parts_of_a_document_of_3_x() -> None:
+    found = instance(
+        "<LAST_POLL>-1</LAST_POLL><TEMPLATE><LABELS>web</LABELS>"
+        "<ERROR><MESSAGE>first</MESSAGE><TIMESTAMP>Sun</TIMESTAMP></ERROR>"
+        "<ERROR><MESSAGE> no image </MESSAGE><TIMESTAMP>Mon</TIMESTAMP></ERROR></TEMPLATE>"
+        "<HISTORY_RECORDS><HISTORY><VMMMAD>vmm_kvm</VMMMAD></HISTORY></HISTORY_RECORDS>"
+    )
+    assert (found.hypervisor, found.labels, found.last_poll) == ("kvm", ("web",), 0)
+    assert (found.message, found.dated_message) == ("no image", "Mon: no image")
+    undated = instance("<TEMPLATE><ERROR><MESSAGE>no image</MESSAGE></ERROR></TEMPLATE>")
+    assert (undated.message, undated.dated_message) == ("no image", "no image")
+    # An administrator wrote a newer message, as in later versions.
+    other = instance(
+        "<TEMPLATE><ERROR><MESSAGE>old</MESSAGE><TIMESTAMP>Sun</TIMESTAMP></ERROR></TEMPLATE>"
+        "<USER_TEMPLATE><ERROR>Mon: new</ERROR></USER_TEMPLATE>"
+    )
+    assert other.dated_message == "Mon: new"
+
+
 def test_an_empty_document() -> None:
     found = Instance(Element("VM"))
     assert (found.id, found.name, found.owner, found.state, found.lcm_state) == (-1, "", "", None, None)
     assert (found.state_label, found.vcpu, found.memory_kib, found.cpu_percent) == ("-", 1, None, None)
     assert (found.addresses, found.hostname, found.context, found.message, found.token) == ((), "", {}, "", "")
     assert (found.failed, found.done, found.public_keys) == (False, False, "")
+    assert (found.hypervisor, found.history, found.disks, found.guest_addresses) == ("", (), (), ())
+    assert (found.started, found.ended, found.last_poll, found.lock) == (None, None, 0, None)
 
 
 TAGS = """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import fromstring
+from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.details_text import details_lines
-from stratuslab.output.redaction import masked, masked_text, masked_value
+from stratuslab.output.redaction import masked, masked_text, masked_value, masks_of
 from stratuslab.output.terminal import Terminal
 from stratuslab.output.vm_document_text import document_lines
 from stratuslab.results import InstanceDetails
@@ -31,6 +31,10 @@ from stratuslab.results import InstanceDetails
         ("USER", "admin:hunter2", "admin:***"),
         ("DB_LOGIN", "admin:hun:ter2", "admin:***"),
         ("USER_HOME", "https://example.org/", "https://example.org/"),
+        ("USER_HOME", "c://admin", "c://admin"),
+        ("USER", "admin:", "admin:"),
+        ("USER", "an admin: yes", "an admin: yes"),
+        ("PORT", "admin:22", "admin:22"),
         ("UNAME", "alice", "alice"),
         ("IMAGE", "https://example.org/a?token=hunter2&sig=x#part", "https://example.org/a?token=***&sig=***#part"),
         ("IMAGE", "see https://example.org/a? or b=1", "see https://example.org/a? or b=1"),
@@ -53,6 +57,7 @@ def test_values(name: str, value: str, shown: str) -> None:
         ("api_key='x'", "api_key=***"),
         ("password is wrong", "password is wrong"),
         ("Error parsing: DISK_ID=0@^_^@X=a$$b@^_^@. syntax error, at 1", "Error parsing: *** syntax error, at 1"),
+        ("Error parsing: A=$$b@^_^@", "Error parsing: ***"),
         ("Error parsing: X. syntax error, at 1", "Error parsing: X. syntax error, at 1"),
         ("password=***", "password=***"),
     ],
@@ -117,6 +122,30 @@ def test_a_password_that_was_asked_for_is_masked_where_the_template_inserted_it(
     lines = "\n".join(details_lines(InstanceDetails(Instance(document), None, (), 1_900_000_000), Terminal(80, True)))
     assert ("<URL>db=*** port=12</URL>" in shown, "<PIN>***</PIN>" in shown, "hunter2" in shown) == (True, True, False)
     assert ("URL = db=*** port=12" in lines, "ROOT = ***" in lines, "hunter2" in lines) == (True, True, False)
+
+
+def _declared(values: list[str]) -> Element:
+    """A VM document whose template asked for that many passwords, with what the user gave."""
+    inputs = "".join(f"<P{number}>M| password |x</P{number}>" for number in range(len(values)))
+    given = "".join(f"<P{number}> {value} </P{number}>" for number, value in enumerate(values))
+    return fromstring(f"<VM><USER_TEMPLATE>{given}<USER_INPUTS>{inputs}</USER_INPUTS></USER_TEMPLATE></VM>")
+
+
+@pytest.mark.parametrize(
+    ("passwords", "text", "shown"),
+    [
+        (["abcd"], "x abcd y", "x *** y"),
+        (["abc"], "x abc y", "x abc y"),  # so short that it would be found everywhere
+        (["hunter", "hunter2", "hunter2b"], "hunter2b", "***"),  # the end of a longer one stays secret as well
+        (["hunter2"], "password=other", "password=***"),
+        (["hunter2"], "", ""),
+        ([f"secret{number}" for number in range(100, 164)], "plain", "plain"),
+        ([f"secret{number}" for number in range(100, 165)], "plain", "***"),  # so many that looking for each costs too much
+        ([f"secret{number}" for number in range(100, 165)], "", ""),
+    ],
+)
+def test_passwords_inside_of_other_values(passwords: list[str], text: str, shown: str) -> None:
+    assert masks_of(_declared(passwords))("NOTE", text) == shown
 
 
 def test_the_default_of_a_password_that_a_template_asks_for() -> None:

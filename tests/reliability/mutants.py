@@ -1,13 +1,16 @@
-"""Tests that bite: ``python -m tests.reliability.mutants [--seed N] [--count N] [--only MODULE]``.
+"""Tests that bite: ``python -m tests.reliability.mutants [--seed N] [--count N] [--only MODULE] [--survivors]``.
 
 Makes small mistakes in modules on which much depends, one at a time and in a copy of the checkout, and runs the tests of the
-module's own room. A mutant that no test notices survives: it is listed, and the status is 1 if more than one of twenty did.
+module's own room: those that enter the changed function first, the fastest before the others. A mutant survives only if all
+tests of the room pass: it is listed, and the status is 1 if more than one of twenty did.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
+import multiprocessing
 import os
 import random
 import resource
@@ -15,11 +18,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
+
+import pytest
 
 from tests.harness import CHECKOUT
 
@@ -41,15 +48,17 @@ ROOMS = {
     "opennebula/instance": ["tests/opennebula"],
     "opennebula/template_grammar": ["tests/opennebula"],
     "output/redaction": ["tests/output/test_redaction.py"],
+    "configuration_file": ["tests/test_settings.py", "tests/test_settings_warnings.py"],
     "settings": ["tests/test_settings.py", "tests/test_settings_warnings.py"],
     "ssh/known_hosts": ["tests/ssh/test_known_hosts.py"],
 }
 """The modules, and the tests that must notice a mistake in each, the most telling first."""
 
 MOST_SURVIVORS = 0.05
-_CPU = 40  # seconds of processor time for the tests of one mutant, which may loop for ever
+_WORKERS = 2
+_CPU = 20  # seconds of processor time for the tests of one mutant, which may loop for ever, besides twice what they take
 _WALL = 600  # seconds; tests run slowly on a busy computer
-_PRELOADED = ("pytest", "hypothesis", "lxml.etree", "requests", "paramiko", "cryptography.x509", "_pytest.assertion.rewrite")
+_PRELOADED = ("hypothesis", "lxml.etree", "requests", "paramiko", "cryptography.x509", "_pytest.assertion.rewrite")
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -155,6 +164,43 @@ def chosen(count: int, seed: int, modules: list[str]) -> list[tuple[str, Mutant]
     return sorted(random.Random(seed).sample(every, min(count, len(every))))
 
 
+class _Entered:
+    """A plugin of pytest that notes which functions of a module each test enters, and how long each test takes."""
+
+    def __init__(self, module: Path) -> None:
+        self.tests: dict[str, list[int]] = {}
+        self.seconds: dict[str, float] = {}
+        self._module = str(module)
+        self._now: set[int] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._now = set()
+        begin = time.monotonic()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            self.tests[item.nodeid] = sorted(self._now)
+            self.seconds[item.nodeid] = time.monotonic() - begin
+
+    def _trace(self, frame: FrameType, _event: str, _arg: object) -> None:
+        if frame.f_code.co_filename == self._module:
+            self._now.add(frame.f_code.co_firstlineno)
+
+
+class _Order:
+    """A plugin of pytest that runs these tests only, in this order."""
+
+    def __init__(self, tests: list[str]) -> None:
+        self._place = {test: place for place, test in enumerate(tests)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((item for item in items if item.nodeid in self._place), key=lambda item: self._place[item.nodeid])
+
+
 class Copy:
     """A copy of the checkout, in which one module at a time is changed and tests are run."""
 
@@ -175,13 +221,38 @@ class Copy:
         self._changes += 10
         os.utime(path, (time.time() + self._changes,) * 2)
 
-    def failing(self, tests: list[str]) -> str:
-        """The first of the tests that fails; empty if all pass."""
+    def measured(self, name: str) -> tuple[dict[str, list[int]], dict[str, float]]:
+        """The functions that each test of a module's room enters, by their first lines, and the seconds that it takes."""
+        notes = self.place / "notes"
+        found = self._failing(ROOMS[name], _Entered(self.place / "stratuslab" / f"{name}.py"), 10 * _CPU)
+        if found:
+            raise SystemExit(f"the tests of {name} fail without a mutant: {found}")
+        tests, seconds = json.loads(notes.read_text())
+        return tests, seconds
+
+    def noticed(self, name: str, mutant: Mutant, entered: dict[str, list[int]], seconds: dict[str, float]) -> str:
+        """The first test of the module's room that fails with the mutant; empty if all pass."""
+        source = (CHECKOUT / "stratuslab" / f"{name}.py").read_text()
+        function = _function(source, mutant.line)
+        order = sorted(seconds, key=lambda test: seconds[test])
+        near = [test for test in order if function in entered[test]]
+        self.write(name, applied(source, mutant))
+        try:
+            for tests in filter(None, (near, order)):
+                files = sorted({test.split("::")[0] for test in tests})
+                limit = _CPU + int(2 * sum(seconds[test] for test in tests))
+                if found := self._failing(files, _Order(tests), limit):
+                    return found
+            return ""
+        finally:
+            self.write(name, source)
+
+    def _failing(self, tests: list[str], plugin: _Entered | _Order, cpu: int) -> str:
         report = self.place / "report"
         process = os.fork()
         if not process:
             try:
-                self._test(tests, report)
+                self._test(tests, report, plugin, cpu)
             finally:
                 os._exit(99)
         end = time.monotonic() + _WALL
@@ -199,10 +270,10 @@ class Copy:
         found = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
         return "" if code == 0 else (found or [f"ended with {code}"])[0]
 
-    def _test(self, tests: list[str], report: Path) -> None:
+    def _test(self, tests: list[str], report: Path, plugin: _Entered | _Order, cpu: int) -> None:
         """Run the tests in this process, which is a child that begins with what costs time to load."""
         os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (_CPU, _CPU))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
         output = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(output, stream)
@@ -210,40 +281,64 @@ class Copy:
         for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "stratuslab")]:
             del sys.modules[name]
         sys.path[:0] = [str(self.place)]
-        import pytest
-
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not qemu and not foreign", *tests])
+        argv = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not qemu and not foreign", *tests]
+        status = pytest.main(argv, plugins=[plugin])
+        if isinstance(plugin, _Entered):
+            (self.place / "notes").write_text(json.dumps([plugin.tests, plugin.seconds]))
         sys.stdout.flush()
         os._exit(status)
+
+
+def _function(source: str, line: int) -> int:
+    """The first line, as Python notes it, of the innermost function with this line; 0 if it is in none."""
+    found = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0):
+            found = max(found, min([node.lineno, *(one.lineno for one in node.decorator_list)]))
+    return found
+
+
+_copy: Copy  # of each worker
+
+
+def _begin(place: str) -> None:
+    global _copy  # noqa: PLW0603
+    os.nice(10)
+    _copy = Copy(Path(place) / str(os.getpid()))
+
+
+def _measured(name: str) -> tuple[dict[str, list[int]], dict[str, float]]:
+    return _copy.measured(name)
+
+
+def _noticed(task: tuple[str, Mutant, dict[str, list[int]], dict[str, float]]) -> tuple[str, Mutant, str]:
+    return task[0], task[1], _copy.noticed(*task)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.mutants")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=77, help="how many mutants (default 77)")
+    parser.add_argument("--count", type=int, default=100, help="how many mutants (default 100)")
     parser.add_argument("--only", action="append", choices=ROOMS, help="mutants of this module only", metavar="MODULE")
+    parser.add_argument("--survivors", action="store_true", help="list the survivors only")
     options = parser.parse_args()
     for name in _PRELOADED:
         import_module(name)
     begin = time.monotonic()
     survived = count = 0
-    with tempfile.TemporaryDirectory() as place:
-        copy = Copy(Path(place))
-        sound = set()
-        for name, mutant in chosen(options.count, options.seed, options.only or list(ROOMS)):
-            source = (CHECKOUT / "stratuslab" / f"{name}.py").read_text()
-            if name not in sound:
-                found = copy.failing(ROOMS[name])
-                if found:
-                    raise SystemExit(f"the tests of {name} fail without a mutant: {found}")
-                sound.add(name)
-            copy.write(name, applied(source, mutant))
-            found = copy.failing(ROOMS[name])
-            copy.write(name, source)
+    mistakes = chosen(options.count, options.seed, options.only or list(ROOMS))
+    names = sorted({name for name, _ in mistakes})
+    with (
+        tempfile.TemporaryDirectory() as place,
+        multiprocessing.get_context("fork").Pool(_WORKERS, _begin, (place,)) as workers,
+    ):
+        room = dict(zip(names, workers.map(_measured, names, 1), strict=True))
+        for name, mutant, found in workers.imap(_noticed, ((name, mutant, *room[name]) for name, mutant in mistakes)):
             count += 1
             survived += not found
             change = f"{' '.join(mutant.was.split())[:90]} -> {mutant.becomes[:90]}"
-            print(f"{'killed' if found else 'SURVIVED'} stratuslab/{name}.py:{mutant.line}: {change} [{found}]", flush=True)
+            if not (found and options.survivors):
+                print(f"{'killed' if found else 'SURVIVED'} stratuslab/{name}.py:{mutant.line}: {change} [{found}]", flush=True)
     print(
         f"mutants: seed {options.seed}, {time.monotonic() - begin:.0f} s: {count - survived} of {count} killed, "
         f"{(count - survived) / max(count, 1):.0%}"

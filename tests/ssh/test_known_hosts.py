@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import stratuslab
 from stratuslab.errors import StratusLabError
-from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
+from stratuslab.private_files import locked
+from stratuslab.ssh.known_hosts import KnownHosts, NotRecorded, host_key_alias
 
 ROOT = Path(stratuslab.__file__).parent.parent
 URL = "https://cloud.example.com:2634/xmlrpc"
@@ -39,6 +40,7 @@ def test_other_clouds_and_instances_have_others() -> None:
         "local",
         "cloud.example.com",
     ]
+    assert host_key_alias(f"http://{'h' * 70}/", 1).split(".")[1] == "h" * 60
     aliases = {host_key_alias(endpoint, instance) for endpoint in endpoints for instance in (1, 2, 11)}
     assert len(aliases) == 15
 
@@ -74,15 +76,32 @@ def test_add_and_forget(file: KnownHosts) -> None:
     assert file.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_first_key_begins_the_file(file: KnownHosts) -> None:
+    file.add("1.a", "ssh-rsa", "AAAA")
+    assert file.path.read_text() == "1.a ssh-rsa AAAA\n"
+
+
+def test_what_is_not_there_is_forgotten_without_the_lock(file: KnownHosts) -> None:
+    file.add("1.a", "ssh-rsa", "AAAA")
+    with locked(file.path, 1):
+        assert not file.forget("2.a")
+        with pytest.raises(NotRecorded, match="cannot write the host key file"):
+            file.forget("1.a")
+        with pytest.raises(NotRecorded, match="cannot write the host key file"):
+            file.add("2.a", "ssh-rsa", "AAAA")
+    assert file.keys("1.a") == [("ssh-rsa", "AAAA")]
+
+
 def test_what_others_wrote_is_kept(file: KnownHosts) -> None:
     file.prepare()
-    foreign = "# mine\n@revoked 1.a ssh-rsa XXXX\n\nrubbish\n2.a,3.a ssh-rsa DDDD comment"
+    foreign = "# mine\n@revoked 1.a ssh-rsa XXXX\n\nrubbish\ntwo words\n2.a,3.a ssh-rsa DDDD comment"
     file.path.write_text(foreign)
     assert file.keys("3.a") == [("ssh-rsa", "DDDD")]
     assert file.keys("1.a") == []
     file.add("1.a", "ssh-rsa", "EEEE")
     assert file.path.read_text() == f"{foreign}\n1.a ssh-rsa EEEE\n"
     assert file.forget("1.a", "9.a")
+    assert not file.forget("3.a")  # a line for several names is not ours
     assert file.path.read_text() == f"{foreign}\n"
 
 
