@@ -160,23 +160,26 @@ def _close_history(record: Record, now: int) -> None:
 
 def start_again(record: Record, now: int) -> bool:
     """Boot a machine that ran before, after POWEROFF or UNKNOWN or for a reboot. False if the state does not allow it."""
-    running = record.state == State.ACTIVE and record.lcm_state in (Lcm.RUNNING, Lcm.UNKNOWN)
-    if record.state != State.POWEROFF and not running:
+    if record.state == State.POWEROFF:
+        record.enter(Lcm.BOOT_POWEROFF)
+        _add_history(record, stime=now, rstime=now)
+    elif record.state_name in _RAN:
+        record.enter(Lcm.BOOT_UNKNOWN)
+    else:
         return False
     record.user_attributes = [pair for pair in record.user_attributes if pair[0] != MONITORING_ERROR_ATTRIBUTE]
-    record.enter(Lcm.BOOT_POWEROFF if record.state == State.POWEROFF else Lcm.BOOT_UNKNOWN)
-    if record.lcm_state == Lcm.BOOT_POWEROFF:
-        _add_history(record, stime=now, rstime=now)
     return True
 
 
 def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
     """Begin an action of a user and return the step that must follow. Raises APIError if the state does not allow it."""
     allowed, beginning = _BEGINNINGS[verb]
-    if record.state_name not in allowed:
+    before = record.state_name
+    if before not in allowed:
         raise _wrong_state(record, verb)
     step = beginning(record, now)
-    if verb in _ACTION_NUMBERS and record.history and step is not Step.NOTHING:
+    nothing_done = step is Step.NOTHING and record.state_name == before
+    if verb in _ACTION_NUMBERS and record.history and not nothing_done:
         record.history[-1].update(action=_ACTION_NUMBERS[verb], uid=user.id, gid=user.group[0])
     return step
 
@@ -201,7 +204,7 @@ def _end_hard(record: Record, now: int) -> Step:
 
 
 def _recreate(record: Record, now: int) -> Step:
-    if record.state in (State.PENDING, State.DONE):
+    if record.state == State.PENDING:
         return Step.NOTHING
     record.enter(Lcm.CLEANUP_RESUBMIT)
     return Step.KILL

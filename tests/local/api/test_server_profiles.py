@@ -253,6 +253,10 @@ def test_suspend_and_resume(call: Caller, stage: Stage, profile: str) -> None:
     assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("STOPPED", {1})
     assert call("one.vm.action", "resume", 1, profile=profile) == [True, 1, 0]
     assert (stage.engine.instance(ADMINISTRATOR, 1).state_name, stage.actors.paused) == ("RUNNING", set())
+    for action, state in (("suspend", "SUSPENDED"), ("stop", "STOPPED"), ("resume", "RUNNING")):
+        assert call("one.vm.action", action, 1, profile=profile) == [True, 1, 0]
+        assert stage.engine.instance(ADMINISTRATOR, 1).state_name == state
+    assert stage.actors.paused == set()
 
 
 def test_a_real_machine_is_suspended_and_never_stopped(call: Caller, stage: Stage) -> None:
