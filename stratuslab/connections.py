@@ -17,6 +17,7 @@ from stratuslab.settings_warnings import exposed, fallback
 from stratuslab.url_credentials import shown
 
 if TYPE_CHECKING:
+    from stratuslab.marketplace.catalogue_cache import CatalogueCache
     from stratuslab.marketplace.marketplace_client import Marketplace
 
 
@@ -142,4 +143,15 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
         session=session,
         environ=environment.environ,
         trace=messages.wire,
+        cache=None if address == LOCAL_MARKETPLACE else _catalogue_cache(settings, environment, messages),
     )
+
+
+def _catalogue_cache(settings: Settings, environment: Environment, messages: Messages) -> CatalogueCache | None:
+    """The user's cache; None if it is switched off, or has no place."""
+    from stratuslab.marketplace.catalogue_cache import CatalogueCache, cache_directory
+
+    directory = cache_directory(environment.environ, environment.home)
+    if directory is None or settings.is_on("no_cache"):
+        return None
+    return CatalogueCache(directory, clock=environment.clock, note=messages.warning, step=messages.step)

@@ -32,6 +32,7 @@ KNOWN = (
     Known("timeout", "Seconds to wait for data from a server.", "30"),
     Known("wait_timeout", "Seconds to wait for machines (default 600; 120 to connect or shut down).", "600"),
     Known("marketplace_endpoint", "The Marketplace, where images are looked up.", "https://marketplace.example.org"),
+    Known("no_cache", "yes: keep no catalogues of Marketplaces on this computer.", "yes"),
     Known("verify_image", "yes: start only images whose metadata a trusted endorser has signed.", "yes"),
     Known("trusted_endorsers", "Emails of the endorsers whose signed images may start.", "alice@example.org, bob@example.org"),
     Known("trusted_certificates", "SHA-256 fingerprints: certificates that they sign with.", "sha256:68918c7d...44f81ed35"),

@@ -37,6 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--since", type=date, metavar="DATE", help="only images endorsed on this day (2026-11-22) or later")
     group.add_argument("--status", choices=STATUSES, default=STATUSES[0], help="valid (default), expired, deprecated or all")
     group.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to search")
+    group.add_argument("--no-cache", action="store_const", const="yes", help="neither use nor keep a catalogue on this computer")
     add_cloud_options(parser)
     add_output_options(parser)
 

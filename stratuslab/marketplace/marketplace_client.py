@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -32,11 +33,15 @@ from stratuslab.url_credentials import shown, split_login
 if TYPE_CHECKING:
     import requests
 
+    from stratuslab.marketplace.catalogue_cache import CachedCatalogue, CatalogueCache
+
 _HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
 _CONNECT_TIMEOUT = 10.0
 
 LARGEST_CATALOGUE = 1 << 29
 """Bytes of a whole catalogue that are read at most; 50,000 entries have about 150 MB."""
+
+_NOT_MODIFIED = 304
 
 _Found = TypeVar("_Found")
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
@@ -77,7 +82,7 @@ class Marketplace:
     ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
     True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates. Without a
     ``session`` one is created on demand. ``environ`` may name proxies.
-    ``trace`` gets a line for each request and response.
+    ``trace`` gets a line for each request and response. ``cache`` keeps catalogues on disk.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Marketplace:
         session: requests.Session | None = None,
         environ: Mapping[str, str] = os.environ,
         trace: Callable[[str], None] | None = None,
+        cache: CatalogueCache | None = None,
     ) -> None:
         self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
@@ -97,6 +103,7 @@ class Marketplace:
         self._session = session
         self._environ = environ
         self._trace = trace or (lambda line: None)
+        self._cache = cache if self.endpoint != LOCAL_MARKETPLACE else None
 
     def url(self, identifier: str) -> str:
         """The URL of an image's metadata, without user and password because it becomes part of templates."""
@@ -105,25 +112,84 @@ class Marketplace:
     def search(self, query: ImageQuery, now: datetime | None = None) -> Iterator[Metadata]:
         """The entries that match, in the Marketplace's order, as they arrive. ``now``, with a time zone, is for what expires.
 
-        A Marketplace filters by status, and by an endorser whose whole email is known; the rest is filtered here. Raises as
-        :meth:`find` does, but nothing matches is not an error.
+        A Marketplace filters by status, and by an endorser whose whole email is known; the rest is filtered here. With a cache an
+        unchanged catalogue is not sent again, and one that cannot be had is answered from it with a note. Raises as :meth:`find`
+        does, but nothing matches is not an error.
         """
         now = now or datetime.now(timezone.utc)
         filters = {"status": query.status, **({"email": query.endorser} if "@" in query.endorser.strip("@") else {})}
-        url = f"{self.endpoint}/metadata?{urlencode(filters)}"
+        for entry in self._catalogue(filters):
+            if query.matches(entry, now):
+                yield entry
+
+    def find_cached(self, identifier: str, because: Unreachable) -> Metadata | None:
+        """The entry about the image in the catalogue that was read last, with a note that says from when it is; None if there is
+        none. ``because`` says why the Marketplace itself cannot be asked."""
+        catalogue = self._cached({"status": "valid"})
+        if catalogue is None:
+            return None
+        now = datetime.now(timezone.utc)
+        about = (entry for entry in catalogue.entries() if entry.identifier == identifier)
+        found = max(about, key=lambda entry: entry.preference(now), default=None)
+        if found is not None:
+            self._say_from_when(catalogue, because)
+        return found
+
+    def _catalogue(self, filters: Mapping[str, str]) -> Iterator[Metadata]:
+        """The entries of the Marketplace, or of the cache if it is not reachable."""
+        known = self._cached(filters)
+        begun = False
         try:
-            response = self._in_time(lambda: self._open(url, "matching image"))
+            for entry in self._current(filters, known):
+                begun = True
+                yield entry
+            return
+        except Unreachable as error:
+            known = known or self._cached({"status": filters["status"]})
+            if begun or known is None:
+                raise
+            self._say_from_when(known, error)
+        yield from known.entries()
+
+    def _current(self, filters: Mapping[str, str], known: CachedCatalogue | None) -> Iterator[Metadata]:
+        url = f"{self.endpoint}/metadata?{urlencode(filters)}"
+        conditions = known.conditions if known else {}
+        try:
+            response = self._in_time(lambda: self._open(url, "matching image", conditions))
         except NotFound:
             return
+        cache = self._cache
+        if response.status_code == _NOT_MODIFIED and cache is not None and known is not None:
+            response.close()
+            cache.confirm(known)
+            yield from known.entries()
+            return
+        entries = self._read(response)
+        if cache is None or "no-store" in response.headers.get("Cache-Control", "").lower():
+            yield from entries
+        else:
+            yield from cache.keep(entries, response.headers, *self._key(filters))
+
+    def _read(self, response: requests.Response) -> Iterator[Metadata]:
         with self._errors_translated(), response:
             try:
-                yield from (entry for entry in read_catalogue(self._bounded(response)) if query.matches(entry, now))
+                yield from read_catalogue(self._bounded(response))
             except Unreachable:
                 raise
             except StratusLabError as error:
                 raise StratusLabError(
                     f"the Marketplace {self.endpoint}: {error.message}", f"is this its address? {_CHOOSE}"
                 ) from None
+
+    def _cached(self, filters: Mapping[str, str]) -> CachedCatalogue | None:
+        return self._cache.find(*self._key(filters)) if self._cache else None
+
+    def _key(self, filters: Mapping[str, str]) -> tuple[str, str, str]:
+        return self.endpoint, self._login[0] if self._login else "", urlencode(filters)
+
+    def _say_from_when(self, catalogue: CachedCatalogue, because: Unreachable) -> None:
+        assert self._cache is not None
+        self._cache.note(f"{because.message}; using its catalogue as of {catalogue.date}")
 
     def document(self, identifier: str) -> bytes:
         """The document about an image as the Marketplace has it. Raises as :meth:`find` does."""
@@ -199,7 +265,7 @@ class Marketplace:
             except NotFound:
                 raise missing from None
 
-    def _open(self, url: str, what: str) -> requests.Response:
+    def _open(self, url: str, what: str, conditions: Mapping[str, str] = MappingProxyType({})) -> requests.Response:
         """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
         from stratuslab.bounded_response import bounded_session
 
@@ -209,7 +275,7 @@ class Marketplace:
             response = http_get.get(
                 self._session,
                 url,
-                _HEADERS,
+                {**_HEADERS, **conditions},
                 timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
                 login=self._login,
                 verify=self._verify,
@@ -217,7 +283,8 @@ class Marketplace:
                 trace=self._trace,
             )
         try:
-            self._check(response, what)
+            if not (conditions and response.status_code == _NOT_MODIFIED):
+                self._check(response, what)
         except StratusLabError:
             response.close()
             raise

@@ -13,9 +13,11 @@ from stratuslab.cloud.reply import documents
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.instance import LABELS_ATTRIBUTE, TOKEN_ATTRIBUTE
 from stratuslab.opennebula.template_grammar import Attribute, parse
+from tests.commands.test_search_image import small_entry
 from tests.fakes.mishaps import Mishap, whole
 from tests.fakes.opennebula_answers import failure, recording_of
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
+from tests.fakes.scripted_server import ScriptedServer, document
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 
@@ -98,6 +100,27 @@ def test_a_marketplace_that_was_named_and_is_gone(shell: Shell, cloud: Clouds) -
     assert vectors(small, "DISK")[0] == {"IMAGE_ID": "0"}
     assert ran.err.count("\n") == 1
     assert "the cloud's own image alice/ttylinux (0)" in ran.err
+
+
+@pytest.mark.parametrize("version", ["7.4.0", ""])
+def test_a_title_and_a_marketplace_that_is_gone(shell: Shell, cloud: Clouds, version: str) -> None:
+    """The catalogue on this computer says which image it is, and a line says from when that is."""
+    body = small_entry(0, b"<dcterms:title>penguin</dcterms:title>").replace(f"A{0:026}".encode(), TTYLINUX.encode())
+    server = ScriptedServer(document(b"<metadata>" + body + b"</metadata>"))
+    at(shell, cloud(version)).environ["STRATUSLAB_MARKETPLACE_ENDPOINT"] = server.url
+    assert shell("search_image", "--format", "ids").out == f"{TTYLINUX}\n"
+    server.close()
+    ran = at(shell, (small := cloud(version)))("run", "penguin")
+    assert ran.status == 0, ran.err
+    first, *more = ran.err.splitlines()
+    assert "; using its catalogue as of 20" in first
+    # StratusLab's clouds fetch images from the Marketplace themselves.
+    assert ["the cloud's own image alice/ttylinux (0)" in line for line in more] == ([True] if version else [])
+    source = f"{shell.environ['STRATUSLAB_MARKETPLACE_ENDPOINT']}/metadata/{TTYLINUX}"
+    assert vectors(small, "DISK")[0].items() >= ({"IMAGE_ID": "0"} if version else {"SOURCE": source}).items()
+    assert shell("run", "tux").status == ExitStatus.NOT_FOUND
+    shell.environ["STRATUSLAB_NO_CACHE"] = "yes"
+    assert shell("run", "penguin").status == ExitStatus.UNREACHABLE
 
 
 def test_an_identifier_that_nobody_has(shell: Shell, cloud: Clouds) -> None:

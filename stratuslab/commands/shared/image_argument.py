@@ -108,9 +108,12 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
         if image and not verify:
             session.messages.note(f"image {identifier} is the cloud's own image {image} ({image.id}); {error.message}")
             return BootImage(booted)
-        if session.cloud.server.is_stratuslab or session.settings.marketplace_endpoint.value == LOCAL_MARKETPLACE:
+        if not session.cloud.server.is_stratuslab and session.settings.marketplace_endpoint.value != LOCAL_MARKETPLACE:
+            raise NotFound(f'this cloud has no image with the identifier "{identifier}"; {error.message}', error.hint) from None
+        known = session.marketplace.find_cached(identifier, error) if isinstance(error, Unreachable) and not verify else None
+        if known is None:
             raise
-        raise NotFound(f'this cloud has no image with the identifier "{identifier}"; {error.message}', error.hint) from None
+        metadata = known
     session.messages.detail(
         f"Image {identifier}: {metadata.title or metadata.description or 'no title'}, format {metadata.format}"
     )

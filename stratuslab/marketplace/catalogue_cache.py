@@ -1,0 +1,242 @@
+"""Catalogues of Marketplaces on this computer, with what a server needs to say whether they are still current.
+
+A file has the entries that were read, one a line in JSON, which is read far faster than their XML; its first line has the
+validators, its last one a checksum, and its time is when the Marketplace last confirmed it. No library fits: those that cache
+answers of requests keep whole bodies in memory and on disk, and XML would have to be parsed again for each search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from stratuslab.errors import UsageError
+from stratuslab.marketplace.metadata import Metadata
+from stratuslab.private_files import private_directory, require_own, why
+
+LARGEST_CACHE = 1 << 27
+"""Bytes of all catalogues together; those that were confirmed longest ago are removed. 50,000 entries have about 40 MB."""
+
+LONGEST_AGE = 30 * 86400
+"""Seconds after which a catalogue that no Marketplace has confirmed is removed."""
+
+_VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+_NOTHING_SAID = vars(Metadata(""))
+_FORMAT = sorted(_NOTHING_SAID)  # of another version of this program a file is of no use
+_DATES = ("created", "valid")
+_LISTS = ("locations", "inbound_ports")
+
+
+def cache_directory(environ: Mapping[str, str], home: Path | None) -> Path | None:
+    """Where the user's catalogues are, after the XDG Base Directory Specification; None without a home directory."""
+    named = Path(environ.get("XDG_CACHE_HOME", ""))
+    base = named if named.is_absolute() else home and home / ".cache"
+    return base and base / "stratuslab" / "catalogues"
+
+
+class CatalogueCache:
+    """The catalogues in a directory of the user's own. Whatever is wrong with it, a search goes on without it: ``step`` gets a
+    line that says what. ``note`` gets the line that says from when an answer is."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        note: Callable[[str], None] = lambda line: None,
+        step: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self.note = note
+        self._step = step
+
+    def find(self, *key: str) -> CachedCatalogue | None:
+        """The catalogue under the key (Marketplace, user, query), if there is a sound one."""
+        path = self._path(key)
+        try:
+            require_own(self._directory)
+            require_own(path)
+            file = path.open("rb")
+        except FileNotFoundError:
+            return None
+        except (OSError, UsageError) as error:
+            self._unusable(error)
+            return None
+        try:
+            catalogue = CachedCatalogue(path, file)
+            if self._clock() - catalogue.confirmed < LONGEST_AGE:
+                return catalogue
+        except (OSError, ValueError, TypeError, KeyError):
+            self._step(f"ignoring the damaged cache {path}")
+        file.close()
+        return None
+
+    def keep(self, entries: Iterable[Metadata], headers: Mapping[str, str], *key: str) -> Iterator[Metadata]:
+        """The same entries, kept under the key once all have been read."""
+        try:
+            recording = _Recording(private_directory(self._directory), self._path(key))
+        except (OSError, UsageError) as error:
+            self._unusable(error)
+            yield from entries
+            return
+        try:
+            recording.write({"format": _FORMAT, **{name: headers[name] for name in _VALIDATORS if name in headers}})
+            for entry in entries:
+                recording.write(_members(entry))
+                yield entry
+            recording.finish(self._clock())
+        finally:
+            recording.discard()
+        if recording.failure:
+            self._unusable(recording.failure)
+        with contextlib.suppress(OSError):
+            self._remove_old()
+
+    def confirm(self, catalogue: CachedCatalogue) -> None:
+        """Remember that the Marketplace has the catalogue unchanged."""
+        now = self._clock()
+        with contextlib.suppress(OSError):
+            os.utime(catalogue.path, (now, now))
+
+    def _path(self, key: Iterable[str]) -> Path:
+        from hashlib import sha256
+
+        # Names tell neither user nor Marketplace.
+        return self._directory / sha256("\0".join(key).encode()).hexdigest()[:32]
+
+    def _unusable(self, error: OSError | UsageError) -> None:
+        reason = why(error) if isinstance(error, OSError) else error.message
+        self._step(f"searching without the cache {self._directory}: {reason}")
+
+    def _remove_old(self) -> None:
+        facts = sorted(((path.stat(), path) for path in self._directory.iterdir()), key=lambda fact: -fact[0].st_mtime)
+        size, oldest = 0, self._clock() - LONGEST_AGE
+        for fact, path in facts:
+            size += fact.st_size
+            if size > LARGEST_CACHE or fact.st_mtime < oldest:
+                path.unlink()
+
+
+class CachedCatalogue:
+    """A catalogue that was read before; :meth:`entries` can be read once. Raises ValueError if the file is damaged."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        from zlib import crc32
+
+        self.path = path
+        self.confirmed = os.fstat(file.fileno()).st_mtime
+        """When the Marketplace last had it like this, in seconds since the epoch."""
+        self._file = file
+        first = file.readline()
+        header = json.loads(first)
+        if header["format"] != _FORMAT:
+            raise ValueError("of another version")
+        self.conditions = {_VALIDATORS[name]: str(text) for name, text in header.items() if name in _VALIDATORS}
+        """Request headers that make the server answer 304 if it is still current."""
+        file.seek(-_END, os.SEEK_END)
+        self._end = file.tell()
+        expected = file.read()
+        file.seek(0)
+        found, left = 0, self._end
+        while left and (chunk := file.read(min(left, 1 << 18))):
+            found = crc32(chunk, found)
+            left -= len(chunk)
+        if expected != _checksum(found):
+            raise ValueError("the checksum is another")
+        file.seek(len(first))
+        self._begin = len(first)
+
+    def entries(self) -> Iterator[Metadata]:
+        """The entries, in the Marketplace's order."""
+        with self._file as file:
+            position = self._begin
+            for line in file:
+                position += len(line)
+                if position > self._end:
+                    return
+                members = json.loads(line)
+                for name in _DATES:
+                    if name in members:
+                        members[name] = datetime.fromisoformat(members[name])
+                for name in _LISTS:
+                    if name in members:
+                        members[name] = tuple(members[name])
+                yield Metadata(**members)
+
+    @property
+    def date(self) -> str:
+        """When it was confirmed, for a message."""
+        return f"{datetime.fromtimestamp(self.confirmed, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+_END = 9  # bytes of the last line
+
+
+def _checksum(number: int) -> bytes:
+    return b"%08x\n" % number
+
+
+def _members(entry: Metadata) -> dict[str, object]:
+    """What an entry says, as JSON has it."""
+    said = {name: value for name, value in vars(entry).items() if value != _NOTHING_SAID[name]}
+    for name in _DATES:
+        if name in said:
+            said[name] = said[name].isoformat()
+    return {"identifier": entry.identifier, **said}
+
+
+class _Recording:
+    """A file that replaces the one at the path when it is finished. A failure ends it, and is remembered."""
+
+    def __init__(self, directory: Path, path: Path) -> None:
+        import tempfile
+
+        self._path = path
+        # Each process writes its own file; the last one to finish wins.
+        number, name = tempfile.mkstemp(".new", path.name, directory)
+        self._new = Path(name)
+        self._file: IO[bytes] | None = os.fdopen(number, "wb")
+        self._size = self._checksum = 0
+        self.failure: OSError | None = None
+
+    def write(self, members: Mapping[str, object]) -> None:
+        from zlib import crc32
+
+        if self._file is None:
+            return
+        line = json.dumps(members, separators=(",", ":")).encode() + b"\n"
+        self._size += len(line)
+        self._checksum = crc32(line, self._checksum)
+        try:
+            self._file.write(line)
+        except OSError as error:
+            self.failure = error
+        if self.failure or self._size > LARGEST_CACHE:
+            self.discard()
+
+    def finish(self, now: float) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(_checksum(self._checksum))
+            self._file.close()
+            os.utime(self._new, (now, now))
+            self._new.replace(self._path)
+        except OSError as error:
+            self.failure = error
+
+    def discard(self) -> None:
+        """Remove the file, unless it is finished."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                self._new.unlink()
