@@ -1,7 +1,7 @@
 """Explains from its document why an instance failed, waits, or does not run."""
 
-import calendar
-import time
+from contextlib import suppress
+from datetime import datetime, timezone
 from enum import Enum
 from typing import NamedTuple
 
@@ -161,14 +161,12 @@ def failed_at(instance: Instance, now: float, message: ServerMessage) -> int:
     latest = _last_time(instance)
     least = (instance.history[-1].latest_begin or latest) if instance.done and instance.history else latest
     if message.date is not None and least:
-        moment = (*message.date, 0, 0, -1)
-        for read in (time.mktime, calendar.timegm):
-            try:
-                when = int(read(moment))
-            except (OverflowError, ValueError):
-                continue
-            if least <= when <= now + 1:
-                return when
+        with suppress(OverflowError, ValueError):  # there is no such day
+            moment = datetime(*message.date)
+            for zone in (None, timezone.utc):
+                when = int(moment.replace(tzinfo=zone).timestamp())
+                if least <= when <= now + 1:
+                    return when
     return latest
 
 

@@ -542,6 +542,22 @@ def test_document_types_are_refused(declaration: str) -> None:
         list(documents([success(f'<?xml version="1.0"?>{declaration}<VM_POOL/>')], "VM"))
 
 
+def test_what_is_just_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = success(7)
+    monkeypatch.setattr(reply, "LARGEST_ANSWER", len(answer))
+    assert value([answer[:200], answer[200:]]) == "7"
+    with pytest.raises(InvalidAnswer, match="larger than"):
+        value([answer, b"\n"])
+
+
+def test_the_deepest_answer() -> None:
+    # The array's values are in seven elements.
+    deepest = "<struct><member>" * 13, "</member></struct>" * 13
+    assert value([array(YES, "7", "".join(deepest))]) == "7"
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
+        value([array(YES, "7", "<i4/>".join(deepest))])
+
+
 def test_undeclared_entities_are_damage() -> None:
     with pytest.raises(InvalidAnswer, match="damaged"):
         value([array(YES, "&nbsp;")])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from xml.etree.ElementTree import parse
+from xml.etree.ElementTree import fromstring, parse
 
 import pytest
 
-from stratuslab.diagnosis.causes import CAUSES, known_cause
+from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED, known_cause
 from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.instance import Instance
@@ -324,6 +324,137 @@ def test_documents_of_a_real_server(recording: str, line: str) -> None:
     assert note(instance).startswith(line)
     assert why(instance) == note(instance)
     assert "  timeline " in shown(instance, 2)
+
+
+def kept(state: int, message: str, history: str, *, legacy: bool = False) -> str:
+    """What the explanation of a machine that is DONE says of why it had failed."""
+    explanation = explain(vm(state, message=message, history=history, legacy=legacy, ended=BEGIN + 540), NOW)
+    assert explanation is not None
+    return explanation.message
+
+
+def acted(action: int = 0, reason: int = 0, *, running: tuple[int, int] = (0, 0), epilog: tuple[int, int] = (0, 0)) -> str:
+    """A HISTORY record with an action."""
+    return stay("node2", BEGIN, running=running, epilog=epilog).replace(
+        "</HISTORY>", f"<ACTION>{action}</ACTION><REASON>{reason}</REASON></HISTORY>"
+    )
+
+
+TRANSFER = "Error executing image transfer script: no"
+
+
+@pytest.mark.parametrize(
+    ("message", "history", "had_failed"),
+    [
+        ("DEPLOY: no", acted(13), True),
+        ("DEPLOY: no", "", True),
+        # A failed machine cannot be terminated, so it had not failed, or not for the last time.
+        *(("DEPLOY: no", acted(action), False) for action in (3, 4, 27, 28)),
+        # It went on in spite of these.
+        *((f"{step}: no", acted(13), False) for step in ("REBOOT", "SHUTDOWN", "ATTACHDISK", "SAVE", "MIGRATE")),
+        ("SHUTDOWN: no", acted(13, reason=1), True),
+        ("DEPLOY: no", acted(27, reason=1) + acted(27), False),
+        (TRANSFER, acted(13), True),
+        (TRANSFER, acted(13, running=(BEGIN, 0)), False),
+        (TRANSFER, acted(13, running=(0, BEGIN)), True),
+        (TRANSFER, acted(13, running=(BEGIN, 0), epilog=(BEGIN, 0)), True),
+    ],
+)
+def test_what_is_done_may_have_failed(message: str, history: str, had_failed: bool) -> None:
+    assert kept(State.DONE, message, history) == ("no" if had_failed else "")
+    assert kept(State.POWEROFF, message, history) == ""
+
+
+def test_what_is_done_may_have_failed_in_3_x() -> None:
+    for begun, had_failed in (((BEGIN, 0), False), ((0, BEGIN), True)):
+        assert bool(kept(State.DONE, "DEPLOY: no", acted(running=begun), legacy=True)) == had_failed
+
+
+@pytest.mark.parametrize(
+    ("polled", "running", "message", "step"),
+    [
+        (BEGIN + 1, (BEGIN + 1, 0), "no", "RUNNING"),
+        (BEGIN, (BEGIN + 1, 0), "no", "BOOT"),
+        (BEGIN + 1, (0, BEGIN + 2), "no", "BOOT"),
+        (BEGIN + 1, (BEGIN + 1, 0), TRANSFER, "BOOT"),
+        (BEGIN + 1, (BEGIN + 1, 0), "SAVE: no", "SAVE"),
+    ],
+)
+def test_the_step_of_3_x_by_its_times(polled: int, running: tuple[int, int], message: str, step: str) -> None:
+    history = stay("node1", BEGIN, epilog=(BEGIN, 0)) + stay("node2", BEGIN, running=running)
+    explanation = explain(vm(State.FAILED, message=message, history=history, legacy=True, monitored=polled), NOW)
+    assert explanation is not None
+    assert (explanation.step, explanation.host) == (step, "node2")
+
+
+@pytest.mark.parametrize(
+    ("date", "since"),
+    [
+        ("Nov 22 06:49:09 2026", NOW),
+        ("Nov 22 06:49:10 2026", NOW + 1),  # two clocks
+        ("Nov 22 06:49:11 2026", BEGIN + 180),
+        ("Nov 31 06:49:09 2026", BEGIN + 180),
+        ("Nov 22 06:49:09 0000", BEGIN + 180),
+    ],
+)
+def test_dates_that_can_be(date: str, since: int) -> None:
+    explanation = explain(vm(3, Lcm.BOOT_FAILURE, f"Sun {date}: x"), NOW)
+    assert explanation is not None
+    assert (explanation.since, explanation.ago) == (since, max(NOW - since, 0))
+
+
+def test_a_summer_date_is_in_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        july = 1_783_598_400  # Thu Jul  9 12:00:00 2026 UTC, 08:00 in New York
+        history = stay("node2", july - 60, prolog=(july - 60, 0))
+        explanation = explain(vm(3, Lcm.PROLOG_FAILURE, "Thu Jul 9 08:00:00 2026: x", history=history), july + 7200)
+        assert explanation is not None
+        assert explanation.since == july
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_document_without_times() -> None:
+    explanation = explain(Instance(fromstring("<VM><STATE>7</STATE></VM>")), NOW)
+    assert explanation is not None
+    assert (explanation.kind, explanation.since, explanation.ago, explanation.host) == (ExplanationKind.FAILED, None, None, "")
+
+
+def test_what_runs_and_cannot_be_shut_down() -> None:
+    refused = explain(vm(3, Lcm.RUNNING, "Sun Nov 22 06:44:09 2026: SHUTDOWN: no"), NOW)
+    undated = explain(vm(3, Lcm.RUNNING, "SHUTDOWN: no"), NOW)
+    for found in (refused, undated):
+        assert found is not None
+        assert (found.kind, found.step, found.message) == (ExplanationKind.REFUSED, "SHUTDOWN", "no")
+    assert (refused and refused.since, undated and undated.since) == (BEGIN + 300, None)
+    assert explain(vm(3, Lcm.RUNNING, "REBOOT: no"), NOW) is None
+    assert explain(vm(3, Lcm.BOOT, "SHUTDOWN: no"), NOW) is None
+
+
+def test_what_runs_and_is_locked() -> None:
+    instance = vm(3, Lcm.RUNNING)
+    instance.document.append(fromstring(f"<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER><TIME>{BEGIN}</TIME></LOCK>"))
+    found = explain(instance, NOW)
+    assert found is not None
+    assert (found.kind, found.step, found.since, found.ago) == (ExplanationKind.LOCKED, "", BEGIN, 600)
+    assert (found.lock, found.cause) == (instance.lock, LOCKED)
+
+
+def test_disks_that_were_not_saved() -> None:
+    for lcm, message, cause in (
+        (Lcm.EPILOG_FAILURE, "no idea", DISKS_NOT_SAVED),
+        (Lcm.EPILOG_FAILURE, "volume 0b6a5dd3 is already mounted", DISKS_NOT_SAVED),
+        (Lcm.EPILOG_FAILURE, "cp: No space left on device", known_cause("No space left on device")),
+        (Lcm.PROLOG_FAILURE, "no idea", None),
+    ):
+        found = explain(vm(3, lcm, message), NOW)
+        assert found is not None
+        assert found.cause is cause
 
 
 def test_a_document_that_is_damaged() -> None:
