@@ -11,7 +11,7 @@ from stratuslab.cloud.catalogue import ResourceKind
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import entry_of, named, uses_marketplace
-from stratuslab.commands.shared.image_verification import entry_and_signature
+from stratuslab.commands.shared.image_verification import entry_and_signature, trust_of
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.marketplace.identifier import is_identifier
@@ -86,8 +86,9 @@ def _of_marketplace(session: Session, identifier: str) -> Iterator[Result]:
     from stratuslab.marketplace.image_query import status_of
 
     now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
+    trust = trust_of(session)
     entry, signature = session.marketplace.find_with(
-        identifier, lambda document: entry_and_signature(session, document, identifier)
+        identifier, lambda document: entry_and_signature(document, identifier, now, trust)
     )
     yield Listing([ImageDetails(identifier, "marketplace", entry, status_of(entry, now), signature=signature)])
 

@@ -71,6 +71,7 @@ def test_a_trusted_certificate(start: Callable[..., Ran], shell: Shell, real: by
     assert start(alice_.signed(real)).status == 0
     shell.environ["STRATUSLAB_TRUSTED_CERTIFICATES"] = "sha256:12"
     assert start(alice_.signed(real)).status == ExitStatus.USAGE
+    assert start(real, command="show_image", options=()).status == ExitStatus.USAGE
 
 
 @pytest.mark.parametrize(

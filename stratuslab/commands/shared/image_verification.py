@@ -72,12 +72,11 @@ def verified_entry(session: Session, identifier: str) -> Metadata:
     raise StratusLabError(f"image {identifier}: {refusal.message}", hint)
 
 
-def entry_and_signature(session: Session, document: bytes, identifier: str) -> tuple[Metadata, SignatureCheck | None]:
+def entry_and_signature(document: bytes, identifier: str, now: datetime, trust: Trust) -> tuple[Metadata, SignatureCheck | None]:
     """The best entry about the image in a document, and its signature if there is one. Raises as :func:`read` does."""
     from stratuslab.marketplace.metadata import read
     from stratuslab.marketplace.metadata_signature import SignatureCheck, SignxmlMissing, examined
 
-    now = datetime.fromtimestamp(session.environment.clock(), timezone.utc)
     entry = read(document, identifier, now)
     if not entry.signed:
         return entry, None
@@ -85,7 +84,7 @@ def entry_and_signature(session: Session, document: bytes, identifier: str) -> t
         signed = examined(document, identifier, now)[0]
     except SignxmlMissing as error:
         return entry, SignatureCheck("not checked", note=str(error))
-    trust, note = trust_of(session), ""
+    note = ""
     try:
         trust.require(signed, now)
     except StratusLabError as error:
