@@ -98,7 +98,11 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["stratuslab", "stratuslab.*"]),
-    package_data={"stratuslab": ["py.typed"], "stratuslab.local.tiny": ["guest/*", "guest/**/*"]},
+    package_data={
+        "stratuslab": ["py.typed"],
+        "stratuslab.local.api": ["catalogue.css"],
+        "stratuslab.local.tiny": ["guest/*", "guest/**/*"],
+    },
     entry_points={"pytest11": ["stratuslab.testing.pytest_plugin = stratuslab.testing.pytest_plugin"]},
     scripts=sorted(str(path.relative_to(HERE)) for path in HERE.glob("bin/stratus-*")),
     python_requires=">=3.10",

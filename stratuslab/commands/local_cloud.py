@@ -135,6 +135,7 @@ def _serve(session: Session) -> Iterator[Result]:
             session.messages.warning("other computers can connect, and the traffic, passwords included, is not encrypted")
         if server.administrator is not None:
             session.messages.note(f"user and password are in {server.administrator}")
+        session.messages.hint(f"to see the images in a browser, open {server.urls.marketplace}/")
         yield TextLine(str(server.urls))
         server.wait()
 

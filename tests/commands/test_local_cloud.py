@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pexpect
 import pytest
 
 from stratuslab.local.api.console_log_reader import console_lines
@@ -235,6 +236,20 @@ def test_served_without_users(shell: Shell) -> None:
             0,
             f"stratus-local-cloud: user and password are in {shell.home}/cloud/one_auth\n",
         )
+
+
+def test_at_a_terminal_it_says_where_a_browser_finds_the_images(shell: Shell) -> None:
+    serve = [str(CHECKOUT / "bin" / "stratus-local-cloud"), "serve", "--port", "0", "--user", "alice:secret"]
+    environ = {**shell.environment(), "PYTHONPATH": str(CHECKOUT)}
+    person = pexpect.spawn(sys.executable, serve, timeout=60, env=environ, encoding="utf-8", dimensions=(24, 200))
+    person.expect(r"to see the images in a browser, open (http\S+/marketplace/)\r\n")
+    assert person.match is not None
+    request = urllib.request.Request(person.match[1], headers={"Accept": "text/html"})
+    assert b"ttylinux" in urllib.request.urlopen(request).read()
+    person.sendintr()
+    person.expect(pexpect.EOF)
+    person.close()
+    assert person.exitstatus == 0
 
 
 def test_users_in_a_file(shell: Shell) -> None:

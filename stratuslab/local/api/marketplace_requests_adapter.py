@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
-from stratuslab.local.api.marketplace_rest import MarketplaceRequest, MarketplaceResponse, respond
+from stratuslab.local.api.marketplace_messages import MarketplaceRequest, MarketplaceResponse
+from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.open_store import open_store
 
 

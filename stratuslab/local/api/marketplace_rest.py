@@ -12,67 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from email.utils import formatdate, parsedate_to_datetime
-from typing import NamedTuple
-from urllib.parse import parse_qsl
 
+from stratuslab.local.api.marketplace_messages import (
+    SAFE_HEADERS,
+    MarketplaceRequest,
+    MarketplaceResponse,
+    length_header,
+    media_of,
+    query_of,
+    whole,
+)
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, catalogue_version
 from stratuslab.local.store.database import Store
 from stratuslab.local.xml_writer import escape
 
 XML = "application/xml; charset=utf-8"
 _RDF = "application/rdf+xml; charset=utf-8"
-_MEDIA = {
-    "application/xml": "xml",
-    "application/rdf+xml": "xml",
-    "text/xml": "xml",
-    "application/json": "json",
-}
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
-_MOST_PARAMETERS = 100
 _DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-
-SAFE_HEADERS = {
-    # Whoever may add entries writes XML that a browser would show, and run scripts in.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-    "Vary": "Accept",
-}
-"""What keeps a browser from doing with an answer what it is not meant for, or using an old copy unchecked."""
-
-
-class MarketplaceRequest(NamedTuple):
-    """A request: ``path`` is decoded and below the Marketplace's own, ``query`` is the query or the form; others are headers."""
-
-    path: str
-    query: str = ""
-    accept: str = ""
-    if_none_match: str = ""
-    if_modified_since: str = ""
-    is_form: bool = False
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """The last value of each parameter. Raises ValueError if there are too many."""
-        return dict(parse_qsl(self.query, errors="replace", max_num_fields=_MOST_PARAMETERS))
-
-
-class MarketplaceResponse(NamedTuple):
-    """The answer. The pieces of the body have the length that the headers say."""
-
-    status: int
-    headers: dict[str, str]
-    body: Iterable[bytes]
-
-
-def whole(status: int, content_type: str, body: bytes, **headers: str) -> MarketplaceResponse:
-    """The response with a body."""
-    return MarketplaceResponse(status, {"Content-Type": content_type, **SAFE_HEADERS, **headers, **_length(len(body))}, [body])
 
 
 def respond(store: Store, now: float, request: MarketplaceRequest) -> MarketplaceResponse:
@@ -83,7 +42,11 @@ def respond(store: Store, now: float, request: MarketplaceRequest) -> Marketplac
         return _failure(400, "too many parameters", "xml")
     media = "json" if request.is_form else media_of(request, filters)
     parts = [part for part in request.path.split("/") if part]
-    if (query := query_of(parts, filters)) is None:
+    if media == "html" or (parts in ([], ["catalogue.css"]) and filters.get("media") not in ("xml", "json")):
+        from stratuslab.local.api.catalogue_pages import page
+
+        response = page(store, now, parts, filters)
+    elif (query := query_of(parts, filters)) is None:
         response = _failure(404, "no such resource", media)
     elif len(parts) == 4 or query.tag:
         response = _document(store, now, query, media)
@@ -94,42 +57,6 @@ def respond(store: Store, now: float, request: MarketplaceRequest) -> Marketplac
     else:
         response = _collection(store, now, query, parts, filters)
     return _unless_known(response, request)
-
-
-def media_of(request: MarketplaceRequest, filters: Mapping[str, str]) -> str:
-    """``xml``, ``json`` or ``html``. Who does not say gets XML."""
-    if filters.get("media") in _MEDIA.values():
-        return filters["media"]
-    best, media = 0.0, "xml"
-    for part in request.accept[:1000].lower().split(","):
-        kind, *parameters = (word.strip() for word in part.split(";"))
-        quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-        value = float(quality) if re.match(r"[01](\.[0-9]{0,3})?\Z", quality) else 0.0
-        if kind in _MEDIA and value > best:
-            best, media = value, _MEDIA[kind]
-    return media
-
-
-def query_of(parts: list[str], filters: Mapping[str, str]) -> EntryQuery | None:
-    """What a path and parameters are about; None if there is nothing at the path."""
-    asked = {name: filters[name] for name in ("identifier", "email", "created", "tag", "status", "location") if name in filters}
-    if len(parts) == 3 and parts[0] == "tag":
-        asked = {"email": parts[1], "tag": parts[2]}
-    elif not parts or parts[0] != "metadata" or len(parts) > 4:
-        return None
-    else:
-        asked.update({_kind_of(part): part for part in parts[1:]})
-        if len(parts) == 4:
-            asked["status"] = "all"
-    if "tag" in asked:
-        asked = {"email": asked.get("email", ""), "tag": asked["tag"].strip('"'), "status": "not deprecated"}
-    return EntryQuery(patterns=(), **asked)
-
-
-def _kind_of(argument: str) -> str:
-    if "@" in argument:
-        return "email"
-    return "created" if _DATE.match(argument) else "identifier"
 
 
 def _document(store: Store, now: float, query: EntryQuery, media: str) -> MarketplaceResponse:
@@ -168,7 +95,7 @@ def _collection(store: Store, now: float, query: EntryQuery, parts: list[str], f
     modified = max(changed, int(datetime.fromisoformat(expired.replace("Z", "+00:00")).timestamp()) if expired else 0)
     if modified < int(now):  # in the same second there may be another change
         headers["Last-Modified"] = formatdate(modified, usegmt=True)
-    return MarketplaceResponse(200, {**headers, **_length(len(begin) + sum(size for _, size in ids) + len(end))}, body())
+    return MarketplaceResponse(200, {**headers, **length_header(len(begin) + sum(size for _, size in ids) + len(end))}, body())
 
 
 def _unless_known(response: MarketplaceResponse, request: MarketplaceRequest) -> MarketplaceResponse:
@@ -209,7 +136,3 @@ def error_document(text: str) -> bytes:
 
 def _attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
-
-
-def _length(size: int) -> dict[str, str]:
-    return {"Content-Length": str(size)}

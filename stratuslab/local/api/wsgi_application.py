@@ -19,7 +19,8 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.api import xmlrpc_wire
 from stratuslab.local.api.accounts import Accounts, LoginThrottle
 from stratuslab.local.api.client_connections import client_of
-from stratuslab.local.api.marketplace_rest import XML, MarketplaceRequest, error_document, respond
+from stratuslab.local.api.marketplace_messages import MarketplaceRequest
+from stratuslab.local.api.marketplace_rest import XML, error_document, respond
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api_error import not_authenticated
@@ -95,6 +96,8 @@ class Application:
         if path.startswith(f"{MARKETPLACE_PATH}/"):
             _require_method(environ, "GET", "HEAD")
             return self._read_marketplace(environ, path.removeprefix(MARKETPLACE_PATH))
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") and "text/html" in environ.get("HTTP_ACCEPT", ""):
+            return self._page_elsewhere(path)
         raise _HTTPError(HTTPStatus.NOT_FOUND, "Not found.")
 
     def _read_marketplace(
@@ -109,6 +112,15 @@ class Application:
             form is not None,
         )
         status, headers, body = respond(self._engine.store, self._engine.now, request)
+        return HTTPStatus(status), headers, body
+
+    def _page_elsewhere(self, path: str) -> tuple[HTTPStatus, dict[str, str], bytes | Iterable[bytes]]:
+        """What a browser gets at any other path."""
+        from stratuslab.local.api.web_page import missing_page
+
+        if path == "/":
+            return HTTPStatus.FOUND, {"Location": f"{MARKETPLACE_PATH}/"}, b""
+        status, headers, body = missing_page()
         return HTTPStatus(status), headers, body
 
     def _search(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, dict[str, str], Iterable[bytes]]:

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import pytest
 
 from stratuslab.local.api.marketplace_json import MOST_ROWS
-from stratuslab.local.api.marketplace_rest import MarketplaceRequest, respond
+from stratuslab.local.api.marketplace_messages import MarketplaceRequest
+from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, read_entry
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.identifier import identifier_from_sha1

@@ -12,8 +12,9 @@ import pytest
 import requests
 
 from stratuslab.errors import UsageError
+from stratuslab.local.api.marketplace_messages import MarketplaceRequest
 from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
-from stratuslab.local.api.marketplace_rest import MarketplaceRequest, respond
+from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.embedded_marketplace import (
     EntryTaken,
     InvalidEntry,
@@ -98,7 +99,6 @@ class TestReading:
             f"/metadata/{TTYLINUX}/nobody@example.org",
             f"/metadata/{TTYLINUX}/{ENDORSER}/2000-01-01T00:00:00Z",
             "/metadata/a/b/c/d",
-            "/",
             "/query",
         ],
     )
