@@ -29,6 +29,7 @@ LONGEST_AGE = 30 * 86400
 _VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 _NOTHING_SAID = vars(Metadata(""))
 _FORMAT = sorted(_NOTHING_SAID)  # of another version of this program a file is of no use
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DATES = ("created", "valid")
 _LISTS = ("locations", "inbound_ports")
 
@@ -211,7 +212,7 @@ class _Recording:
 
         if self._file is None:
             return
-        line = json.dumps(members, separators=(",", ":")).encode() + b"\n"
+        line = _ENCODER.encode(members).encode() + b"\n"
         self._size += len(line)
         self._checksum = crc32(line, self._checksum)
         try:

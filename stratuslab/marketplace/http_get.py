@@ -1,4 +1,4 @@
-"""A GET with the requests library, and the redirects it may follow."""
+"""A GET with the requests library, and the redirects it may follow; also a form, whose answer is never elsewhere."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def get(
     cert: str | tuple[str, str] | None = None,
     environ: Mapping[str, str] = os.environ,
     trace: Callable[[str], None] = lambda line: None,
+    form: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """The response to a GET with its body unread, after following redirects. The time-outs are for connecting and for waiting;
+    """The response to a GET with its body unread, after following redirects. With a ``form`` that is sent by POST, and a redirect
+    is not followed but returned. The time-outs are for connecting and for waiting;
     ``environ`` may name proxies, and certificates to trust if ``verify`` is True; ``trace`` gets a line for each request and
     response.
 
@@ -51,10 +53,10 @@ def get(
     for _ in range(REDIRECTS + 1):
         # User and password are sent only to the host that they were given for.
         allowed_login = login if urlsplit(url).netloc == urlsplit(requested).netloc else None
-        trace(f"> GET {shown(url)}")
-        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert, environ)
+        trace(f"> {'GET' if form is None else 'POST'} {shown(url)}")
+        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert, environ, form)
         trace(f"< {response.status_code} {response.reason}, {response.headers.get('Content-Type', 'no Content-Type')}")
-        if not response.is_redirect:
+        if not response.is_redirect or form is not None:
             return response
         response.close()
         target = redirected(url, response.headers["Location"])
@@ -73,13 +75,16 @@ def _answer(
     verify: bool | str,
     cert: str | tuple[str, str] | None,
     environ: Mapping[str, str],
+    form: Mapping[str, str] | None,
 ) -> requests.Response:
     import warnings
 
     import requests
     from urllib3.exceptions import LocationParseError
 
-    request = session.prepare_request(requests.Request("GET", url, headers=dict(headers), auth=login))
+    request = session.prepare_request(
+        requests.Request("GET" if form is None else "POST", url, dict(headers), data=form, auth=login)
+    )
     proxy = proxy_for(url, environ)
     settings: dict[str, Any] = {"stream": True, "verify": verify, "cert": cert}
     if proxy:

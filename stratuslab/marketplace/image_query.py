@@ -15,7 +15,8 @@ STATUSES = ("valid", "expired", "deprecated", "all")
 class ImageQuery(NamedTuple):
     """Criteria, all of which must match; an empty one matches all. Upper and lower case are the same.
 
-    Each of the ``words`` must be part of the identifier, a text or the endorser's email; ``endorser`` is a part of the email;
+    Each of the ``words`` must be part of what a Marketplace itself searches: the identifier, title, description, system or
+    endorser's email (not the tag); ``endorser`` is a part of the email;
     an ``os_version`` such as 12 matches 12.5, too. ``since`` is the earliest endorsement; ``status`` is one of STATUSES.
     """
 
@@ -47,7 +48,7 @@ class ImageQuery(NamedTuple):
         if not self.words:
             return True
         text = "\n".join(
-            (entry.identifier, entry.title, entry.tag, entry.description, entry.os, entry.os_version, entry.os_arch, entry.email)
+            (entry.identifier, entry.title, entry.description, entry.os, entry.os_version, entry.os_arch, entry.email)
         ).lower()
         return all(word.lower() in text for word in self.words)
 

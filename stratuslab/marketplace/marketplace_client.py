@@ -28,6 +28,7 @@ from stratuslab.marketplace.catalogue_stream import read_catalogue
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.image_query import ImageQuery
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+from stratuslab.marketplace.table_search import Hit, form_of, hits_of
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
@@ -112,13 +113,13 @@ class Marketplace:
     def search(self, query: ImageQuery, now: datetime | None = None) -> Iterator[Metadata]:
         """The entries that match, in the Marketplace's order, as they arrive. ``now``, with a time zone, is for what expires.
 
-        A Marketplace filters by status, and by an endorser whose whole email is known; the rest is filtered here. With a cache an
-        unchanged catalogue is not sent again, and one that cannot be had is answered from it with a note. Raises as :meth:`find`
-        does, but nothing matches is not an error.
+        A few hits come from the Marketplace's own search where it has one. Else its catalogue is read, of which it sends only a
+        status, and the endorser whose whole email is known; the rest is filtered here. With a cache an unchanged catalogue is not
+        sent again, and what cannot be had is answered from it with a note. Raises as :meth:`find` does, but nothing matches is
+        not an error.
         """
         now = now or datetime.now(timezone.utc)
-        filters = {"status": query.status, **({"email": query.endorser} if "@" in query.endorser.strip("@") else {})}
-        for entry in self._catalogue(filters):
+        for entry in self._found(query):
             if query.matches(entry, now):
                 yield entry
 
@@ -135,9 +136,14 @@ class Marketplace:
             self._say_from_when(catalogue, because)
         return found
 
-    def _catalogue(self, filters: Mapping[str, str]) -> Iterator[Metadata]:
-        """The entries of the Marketplace, or of the cache if it is not reachable."""
+    def _found(self, query: ImageQuery) -> Iterator[Metadata]:
+        """At least the entries that match, from the Marketplace, or from the cache if it is not reachable."""
+        filters = {"status": query.status, **({"email": query.endorser} if "@" in query.endorser.strip("@") else {})}
         known = self._cached(filters)
+        form = form_of(query)
+        if form and not (known and known.conditions) and (few := self._searched(form)) is not None:
+            yield from self._cache.keep(few, {}, *self._key(form)) if self._cache else few
+            return
         begun = False
         try:
             for entry in self._current(filters, known):
@@ -145,11 +151,32 @@ class Marketplace:
                 yield entry
             return
         except Unreachable as error:
-            known = known or self._cached({"status": filters["status"]})
+            known = known or self._cached({"status": query.status}) or (self._cached(form) if form else None)
             if begun or known is None:
                 raise
             self._say_from_when(known, error)
         yield from known.entries()
+
+    def _searched(self, form: Mapping[str, str]) -> list[Metadata] | None:
+        """The entries that the Marketplace's own search finds; None if it has none, or finds too many."""
+        if self.endpoint == LOCAL_MARKETPLACE:
+            return None
+        deadline = time.monotonic() + self._timeout
+        url = f"{self.endpoint}/metadata"
+        try:
+            with self._in_time(lambda: self._open(url, "image", {"Accept": "application/json"}, form)) as response:
+                hits = hits_of(self._body(response, deadline))
+            return None if hits is None else [self._entry(hit) for hit in hits]
+        except StratusLabError as error:
+            # Many servers have no such search; whatever else is wrong, reading the catalogue shows it.
+            self._trace(f"the Marketplace's own search does not help: {error.message}")
+            return None
+
+    def _entry(self, hit: Hit) -> Metadata:
+        url = f"{self.endpoint}/metadata/{'/'.join(quote(part, safe='@:') for part in hit)}"
+        deadline = time.monotonic() + self._timeout
+        with self._errors_translated(), self._in_time(lambda: self._open(url, "image")) as response:
+            return read(self._body(response, deadline), hit.identifier, datetime.now(timezone.utc))
 
     def _current(self, filters: Mapping[str, str], known: CachedCatalogue | None) -> Iterator[Metadata]:
         url = f"{self.endpoint}/metadata?{urlencode(filters)}"
@@ -265,7 +292,9 @@ class Marketplace:
             except NotFound:
                 raise missing from None
 
-    def _open(self, url: str, what: str, conditions: Mapping[str, str] = MappingProxyType({})) -> requests.Response:
+    def _open(
+        self, url: str, what: str, headers: Mapping[str, str] = MappingProxyType({}), form: Mapping[str, str] | None = None
+    ) -> requests.Response:
         """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
         from stratuslab.bounded_response import bounded_session
 
@@ -275,15 +304,16 @@ class Marketplace:
             response = http_get.get(
                 self._session,
                 url,
-                {**_HEADERS, **conditions},
+                {**_HEADERS, **headers},
                 timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
                 login=self._login,
                 verify=self._verify,
                 environ=self._environ,
                 trace=self._trace,
+                form=form,
             )
         try:
-            if not (conditions and response.status_code == _NOT_MODIFIED):
+            if response.status_code != _NOT_MODIFIED or not headers.keys() & {"If-None-Match", "If-Modified-Since"}:
                 self._check(response, what)
         except StratusLabError:
             response.close()

@@ -199,7 +199,6 @@ def entry_of(description: _Element) -> Metadata:
     texts = {key: _text(description, name) for key, name in _TEXTS.items()}
     texts["format"] = texts["format"] or Metadata.format
     tag = _text(description, f"{DCTERMS}alternative")
-    texts["title"] = texts["title"] or tag
     document = description.getparent()
     return Metadata(
         **texts,

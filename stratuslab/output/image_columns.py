@@ -28,7 +28,7 @@ CATALOGUE = RowKind(
             time=True,
             table_value=lambda row: row.entry.created and f"{row.entry.created:%Y-%m-%d}",
         ),
-        Column("title", lambda row: row.entry.title or None, usual=True),
+        Column("title", lambda row: row.entry.title or row.entry.tag or None, usual=True),
         Column("source", lambda row: row.source),
         Column("identifier", lambda row: row.entry.identifier or None),
         Column("tag", lambda row: row.entry.tag or None),
