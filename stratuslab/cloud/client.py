@@ -17,7 +17,7 @@ from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.numeric_constants import Owner, PoolState, is_id
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState, is_id
 from stratuslab.opennebula.states import Lcm, Phase
 from stratuslab.opennebula.usage import Usage
 
@@ -170,7 +170,7 @@ class Cloud(InstanceActions):
             return
         before: set[int] = set()
         # Pages overlap a little: a machine that ends meanwhile moves the others to the page before.
-        for offset in range(0, 1 << 31, PAGE - PAGE // 50):
+        for offset in range(0, LARGEST_ID, PAGE - PAGE // 50):
             count, page = 0, set[int]()
             for instance in self._listed(owner, offset, -PAGE, state, at_once=asks_more()):
                 count += 1

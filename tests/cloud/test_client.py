@@ -34,7 +34,7 @@ from tests.fakes import mishaps as mishap
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.mishaps import Mishap
-from tests.fakes.opennebula_answers import failure, fault, machine, pool, recording_of, success
+from tests.fakes.opennebula_answers import failure, fault, machine, pool, recording, recording_of, success
 from tests.fakes.scripted_opennebula import Clouds
 from tests.fakes.scripted_server import Conversation, Scripted, ScriptedServer
 
@@ -295,6 +295,12 @@ def test_where_calls_go_can_differ_from_the_name() -> None:
     assert Cloud(transport, ALICE, "lab", address="cloud.example.org").address == "cloud.example.org"
 
 
+def test_who_the_user_is() -> None:
+    transport = HttpTransport(resolve("cloud.example.org", ALICE), ALICE, 5.0, {})
+    assert Cloud(transport, ALICE, "lab").user == "alice"
+    assert Cloud(transport, Credentials(certificate="/usercert.pem"), "lab").user == "/usercert.pem"
+
+
 # --- what the calls are ---------------------------------------------------------------------------------------------------
 
 
@@ -536,16 +542,61 @@ def test_a_lock_is_what_forbids_it(opennebula: Clouds) -> None:
         with pytest.raises(PermissionDenied, match=r"^instance 68 is locked by user 2: ") as raised:
             act(cloud_at(one.url), 68)
         assert raised.value.hint == "unlock it with onevm unlock 68"
-    one.machines[68] = machine(68)
-    with pytest.raises(PermissionDenied, match=r"^User \[2\] : Not authorized to perform MANAGE VM \[68\]\.$"):
-        cloud_at(one.url).kill(68)
+    for plain in (True, False):  # and where nobody can look
+        one.machines[68] = machine(68)
+        if not plain:
+            one.mishaps["one.vm.info"] = [mishap.bad_gateway] * 9
+        with pytest.raises(PermissionDenied, match=r"^User \[2\] : Not authorized to perform MANAGE VM \[68\]\.$"):
+            cloud_at(one.url).kill(68)
 
 
-def test_other_refusals_of_a_kill_are_final(opennebula: Clouds) -> None:
-    one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.refused]})
+ACTIONS = [Cloud.kill, Cloud.shut_down, Cloud.stop, Cloud.start, Cloud.reboot]
+
+
+@pytest.mark.parametrize("act", ACTIONS)
+def test_other_refusals_are_final(opennebula: Clouds, act: Callable[[Cloud, int], None]) -> None:
+    one = opennebula(machines={1: machine(1, state=6, lcm=0)}, mishaps={"one.vm.action": [mishap.refused]})
     with pytest.raises(Refused, match="over quota"):
-        cloud_at(one.url).kill(1)
+        act(cloud_at(one.url), 1)
     assert one.counted()["one.vm.action"] == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "after"),
+    [
+        (lambda cloud: cloud.kill(1), machine(1, state=6, lcm=0)),
+        (lambda cloud: cloud.shut_down(1), machine(1, lcm=12)),
+        (lambda cloud: cloud.stop(1), machine(1, state=8, lcm=0)),
+        (lambda cloud: cloud.start(1), machine(1)),
+        (lambda cloud: cloud.rename(1, "web"), machine(1, name="web")),
+        (lambda cloud: cloud.set_labels(1, ["a", "b"]), machine(1, user_template="<LABELS>a,b</LABELS>")),
+    ],
+)
+def test_a_change_whose_answer_is_lost_is_looked_for(opennebula: Clouds, call: Callable[[Cloud], None], after: str) -> None:
+    methods = ("one.vm.action", "one.vm.rename", "one.vm.update")
+    for now, found in ((after, True), (machine(1, state=5, lcm=0), False)):
+        one = opennebula(machines={1: now}, mishaps={method: [mishap.bad_gateway] * 9 for method in methods})
+        pauses = Pauses()
+        if found:
+            call(cloud_at(one.url, pauses=pauses))
+            assert pauses == [LOOKS[0]]
+        else:
+            with pytest.raises(StratusLabError, match=r"whether it was done to instance 1 is not known ") as raised:
+                call(cloud_at(one.url, pauses=pauses))
+            assert (raised.value.hint, tuple(pauses)) == ("stratus-describe-instance 1", LOOKS)
+
+
+@pytest.mark.parametrize("change", [lambda cloud: cloud.rename(99, "web"), lambda cloud: cloud.set_labels(99, ["a"])])
+def test_changes_of_what_is_not_there_or_locked(opennebula: Clouds, change: Callable[[Cloud], None]) -> None:
+    one = opennebula(version="4")
+    for answer, kind, words in (
+        (recording_of("7.4.0/vm.action-locked"), PermissionDenied, r"^instance 99 is locked by user 2: "),
+        (recording("05-vm.info-unknown-id"), NotFound, r"^no instance 99 at http"),
+    ):
+        one.machines[99] = machine(99).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")
+        one.vm_rename = one.vm_update = lambda *arguments, said=answer: said  # type: ignore[attr-defined]
+        with pytest.raises(kind, match=words):
+            change(cloud_at(one.url))
 
 
 @pytest.mark.parametrize("call", [lambda cloud: cloud.instance(99), lambda cloud: cloud.kill(99)])

@@ -13,11 +13,12 @@ from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
+from stratuslab.cloud.reply import Refused
 from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import mishaps as mishap
 from tests.fakes.mishaps import Mishap
-from tests.fakes.opennebula_answers import failure, machine
+from tests.fakes.opennebula_answers import failure, fault, machine
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
 
 ALICE = Credentials("alice", "secret", origin="STRATUSLAB_USERNAME")
@@ -85,6 +86,20 @@ def test_a_large_pool_is_not_read_as_a_whole(opennebula: Clouds, version: str, n
     assert sum(one.counted().values()) <= 40
 
 
+@pytest.mark.parametrize("version", ["7.4.0", "5.6.2"])
+def test_of_a_busy_pool_a_few_minutes_are_read(opennebula: Clouds, version: str) -> None:
+    """One machine a second: those of the five minutes by which a server's clock may be wrong."""
+    machines = {number: machine(number, stime=BEGIN + number) for number in range(1500)}
+    one = opennebula(version=version, machines=machines)
+    served: list[int] = []
+    listed = one._listed
+    one._listed = lambda *filters: _counting(served, listed(*filters))  # type: ignore[method-assign]
+    one.mishaps["one.vm.allocate"] = [mishap.bad_gateway]
+    with pytest.raises(AnswerLost):
+        cloud_at(one, sleep=lambda seconds: served.clear()).allocate(REQUEST)
+    assert 300 < sum(served) < 300 + 3 * PAGE
+
+
 def _counting(served: list[int], found: list[str]) -> list[str]:
     served.append(len(found))
     return found
@@ -113,6 +128,15 @@ def test_many_that_were_started_a_moment_later(opennebula: Clouds, version: str,
     assert cloud_at(one, sleep=others).allocate(REQUEST) == 20
 
 
+def test_the_oldest_of_a_listing_that_begins_with_it(opennebula: Clouds) -> None:
+    one = opennebula(version="5.6.2", mishaps={"one.vm.allocate": [mishap.lost]})
+
+    def others(seconds: float) -> None:
+        one.machines.update((number, machine(number, stime=BEGIN + 2)) for number in range(2, PAGE + 50))
+
+    assert cloud_at(one, sleep=others).allocate(REQUEST) == 1
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_a_run_started_beside_what_it_knows(opennebula: Clouds, version: str) -> None:
     """A proxy delivered one of its requests twice; the next run's machine is none of its own."""
@@ -123,6 +147,24 @@ def test_what_a_run_started_beside_what_it_knows(opennebula: Clouds, version: st
     one.vm_allocate('STRATUSLAB_REQUEST = "t-11/2"')
     assert [(found.id, found.token) for found in cloud.of_request("t-1", 5.0, known)] == [(43, "t-1/2")]
     assert [found.id for found in cloud.of_request("t-1/1", 5.0)] == [40]
+
+
+def test_a_server_without_listings_of_whole_documents(opennebula: Clouds) -> None:
+    """Each document is read then, and the missing call is made once."""
+    one = opennebula(machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost, mishap.lost]})
+    one.vmpool_infoextended = lambda *arguments: fault(-506, "not defined")  # type: ignore[method-assign]
+    cloud = cloud_at(one)
+    assert [cloud.allocate(replace(REQUEST, token=token)) for token in ("a", "b")] == [40, 41]
+    assert one.counted()["one.vmpool.infoextended"] == 1
+    assert [found.token for found in cloud.of_request("a", 5.0)] == ["a"]
+    assert cloud.of_request("a", 5.0, [40]) == []
+
+
+def test_a_listing_that_is_refused_is_not_repeated(opennebula: Clouds) -> None:
+    one = opennebula(version="4.14.2", mishaps={"one.vmpool.info": [mishap.refused] * 9})
+    with pytest.raises(Refused):
+        cloud_at(one).of_request("a", 5.0)
+    assert one.counted()["one.vmpool.info"] == 1
 
 
 def test_a_server_that_does_not_tell_which_ids_are_taken(opennebula: Clouds) -> None:
