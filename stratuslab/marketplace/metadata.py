@@ -314,7 +314,7 @@ def written(metadata: Metadata) -> str:
 
 def date_text(date: datetime | None) -> str:
     """A date in UTC as entries have it, ``2012-10-05T09:14:38Z``; empty for None."""
-    return "" if date is None else f"{date:%Y-%m-%dT%H:%M:%SZ}"
+    return "" if date is None else f"{date.year:04}-{date:%m-%dT%H:%M:%SZ}"
 
 
 def in_message(text: str, longest: int = 60) -> str:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser")) if path), None)
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--remote-debugging-pipe")
-_SECONDS = 60.0
 
 
 class HeadlessBrowser:
@@ -100,7 +98,7 @@ class HeadlessBrowser:
 
 @contextmanager
 def headless_browser(profile: Path) -> Iterator[HeadlessBrowser]:
-    """A browser with a new profile in a folder, which ends with the block. One that hangs is killed."""
+    """A browser with a new profile in a folder, which ends with the block."""
     assert CHROMIUM is not None
     theirs, commands = os.pipe()
     answers, theirs_too = os.pipe()
@@ -113,15 +111,16 @@ def headless_browser(profile: Path) -> Iterator[HeadlessBrowser]:
     )
     os.close(theirs)
     os.close(theirs_too)
-    watchdog = threading.Timer(_SECONDS, process.kill)
-    watchdog.start()
     browser = None
     try:
         browser = HeadlessBrowser(commands, answers)
         yield browser
     finally:
-        watchdog.cancel()
         if browser is not None:
             browser.close()
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)

@@ -21,7 +21,7 @@ from tests.fakes.headless_browser import CHROMIUM, HeadlessBrowser, headless_bro
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX
-from tests.local.api.test_http_server import request
+from tests.local.api.test_http_server import exchange, request
 from tests.local.api.test_marketplace_rest import ADDED, fill, numbered
 from tests.local.templates import SMALL
 
@@ -156,7 +156,13 @@ class TestCatalogue:
         assert field.isprintable()
         assert len(field) <= 200
 
-    def test_unknown_paths(self, serve: Serve, stage: Stage) -> None:
+    def test_raw_bytes(self, serve: Serve) -> None:
+        url = f"{serve().marketplace}/"
+        for raw in (b"\xff\xfe", b"%", b"\xc3\xa4&&;=", b"+" * 5000):
+            head = b"GET /marketplace/?q=%s&page=%s HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n" % (raw, raw)
+            assert b" 200 " in exchange(url, head).splitlines()[0]
+
+    def test_unknown_paths(self, serve: Serve) -> None:
         base = serve().marketplace
         for path in ("/marketplace/x", "/marketplace/metadata/a/b/c/d", f"/marketplace/metadata/{ADDED}", "/x", "/%ff"):
             page = got(base.removesuffix("/marketplace") + path, 404)
@@ -207,6 +213,17 @@ class TestImage:
         page = got(f"{serve().marketplace}/metadata/{ADDED}")
         assert text in page.text_content()
         assert "".join(page.xpath("//pre//text()")) == command
+
+    @pytest.mark.parametrize("year", ["0001", "0999", "9999"])
+    def test_dates_far_away(self, serve: Serve, stage: Stage, entry: bytes, year: str) -> None:
+        dated = entry.replace(b"created>2026", f"created>{year}".encode()).replace(b"valid>2027", f"valid>{year}".encode())
+        MarketplaceEntries(stage.engine.store, 0).add(dated)
+        base = serve().marketplace
+        assert "mine & yours" in titles(got(f"{base}/?status=all"))
+        assert request(f"{base}/metadata?status=all", "GET", None)[0] == 200
+        shown = got(f"{base}/metadata/{ADDED}").text_content()
+        assert f"22 November {int(year)}" in shown
+        assert ("Expired" in shown) == (year < "2000")
 
     def test_hostile_texts(self, serve: Serve, stage: Stage, entry: bytes) -> None:
         MarketplaceEntries(stage.engine.store, 0).add(hostile(entry))
