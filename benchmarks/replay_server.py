@@ -15,7 +15,7 @@ import time
 from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 RECORDINGS = Path(__file__).parents[1] / "tests" / "wire" / "opennebula-7.4.0"
 HEAD = (
@@ -32,14 +32,15 @@ class Replay:
     def __init__(self, machines: int) -> None:
         self._machines = machines
         self._ids = count(machines)
-        page = (RECORDINGS / "64-vmpool.info-page-0-5.inner.xml").read_text()
+        page = unescape((RECORDINGS / "64-vmpool.info-page-0-5.response.xml").read_text())
         machine = page[page.index("<VM>") : page.index("</VM>") + 5].replace("<USER_TEMPLATE/>", LABELS)
         disk = machine[machine.index("<DISK>") : machine.index("</DISK>") + 7]
         machine = machine.replace(disk, disk + disk.replace("[0]", "[1]", 1))  # root and swap, as most have
         self._machine = escape(machine)
         monitoring = (RECORDINGS / "vmpool.monitoring.response.xml").read_text()
         self._record = monitoring[monitoring.index("&lt;MONITORING&gt;") : monitoring.index("&lt;/MONITORING&gt;") + 19]
-        self._whole = escape((RECORDINGS / "14-vm.info-RUNNING.inner.xml").read_text())
+        whole = (RECORDINGS / "14-vm.info-RUNNING.response.xml").read_text()
+        self._whole = whole[whole.index("&lt;VM&gt;") : whole.index("&lt;/VM&gt;") + len("&lt;/VM&gt;")]
 
     def answer(self, method: str, numbers: tuple[int, ...]) -> bytes:
         match method, numbers:
