@@ -78,6 +78,8 @@ class ServerMessage(NamedTuple):
 
 def clean(text: str) -> ServerMessage:
     """The message in USER_TEMPLATE/ERROR, TEMPLATE/ERROR/MESSAGE or SCHED_MESSAGE without its usual noise."""
+    if not text:
+        return ServerMessage()
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     # On one line from the start, so that no pattern meets a long run of blanks.

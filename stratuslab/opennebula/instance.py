@@ -218,13 +218,13 @@ class Instance:
     @property
     def hostname(self) -> str:
         """The host that the instance runs on or last ran on; empty before it was deployed."""
-        hosts = self.document.findall("HISTORY_RECORDS/HISTORY/HOSTNAME")
+        hosts = [host for record in self._history_elements for host in record.findall("HOSTNAME")]
         return _stripped(hosts[-1]) if hosts else ""
 
     @property
     def hypervisor(self) -> str:
         """The driver of its hypervisor, such as ``kvm``; empty before it was deployed, and in listings of some versions."""
-        history = self.document.findall("HISTORY_RECORDS/HISTORY")
+        history = self._history_elements
         if not history:
             return ""
         return (history[-1].findtext("VM_MAD") or history[-1].findtext("VMMMAD") or "").strip().removeprefix("vmm_")
@@ -233,6 +233,10 @@ class Instance:
     def simulated_because(self) -> str:
         """Why the embedded cloud simulates a machine that could be a real one; empty if it does not."""
         return self._text(f"USER_TEMPLATE/{SIMULATED_ATTRIBUTE}") or self._text(f"TEMPLATE/{SIMULATED_ATTRIBUTE}")
+
+    @property
+    def _history_elements(self) -> list[Element]:
+        return [record for records in self.document.findall("HISTORY_RECORDS") for record in records.findall("HISTORY")]
 
     @cached_property
     def history(self) -> tuple[HistoryRecord, ...]:
@@ -298,13 +302,9 @@ class Instance:
         return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
 
     def _text(self, path: str) -> str:
-        element = self.document
-        for tag in path.split("/"):  # finding a tag is C code, finding a path is not
-            child = element.find(tag)
-            if child is None:
-                return ""
-            element = child
-        return _stripped(element)
+        parent, _, tag = path.rpartition("/")  # finding a tag is C code, finding a path is not
+        element = self.document.find(parent) if parent else self.document
+        return "" if element is None else (element.findtext(tag) or "").strip()
 
     def _integer(self, path: str) -> int | None:
         return integer(self._text(path))

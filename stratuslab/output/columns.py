@@ -170,7 +170,7 @@ INSTANCES = RowKind(
         Column("age_seconds", lambda row: row.age_seconds, "age", numeric=True, table_value=_age),
         _fact("ended", lambda instance: rfc3339(instance.ended), time=True),
         _fact("failed", lambda instance: instance.failed, yes_or_no=True),
-        Column("message", lambda row: masked_text(row.note) or None),
+        Column("message", lambda row: (row.note and masked_text(row.note)) or None),
         Column("cause", _cause),
         Column("reason", _reason),
     ),

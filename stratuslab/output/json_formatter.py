@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from stratuslab.output import columns
@@ -96,9 +97,13 @@ def _indented(value: Any, indent: int) -> str:
     """The value's JSON, in ASCII whatever the locale: cron's is C."""
     if value is None:
         return "null"
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)  # as json.dumps() does, at half the cost
     if isinstance(value, (list, tuple)) and value:
         inner = "\n" + " " * (indent + 2)
         return f"[{inner}{f',{inner}'.join([_indented(one, indent + 2) for one in value])}\n{' ' * indent}]"
-    if not isinstance(value, dict):
+    if isinstance(value, bool) or not isinstance(value, (int, dict)):
         return json.dumps(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
     return json.dumps(value, indent=2).replace("\n", "\n" + " " * indent)

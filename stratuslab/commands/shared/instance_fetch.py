@@ -40,11 +40,9 @@ def listed(
 def _lacks_reason(instance: Instance, now: float, listing_has_reasons: bool) -> bool:
     """Whether the listing's document lacks what explains the instance: the times of one that failed or went away, and on some
     servers the reason."""
-    if any(record.last for record in instance.history):
-        return False
     from stratuslab.diagnosis.explanation import ExplanationKind, explain
 
     explanation = explain(instance, now)
-    if explanation is None:
+    if explanation is None or any(record.last for record in instance.history):
         return False
     return explanation.kind is not ExplanationKind.WAITING or not (explanation.message or listing_has_reasons)
