@@ -12,8 +12,8 @@ def run(name: str) -> None:
 
     The module is loaded here, not by the script, so that Ctrl-C during start-up ends quietly too.
     """
-    # Loading makes many objects and no garbage: looking for some after each 700 objects would take a tenth of the time.
-    gc.set_threshold(20_000)
+    # Loading and listing make many objects and no garbage: looking for some after each 700 would take a tenth of the time.
+    gc.set_threshold(100_000)
     # Nor are there translations of argparse's words, for each of which it would look through the system's catalogues.
     argparse._ = str  # type: ignore[attr-defined]
     try:

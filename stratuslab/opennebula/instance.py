@@ -285,13 +285,12 @@ class Instance:
         date, error = self._error_of_3_x
         return f"{date}: {error}" if date and error and error == self.message else self.message
 
-    @cached_property
+    @property
     def _error_of_3_x(self) -> tuple[str, str]:
         """Date and text of the last error."""
         template = self.document.find("TEMPLATE")
         errors = [] if template is None else template.findall("ERROR")
-        date, text = (errors[-1].findtext(tag, "").strip() if errors else "" for tag in ("TIMESTAMP", "MESSAGE"))
-        return date, text
+        return (errors[-1].findtext("TIMESTAMP", "").strip(), errors[-1].findtext("MESSAGE", "").strip()) if errors else ("", "")
 
     @property
     def token(self) -> str:

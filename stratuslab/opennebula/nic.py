@@ -31,7 +31,7 @@ class Nic(NamedTuple):
     @property
     def addresses(self) -> tuple[str, ...]:
         """All its addresses, the one to show first."""
-        return tuple(text for text in (self.ip, self.external_ip, *self.ip6) if text)
+        return tuple(filter(None, (self.ip, self.external_ip, *self.ip6)))
 
     def external_port(self, port: int) -> int:
         """The host's port that is forwarded to the instance's port; 0 if the range is malformed or too short."""
@@ -46,7 +46,7 @@ class Nic(NamedTuple):
 def nics(document: "Element") -> tuple[Nic, ...]:
     """The interfaces in the document's order, with aliases and PCI devices last."""
     template = document.find("TEMPLATE")
-    return () if template is None else tuple(_nic(element) for element in template if _is_nic(element))
+    return () if template is None else tuple(map(_nic, filter(_is_nic, template)))
 
 
 def _is_nic(element: "Element") -> bool:
@@ -57,7 +57,7 @@ def _nic(element: "Element") -> Nic:
     texts = {child.tag: (child.text or "").strip() for child in element}
     return Nic(
         ip=texts.get("IP", ""),
-        ip6=tuple(dict.fromkeys(texts[name] for name in ("IP6", "IP6_GLOBAL", "IP6_ULA") if texts.get(name))),
+        ip6=tuple(dict.fromkeys(filter(None, map(texts.get, ("IP6", "IP6_GLOBAL", "IP6_ULA"))))),
         external_ip=texts.get("EXTERNAL_IP", ""),
         external_port_range=texts.get("EXTERNAL_PORT_RANGE", ""),
         network=texts.get("NETWORK", ""),
