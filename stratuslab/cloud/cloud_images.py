@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _BOOTABLE = ("0", "")  # TYPE of an image with an operating system; 3.2 and later have others for data and files
+_SERVICE = "3"  # TYPE of an appliance for OneFlow, which makes no image
+# STATE of those that no machine can be started from.
+_UNUSABLE = {"image": {"3": "disabled", "5": "in error"}, "appliance": {"3": "in error", "4": "disabled"}}
 
 
 class MachineSize(NamedTuple):
@@ -30,7 +33,8 @@ class MachineSize(NamedTuple):
 
 class CloudImage(NamedTuple):
     """An image, template or appliance (``kind``) that the user may use. ``word`` is what stratus-run-instance takes for it, empty
-    for an appliance that no image of the cloud was made from; ``created`` is seconds since the epoch."""
+    for an appliance that no image of the cloud was made from; ``created`` is seconds since the epoch; ``bootable`` is not a disk
+    for data; ``unusable`` says why the cloud refuses it (empty: it does not)."""
 
     word: str
     kind: str
@@ -39,6 +43,8 @@ class CloudImage(NamedTuple):
     created: int | None = None
     size_mib: int | None = None
     format: str = ""
+    bootable: bool = True
+    unusable: str = ""
 
 
 def cloud_images(calls: Caller) -> Iterator[CloudImage]:
@@ -51,7 +57,8 @@ def cloud_images(calls: Caller) -> Iterator[CloudImage]:
     for found in _named(_documents(calls, ResourceKind.TEMPLATE), "template", "template:"):
         yield found[0]
     with suppress(reply.Fault, reply.Refused, PermissionDenied):  # the call is new in OpenNebula 5.0
-        for found in _named(_documents(calls, ResourceKind.APPLIANCE), "appliance", ""):
+        apps = [one for one in _documents(calls, ResourceKind.APPLIANCE) if _text(one, "TYPE") != _SERVICE]
+        for found in _named(apps, "appliance", ""):
             yield found[0]._replace(word=imported.get(str(found[0].resource.id), ""))
 
 
@@ -106,6 +113,8 @@ def _image(resource: Resource, document: Element, kind: str, word: str) -> Cloud
         _number(document, "REGTIME"),
         _number(document, "SIZE"),
         _text(document, "FORMAT") or _text(document, "TEMPLATE/DRIVER") or _text(document, "FSTYPE"),
+        kind != "image" or _text(document, "TYPE") in _BOOTABLE,
+        _UNUSABLE.get(kind, {}).get(_text(document, "STATE"), ""),
     )
 
 

@@ -104,8 +104,9 @@ def _of_cloud(session: Session, word: str) -> Iterator[Result]:
 
         yield from map(TextLine, document_lines(document))
         return
-    image = described(document, source, word)
-    yield Listing([ImageDetails(word, source, entry_of(image), "valid", users(document), *machine_size(document))])
+    entry = entry_of(described(document, source, word))
+    status = "valid" if entry.deprecated is None else "deprecated"
+    yield Listing([ImageDetails(word, source, entry, status, users(document), *machine_size(document))])
 
 
 COMMAND = Command(

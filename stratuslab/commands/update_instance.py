@@ -27,13 +27,13 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _update(cloud: Cloud, number: int, options: argparse.Namespace) -> None:
+    if options.name is not None:
+        cloud.rename(number, options.name)  # first: the cloud may refuse the name
     if options.label or options.remove_label:
         before = cloud.instance(number).labels
         after = [one for one in dict.fromkeys([*before, *options.label]) if one not in options.remove_label]
         if after != list(before):
             cloud.set_labels(number, after)
-    if options.name is not None:
-        cloud.rename(number, options.name)
 
 
 COMMAND = ActionCommand(

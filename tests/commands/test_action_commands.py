@@ -237,6 +237,7 @@ def test_every_server_stops_starts_and_renames(shell: Shell, stage: Stage, serve
         stage.halts(1)
         assert shell("start", "1", "--no-wait") == Ran(0, "", "")
         return
+    assert shell("update", "1", "--name", "a<b", "--label", "c").status == ExitStatus.FAILED  # and adds no label
     assert shell("update", "1", "--name", "web", "--label", "a", "--label", "b") == Ran(0, "", "")
     assert shell("stop", "web") == Ran(0, "", "")
     assert shell("start", "web", "--no-wait") == Ran(0, "", "")

@@ -166,8 +166,13 @@ def test_what_an_opennebula_cloud_has_itself(shell: Shell, opennebula: Clouds) -
     images = [
         one("IMAGE", 0, "alpine", "<TYPE>0</TYPE><SIZE>256</SIZE><TEMPLATE><FROM_APP>7</FROM_APP></TEMPLATE>"),
         one("IMAGE", 1, "data", "<TYPE>2</TYPE>"),
+        one("IMAGE", 2, "al disabled", "<TYPE>0</TYPE><STATE>3</STATE>"),
     ]
-    apps = [one("MARKETPLACEAPP", 7, "Alpine Linux"), one("MARKETPLACEAPP", 8, "AlmaLinux", "<DESCRIPTION>al</DESCRIPTION>")]
+    apps = [
+        one("MARKETPLACEAPP", 7, "Alpine Linux"),
+        one("MARKETPLACEAPP", 8, "AlmaLinux", "<TYPE>1</TYPE><DESCRIPTION>al</DESCRIPTION>"),
+        one("MARKETPLACEAPP", 9, "al service", "<TYPE>3</TYPE>"),
+    ]
     things = {
         "image": dict(enumerate(images)),
         "template": {3: one("VMTEMPLATE", 3, "al small")},
@@ -187,6 +192,11 @@ def test_what_an_opennebula_cloud_has_itself(shell: Shell, opennebula: Clouds) -
         "template:al small",
         "one:alpine",
     ]
+    (row,) = document(at(shell, cloud.url)("search_image", "--status", "deprecated", "--format", "json"))["catalogue"]
+    assert row["image"] == "one:al disabled"
+    for command in ("run", "show_image"):
+        ran = at(shell, cloud.url)(command, "AlmaLinux")
+        assert (ran.status, "is an appliance of a marketplace" in ran.err) == (ExitStatus.NOT_FOUND, True), ran.err
     cloud.server.close()
     old = opennebula("4.14.2", things=things)
     assert len(document(at(shell, old.url)("search_image", "--format", "json"))["catalogue"]) == 2, "has no appliances"

@@ -59,11 +59,14 @@ def test_an_image_and_a_template_of_an_opennebula_cloud(shell: Shell, opennebula
         "<VCPU>8</VCPU><MEMORY>16384</MEMORY><DISK><IMAGE>tiny</IMAGE></DISK><DISK><IMAGE_ID>7</IMAGE_ID></DISK>"
         "<NIC><NETWORK>lan</NETWORK></NIC><PASSWORD>hunter2</PASSWORD></TEMPLATE></VMTEMPLATE>"
     )
-    cloud = opennebula(things={"image": {4: image}, "template": {5: template}})
+    broken = image.replace("<ID>4", "<ID>6").replace("tiny", "broken").replace("<TYPE>0", "<STATE>5</STATE><TYPE>2")
+    cloud = opennebula(things={"image": {4: image, 6: broken}, "template": {5: template}})
     alice = at(shell, cloud.url)
     for word in ("one:tiny", "tiny", TTYLINUX):
         (row,) = document(alice("show_image", word, "--format", "json"))["details"]
         assert (row["image"], row["size_bytes"], row["users"]) == ("one:tiny", 64 << 20, ["owner alice", "group users"])
+    (row,) = document(alice("show_image", "one:broken", "--format", "json"))["details"]
+    assert (row["kind"], row["status"], row["deprecated"]) == ("disk", "deprecated", "in error on this cloud")
     (row,) = document(alice("show_image", "template:5", "--format", "json"))["details"]
     assert (row["cpu"], row["memory_mib"], row["disks"], row["networks"]) == ("8", "16384", ["tiny", "7"], ["lan"])
     assert "everybody" in row["users"]

@@ -46,7 +46,7 @@ def search(session: Session, query: ImageQuery) -> Iterator[FoundImage]:
         for image in session.cloud.images():
             entry = entry_of(image)
             if query.matches(entry, now):
-                yield FoundImage(image.word, image.kind, entry)
+                yield FoundImage(image.word, image.kind, entry, status_of(entry, now))
 
 
 LEAST_OF_IDENTIFIER = 8
@@ -58,10 +58,13 @@ def named(session: Session, text: str) -> FoundImage:
     template by its name. Raises NotFound, or UsageError with the matches if there are several images."""
     found: dict[str, FoundImage] = {}
     others: set[str] = set()
+    appliance = ""
     for image in search(session, ImageQuery()):
         entry = image.entry
         if image.word and stands_for(text, entry, image.word):
             found.setdefault(image.word, image)
+        elif not image.word and stands_for(text, entry, ""):
+            appliance = entry.title
         elif len(others) < _MOST_SUGGESTED:
             others |= {entry.title.lower(), entry.tag.lower(), image.word.lower()} - {""}
     if len(found) == 1:
@@ -71,6 +74,11 @@ def named(session: Session, text: str) -> FoundImage:
         raise UsageError(
             f'"{text}" stands for several images: {", ".join(listed[:12])}{" and more" if len(listed) > 12 else ""}',
             "use the first word of one of them, or TAG@ENDORSER",
+        )
+    if appliance:
+        raise NotFound(
+            f'"{appliance}" is an appliance of a marketplace, and no image of this cloud was made from it',
+            f'make one: onemarketapp export "{appliance}" NAME --datastore DATASTORE',
         )
     raise NotFound(
         f'no image is called "{text}"', join_hints(did_you_mean(text.lower(), others), "find one with stratus-search-image")
@@ -107,4 +115,6 @@ def entry_of(image: CloudImage) -> Metadata:
         email=image.resource.owner,
         bytes=None if image.size_mib is None else image.size_mib << 20,
         format=image.format,
+        kind="machine" if image.bootable else "disk",
+        deprecated=f"{image.unusable} on this cloud" if image.unusable else None,
     )

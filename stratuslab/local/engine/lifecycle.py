@@ -221,7 +221,7 @@ def _start_again(record: Record, now: int) -> Step:
         record.enter(Lcm.BOOT_SUSPENDED)
         _add_history(record, stime=now, rstime=now)
         return Step.RESUME
-    if record.state == State.STOPPED:
+    if record.state in (State.STOPPED, State.UNDEPLOYED):
         record.leave_active(State.PENDING)
         return Step.NOTHING
     return Step.START_AGAIN
@@ -290,7 +290,7 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
     Verb.REBOOT_HARD: ({"RUNNING"}, _start_again),
     Verb.HOLD: ({"PENDING"}, _waiting(State.HOLD)),
     Verb.RELEASE: ({"HOLD"}, _waiting(State.PENDING)),
-    Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNKNOWN"}, _start_again),
+    Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNDEPLOYED", "UNKNOWN"}, _start_again),
     Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again),
     Verb.RESTART: ({"UNKNOWN"}, _start_again),
     Verb.SUSPEND: ({"RUNNING"}, _entering(Lcm.SAVE_SUSPEND, Step.PAUSE)),
