@@ -94,7 +94,8 @@ def _loosen(session: Session) -> str:
     where = session.marketplace.endpoint if uses_marketplace(session) else session.cloud.name
     if len(options.words) + len(given) > 1:
         return f"searched {where}; leave out {', '.join(given) or 'some words'}, or see --status all"
-    return f"searched {where}; try a shorter word, or --status all"
+    tag = f"--tag {word(options.words[0])}, " if options.words else ""
+    return f"searched {where}; try a shorter word, {tag}or --status all"
 
 
 COMMAND = Command(

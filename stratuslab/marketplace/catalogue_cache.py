@@ -172,9 +172,9 @@ class CachedCatalogue:
                 yield Metadata(**members)
 
     @property
-    def date(self) -> str:
-        """When it was confirmed, for a message."""
-        return f"{datetime.fromtimestamp(self.confirmed, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    def date(self) -> datetime:
+        """When it was confirmed."""
+        return datetime.fromtimestamp(self.confirmed, timezone.utc)
 
 
 _END = 9  # bytes of the last line

@@ -105,6 +105,8 @@ class Marketplace:
         self._environ = environ
         self._trace = trace or (lambda line: None)
         self._cache = cache if self.endpoint != LOCAL_MARKETPLACE else None
+        self.as_of: datetime | None = None
+        """From when the last search's answer is, if the Marketplace was not reachable; None if it is current."""
 
     def url(self, identifier: str) -> str:
         """The URL of an image's metadata, without user and password because it becomes part of templates."""
@@ -115,10 +117,11 @@ class Marketplace:
 
         A few hits come from the Marketplace's own search where it has one. Else its catalogue is read, of which it sends only a
         status, and the endorser whose whole email is known; the rest is filtered here. With a cache an unchanged catalogue is not
-        sent again, and what cannot be had is answered from it with a note. Raises as :meth:`find` does, but nothing matches is
+        sent again, and what cannot be had is answered from it: see ``as_of``. Raises as :meth:`find` does, but nothing matches is
         not an error.
         """
         now = now or datetime.now(timezone.utc)
+        self.as_of = None
         for entry in self._found(query):
             if query.matches(entry, now):
                 yield entry
@@ -216,7 +219,8 @@ class Marketplace:
 
     def _say_from_when(self, catalogue: CachedCatalogue, because: Unreachable) -> None:
         assert self._cache is not None
-        self._cache.note(f"{because.message}; using its catalogue as of {catalogue.date}")
+        self.as_of = catalogue.date
+        self._cache.note(f"{because.message}; using its catalogue as of {self.as_of:%Y-%m-%d %H:%M} UTC")
 
     def document(self, identifier: str) -> bytes:
         """The document about an image as the Marketplace has it. Raises as :meth:`find` does."""

@@ -13,8 +13,9 @@ from stratuslab.errors import ExitStatus
 from stratuslab.marketplace.metadata import MAXIMUM_SIZE
 from tests.commands.test_answers import document
 from tests.commands.test_list_networks import at
+from tests.fakes.certificate_authority import Authority
 from tests.fakes.scripted_opennebula import Clouds, ScriptedOpenNebula
-from tests.fakes.scripted_server import Conversation, Scripted, head
+from tests.fakes.scripted_server import Conversation, Scripted, endless, head, raw
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
 
@@ -67,6 +68,18 @@ def test_nothing_matches(own: Shell, arguments: tuple[str, ...]) -> None:
     assert (ran.status, ran.out) == (ExitStatus.NOT_FOUND, "")
     assert "no image matches (searched http" in ran.err
     assert document(own("search_image", "--format", "json", *arguments))["catalogue"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("nosuch",), "try a shorter word, --tag nosuch, or --status all"),
+        (("mine", "yours", "theirs"), "leave out some words, or see --status all"),
+        (("mine", "--os", "windows", "--since", "2026-01-01"), "leave out --os, --since, or see --status all"),
+    ],
+)
+def test_what_to_loosen(own: Shell, arguments: tuple[str, ...], hint: str) -> None:
+    assert f"; {hint})\n" in own("search_image", *arguments).err
 
 
 def test_a_date_that_is_none(alice: Shell) -> None:
@@ -146,6 +159,33 @@ def test_a_catalogue_that_is_not_one(shell: Shell, scripted: Scripted, body: byt
     ran = shell("search_image", "--marketplace-endpoint", scripted(answers(body)).url)
     assert (ran.status, says in ran.err, "Traceback" in ran.err) == (ExitStatus.FAILED, True, False), ran.err
     assert "root:" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "local://marketplace/metadata", "http://[", "/elsewhere"])
+def test_a_catalogue_that_is_said_to_be_elsewhere(shell: Shell, scripted: Scripted, location: str) -> None:
+    answer = raw(head("302 Found", Location=location, Content_Length=0))
+    ran = shell("search_image", "--marketplace-endpoint", scripted(answer).url, "--format", "json", "word")
+    assert (ran.status, document(ran)["catalogue"], "redirects" in ran.err) == (ExitStatus.UNREACHABLE, [], True)
+
+
+def test_a_redirect_away_from_https(shell: Shell, scripted: Scripted, authority: Authority) -> None:
+    plain = scripted(answers(b"<metadata/>"))
+    server = scripted(
+        raw(head("302 Found", Location=f"{plain.url}/metadata", Content_Length=0)), tls=authority.server("127.0.0.1")
+    )
+    shell.environ["REQUESTS_CA_BUNDLE"] = str(authority.bundle)
+    ran = shell("search_image", "--marketplace-endpoint", server.url, "word")
+    assert (ran.status, "not allowed" in ran.err, plain.requests) == (ExitStatus.UNREACHABLE, True, [])
+
+
+def test_a_catalogue_that_never_ends(shell: Shell, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten gigabytes are announced, or a million entries come one after the other."""
+    monkeypatch.setattr("stratuslab.marketplace.marketplace_client.LARGEST_CATALOGUE", 4 << 20)
+    first = head(Content_Length=10 << 30)
+    ran = shell("search_image", "--marketplace-endpoint", scripted(endless(b"<metadata>", small_entry(1) * 100, first)).url)
+    assert (ran.status, "its catalogue is larger than 4 MiB" in ran.err) == (ExitStatus.UNREACHABLE, True)
+    assert (shell.home / ".cache/stratuslab/catalogues").is_dir()
+    assert list((shell.home / ".cache/stratuslab/catalogues").iterdir()) == []
 
 
 def test_a_marketplace_that_does_not_answer(shell: Shell) -> None:

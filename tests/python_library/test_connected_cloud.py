@@ -14,8 +14,10 @@ import pytest
 
 import stratuslab
 from stratuslab.python_library.program_errors import for_program
+from tests.commands.test_search_image import small_entry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.fakes.mishaps import lost, refused
+from tests.fakes.scripted_server import Scripted, document
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Shell
@@ -48,6 +50,18 @@ def test_what_was_asked_for_is_what_the_machine_has(cloud: stratuslab.ConnectedC
     assert [one.id for one in cloud.instances(label="a", state="prolog")] == [vm.id]
     assert cloud.instances("name~^x") == []
     assert cloud.instance("web").id == cloud.instance(vm.id).id == vm.id
+
+
+def test_a_catalogue_of_a_marketplace_that_is_gone(home: Path, scripted: Scripted, caplog: pytest.LogCaptureFixture):
+    server = scripted(document(b"<metadata>" + small_entry(1) + b"</metadata>"))
+    marketplace = stratuslab.open_marketplace(server.url)
+    found = list(marketplace.search(stratuslab.ImageQuery()))
+    assert [entry.identifier for entry in found] == [f"A{1:026}"]
+    assert marketplace.as_of is None
+    server.close()
+    assert list(marketplace.search(stratuslab.ImageQuery())) == found
+    assert marketplace.as_of is not None
+    assert f"using its catalogue as of {marketplace.as_of:%Y-%m-%d}" in caplog.text
 
 
 def test_an_image_that_must_be_signed(cloud: stratuslab.ConnectedCloud, monkeypatch: pytest.MonkeyPatch):
