@@ -215,7 +215,7 @@ _ACTIONS = {
 }
 
 _SERVE = """Serve the embedded cloud over HTTP to other programs, until Ctrl-C. When it is ready it prints three URLs on one line:
-OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace."""
+OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace, which a browser can show, too."""
 _RESET = """Kill all machines, and delete them, the users, and the images and entries that were added to the Marketplace.
 Volumes stay."""
 _ADD_ENTRY = "Add an entry to the embedded Marketplace, without a signature, and print the image's identifier."

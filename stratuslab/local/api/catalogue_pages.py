@@ -73,7 +73,7 @@ def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str
             os_arch=chosen.get("arch", ""),
             email=chosen.get("endorser", query.email),
             kind=chosen.get("kind", ""),
-            patterns=[("searched", containing(word)) for word in words.split()],
+            patterns=[("searched and tag", containing(word)) for word in words.split()],
         ),
     )
     count = search.count()

@@ -44,7 +44,8 @@ class EntryQuery(NamedTuple):
     and endorser counts.
 
     ``status`` is valid, expired, deprecated or not deprecated, ``location`` web or pdisk; any other word means all. ``patterns``
-    are pairs of a column, or ``searched`` for all texts, and a pattern of :func:`containing` or :func:`matching`.
+    are pairs of a column, or ``searched`` or ``searched and tag`` for all texts, and a pattern of :func:`containing` or
+    :func:`matching`.
     """
 
     identifier: str = ""
@@ -100,7 +101,7 @@ def add_to_catalogue(store: Store, number: int, metadata: Metadata, document: st
         description,
     )
     searched = "\n".join(
-        ["", row.identifier, row.created, email, title, os, os_version, *texts[4:6], tag, locations, description, ""]
+        ["", row.identifier, row.created, email, title, os, os_version, os_arch, kind, locations, description, ""]
     )
     marks = ", ".join("?" * (len(row) + 2))
     store.query(
@@ -180,8 +181,8 @@ class EntrySearch:
                 conditions.append(f"{column} = ?")
                 arguments.append(value)
         for column, pattern in query.patterns[:_MOST_PATTERNS]:
-            assert column == "searched" or column in CatalogueRow._fields
-            text = column if column == "searched" else f"char(10) || {column} || char(10)"
+            assert column in _TEXTS or column in CatalogueRow._fields
+            text = _TEXTS.get(column, f"char(10) || {column} || char(10)")
             conditions.append(f"{text} LIKE ? ESCAPE '\\'")
             arguments.append(pattern)
         if not query.created and not query.tag:
@@ -201,6 +202,8 @@ class EntrySearch:
                     add_to_catalogue(self._store, number, single(parsed(document.encode())), document)
 
 
+# StratusLab's search does not look into tags, people do.
+_TEXTS = {"searched": "searched", "searched and tag": "searched || tag"}
 _NEWEST = """NOT EXISTS (SELECT 1 FROM catalogue AS newer WHERE newer.identifier = catalogue.identifier
     AND newer.email = catalogue.email AND newer.created > catalogue.created)"""
 _STATUSES = {

@@ -114,6 +114,7 @@ class TestCatalogue:
         [
             ("q=DEBIAN+simulated", ["debian-base-simulated"]),
             ("q=de_ian", []),
+            ("q=Latest-tag", ["mine & yours"]),
             ("q=100%25", []),
             ("os=alpine", ["alpine-base-simulated"]),
             ("arch=i486", ["ttylinux"]),
@@ -127,7 +128,8 @@ class TestCatalogue:
     )
     def test_search(self, serve: Serve, stage: Stage, entry: bytes, query: str, found: list[str]) -> None:
         marketplace = MarketplaceEntries(stage.engine.store, stage.engine.now)
-        marketplace.add(entry)
+        tag = b"<dcterms:alternative>latest-tag</dcterms:alternative>"
+        marketplace.add(entry.replace(b"<dcterms:title>", tag + b"<dcterms:title>"))
         marketplace.add(numbered(entry, 1).replace(b"mine &amp; yours", b"old").replace(b"valid>2027", b"valid>2020"))
         page = got(f"{serve().marketplace}/?{query}")
         assert titles(page) == found

@@ -162,9 +162,13 @@ class TestSearch:
         return answer["aaData"]
 
     def test_a_row(self, serve: Serve, stage: Stage, entry: bytes) -> None:
-        add(stage, entry)
-        found = self.rows(serve().marketplace, sEcho="3", sSearch=ADDED)
+        tag = b"<dcterms:alternative>latest</dcterms:alternative>"
+        add(stage, entry.replace(b"<dcterms:title>", tag + b"<dcterms:title>"))
+        url = serve().marketplace
+        found = self.rows(url, sEcho="3", sSearch=ADDED)
         assert found == [["", "custom", "", "", "alice@example.org", "machine", CREATED, ADDED, "", "", "mine & yours"]]
+        # StratusLab's does not look into tags.
+        assert self.rows(url, sSearch="latest") == []
 
     @pytest.mark.parametrize(
         ("words", "titles"),
