@@ -222,7 +222,7 @@ def test_a_full_disk_that_never_had_room_for_the_reserve(shell: Shell, tmp_path:
         f"{bin_}kill-instance 1",
         f"{bin_}run-instance -q {TTYLINUX}",
         f"{bin_}describe-instance --format ids",
-        f"rm {disk}/fill; {bin_}kill-instance 1",
+        f"rm {disk}/fill; {bin_}kill-instance --all --yes",
         f"{bin_}describe-instance --format ids",
     ]
     script = "".join(f"{line}; echo status $?\n" for line in lines)
