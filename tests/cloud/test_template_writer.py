@@ -369,6 +369,7 @@ def test_a_machine_template_is_read() -> None:
     )
     assert (read.text("CPU"), read.vectors("DISK"), read.context) == ("1", [{"IMAGE_ID": "0"}, {"TYPE": "fs"}], context)
     assert MachineTemplate.read(fromstring("<VMTEMPLATE><ID>4</ID></VMTEMPLATE>")) == MachineTemplate(4)
+    assert MachineTemplate.read(fromstring("<VMTEMPLATE><ID>x</ID></VMTEMPLATE>")) == MachineTemplate(0)
 
 
 def test_nothing_but_key_and_token_is_laid_over_where_nothing_is_asked() -> None:
@@ -419,6 +420,20 @@ def test_before_4_the_template_is_merged_here() -> None:
         ("LABELS", "a,b"),
         (TOKEN_ATTRIBUTE, "t-1/1"),
     ]
+
+
+def test_before_4_a_bus_gives_the_templates_disks_other_targets() -> None:
+    disks = (("DISK", {"IMAGE_ID": "0", "TARGET": "hda"}), ("DISK", {"IMAGE_ID": "1", "TARGET": "hdb"}))
+    base = MachineTemplate(3, attributes=(*disks, ("CONTEXT", {"TARGET": "sdb"})))
+    text = template(replace(PLAIN, template=base, bus="scsi"), ServerVersion("3.8.3"))
+    assert [disk["TARGET"] for disk in vectors(text, "DISK")] == ["sda", "sdc", "sdd"]
+    assert vectors(text, "CONTEXT")[0]["TARGET"] == "sdb"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_name_that_no_request_can_hold_is_refused_with_a_template_too(server: ServerVersion) -> None:
+    with pytest.raises(UsageError, match=r"^NAME contains the control character"):
+        template(replace(PLAIN, template=BASE, name="a\x07b"), server)
 
 
 def test_before_4_nothing_asked_leaves_the_disks() -> None:

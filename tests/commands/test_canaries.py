@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab.commands.completion import MODULES
 from stratuslab.errors import ExitStatus
 from tests.fakes.mishaps import Mishap, bad_gateway, denied, refused, web_page
 from tests.fakes.opennebula_answers import machine
@@ -140,29 +141,35 @@ def test_commands_that_succeed(alice_of: Shell, canary: Canaries, stage: Stage) 
         stage.runs(number)
         stage.engine.machine_listens(number, "127.0.0.1", 9000 + number)
     stage.polled(1, cpu_percent=1.0, memory_kib=1)
-    commands = [
-        ("describe",),
-        ("describe", "1"),
-        ("describe", "--all-states", "--all-users"),
-        ("update", "1", "--name", "web", "--label", "x"),
-        ("reboot", "1", "--hard"),
-        ("stop", "2", "--hard", "--no-wait"),
-        ("start", "2", "--no-wait"),
-        ("shutdown", "3", "--no-wait"),
-        ("kill", "--all", "--dry-run"),
-        ("config",),
-        ("config", "--check"),
-        ("config", "--list-sections"),
-    ]
-    for command, *arguments in commands:
-        for line in at_all_levels(*arguments):
-            check(shell(command, *line), canary, (command, line))
-    for command, *arguments in (("connect", "1", "--print"), ("connect", "--ssh-config"), ("connect", "--write-ssh-config")):
-        for line in at_all_levels(*arguments, forms=("",)):
-            check(shell(command, *line), canary, (command, line))
-    for line in at_all_levels("4", "5"):
-        check(shell("kill", *line), canary, ("kill", line))
+    for module in MODULES:
+        for arguments in COMMANDS[module]:
+            for line in at_all_levels(*arguments, forms=FORMS.get(module, ("json", "csv", "table"))):
+                ran = shell(module, *line)
+                assert ran.status != ExitStatus.USAGE, (module, ran)
+                check(ran, canary, (module, line))
     nothing_in_files(shell, canary)
+
+
+# What each command is called with, in a cloud of five machines that run. A new command has none, and fails.
+COMMANDS: dict[str, list[tuple[str, ...]]] = {
+    "config": [(), ("--check",), ("--list-sections",)],
+    "connect_instance": [("1", "--print"), ("--ssh-config",), ("--write-ssh-config",)],
+    "copy_config": [("--force", "-c", "~/new.cfg")],
+    "copy_files": [("--wait-timeout", "0", "1:absent", "2:absent", "~/copied")],
+    "describe_instance": [(), ("1",), ("--all-states", "--all-users")],
+    "kill_instance": [("--all", "--dry-run"), ("4", "5")],
+    "list_networks": [()],
+    "local_cloud": [("status",), ("images",), ("volumes",)],
+    "reboot_instance": [("1", "--hard")],
+    "run_instance": [("--list-types",)],
+    "search_image": [(), ("--no-cache", "ttylinux")],
+    "show_image": [(TTYLINUX,), ("no such image",)],
+    "shutdown_instance": [("3", "--no-wait")],
+    "start_instance": [("2", "--no-wait")],
+    "stop_instance": [("2", "--hard", "--no-wait")],
+    "update_instance": [("1", "--name", "web", "--label", "x")],
+}
+FORMS = {"connect_instance": ("",), "copy_config": ("",)}
 
 
 def ways_to_give_a_password(shell: Shell, canary: Canaries, text: str) -> Iterator[list[str]]:
@@ -243,6 +250,10 @@ def test_documents_that_come_back(shell: Shell, opennebula: Clouds, canary: Cana
     for line in at_all_levels("--dry-run", "--input", f"ROOT={canary['input']}", "template:7", forms=("json", "table")):
         ran = shell("run", *line)
         assert "DB_PASSWORD" in ran.out
+        check(ran, canary, line)
+    for line in at_all_levels("--watch", "0.1", "2", forms=("table",)):
+        ran = shell("describe", *line)
+        assert (ran.status, "Boot_Failure" in ran.out) == (0, True)
         check(ran, canary, line)
     for line in at_all_levels("--wait-for", "running", "--wait-timeout", "1", "2"):
         check(shell("describe", *line), canary, line)
@@ -397,6 +408,35 @@ def test_supervisors_and_the_embedded_clouds_files(shell: Shell, canary: Canarie
         if canary.seen(data) and path.name not in ("script", "context"):
             assert path.is_relative_to(shell.home / "cloud"), path
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_server_and_its_users(shell: Shell, canary: Canaries, level: str) -> None:
+    users = shell.home / "users"
+    users.write_text(f"alice:{canary['password']}\n")
+    users.chmod(0o600)
+    server = shell.begin("stratus-local-cloud", "serve", "--port", "0", "--users", str(users), *([level] if level else []))
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[0]
+        assert canary.seen(_read(Path(f"/proc/{server.pid}/cmdline"))) == []
+        client = Shell(shell.home / "client", {"STRATUSLAB_ENDPOINT": url, "STRATUSLAB_USERNAME": "alice"})
+        client.home.mkdir()
+        for password in ("password", "wrong"):
+            client.environ["STRATUSLAB_PASSWORD"] = canary[password]
+            ran = client("run", *user_data(client, canary), TTYLINUX)
+            assert ran.status == (0 if password == "password" else ExitStatus.DENIED), ran
+            check(ran, canary, password)
+        client.environ["STRATUSLAB_PASSWORD"] = canary["password"]
+        assert client("kill", "--all", "--yes").status == 0
+    finally:
+        server.terminate()
+        out, err = server.communicate(timeout=30)
+    check(Ran(server.returncode, out, err), canary, level)
+    for path, data in written(shell.home):
+        if canary.seen(data) and path.name not in ("users", "script", "context"):
+            assert path.is_relative_to(shell.home / "cloud"), path
+            assert not {"password", "wrong"} & {*canary.seen(data)}, path
 
 
 def _read(path: Path) -> bytes:

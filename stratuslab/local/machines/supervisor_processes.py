@@ -36,8 +36,10 @@ _FOR_DOWNLOADS = [
     *_PROXIES,
     *map(str.lower, _PROXIES),
 ]
-_FOR_PROGRAMS = ["PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR"]
-_KEPT = frozenset([*_FOR_PROGRAMS, *_FOR_DOWNLOADS])
+FOR_PROGRAMS = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR")
+"""The variables that programs which a supervisor starts may need."""
+
+_KEPT = frozenset([*FOR_PROGRAMS, *_FOR_DOWNLOADS])
 _KEPT_PREFIXES = ("LC_", "PYTHON")
 _PROGRAM = "stratuslab.local.machine_supervisor"
 

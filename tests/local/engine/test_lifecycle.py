@@ -305,6 +305,15 @@ def test_a_resumed_machine_begins_another_stay() -> None:
     assert (len(one.history), one.history[1]["stime"], one.history[1]["rstime"]) == (2, NOW, NOW)
 
 
+def test_the_last_stay_is_closed() -> None:
+    one = record("SUSPENDED")
+    begin(one, Verb.RESUME, User(2, "alice"), NOW)
+    first = dict(one.history[0])
+    begin(one, Verb.DELETE, User(2, "alice"), NOW + 1)
+    machine_gone(one, NOW + 2)
+    assert (one.state_name, one.history[0], one.history[1]["etime"]) == ("DONE", first, NOW + 2)
+
+
 def test_what_was_stopped_is_known_when_it_is_placed_again() -> None:
     for state in ("RUNNING", "SUSPENDED"):
         one = record(state)

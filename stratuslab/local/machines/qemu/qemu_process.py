@@ -16,6 +16,7 @@ from typing import Any
 
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
+from stratuslab.local.machines.supervisor_processes import FOR_PROGRAMS
 from stratuslab.private_files import why
 
 END_SECONDS = 2.0
@@ -81,6 +82,8 @@ class QemuProcess:
             return subprocess.Popen(
                 self._command(monitor),
                 cwd=self._directory,
+                # Not what the supervisor needs for downloads: proxies may have passwords.
+                env={name: os.environ[name] for name in FOR_PROGRAMS if name in os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

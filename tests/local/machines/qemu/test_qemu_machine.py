@@ -413,6 +413,19 @@ def test_what_runs_the_machine_keeps_what_it_is_given(cloud: Machines, tmp_path:
     os.close(readable)
 
 
+def test_what_runs_the_machine_gets_no_proxies(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("https_proxy", "http://bob:hunter2@proxy.example.org")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    fake = FakeQemu(tmp_path / "bin")
+    program = wrapped(fake, tmp_path / "wrapped")
+    program.write_text(program.read_text().replace("\n", f"\nenv > {tmp_path}/environment\n", 1))
+    made = cloud.machine(program, fake.environ)
+    made.prepare()
+    made.boot()
+    given = (tmp_path / "environment").read_text()
+    assert ("PATH=" in given, "hunter2" in given) == (True, False)
+
+
 @pytest.mark.parametrize("obeys", [True, False])
 def test_the_cord_of_a_machine_behind_a_script(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: bool):
     monkeypatch.setattr(qemu_process, "END_SECONDS", 0.2)
