@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
 identifier. It is a disk, raw or qcow2, and may be compressed with gzip, bzip2 or xz. The same command continues a
-download that was interrupted."""
-_REMOVE_IMAGE = """Remove an image and its entries in the Marketplace. An image that machines use is refused; with --force it is
-removed, and machines that run go on until they are stopped."""
+download that was interrupted. Content that is here already gets one more name."""
+_REMOVE_IMAGE = """Remove an image and its entries in the Marketplace, or one of several names that add-image gave it. An image
+that machines use is refused; with --force it is removed, and machines that run go on until they are stopped."""
 _IMAGES = """List the images that machines can be created from. A machine of an image whose content is here, or elsewhere on the
 network, is real if QEMU is installed on this computer; one without content is simulated."""
 _BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, add it to the embedded cloud, and print its
@@ -44,7 +44,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     )
     add.add_argument("--data", action="store_true", help="take content that no machine can boot from, as a further disk")
     remove = actions.add_parser("remove-image", help="remove an image", description=_REMOVE_IMAGE)
-    remove.add_argument("image", metavar="IMAGE", help="its identifier or title")
+    remove.add_argument("image", metavar="IMAGE", help="its identifier, or one of its names")
     remove.add_argument("--force", action="store_true", help="remove it even if machines use it")
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
     build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build: tiny")
@@ -72,9 +72,13 @@ def remove_image(session: Session) -> Iterator[Result]:
     from stratuslab.local.images import image_removal
     from stratuslab.local.images.open_store import open_store
 
-    with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
-        removed = image_removal.remove_image(store, session.options.image, force=session.options.force)
-    session.messages.step(f"Removed image {removed}")
+    name, now = session.options.image, session.environment.clock()
+    with closing(open_store(state_directory(session.environment.environ), now)) as store:
+        identifier, is_gone = image_removal.remove_image(store, now, name, force=session.options.force)
+    if is_gone:
+        session.messages.step(f"Removed image {identifier}")
+    else:
+        session.messages.note(f'image {identifier} stays under its other names; "{name}" is removed')
     yield from ()
 
 
@@ -84,8 +88,9 @@ def images(session: Session) -> Iterator[Result]:
     from stratuslab.local.images.image_listing import list_images
     from stratuslab.local.images.open_store import open_store
 
-    with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
-        found = list_images(store)
+    now = session.environment.clock()
+    with closing(open_store(state_directory(session.environment.environ), now)) as store:
+        found = list_images(store, now)
     yield Listing(found)
 
 
@@ -157,6 +162,10 @@ class _ProgressMessages(ProgressListener):
     def step(self, text: str) -> None:
         self._bar.clear()
         self._messages.step(text)
+
+    def note(self, text: str) -> None:
+        self._bar.clear()
+        self._messages.note(text)
 
     def moved(self, what: str, done: int, total: int | None) -> None:
         self._bar.bytes(what, done, total)

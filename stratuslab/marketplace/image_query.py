@@ -40,9 +40,11 @@ class ImageQuery(NamedTuple):
             return False
         if self.os_version and not f"{version}.".startswith(f"{self.os_version.lower()}."):
             return False
-        for name, value in zip(("os", "os_arch", "kind", "format", "tag"), self[1:2] + self[3:4] + self[5:8], strict=True):
+        for name, value in zip(("os", "os_arch", "kind", "format"), (self.os, self.arch, self.kind, self.format), strict=True):
             if value and value.lower() != getattr(entry, name).lower():
                 return False
+        if self.tag and self.tag.lower() not in map(str.lower, entry.tags):
+            return False
         if self.endorser.lower() not in entry.email.lower():
             return False
         if not self.words:

@@ -59,8 +59,8 @@ class Metadata:
 
     ``bytes`` is the size of the uncompressed image; ``checksums`` are lower-case hexadecimal digits by algorithm
     (``SHA-1``); ``created`` is when the image was endorsed and ``valid`` when the endorsement ends, both in UTC; ``format``
-    is that of the disk (raw, qcow2); ``tag`` is a short name that the endorser moves to each newer image; ``kind`` is machine or
-    disk; ``signed`` says that the document has a signature, which nobody has checked; ``email`` and ``subject`` are the
+    is that of the disk (raw, qcow2); ``tags`` are short names that the endorser moves to each newer image; ``kind`` is machine
+    or disk; ``signed`` says that the document has a signature, which nobody has checked; ``email`` and ``subject`` are the
     endorser's; ``deprecated`` is the reason why the image should no longer be used (it may be empty), None while it may be used.
     Locations are what the endorser wrote, unchecked.
     """
@@ -83,7 +83,7 @@ class Metadata:
     email: str = ""
     subject: str = ""
     deprecated: str | None = None
-    tag: str = ""
+    tags: tuple[str, ...] = ()
     kind: str = "machine"
     compression: str = ""
     signed: bool = False
@@ -92,6 +92,11 @@ class Metadata:
     def sha1(self) -> str:
         """The SHA-1 of the uncompressed image, 40 hexadecimal digits."""
         return sha1_from_identifier(self.identifier)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The title and the tags."""
+        return tuple(dict.fromkeys(name for name in (self.title, *self.tags) if name))
 
     def expired(self, now: datetime) -> bool:
         """Whether the endorsement has ended at the given time (which has a time zone)."""
@@ -198,7 +203,7 @@ def entry_of(description: _Element) -> Metadata:
     deprecated = description.find(f"{_SLTERMS}deprecated")
     texts = {key: _text(description, name) for key, name in _TEXTS.items()}
     texts["format"] = texts["format"] or Metadata.format
-    tag = _text(description, f"{DCTERMS}alternative")
+    tags = _texts(description, f"{DCTERMS}alternative")
     document = description.getparent()
     return Metadata(
         **texts,
@@ -212,7 +217,7 @@ def entry_of(description: _Element) -> Metadata:
         email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
         subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
         deprecated=None if deprecated is None else _text(description, f"{_SLTERMS}deprecated"),
-        tag=tag,
+        tags=tags,
         kind=_text(description, f"{_SLTERMS}kind") or Metadata.kind,
         compression=_text(description, f"{DCTERMS}compression"),
         signed=document is not None and document.find(_SIGNATURE) is not None,
@@ -295,8 +300,8 @@ def written(metadata: Metadata) -> str:
     add(description, f"{DCTERMS}type", "base")
     add(description, f"{_SLTERMS}kind", metadata.kind)
     add(description, f"{DCTERMS}compression")
-    if metadata.tag:
-        add(description, f"{DCTERMS}alternative", metadata.tag)
+    for tag in metadata.tags:
+        add(description, f"{DCTERMS}alternative", tag)
     for location in metadata.locations:
         add(description, f"{_SLTERMS}location", location)
     for port in metadata.inbound_ports:

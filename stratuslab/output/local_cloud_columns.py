@@ -22,7 +22,13 @@ IMAGES = RowKind(
         ),
         Column("content", lambda image: image.content.value, usual=True),
         Column("kind", lambda image: image.kind, usual=True),
-        Column("title", lambda image: image.title or None, usual=True),
+        Column(
+            "title",
+            lambda image: image.title or None,
+            usual=True,
+            table_value=lambda image: ", ".join((image.title, *image.names)),
+        ),
+        Column("names", lambda image: list(image.names), "other names"),
     ),
     key="identifier",
 )

@@ -303,6 +303,7 @@ class TestTheEmbeddedCloud:
             "content": "none",
             "kind": "simulated",
             "title": "ttylinux",
+            "names": [],
         }
         ids = shell("local_cloud", "images", "--format", "ids", "--filter", "title~^tty")
         assert ids == Ran(0, f"{TTYLINUX}\n", "")

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -27,7 +28,7 @@ from stratuslab.local.images.open_store import open_store
 from stratuslab.marketplace.metadata import Metadata, read
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
-from tests.harness import TTYLINUX, Ran, Shell
+from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 from tests.local.images.test_image_format import qcow2
 from tests.local.images.test_image_store import everything, identifier, sums
 
@@ -84,7 +85,7 @@ class TestFiles:
         for arguments in ([str(packed)], [str(plain)], [plain.as_uri()], [str(plain), "--title", "a <title>\n& more"]):
             assert shell("local_cloud", "add-image", *arguments).out == f"{identifier(DISK)}\n"
         assert kept(cloud) == [f"images/{identifier(DISK)}/image"]
-        assert [entry.title for entry in entries(cloud, identifier(DISK))] == ["a <title> & more"]
+        assert [entry.names for entry in entries(cloud, identifier(DISK))] == [("debian-12", "plain", "a <title> & more")]
 
     def test_a_qcow2(self, shell: Shell, cloud: Path) -> None:
         (shell.home / "disk").write_bytes(qcow2())
@@ -152,7 +153,7 @@ class TestFiles:
         monkeypatch.setattr("stratuslab.local.images.image_store.keep", reset)
         ran = shell("local_cloud", "add-image", str(packed))
         assert (ran.status, ran.out) == (1, "")
-        assert "the embedded cloud was reset meanwhile (run the command again)" in ran.err
+        assert "it was removed, or the embedded cloud reset, meanwhile (run the command again)" in ran.err
         assert entries(cloud, identifier(DISK)) == []
 
     def test_a_full_disk(self, shell: Shell, cloud: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,6 +365,40 @@ class TestImages:
         assert (ran.status, ran.err) == (0, "")
 
 
+class TestNames:
+    """An image has a name for each time that its content was added under another one."""
+
+    @pytest.fixture
+    def added(self, shell: Shell, packed: Path) -> str:
+        said = [
+            shell("local_cloud", "add-image", str(packed), "--title", title).err for title in ("first", "second one", "first")
+        ]
+        also = f'image {identifier(DISK)} is here already, as "first"; it is now also called "second one"'
+        assert said == ["", f"stratus-local-cloud: {also}\n", ""]
+        return identifier(DISK)
+
+    def test_are_listed_and_run(self, shell: Shell, added: str) -> None:
+        listed = shell("local_cloud", "images", "--filter", f"identifier={added}", "--columns", "title,names", "--no-header")
+        assert listed.out == "first, second one  second one\n"
+        for word in ("first", "second one", "SECOND ONE", "second one@images", added[:9]):
+            assert shell("run", word, "--dry-run").status == 0, word
+            assert shell("show_image", "--format", "ids", word).out == f"{added}\n"
+        assert shell("search_image", "--tag", "second one", "--format", "ids").out == f"{added}\n"
+
+    @pytest.mark.parametrize(("name", "left"), [("first", "second one"), ("second one", "first")])
+    def test_are_removed_one_by_one(self, shell: Shell, cloud: Path, added: str, name: str, left: str) -> None:
+        ran = shell("local_cloud", "remove-image", name)
+        assert ran == Ran(0, "", f'stratus-local-cloud: image {added} stays under its other names; "{name}" is removed\n')
+        assert [entry.names for entry in entries(cloud, added)] == [(left,)]
+        assert shell("local_cloud", "remove-image", name).status == ExitStatus.NOT_FOUND
+        assert shell("local_cloud", "remove-image", left) == Ran(0, "", "")
+        assert kept(cloud) == []
+
+    def test_go_all_with_the_identifier(self, shell: Shell, cloud: Path, added: str) -> None:
+        assert shell("local_cloud", "remove-image", added) == Ran(0, "", "")
+        assert (kept(cloud), entries(cloud, added)) == ([], [])
+
+
 class TestRemoveImage:
     def test_by_identifier_or_title(self, shell: Shell, tmp_path: Path, cloud: Path) -> None:
         (tmp_path / "disk.img").write_bytes(DISK)
@@ -388,3 +423,51 @@ class TestRemoveImage:
         assert shell("run", TTYLINUX).status == 0
         assert shell("kill", "1").status == 0
         assert shell("local_cloud", "remove-image", TTYLINUX).status == 0
+
+    def test_killed_at_any_step(self, shell: Shell, tmp_path: Path, cloud: Path) -> None:
+        """The image is there or not, wholly, and nothing else is left, whichever line of the removal was the last."""
+        (tmp_path / "disk.img").write_bytes(DISK)
+        program = [sys.executable, "-c", KILLED, str(cloud), str(tmp_path / "disk.img")]
+        done = subprocess.run(program, check=True, cwd=CHECKOUT, timeout=60, stdout=subprocess.PIPE, text=True)
+        *killed, last = [line.split() for line in done.stdout.splitlines()]
+        assert {tuple(line) for line in killed} == {("9", "True", "True", "0"), ("9", "False", "False", "0")}
+        assert (last, len(killed) > 30) == (["0", "False", "False", "0"], True)
+
+
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from stratuslab.local.images import add_image, image_listing, image_removal, image_store
+from stratuslab.local.images.open_store import open_store
+
+directory, image = map(Path, sys.argv[1:])
+
+def removed(identifier, last):
+    lines = itertools.count(1)
+    def trace(frame, event, argument):
+        name = frame.f_code.co_filename
+        counts = (event, os.path.basename(name)) in (("line", "image_removal.py"), ("call", "shutil.py"))
+        if counts and next(lines) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    store = open_store(directory, 0)
+    sys.settrace(trace)
+    image_removal.remove_image(store, 0, identifier)
+
+for last in itertools.count(1):
+    store = open_store(directory, 0)
+    identifier = add_image.ImageAdder(store, 0).of_file(image).identifier
+    store.close()
+    child = os.fork()
+    if not child:
+        removed(identifier, last)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    store = open_store(directory, 0)
+    listed = identifier in [listed.identifier for listed in image_listing.list_images(store, 0)]
+    store.close()
+    left = len(list(directory.glob("images.*")))
+    print(status, listed, image_store.content(directory, identifier) is not None, left)
+    if not status:
+        break
+"""

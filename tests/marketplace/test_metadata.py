@@ -110,7 +110,7 @@ def test_a_complete_entry() -> None:
         description="A small  Linux",
         email="images@stratuslab.eu",
         subject="CN=Images,O=StratusLab",
-        tag="ttylinux",
+        tags=("ttylinux",),
         compression="gz",
     )
 

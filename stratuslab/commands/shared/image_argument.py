@@ -133,9 +133,8 @@ def _newer(session: Session, old: Metadata, now: datetime) -> str:
     from stratuslab.marketplace.image_query import ImageQuery
 
     with suppress(StratusLabError):
-        names = {old.title, old.tag} - {""}
         found = session.marketplace.search(ImageQuery(endorser=old.email), now)
-        same = [one for one in found if names & {one.title, one.tag} and one.identifier != old.identifier]
+        same = [one for one in found if {*old.names} & {*one.names} and one.identifier != old.identifier]
         if same:
             newest = max(same, key=lambda one: one.created.timestamp() if one.created else 0.0)
             return f"newer: {newest.identifier}; "

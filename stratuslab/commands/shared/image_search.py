@@ -66,7 +66,7 @@ def named(session: Session, text: str) -> FoundImage:
         elif not image.word and stands_for(text, entry, ""):
             appliance = entry.title
         elif len(others) < _MOST_SUGGESTED:
-            others |= {entry.title.lower(), entry.tag.lower(), image.word.lower()} - {""}
+            others |= {name.lower() for name in (*entry.names, image.word) if name}
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
@@ -88,7 +88,7 @@ def named(session: Session, text: str) -> FoundImage:
 def stands_for(text: str, entry: Metadata, word: str) -> bool:
     """Whether the text is the word, a title, a tag, ``TAG@ENDORSER``, or the identifier's beginning, of this entry."""
     tag, _, endorser = text.lower().partition("@")
-    names = {entry.title.lower(), entry.tag.lower(), word.lower()} - {""}
+    names = {name.lower() for name in (*entry.names, word) if name}
     email = entry.email.lower()
     if text.lower() in names or (endorser and tag in names and endorser in (email, email.partition("@")[0])):
         return True

@@ -233,7 +233,7 @@ def _details(metadata: Metadata, status: str, content: str) -> _Element:
         ("Size", size),
         ("Format", f"{metadata.format}, {metadata.compression}" if metadata.compression else metadata.format),
         ("Kind", metadata.kind),
-        ("Tag", metadata.tag),
+        ("Tag", ", ".join(metadata.tags)),
         ("Status", status),
         ("Endorser", E.bdi(metadata.email)),
         ("Subject", metadata.subject),

@@ -15,6 +15,7 @@ from typing import Any
 from stratuslab.local.api_error import BadTemplate, NoSuchImage
 from stratuslab.local.engine.server_rules import ServerRules
 from stratuslab.local.images import ImageError
+from stratuslab.local.images.embedded_marketplace import read_entry
 from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_listing import ContentLocation, content_location
 from stratuslab.local.images.image_store import content
@@ -154,8 +155,9 @@ class DiskAllocation:
         image_id, identifier, title, size, document = entry
         self.image = self.image or identifier
         kept = content(self._store.directory, identifier)
-        there = content_location(self._store, identifier, document) is not ContentLocation.NOWHERE
-        self.boots = self.boots or (number == 0 and there)
+        locations = read_entry(document.encode()).metadata.locations
+        is_somewhere = content_location(self._store, identifier, locations) is not ContentLocation.NOWHERE
+        self.boots = self.boots or (number == 0 and is_somewhere)
         read_only = disk.get("READONLY", "").upper() == "YES"
         copied = not read_only
         if kept is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -12,13 +11,12 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
-from stratuslab.local.images.image_store import images
+from stratuslab.local.images.image_removal import delete_discarded, discard
 from stratuslab.local.images.open_store import NEXT_INSTANCE, initialize
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 
 _ROUNDS = 20
-_TRASH = "images.discarded."
 
 
 class CloudStatus(NamedTuple):
@@ -109,9 +107,7 @@ def _empty_store(engine: Engine) -> list[int] | None:
         engine.store.query("UPDATE volumes SET instance = NULL")
         engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
         initialize(engine.store, engine.now)
-        # Renamed at once and removed later, so that a command that adds an image finds none of the old ones.
-        with suppress(OSError):
-            images(engine.store.directory).rename(engine.store.directory / f"{_TRASH}{os.urandom(4).hex()}")
+        discard(engine.store.directory)
         return numbers
 
 
@@ -120,5 +116,4 @@ def _remove_files(engine: Engine, numbers: list[int]) -> None:
 
     for number in numbers:
         shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)
-    for discarded in engine.store.directory.glob(f"{_TRASH}*"):
-        shutil.rmtree(discarded, ignore_errors=True)
+    delete_discarded(engine.store)

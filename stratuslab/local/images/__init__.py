@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from stratuslab.errors import StratusLabError
 
+DISCARDED = "images.discarded."
+"""How directories with images that were removed begin, until they are deleted."""
+
 
 class ImageError(StratusLabError):
     """An image cannot be fetched or used."""
@@ -22,6 +25,9 @@ class ProgressListener:
 
     def step(self, text: str) -> None:
         """A step begins; the text is a sentence without a full stop."""
+
+    def note(self, text: str) -> None:
+        """The user should know this; the text is a sentence without a full stop."""
 
     def moved(self, what: str, done: int, total: int | None) -> None:
         """So many bytes are done, of the total if known; ``what`` is a word such as ``Downloading``."""

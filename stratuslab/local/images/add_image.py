@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
 from stratuslab.local.images.download import Download
-from stratuslab.local.images.embedded_marketplace import local_location, register
+from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, local_location
 from stratuslab.local.images.free_space import require
 from stratuslab.local.images.image_format import lacks_boot_loader
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
@@ -145,7 +145,11 @@ class ImageAdder:
             disks_bus="virtio",
             kind="disk" if self.data else self.known.kind,
         )
-        return register(self.store, self.now, metadata, rename=bool(self.known.title))
+        entry, has_one_more = MarketplaceEntries(self.store, self.now).register(metadata)
+        if has_one_more:
+            *others, added = (f'"{name}"' for name in entry.names)
+            self.listener.note(f"image {entry.identifier} is here already, as {', '.join(others)}; it is now also called {added}")
+        return entry
 
 
 def _without_endings(name: str) -> str:

@@ -7,6 +7,7 @@ can, for images of which nobody else has added one.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -118,14 +119,61 @@ class MarketplaceEntries:
 
     def keep(self, entry: MarketplaceEntry, owner: int = ADMINISTRATOR.id) -> None:
         """Store an entry. Part of a transaction."""
-        self._store.query("DELETE FROM entries WHERE identifier = ? AND email = ? AND created = ?", entry.key)
+        same = "FROM entries WHERE identifier = ? AND email = ? AND created = ?"
+        number = next((row[0] for row in self._store.query(f"SELECT id {same}", entry.key)), None)
+        self._store.query(f"DELETE {same}", entry.key)
         self._store.query(
-            "INSERT INTO entries (identifier, email, created, title, bytes, registered, document, owner) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*entry.key, entry.title, entry.metadata.bytes, self._now, entry.document, owner),
+            "INSERT INTO entries (id, identifier, email, created, title, bytes, registered, document, owner) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, *entry.key, entry.title, entry.metadata.bytes, self._now, entry.document, owner),
         )
         number = self._store.query("SELECT last_insert_rowid()")[0][0]
         add_to_catalogue(self._store, number, entry.metadata, entry.document)
+
+    def register(self, metadata: Metadata) -> tuple[Metadata, bool]:
+        """Add the entry of an image in the image store. If the embedded cloud has one for the image already, the title becomes a
+        name in that. Returns the entry, and whether it was there and has one name more.
+
+        Raises ImageError if the content is gone.
+        """
+        with self._store.transaction():
+            # A reset empties the store and then removes the content.
+            if content(self._store.directory, metadata.identifier) is None:
+                raise ImageError(
+                    f"image {metadata.identifier} is gone: it was removed, or the embedded cloud reset, meanwhile",
+                    "run the command again",
+                )
+            known = self.own_entry(metadata.identifier)
+            if known is not None:
+                if metadata.title in known.names:
+                    return known, False
+                return self._rename(known, (*known.names, metadata.title)), True
+            added = endorsed(metadata, datetime.fromtimestamp(self._now, timezone.utc))
+            self.keep(added)
+            return added.metadata, False
+
+    def own_entry(self, identifier: str) -> Metadata | None:
+        """The newest entry of an image that the embedded cloud itself has endorsed."""
+        query = "SELECT document FROM entries WHERE identifier = ? AND email = ? ORDER BY created DESC LIMIT 1"
+        found = self._store.query(query, (identifier, ENDORSER))
+        return read_entry(found[0][0].encode()).metadata if found else None
+
+    def remove_name(self, identifier: str, name: str) -> bool:
+        """Remove a name that the embedded cloud's own entry of an image has beside others. Part of a transaction."""
+        entry = self.own_entry(identifier)
+        others = [other for other in entry.names if other != name] if entry else []
+        if entry is None or not others or name not in entry.names:
+            return False
+        self._rename(entry, others)
+        return True
+
+    def _rename(self, entry: Metadata, names: Sequence[str]) -> Metadata:
+        """Give the embedded cloud's own entry a title, the first name, and tags. The new one has the same date, so it takes its
+        place."""
+        assert entry.created is not None
+        renamed = endorsed(replace(entry, title=names[0], tags=tuple(names[1:])), entry.created)
+        self.keep(renamed)
+        return renamed.metadata
 
     def of_image(self, identifier: str) -> list[tuple[str, int]]:
         """The documents about an image, whatever their status, with the number of the user who added each: of each endorser the
@@ -149,30 +197,6 @@ def endorsed(metadata: Metadata, created: datetime) -> MarketplaceEntry:
 def local_location(identifier: str) -> str:
     """The location of an image in the embedded cloud itself. It has no path, as all users can read entries."""
     return f"local://images/{identifier}"
-
-
-def register(store: Store, now: float, metadata: Metadata, *, rename: bool = False) -> Metadata:
-    """Add the entry of an image in the image store, and return it.
-
-    If this endorser has one for the image already, that stays, except for its title with ``rename``. Raises ImageError if the
-    content is gone.
-    """
-    added = endorsed(metadata, datetime.fromtimestamp(int(now), timezone.utc))
-    with store.transaction():
-        # A reset empties the store and then removes the content.
-        if content(store.directory, metadata.identifier) is None:
-            raise ImageError(
-                f"image {metadata.identifier} is gone: the embedded cloud was reset meanwhile", "run the command again"
-            )
-        query = "SELECT document FROM entries WHERE identifier = ? AND email = ? ORDER BY created DESC LIMIT 1"
-        for (document,) in store.query(query, added.key[:2]):
-            known = read_entry(document.encode()).metadata
-            if not rename or known.title == metadata.title:
-                return known
-            # An entry with the same date replaces the old one.
-            added = endorsed(metadata, known.created or datetime.fromtimestamp(int(now), timezone.utc))
-        MarketplaceEntries(store, now).keep(added)
-    return added.metadata
 
 
 def add_entry(store: Store, now: float, path: Path) -> MarketplaceEntry:

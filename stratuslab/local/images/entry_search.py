@@ -17,7 +17,8 @@ _LARGEST_PIECE = 1 << 20  # bytes
 
 
 class CatalogueRow(NamedTuple):
-    """What the catalogue says about an entry. ``locations`` are separated by line breaks; dates are as in the document."""
+    """What the catalogue says about an entry. ``tag`` and ``locations`` may be several, separated by line breaks; dates are as in
+    the document."""
 
     id: int
     identifier: str
@@ -43,15 +44,16 @@ class EntryQuery(NamedTuple):
     """What entries are searched for; empty texts match all. Without ``created`` and ``tag`` only the newest entry of each image
     and endorser counts.
 
-    ``status`` is valid, expired, deprecated or not deprecated, ``location`` web or pdisk; any other word means all. ``patterns``
-    are pairs of a column, or ``searched`` or ``searched and tag`` for all texts, and a pattern of :func:`containing` or
-    :func:`matching`.
+    ``word`` is an identifier, a title or a tag; ``status`` is valid, expired, deprecated or not deprecated, ``location`` web or
+    pdisk, any other word means all. ``patterns`` are pairs of a column, or ``searched`` or ``searched and tag`` for all texts,
+    and a pattern of :func:`containing` or :func:`matching`.
     """
 
     identifier: str = ""
     email: str = ""
     created: str = ""
     tag: str = ""
+    word: str = ""
     os: str = ""
     os_arch: str = ""
     kind: str = ""
@@ -81,7 +83,7 @@ def _literal(text: str) -> str:
 def add_to_catalogue(store: Store, number: int, metadata: Metadata, document: str) -> None:
     """Note what the entry with this number says. Part of a transaction."""
     texts = [metadata.email, metadata.title or metadata.identifier, metadata.os, metadata.os_version, metadata.os_arch]
-    texts += [metadata.kind, metadata.tag, "\n".join(metadata.locations), metadata.description]
+    texts += [metadata.kind, "\n".join(metadata.tags), "\n".join(metadata.locations), metadata.description]
     email, title, os, os_version, os_arch, kind, tag, locations, description = (text[:_LONGEST_TEXT] for text in texts)
     row = CatalogueRow(
         number,
@@ -131,8 +133,8 @@ class EntrySearch:
         """The numbers of the entries and the sizes of their documents in bytes, newest first."""
         return [(number, size) for number, size in self._select("id, size", "ORDER BY created DESC, id")]
 
-    def rows(self, offset: int, limit: int, column: str = "created", descending: bool = True) -> list[CatalogueRow]:
-        """A part of the entries, sorted by a column."""
+    def rows(self, offset: int = 0, limit: int = -1, column: str = "created", descending: bool = True) -> list[CatalogueRow]:
+        """A part of the entries (by default all), sorted by a column."""
         assert column in CatalogueRow._fields
         order = f"ORDER BY {column} {'DESC' if descending else 'ASC'}, id LIMIT ? OFFSET ?"
         return [CatalogueRow(*row) for row in self._select(_COLUMNS, order, limit, offset)]
@@ -176,10 +178,16 @@ class EntrySearch:
 
     def _sql(self, query: EntryQuery) -> tuple[str, list[str]]:
         conditions, arguments = ["1"], []
-        for column in ("identifier", "email", "created", "tag", "os", "os_arch", "kind"):
+        for column in ("identifier", "email", "created", "os", "os_arch", "kind"):
             if value := getattr(query, column):
                 conditions.append(f"{column} = ?")
                 arguments.append(value)
+        if query.tag:
+            conditions.append(_TAGGED)
+            arguments.append(query.tag)
+        if query.word:
+            conditions.append(f"(? IN (identifier, title) OR {_TAGGED})")
+            arguments += [query.word, query.word]
         for column, pattern in query.patterns[:_MOST_PATTERNS]:
             assert column in _TEXTS or column in CatalogueRow._fields
             text = _TEXTS.get(column, f"char(10) || {column} || char(10)")
@@ -206,6 +214,7 @@ class EntrySearch:
 _TEXTS = {"searched": "searched", "searched and tag": "searched || tag"}
 _NEWEST = """NOT EXISTS (SELECT 1 FROM catalogue AS newer WHERE newer.identifier = catalogue.identifier
     AND newer.email = catalogue.email AND newer.created > catalogue.created)"""
+_TAGGED = "instr(char(10) || tag || char(10), char(10) || ? || char(10))"
 _STATUSES = {
     "valid": "NOT deprecated AND (valid = '' OR valid >= ?)",
     "expired": "NOT deprecated AND valid <> '' AND valid < ?",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from stratuslab.local.images import ImageError
-from stratuslab.local.images.embedded_marketplace import read_entry
+from stratuslab.local.images.entry_search import CatalogueRow, EntryQuery, EntrySearch
 from stratuslab.local.images.image_format import lacks_boot_loader
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
@@ -23,48 +24,46 @@ class ContentLocation(Enum):
 
 
 class ListedImage(NamedTuple):
-    """An image; ``bytes`` is its size according to its entry."""
+    """An image; ``title`` and ``bytes`` are those of its newest entry, ``names`` are the other titles and tags."""
 
     identifier: str
     title: str
+    names: tuple[str, ...]
     bytes: int
     content: ContentLocation
     kind: str
     """``bootable``, ``simulated`` or ``data``."""
 
 
-def content_location(store: Store, identifier: str, document: str) -> ContentLocation:
-    """Where the content of an entry's image is."""
+def content_location(store: Store, identifier: str, locations: Iterable[str]) -> ContentLocation:
+    """Where the content of an image is whose entry names these locations."""
     if content(store.directory, identifier) is not None:
         return ContentLocation.HERE
-    locations = read_entry(document.encode()).metadata.locations
-    return (
-        ContentLocation.ELSEWHERE
-        if any(location.startswith(("http:", "https:")) for location in locations)
-        else ContentLocation.NOWHERE
-    )
+    is_known = any(location.lower().startswith(("http:", "https:")) for location in locations)
+    return ContentLocation.ELSEWHERE if is_known else ContentLocation.NOWHERE
 
 
-def list_images(store: Store) -> list[ListedImage]:
+def list_images(store: Store, now: float) -> list[ListedImage]:
     """Every image once, by its newest entry; the newest last."""
-    rows = store.query("SELECT identifier, title, bytes, document FROM entries ORDER BY created, id")
-    newest = {identifier: (title, size, document) for identifier, title, size, document in rows}
-    return [
-        ListedImage(
-            identifier, title, size, where := content_location(store, identifier, document), _kind(store, where, document)
-        )
-        for identifier, (title, size, document) in newest.items()
-    ]
+    newest: dict[str, CatalogueRow] = {}
+    names: dict[str, list[str]] = {}
+    for row in EntrySearch(store, now, EntryQuery(status="all")).rows(descending=False):
+        newest[row.identifier] = row
+        names.setdefault(row.identifier, []).extend([row.title, *row.tag.splitlines()])
+    return [_listed(store, row, dict.fromkeys(names[identifier])) for identifier, row in newest.items()]
 
 
-def _kind(store: Store, where: ContentLocation, document: str) -> str:
+def _listed(store: Store, row: CatalogueRow, names: Iterable[str]) -> ListedImage:
+    where = content_location(store, row.identifier, row.locations.splitlines())
+    others = tuple(name for name in names if name not in (row.title, row.identifier))
+    return ListedImage(row.identifier, row.title, others, row.bytes, where, _kind(store, where, row))
+
+
+def _kind(store: Store, where: ContentLocation, row: CatalogueRow) -> str:
     """What a machine is that boots from the image: real, simulated, or none, because the image is data."""
-    entry = read_entry(document.encode()).metadata
-    if where is ContentLocation.NOWHERE:
-        return "data" if entry.kind == "disk" else "simulated"
-    path = content(store.directory, entry.identifier)
+    path = content(store.directory, row.identifier)
     try:
-        is_data = entry.kind == "disk" if path is None else lacks_boot_loader(path)
+        is_data = row.kind == "disk" if path is None else lacks_boot_loader(path)
     except (ImageError, OSError):  # damaged, or removed meanwhile
         is_data = True
-    return "data" if is_data else "bootable"
+    return "data" if is_data else "simulated" if where is ContentLocation.NOWHERE else "bootable"

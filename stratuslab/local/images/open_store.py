@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from stratuslab.errors import StratusLabError
+from stratuslab.local.images import DISCARDED
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.leases import Leases
 
@@ -17,6 +20,11 @@ def open_store(directory: Path, now: float) -> Store:
     Raises StratusLabError or UsageError if it cannot be used.
     """
     store = Store(directory)
+    if any(directory.glob(f"{DISCARDED}*")):
+        from stratuslab.local.images.image_removal import delete_discarded
+
+        with suppress(StratusLabError):  # on a full disk, the next command tries again
+            delete_discarded(store)
     if store.setting(NEXT_INSTANCE) is None:
         with store.transaction():
             if store.setting(NEXT_INSTANCE) is None:

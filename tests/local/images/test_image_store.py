@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import ImageError, image_reader
-from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry, register
+from stratuslab.local.images.embedded_marketplace import ENDORSER, MarketplaceEntries, endorsed, read_entry
 from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_reader import USUAL, Checksums, SparseFile, read_image
@@ -238,7 +238,7 @@ class TestEntries:
         )
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
-        added = register(store, clock(), made)
+        added, _ = MarketplaceEntries(store, clock()).register(made)
         ((document, _),) = MarketplaceEntries(store, clock()).of_image(identifier(DISK))
         metadata = read_metadata(document.encode(), identifier(DISK), datetime.fromtimestamp(clock(), timezone.utc))
         assert metadata == added
@@ -249,22 +249,19 @@ class TestEntries:
 
     def test_there_is_none_without_its_content(self, tmp_path: Path, clock: StoppedClock) -> None:
         store = open_store(tmp_path, clock())
-        with pytest.raises(ImageError, match="reset meanwhile"):
-            register(store, clock(), Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
+        with pytest.raises(ImageError, match="reset, meanwhile"):
+            MarketplaceEntries(store, clock()).register(Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first"))
         assert MarketplaceEntries(store, clock()).of_image(identifier(DISK)) == []
 
     def test_there_is_one_of_an_image(self, tmp_path: Path, clock: StoppedClock) -> None:
         taken(tmp_path, DISK)
         store = open_store(tmp_path, clock())
         made = Metadata(identifier(DISK), len(DISK), sums(DISK).checksums, "first")
-
-        def titles() -> list[str]:
-            return [row[0] for row in store.query("SELECT title FROM entries WHERE identifier = ?", (identifier(DISK),))]
-
-        first = register(store, clock(), made)
+        first, has_one_more = MarketplaceEntries(store, clock()).register(made)
+        (before,) = store.query("SELECT id, title FROM entries WHERE identifier = ?", (identifier(DISK),))
+        assert not has_one_more
+        MarketplaceEntries(store, clock()).keep(endorsed(replace(made, identifier=identifier(b"x"), email="a@b"), CREATED))
         clock.now += 100
-        assert register(store, clock(), replace(made, title="second")) == first
-        assert titles() == ["first"]
-        renamed = register(store, clock(), replace(made, title="second"), rename=True)
-        assert (titles(), renamed.created) == (["second"], first.created)
-        assert titles() == ["second"]
+        again, has_one_more = MarketplaceEntries(store, clock()).register(replace(made, title="second"))
+        assert (again.names, again.created, has_one_more) == (("first", "second"), first.created, True)
+        assert store.query("SELECT id, title FROM entries WHERE identifier = ?", (identifier(DISK),)) == [before]
