@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import CHECKOUT, Bench, Program, Row
+from measuring import Bench, Program, Row
 
 IMAGE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"  # ttylinux, in the embedded Marketplace
 FILL = """
@@ -35,8 +34,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 def _seconds(*programs: Program) -> float:
     """How long the programs take side by side. Raises CalledProcessError if one fails."""
     begin = time.perf_counter()
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(one.words, env=one.environ, **quiet) for one in programs]  # type: ignore[call-overload]
+    running = [one.start(stdout=subprocess.DEVNULL) for one in programs]
     for one in running:
         if one.wait():
             raise subprocess.CalledProcessError(one.returncode, one.args)
@@ -73,8 +71,8 @@ def _sizes(bench: Bench) -> Iterator[Row]:
         yield Row(f"embedded cloud: describe {size:,}", costs[size])
     fair = costs[10] + 10 * (costs[1000] - costs[10])
     yield Row("embedded cloud: describe 10,000", costs[10_000], "ms", 1.2, "linear", fair, [costs[10_000] / fair], describe)
-    serve = [sys.executable, str(CHECKOUT / "bin/stratus-local-cloud"), "serve", "--port", "0", "--user", "oneadmin:secret"]
-    with subprocess.Popen(serve, env=describe.environ, stdout=subprocess.PIPE, text=True) as server:
+    serve = bench.command("local-cloud", "serve", "--port", "0", "--user", "oneadmin:secret", endpoint="local")
+    with serve.start(stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:
             bench.peer("one_post.py", server.stdout.readline().split()[0].rstrip(","), "oneadmin").run()

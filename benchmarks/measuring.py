@@ -51,12 +51,22 @@ class Program(NamedTuple):
     words: Sequence[str]
     environ: Mapping[str, str]
 
+    def start(self, stdout: int) -> subprocess.Popen[str]:
+        """Begin to run it, in its home directory: Python imports what is in the current one, which may be the checkout."""
+        return subprocess.Popen(
+            self.words,
+            env=self.environ,
+            cwd=self.environ["HOME"],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
     def run(self) -> Sample:
         """Run it. Raises CalledProcessError if it fails."""
         begin = time.perf_counter()
-        process = subprocess.Popen(
-            self.words, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = self.start(stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -75,8 +85,10 @@ class Bench:
         self.costs: dict[str, dict[int, float]] = {}
 
     def command(self, name: str, *arguments: str, endpoint: str = "", **environ: str) -> Program:
-        """One of the package's commands, as a script of this checkout; ``endpoint`` names its cloud."""
-        return self.python(str(CHECKOUT / "bin" / f"stratus-{name}"), *arguments, STRATUSLAB_ENDPOINT=endpoint, **environ)
+        """One of the package's commands, as it is installed; ``endpoint`` names its cloud."""
+        return self.python(
+            str(Path(sys.executable).with_name(f"stratus-{name}")), *arguments, STRATUSLAB_ENDPOINT=endpoint, **environ
+        )
 
     def peer(self, script: str, *arguments: str) -> Program:
         return self.python(str(PEERS / script), *arguments)
@@ -85,7 +97,6 @@ class Bench:
         variables = {
             "HOME": str(self.directory),
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(CHECKOUT),
             "STRATUSLAB_LOCAL_DIR": str(self.directory / "cloud"),
             "STRATUSLAB_USERNAME": "alice",
             "STRATUSLAB_PASSWORD": "secret",

@@ -9,13 +9,13 @@ A group is a module of this folder whose ``rows(bench)`` yields rows (see measur
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from measuring import Bench, Row
+from measuring import CHECKOUT, Bench, Row
 from report import line, profile, write
 
 GROUPS = ("startup", "listings", "parallel_calls", "embedded_cloud")
@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true", help="print the rows only")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: {' '.join(GROUPS)}")
     options = parser.parse_args()
+    package = importlib.util.find_spec("stratuslab")
+    if package is None or Path(package.origin or "").is_relative_to(CHECKOUT / "stratuslab"):
+        parser.error("install the package as users do, not as editable, which costs more at start-up: tox -e bench")
     begin = time.perf_counter()
     rows: list[Row] = []
     profiles: dict[str, list[str]] = {}

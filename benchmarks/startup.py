@@ -39,7 +39,7 @@ def _instructions(program: Program) -> float:
     """Millions of instructions, by callgrind; a first run compiles the modules."""
     program.run()
     words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *program.words]
-    done = subprocess.run(words, env=program.environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(words, env=program.environ, cwd=program.environ["HOME"], capture_output=True, text=True, check=True)
     counted = re.search(r"Collected : (\d+)", done.stderr)
     assert counted is not None, done.stderr
     return int(counted[1]) / 1e6

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from types import FrameType
 
-AT_ONCE = 10
-"""Calls in flight: OpenNebula's daemon serves 15 connections for all its users together."""
+AT_ONCE = 13
+"""Calls in flight: OpenNebula's daemon serves 15 connections for all its users together, and two are left to others."""
 
 _MOST_TOLD = 20  # errors; a file of ids that is none at all would fill the screen
 
