@@ -18,7 +18,7 @@ from pathlib import Path
 from measuring import CHECKOUT, Bench, Row
 from report import line, profile, write
 
-GROUPS = ("startup", "listings", "parallel_calls", "embedded_cloud")
+GROUPS = ("startup", "listings", "parallel_calls", "image_catalogue", "embedded_cloud")
 
 
 def main() -> None:

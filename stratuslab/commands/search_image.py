@@ -19,6 +19,7 @@ from stratuslab.output.safe_text import word
 from stratuslab.results import Listing, Result
 
 _PORTION = 1000  # rows of a table that are lined up with each other
+_FIRST_PORTION = 250  # so that somebody who waits sees them soon
 _CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")
 
 
@@ -65,7 +66,7 @@ def _run(session: Session) -> Iterator[Result]:
         raise NotFound("no image matches", _loosen(session))
     # What needs no order is printed as it arrives.
     portion = _PORTION if session.output.is_default else 1 if options.format != "table" and not options.sort else None
-    rows = [first, *islice(hits, portion and portion - 1)]
+    rows = [first, *islice(hits, portion and min(portion, _FIRST_PORTION) - 1)]
     yield Listing(rows)
     while portion and (rows := list(islice(hits, portion))):
         yield Listing(rows, continues=True)
