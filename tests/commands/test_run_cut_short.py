@@ -131,6 +131,13 @@ def test_all_or_nothing_names_what_cannot_be_killed(shell: Shell, at: At, tmp_pa
     assert ids.read_text() == "1\n"
 
 
+def test_all_or_nothing_counts_what_it_killed(shell: Shell, at: At) -> None:
+    one = at(None, None, mishaps.refused)
+    one.mishaps["one.vm.action"] = [mishaps.refused]
+    ran = shell("run", "--no-check-image-url", "--all-or-nothing", "-n", "3", TTYLINUX)
+    assert f"2 of {len(one.machines) + 1} machines failed" in ran.err
+
+
 def test_all_or_nothing_includes_the_wait(alice: Shell, stage: Stage, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one of two machines does not get where it should be."""
     alice.environ["STRATUSLAB_ENDPOINT"] = serve(profile="opennebula-4").rpc

@@ -61,7 +61,7 @@ class _Run:
 
     def machines(self) -> Iterator[InstanceStarted]:
         held: list[InstanceStarted] = []
-        count = 0
+        count = undone = 0
         with closing(in_order(self._start, list(self._requests.values()), stop_at_failure=True)) as outcomes:
             for place, outcome in enumerate(outcomes, 1):
                 if outcome.value is None:
@@ -83,13 +83,14 @@ class _Run:
             yield late._replace(place=len(self._started))
         errors = list(self._failed.values())
         if errors and self._all_or_nothing:
-            errors += kill_all(self._session, sorted(self._started.values()), self._ids).values()
-            held, count = [], 0
+            kept = kill_all(self._session, sorted(self._started.values()), self._ids)
+            errors += kept.values()
+            undone, held, count = len(self._started) - len(kept), [], 0
         yield from held
         not_begun = len(self._requests) - len(self._started.keys() | self._failed.keys())
         if not_begun:
             self._session.messages.note(f"{not_begun} more were not started")
-        report(self._session.messages, errors, count, "machines")
+        report(self._session.messages, errors, count, "machines", undone)
 
     def cut_short(self, error: BaseException) -> None:
         """Account for what was started by the time that something unforeseen ended the run."""

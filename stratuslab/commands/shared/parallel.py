@@ -212,8 +212,9 @@ def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
         handled[signal.Signals(sent)](sent, None)
 
 
-def report(messages: Messages, errors: Sequence[StratusLabError], done: int, what: str) -> None:
-    """Raise the error that sums up what failed of several things; nothing happens where nothing failed.
+def report(messages: Messages, errors: Sequence[StratusLabError], done: int, what: str, undone: int = 0) -> None:
+    """Raise the error that sums up what failed of several things; nothing happens where nothing failed. ``undone`` were done
+    and taken back.
 
     A single failure of a single thing is raised as it is. Otherwise each is said, and the status is 5 (part of several
     failed) where some were done, else the one that all failures have in common, else 1.
@@ -226,7 +227,7 @@ def report(messages: Messages, errors: Sequence[StratusLabError], done: int, wha
         messages.error(str(error))
     if len(errors) > _MOST_TOLD:
         messages.error(f"and {len(errors) - _MOST_TOLD} more errors")
-    message = f"{len(errors)} of {len(errors) + done} {what} failed"
+    message = f"{len(errors)} of {len(errors) + done + undone} {what} failed"
     statuses = {error.status for error in errors}
     all_the_same = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
     raise SeveralFailed(message, ExitStatus.PARTIAL if done else all_the_same, tuple(errors))
