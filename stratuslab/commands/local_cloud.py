@@ -193,13 +193,13 @@ def _confirm(session: Session, directory: Path) -> None:
 
 
 def _add_entry(session: Session) -> Iterator[Result]:
-    from stratuslab.local.images.embedded_marketplace import add_entry
+    from stratuslab.local.images.embedded_marketplace import add_entries
     from stratuslab.local.images.open_store import open_store
 
     now = session.environment.clock()
     with closing(open_store(_directory(session), now)) as store:
-        entry = add_entry(store, now, session.environment.expand(session.options.file))
-    yield TextLine(entry.metadata.identifier)
+        entries = add_entries(store, now, session.environment.expand(session.options.file))
+    yield from (TextLine(identifier) for identifier in dict.fromkeys(entry.metadata.identifier for entry in entries))
 
 
 _ACTIONS = {
@@ -218,7 +218,8 @@ _SERVE = """Serve the embedded cloud over HTTP to other programs, until Ctrl-C. 
 OpenNebula's XML-RPC, StratusLab's (with HTTP Basic), and the Marketplace, which a browser can show, too."""
 _RESET = """Kill all machines, and delete them, the users, and the images and entries that were added to the Marketplace.
 Volumes stay."""
-_ADD_ENTRY = "Add an entry to the embedded Marketplace, without a signature, and print the image's identifier."
+_ADD_ENTRY = """Add an entry, or all entries of a collection, to the embedded Marketplace, and print the images' identifiers. They
+need no signature."""
 
 COMMAND = Command(
     "stratus-local-cloud",

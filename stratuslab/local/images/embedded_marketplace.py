@@ -19,7 +19,7 @@ from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, add_to
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import ADMINISTRATOR, User
-from stratuslab.marketplace.metadata import DCTERMS, Metadata, date_text, parsed, single, written
+from stratuslab.marketplace.metadata import DCTERMS, RDF, Metadata, date_text, parsed, single, written
 from stratuslab.private_files import why
 
 LARGEST_ENTRY = 1 << 20
@@ -199,14 +199,35 @@ def local_location(identifier: str) -> str:
     return f"local://images/{identifier}"
 
 
-def add_entry(store: Store, now: float, path: Path) -> MarketplaceEntry:
-    """Add the entry in a file. Raises UsageError if the file cannot be read or is not an entry."""
+def add_entries(store: Store, now: float, path: Path) -> list[MarketplaceEntry]:
+    """Add the entry in a file, or all in a collection, as the Marketplace sends it. Raises UsageError if the file cannot be read
+    or has no entry, or one that is not valid: then none is added."""
     try:
         with path.open("rb") as stream:
             document = stream.read(LARGEST_ENTRY + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {why(error)}") from error
+    marketplace = MarketplaceEntries(store, now)
     try:
-        return MarketplaceEntries(store, now).add(document)
+        entries = _single_entries(document)
+        for entry in entries:
+            read_entry(entry)
+        return [marketplace.add(entry) for entry in entries]
     except InvalidEntry as error:
         raise InvalidEntry(f"{path}: {error.message}", error.hint) from error
+
+
+def _single_entries(document: bytes) -> list[bytes]:
+    """The documents in a collection. What is not a collection stays as it is."""
+    from lxml import etree
+
+    try:
+        root = parsed(document, keep_instructions=True)
+    except StratusLabError:
+        return [document]  # adding it says why
+    if root.tag != "metadata":
+        return [document]
+    entries = [etree.tostring(entry, encoding="utf-8", with_tail=False) for entry in root.iterfind(f"{RDF}RDF")]
+    if not entries:
+        raise InvalidEntry("the metadata document has no entry")
+    return entries

@@ -23,8 +23,9 @@ def remove_image(store: Store, now: float, text: str, *, force: bool = False) ->
     Raises NotFound, UsageError if several have the name, and without ``force`` StratusLabError if instances that are not DONE
     use it: with ``force`` those that run go on, but cannot be started again.
     """
+    search = EntrySearch(store, now, EntryQuery(word=text, status="all"))
     with store.transaction():
-        found = sorted({row.identifier for row in EntrySearch(store, now, EntryQuery(word=text, status="all")).rows()})
+        found = sorted({row.identifier for row in search.rows()})
         if not found:
             raise NotFound(f'the embedded cloud has no image "{text}"', "see stratus-local-cloud images")
         if len(found) > 1:

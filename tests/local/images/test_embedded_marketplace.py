@@ -19,7 +19,7 @@ from stratuslab.local.images.embedded_marketplace import (
     EntryTaken,
     InvalidEntry,
     MarketplaceEntries,
-    add_entry,
+    add_entries,
     read_entry,
 )
 from stratuslab.local.images.open_store import open_store
@@ -196,12 +196,12 @@ class TestAdding:
     def test_from_a_file(self, store: Store, entry: bytes, tmp_path: Path) -> None:
         path = tmp_path / "entry.xml"
         with pytest.raises(UsageError, match=r"cannot read .*entry\.xml: no such file"):
-            add_entry(store, 0, path)
+            add_entries(store, 0, path)
         path.write_bytes(b"hello")
         with pytest.raises(InvalidEntry, match=r"entry\.xml: .*XML"):
-            add_entry(store, 0, path)
+            add_entries(store, 0, path)
         path.write_bytes(entry)
-        assert add_entry(store, 0, path).key[0] == ADDED
+        assert [added.key[0] for added in add_entries(store, 0, path)] == [ADDED]
 
 
 class TestAdapter:
