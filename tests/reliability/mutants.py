@@ -228,24 +228,28 @@ class Copy:
         if found:
             raise SystemExit(f"the tests of {name} fail without a mutant: {found}")
         tests, seconds = json.loads(notes.read_text())
+        found = self._tests(sorted(seconds, key=seconds.__getitem__), seconds)
+        if found:
+            raise SystemExit(f"the tests of {name} fail without a mutant, fastest first: {found}")
         return tests, seconds
 
     def noticed(self, name: str, mutant: Mutant, entered: dict[str, list[int]], seconds: dict[str, float]) -> str:
         """The first test of the module's room that fails with the mutant; empty if all pass."""
         source = (CHECKOUT / "stratuslab" / f"{name}.py").read_text()
         function = _function(source, mutant.line)
-        order = sorted(seconds, key=lambda test: seconds[test])
+        order = sorted(seconds, key=seconds.__getitem__)
         near = [test for test in order if function in entered[test]]
         self.write(name, applied(source, mutant))
         try:
-            for tests in filter(None, (near, order)):
-                files = sorted({test.split("::")[0] for test in tests})
-                limit = _CPU + int(2 * sum(seconds[test] for test in tests))
-                if found := self._failing(files, _Order(tests), limit):
-                    return found
-            return ""
+            return self._tests(near, seconds) or self._tests(order, seconds)
         finally:
             self.write(name, source)
+
+    def _tests(self, order: list[str], seconds: dict[str, float]) -> str:
+        if not order:
+            return ""
+        files = sorted({test.split("::")[0] for test in order})
+        return self._failing(files, _Order(order), _CPU + int(2 * sum(seconds[test] for test in order)))
 
     def _failing(self, tests: list[str], plugin: _Entered | _Order, cpu: int) -> str:
         report = self.place / "report"
@@ -266,6 +270,7 @@ class Copy:
             os.waitpid(process, 0)
             return "too slow"
         code = os.waitstatus_to_exitcode(status)
+        assert code != pytest.ExitCode.NO_TESTS_COLLECTED, tests
         lines = report.read_text(errors="replace").splitlines()
         found = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
         return "" if code == 0 else (found or [f"ended with {code}"])[0]
