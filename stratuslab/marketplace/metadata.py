@@ -1,4 +1,4 @@
-"""What the Marketplace says about an image: the metadata document, read and written.
+"""What the Marketplace says about an image: the metadata document, read.
 
 The format is RDF/XML as StratusLab's technical note on the Marketplace describes it: an ``rdf:RDF`` with one
 ``rdf:Description``, or a ``<metadata>`` that collects several of these. Whoever endorses an image writes the document, so
@@ -23,32 +23,29 @@ if TYPE_CHECKING:
 MAXIMUM_SIZE = 4 << 20
 """Bytes of a document that are read at most; one entry has a few thousand."""
 
-_NAMES = {
+NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "dcterms": "http://purl.org/dc/terms/",
     "slreq": "http://mp.stratuslab.eu/slreq#",
     "slterms": "http://mp.stratuslab.eu/slterms#",
 }
-RDF, DCTERMS, _SLREQ, _SLTERMS = (f"{{{namespace}}}" for namespace in _NAMES.values())
+RDF, DCTERMS, SLREQ, SLTERMS = (f"{{{namespace}}}" for namespace in NAMESPACES.values())
 
-# The names of simple texts, by fields, in the order in which they are written.
-_TEXTS = {
-    "os": f"{_SLTERMS}os",
-    "os_version": f"{_SLTERMS}os-version",
-    "os_arch": f"{_SLTERMS}os-arch",
-    "version": f"{_SLTERMS}version",
+TEXTS = {
+    "os": f"{SLTERMS}os",
+    "os_version": f"{SLTERMS}os-version",
+    "os_arch": f"{SLTERMS}os-arch",
+    "version": f"{SLTERMS}version",
     "format": f"{DCTERMS}format",
-    "disks_bus": f"{_SLTERMS}disks-bus",
+    "disks_bus": f"{SLTERMS}disks-bus",
     "title": f"{DCTERMS}title",
     "description": f"{DCTERMS}description",
 }
+"""The elements of simple texts, by fields, in the order in which they are written."""
 
 _SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 
 _WEB_PAGE = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
-
-# What XML has no place for, however it is written.
-_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -199,26 +196,26 @@ def entry_of(description: _Element) -> Metadata:
     about = description.get(f"{RDF}about", "").strip()
     if about and about.rpartition("#")[2] != identifier:
         raise StratusLabError(f"the metadata of {identifier} says that it is about {in_message(about)!r}")
-    endorsement = description.find(f"{_SLREQ}endorsement")
-    deprecated = description.find(f"{_SLTERMS}deprecated")
-    texts = {key: _text(description, name) for key, name in _TEXTS.items()}
+    endorsement = description.find(f"{SLREQ}endorsement")
+    deprecated = description.find(f"{SLTERMS}deprecated")
+    texts = {key: _text(description, name) for key, name in TEXTS.items()}
     texts["format"] = texts["format"] or Metadata.format
     tags = _texts(description, f"{DCTERMS}alternative")
     document = description.getparent()
     return Metadata(
         **texts,
         identifier=identifier,
-        bytes=_count(_text(description, f"{_SLREQ}bytes")),
+        bytes=_count(_text(description, f"{SLREQ}bytes")),
         checksums=_checksums(description, identifier),
         created=_date(_text(endorsement, f"{DCTERMS}created")) or _date(_text(description, f"{DCTERMS}created")),
         valid=_date(_text(description, f"{DCTERMS}valid")),
-        locations=_texts(description, f"{_SLTERMS}location"),
-        inbound_ports=_texts(description, f"{_SLTERMS}inbound-port"),
-        email=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}email"),
-        subject=_text(endorsement, f"{_SLREQ}endorser/{_SLREQ}subject"),
-        deprecated=None if deprecated is None else _text(description, f"{_SLTERMS}deprecated"),
+        locations=_texts(description, f"{SLTERMS}location"),
+        inbound_ports=_texts(description, f"{SLTERMS}inbound-port"),
+        email=_text(endorsement, f"{SLREQ}endorser/{SLREQ}email"),
+        subject=_text(endorsement, f"{SLREQ}endorser/{SLREQ}subject"),
+        deprecated=None if deprecated is None else _text(description, f"{SLTERMS}deprecated"),
         tags=tags,
-        kind=_text(description, f"{_SLTERMS}kind") or Metadata.kind,
+        kind=_text(description, f"{SLTERMS}kind") or Metadata.kind,
         compression=_text(description, f"{DCTERMS}compression"),
         signed=document is not None and document.find(_SIGNATURE) is not None,
     )
@@ -230,9 +227,9 @@ def _checksums(description: _Element, identifier: str) -> dict[str, str]:
     A document without a SHA-1 is taken: the identifier says it.
     """
     found: dict[str, str] = {}
-    for element in description.iterfind(f"{_SLREQ}checksum"):
-        algorithm = re.sub(r"^SHA-?", "SHA-", _text(element, f"{_SLREQ}algorithm").upper())
-        value = _text(element, f"{_SLREQ}value").lower()
+    for element in description.iterfind(f"{SLREQ}checksum"):
+        algorithm = re.sub(r"^SHA-?", "SHA-", _text(element, f"{SLREQ}algorithm").upper())
+        value = _text(element, f"{SLREQ}value").lower()
         if algorithm == "SHA-1":
             try:
                 agrees = identifier_from_sha1(value) == identifier
@@ -268,53 +265,6 @@ def _date(text: str) -> datetime | None:
         return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
-
-
-def written(metadata: Metadata) -> str:
-    """The document of an entry, without an XML declaration."""
-    from lxml import etree
-
-    root = etree.Element(f"{RDF}RDF", nsmap=_NAMES)
-    description = etree.SubElement(root, f"{RDF}Description", {f"{RDF}about": f"#{metadata.identifier}"})
-
-    def add(parent: _Element, name: str, text: str = "") -> _Element:
-        element = etree.SubElement(parent, name)
-        element.text = _UNWRITABLE.sub("?", text)
-        return element
-
-    def resource(parent: _Element, name: str) -> _Element:
-        return etree.SubElement(parent, name, {f"{RDF}parseType": "Resource"})
-
-    add(description, f"{DCTERMS}identifier", metadata.identifier)
-    add(description, f"{_SLREQ}bytes", "" if metadata.bytes is None else str(metadata.bytes))
-    for algorithm, value in metadata.checksums.items():
-        checksum = resource(description, f"{_SLREQ}checksum")
-        add(checksum, f"{_SLREQ}algorithm", algorithm)
-        add(checksum, f"{_SLREQ}value", value)
-    endorsement = resource(description, f"{_SLREQ}endorsement")
-    add(endorsement, f"{DCTERMS}created", date_text(metadata.created))
-    endorser = resource(endorsement, f"{_SLREQ}endorser")
-    add(endorser, f"{_SLREQ}email", metadata.email)
-    add(endorser, f"{_SLREQ}subject", metadata.subject)
-    add(endorser, f"{_SLREQ}issuer", metadata.subject)
-    add(description, f"{DCTERMS}type", "base")
-    add(description, f"{_SLTERMS}kind", metadata.kind)
-    add(description, f"{DCTERMS}compression")
-    for tag in metadata.tags:
-        add(description, f"{DCTERMS}alternative", tag)
-    for location in metadata.locations:
-        add(description, f"{_SLTERMS}location", location)
-    for port in metadata.inbound_ports:
-        add(description, f"{_SLTERMS}inbound-port", port)
-    add(description, f"{DCTERMS}creator", "StratusLab")
-    add(description, f"{DCTERMS}publisher", "StratusLab")
-    for key, name in _TEXTS.items():
-        add(description, name, getattr(metadata, key))
-    add(description, f"{DCTERMS}valid", date_text(metadata.valid))
-    if metadata.deprecated is not None:
-        add(description, f"{_SLTERMS}deprecated", metadata.deprecated)
-    etree.indent(root, "")
-    return etree.tostring(root, encoding="unicode")
 
 
 def date_text(date: datetime | None) -> str:

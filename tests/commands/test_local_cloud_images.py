@@ -360,6 +360,9 @@ class TestImages:
         ran = shell("local_cloud", "add-image", "--data", str(path))
         assert (ran.status, ran.err) == (0, "")
         assert shell("local_cloud", "images", "--filter", "kind=data", "--format", "ids").out == ran.out
+        data = ran.out.strip()
+        assert f"image {data} is a data disk, which machines may not boot from" in shell("run", data, "--dry-run").err
+        assert "data disk" not in shell("run", TTYLINUX, "--readonly-disk", data, "--dry-run").err
         path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(512))
         ran = shell("local_cloud", "add-image", str(path))
         assert (ran.status, ran.err) == (0, "")

@@ -57,7 +57,7 @@ from stratuslab.local.machines.qemu.context_medium import context_medium
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import HungUp, Interrupted, Streams, TerminalStreams
 from stratuslab.local.machines.simulated.shell import Shell
-from stratuslab.marketplace import metadata
+from stratuslab.marketplace import metadata, metadata_writer
 from stratuslab.marketplace.compression import unpacked
 from stratuslab.marketplace.marketplace_client import normalise_endpoint
 from stratuslab.opennebula.instance import Instance
@@ -330,7 +330,7 @@ def entries(data: bytes) -> None:
     for document in (data, _entry(Recipe(data))):
         with contextlib.suppress(StratusLabError):
             found = metadata.read(document, TTYLINUX, datetime.fromtimestamp(NOW, timezone.utc))
-            again = metadata.single(metadata.parsed(metadata.written(found).encode("utf-8", "replace")))
+            again = metadata.single(metadata.parsed(metadata_writer.written(found).encode("utf-8", "replace")))
             assert again.identifier == found.identifier == TTYLINUX
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
 from stratuslab.marketplace.identifier import sha1_from_identifier
-from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, date_text, read, written
+from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, date_text, read
+from stratuslab.marketplace.metadata_writer import written
 
 NOW = datetime(2012, 11, 1, tzinfo=timezone.utc)
 TTYLINUX = "BN1EEkPiBx87_uLj2-sdybSI-Xb"

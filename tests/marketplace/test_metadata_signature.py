@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
-from stratuslab.marketplace.metadata import Metadata, written
+from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata_signature import examined
+from stratuslab.marketplace.metadata_writer import written
 from tests.fakes.endorser import Endorser
 from tests.marketplace.test_metadata import COMPLETE, NAMESPACES, NOW, TTYLINUX
 

@@ -123,6 +123,10 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
             newer = _newer(session, metadata, now)
             raise StratusLabError(f"image {identifier}: {warning}", f"{newer}to start it all the same, add --allow-expired")
         session.messages.note(f"image {identifier}: {warning}")
+    if metadata.kind == "disk":
+        session.messages.note(
+            f"image {identifier} is a data disk, which machines may not boot from; --readonly-disk attaches it to another image"
+        )
     # For an image in a datastore the cloud itself knows the bus.
     bus = metadata.disks_bus if image is None else ""
     return BootImage(replace(booted, format=metadata.format), bus, metadata.inbound_ports)
