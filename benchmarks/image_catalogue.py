@@ -25,7 +25,8 @@ _FIRST_LINES = 12
 
 def rows(bench: Bench) -> Iterator[Row]:
     with _marketplace(bench.directory / "marketplace") as endpoint:
-        curl = Program(["sh", "-c", f"curl -s {endpoint}/metadata | xmllint --stream --noout -"], {"PATH": "/usr/bin:/bin"})
+        environ = {"HOME": str(bench.directory), "PATH": "/usr/bin:/bin"}
+        curl = Program(["sh", "-c", f"curl -s {endpoint}/metadata | xmllint --stream --noout -"], environ)
         has_peer = shutil.which("curl") and shutil.which("xmllint")
 
         def search(*options: str) -> Program:
