@@ -16,7 +16,8 @@ from pathlib import Path
 from measuring import Bench, Program, Row, compared, cpu_compared, memory
 
 from stratuslab.marketplace.identifier import identifier_from_sha1
-from stratuslab.marketplace.metadata import Metadata, written
+from stratuslab.marketplace.metadata import Metadata
+from stratuslab.marketplace.metadata_writer import written
 
 SIZE = 50_000
 PEER = "curl and xmllint"
