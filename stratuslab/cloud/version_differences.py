@@ -60,8 +60,8 @@ class ServerVersion(NamedTuple):
 
     @property
     def start_actions(self) -> tuple[str, ...]:
-        """The names of the actions that start a machine again: up to 4.x each is for states of its own."""
-        return ("resume",) if self.number >= (5,) else ("resume", "restart")
+        """The names of the actions that start a machine again: up to 4.12 each is for states of its own."""
+        return ("resume",) if self.number >= (4, 14) else ("resume", "restart")
 
     @property
     def hard_reboot_actions(self) -> tuple[str, ...]:

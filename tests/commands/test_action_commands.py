@@ -242,6 +242,7 @@ def test_every_server_stops_starts_and_renames(shell: Shell, stage: Stage, serve
     assert shell("stop", "web") == Ran(0, "", "")
     assert shell("start", "web", "--no-wait") == Ran(0, "", "")
     assert stage.engine.machine_reached(1, Lcm.RUNNING)
+    assert shell("start", "web") == Ran(0, "", "")  # it runs already
     assert shell("reboot", "--hard", "web") == Ran(0, "", "")
     assert shell("update", "web", "--remove-label", "a", "--remove-label", "b") == Ran(0, "", "")
     assert shell("describe", "web", "--columns", "name,label", "--no-header", "--format", "csv").out == "web,\n"
