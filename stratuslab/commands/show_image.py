@@ -18,6 +18,7 @@ from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.output.image_columns import IMAGE_DETAILS
 from stratuslab.output.safe_text import harmless
 from stratuslab.results import Listing, Result, TextLine
+from stratuslab.url_credentials import shown
 
 if TYPE_CHECKING:
     from stratuslab.marketplace.metadata import Metadata
@@ -61,7 +62,8 @@ def _run(session: Session) -> Iterator[Result]:
         text = path.split("/")[0].partition("?")[0]
         if not is_identifier(text):
             raise UsageError(
-                "this is not the URL of an image's entry in a Marketplace", "expected https://HOST/metadata/IDENTIFIER"
+                f"{shown(session.options.image)} is not the URL of an image's entry in a Marketplace",
+                "expected https://HOST/metadata/IDENTIFIER",
             )
         session.options.marketplace_endpoint = endpoint
     elif not is_identifier(text) and text.partition(":")[0] not in _KINDS:

@@ -74,3 +74,10 @@ def test_an_image_and_a_template_of_an_opennebula_cloud(shell: Shell, opennebula
     assert ("<MEMORY>16384</MEMORY>" in shown.out, "hunter2" in shown.out) == (True, False)
     assert alice("show_image", "A" * 27).status == ExitStatus.NOT_FOUND
     assert "list them with stratus-search-image" in alice("show_image", "template:none").err
+
+
+def test_a_url_that_is_none_of_an_entry(shell: Shell) -> None:
+    ran = shell("show_image", "https://alice:secret@example.org/image.gz")
+    assert (ran.status, ran.out) == (ExitStatus.USAGE, "")
+    assert "https://example.org/image.gz is not the URL of an image's entry in a Marketplace" in ran.err
+    assert "secret" not in ran.err
