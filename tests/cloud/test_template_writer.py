@@ -430,6 +430,12 @@ def test_before_4_a_bus_gives_the_templates_disks_other_targets() -> None:
     assert vectors(text, "CONTEXT")[0]["TARGET"] == "sdb"
 
 
+def test_before_4_further_disks_are_on_the_bus_of_the_templates_disks() -> None:
+    base = MachineTemplate(3, attributes=(("DISK", {"IMAGE_ID": "0", "TARGET": "sda"}),))
+    text = template(replace(PLAIN, template=base), ServerVersion("3.8.3"))
+    assert [disk["TARGET"] for disk in vectors(text, "DISK")] == ["sda", "sdb"]
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_name_that_no_request_can_hold_is_refused_with_a_template_too(server: ServerVersion) -> None:
     with pytest.raises(UsageError, match=r"^NAME contains the control character"):

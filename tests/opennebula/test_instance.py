@@ -221,7 +221,7 @@ def test_parts_of_a_document_of_3_x() -> None:
         "<LAST_POLL>-1</LAST_POLL><TEMPLATE><LABELS>web</LABELS>"
         "<ERROR><MESSAGE>first</MESSAGE><TIMESTAMP>Sun</TIMESTAMP></ERROR>"
         "<ERROR><MESSAGE> no image </MESSAGE><TIMESTAMP>Mon</TIMESTAMP></ERROR></TEMPLATE>"
-        "<HISTORY_RECORDS><HISTORY><VMMMAD>vmm_kvm</VMMMAD></HISTORY></HISTORY_RECORDS>"
+        "<HISTORY_RECORDS><HISTORY><VMMMAD>vmm_xen</VMMMAD></HISTORY><HISTORY><VMMMAD>vmm_kvm</VMMMAD></HISTORY></HISTORY_RECORDS>"
     )
     assert (found.hypervisor, found.labels, found.last_poll) == ("kvm", ("web",), 0)
     assert (found.message, found.dated_message) == ("no image", "Mon: no image")

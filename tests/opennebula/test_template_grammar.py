@@ -145,6 +145,7 @@ def test_templates_of_people(text: str, attributes: list[tuple[str, object]]) ->
         ("A = 1\nB = [ C ]", 2),
         ("A = [ B = [ C = 1 ] ]", 1),
         ("A = [ ]", 1),
+        ("A = [ B = ]", 1),
         ("A = [ B = 1, ]", 1),
         ("A = [ B = 1 C = 2 ]", 1),
         ('A = "never ends\n', 2),  # a quote that is not closed begins a bare value
