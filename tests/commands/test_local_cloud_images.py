@@ -422,6 +422,11 @@ class TestRemoveImage:
         assert alice("local_cloud", "remove-image", "ttylinux", "--force").status == 0
         assert alice("run", TTYLINUX).status != 0
 
+    def test_in_a_store_of_an_earlier_version(self, shell: Shell, cloud: Path) -> None:
+        with closing(open_store(cloud, 0)) as store:
+            store.query("DELETE FROM catalogue")
+        assert shell("local_cloud", "remove-image", "ttylinux") == Ran(0, "", "")
+
     def test_once_it_is_free(self, shell: Shell) -> None:
         assert shell("run", TTYLINUX).status == 0
         assert shell("kill", "1").status == 0
