@@ -199,7 +199,7 @@ WHOLE = """
 <NIC><NETWORK>public</NETWORK></NIC><NIC/><NIC_ALIAS><NETWORK>other</NETWORK></NIC_ALIAS></TEMPLATE>
 <USER_TEMPLATE><LABELS>web, ,test </LABELS><ERROR>Sun: no</ERROR><ERROR_MONITOR>Mon: gone</ERROR_MONITOR>
 <STRATUSLAB_SIMULATED>no KVM</STRATUSLAB_SIMULATED></USER_TEMPLATE>
-<HISTORY_RECORDS><HISTORY><SEQ>0</SEQ><VM_MAD>kvm</VM_MAD></HISTORY></HISTORY_RECORDS>
+<HISTORY_RECORDS><HISTORY><VM_MAD>xen</VM_MAD></HISTORY><HISTORY><VM_MAD>kvm</VM_MAD></HISTORY></HISTORY_RECORDS>
 """
 
 
@@ -210,7 +210,7 @@ def test_each_part_of_a_document() -> None:
     assert (found.started, found.ended, found.last_poll) == (1795329551, 1795329600, 1795329560)
     assert (found.networks, found.labels) == (("public",), ("web", "test"))
     assert (found.public_keys, found.context["EMPTY"]) == ("ssh-rsa A", "")
-    assert (found.hypervisor, len(found.history), found.is_of_3_x) == ("kvm", 1, False)
+    assert (found.hypervisor, len(found.history), found.is_of_3_x) == ("kvm", 2, False)
     assert (found.message, found.dated_message, found.monitoring_error) == ("Sun: no", "Sun: no", "Mon: gone")
     assert found.simulated_because == "no KVM"
     assert instance(WHOLE.replace("1795329600", "0").replace("1795329560", "-1")).ended is None
