@@ -85,6 +85,15 @@ def test_an_end_that_was_asked_for_before_is_not_refused(
     assert at(cloud)(command, "1") == Ran(0, "", "")
 
 
+def test_a_start_that_a_busy_cloud_begins_later(at: At) -> None:
+    """As 5.12.0.4 and 7.4.0 were seen to do with many machines."""
+    cloud = ScriptedOpenNebula(machines={1: machine(1)})
+    coming = [(8, 0), (8, 0), (3, 20), (3, 3)]
+    cloud.vm_action = lambda action, number: success(number)  # type: ignore[method-assign]
+    cloud.vm_info = lambda number: success(machine(number, state=coming[0][0], lcm=coming.pop(0)[1]))  # type: ignore[method-assign]
+    assert at(cloud)("start", "1") == Ran(0, "", "")
+
+
 def test_a_shutdown_whose_epilog_fails_is_not_waited_for_any_longer(at: At) -> None:
     ran = shut_down(at, (3, 12), (3, 11), (3, 40))
     assert ran.status == ExitStatus.INSTANCE_FAILED

@@ -18,7 +18,7 @@ from stratuslab.commands.shared.parallel import in_order
 from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
-from stratuslab.opennebula.states import SSH, Lcm, Phase, cannot_reach, has_reached
+from stratuslab.opennebula.states import SSH, Lcm, Phase, State, cannot_reach, has_reached
 from stratuslab.output.progress import Progress
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.time_format import duration
@@ -120,6 +120,10 @@ class _NotYet(StratusLabError):
     """The instance is not there yet; the text says what is missing beside its state."""
 
 
+_AT_REST = (State.POWEROFF, State.SUSPENDED, State.STOPPED, State.UNDEPLOYED)
+_LAG = 15.0  # seconds
+
+
 class _Wait:
     def __init__(self, session: Session, goal: str, seconds: float, way: Way, progress: Progress, asked_for: bool) -> None:
         self._session = session
@@ -215,7 +219,9 @@ class _Wait:
             return fails
         if has_reached(instance.state, instance.lcm_state, self._goal):
             return False
-        # The first sight may be from before the cloud was asked.
+        # The first sight may be from before the cloud was asked. A busy cloud starts a machine seconds after it has agreed to.
+        if fails and before is not None and instance.state == before.state and instance.state in _AT_REST:
+            fails = time.monotonic() - self._begin > _LAG
         return before is not None and (fails or _came_back(instance, before) or self._was_refused(instance))
 
     def _was_refused(self, instance: Instance) -> bool:
