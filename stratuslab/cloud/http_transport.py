@@ -56,7 +56,7 @@ class HttpTransport:
 
     def post(self, body: bytes, *, once: bool = False) -> Iterator[bytes]:
         """Send one request and yield the answer's body in pieces. What must not be sent twice goes (``once``) on a new
-        connection: a server may close an idle one in the very moment, and nobody would know what it has read.
+        connection, in the place of an idle one, which a server may close in the very moment: nobody would know what it has read.
 
         Raises NeverSent, AnswerLost, AuthenticationError (HTTP 401), PermissionDenied (403) or Unreachable.
         """
@@ -65,7 +65,10 @@ class HttpTransport:
         headers, target = self._headers(url), url.path
         if proxy and url.scheme == "http":
             headers, target = {**headers, **_authorization_at(proxy)}, self.endpoint.url
-        if not once and (kept := self._kept()) is not None:
+        kept = self._kept()
+        if kept is not None and once:
+            kept.close()  # each open one takes a place at the server, which has 15, until it has been idle for 15 s
+        elif kept is not None:
             try:
                 yield from self._answer(kept, target, body, headers, proxy)
                 return
