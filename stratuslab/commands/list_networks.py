@@ -26,6 +26,7 @@ COMMAND = Command(
     "Show the networks that stratus-run-instance --network takes, and how many addresses are free.",
     _add_arguments,
     _run,
+    related=("stratus-run-instance",),
     epilog="""examples:
   stratus-list-networks                       what --network takes
   stratus-list-networks --filter 'free>0'     those with free addresses

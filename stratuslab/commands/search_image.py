@@ -104,6 +104,7 @@ COMMAND = Command(
     "Find images that machines can be started from.",
     _add_arguments,
     _run,
+    related=("stratus-show-image", "stratus-run-instance"),
     epilog="""examples:
   stratus-search-image ttylinux                   by a word of the title
   stratus-search-image --os ubuntu --arch x86_64  by the system

@@ -116,6 +116,7 @@ COMMAND = Command(
     "Show all that is known of an image or a machine template.",
     _add_arguments,
     _run,
+    related=("stratus-search-image", "stratus-run-instance"),
     epilog="""examples:
   stratus-show-image ttylinux                  an image of the Marketplace
   stratus-show-image template:large            a template of an OpenNebula cloud
