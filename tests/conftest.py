@@ -29,8 +29,9 @@ from tests.harness import Shell
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
-# A shell ignores Ctrl-C's signal in what a script starts with "&", and so would all that the tests start.
+# A shell ignores Ctrl-C's signal in what a script starts with "&", and nohup ignores SIGHUP: so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
