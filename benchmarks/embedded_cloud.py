@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import Bench, Program, Row
+from measuring import Bench, Program, Row, compared
 
 IMAGE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"  # ttylinux, in the embedded Marketplace
 FILL = """
@@ -27,6 +27,7 @@ with engine.store.transaction():
 
 
 def rows(bench: Bench) -> Iterator[Row]:
+    yield from _login(bench)
     yield from _machines(bench)
     yield from _sizes(bench)
 
@@ -39,6 +40,26 @@ def _seconds(*programs: Program) -> float:
         if one.wait():
             raise subprocess.CalledProcessError(one.returncode, one.args)
     return time.perf_counter() - begin
+
+
+def _login(bench: Bench) -> Iterator[Row]:
+    """A login beside what it is made of, both on a simulated machine."""
+    key = bench.directory / "login"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    run = bench.command(
+        "run-instance", "-q", "--hypervisor", "simulated", "--key", f"{key}.pub", "--wait-for", "ssh", IMAGE, endpoint="local"
+    )
+    with run.start(stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        number, address = started.stdout.readline().strip().split(", ")
+    connect = bench.command("connect-instance", "--key", str(key), number, "--", "true", endpoint="local")
+    describe = bench.command("describe-instance", "-n", number, endpoint="local")
+    options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    apart = f'ssh -i "{key}" {options} root@{address} true && exec "$@"'
+    both = Program(["sh", "-c", apart, "sh", *describe.words], describe.environ)
+    ours, peers = bench.samples(connect, both)
+    yield compared("embedded cloud: connect ID -- true", ours, "ssh and one describe", peers, 1.3, connect)
+    bench.command("kill-instance", number, endpoint="local").run()
 
 
 def _machines(bench: Bench) -> Iterator[Row]:

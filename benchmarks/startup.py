@@ -19,8 +19,8 @@ def rows(bench: Bench) -> Iterator[Row]:
     with bench.server("--machines", "1") as endpoint:
         nothing = bench.python("-c", "import argparse")
         bare = bench.peer("bare_call.py", endpoint, "0")
-        for command, words in (("describe-instance", "--help"), ("run-instance", "--list-types")):
-            yield compared(f"{command} {words}", bench.command(command, words, endpoint=endpoint), ARGPARSE, nothing, 2.0)
+        for command, word in (("describe-instance", "--help"), ("run-instance", "--list-types")):
+            yield compared(f"{command} {word}", bench.command(command, word, endpoint=endpoint), ARGPARSE, nothing, 2.0)
         for command, *words in (("describe-instance", "-n", "0"), ("describe-instance", "-n"), ("kill-instance", "0")):
             program = bench.command(command, *words, endpoint=endpoint)
             yield compared(" ".join((command, *words)), program, BARE_CALL, bare, 1.3)
