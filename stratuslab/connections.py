@@ -125,7 +125,8 @@ def _from_keyring(username: str, endpoint: str) -> str:
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
     from stratuslab.bounded_response import bounded_session
-    from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
+    from stratuslab.marketplace.marketplace_client import Marketplace
+    from stratuslab.marketplace.marketplace_connection import normalise_endpoint
 
     endpoint = settings.marketplace_endpoint
     messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")

@@ -3,78 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime, timezone
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from stratuslab.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    NotFound,
-    PermissionDenied,
-    StratusLabError,
-    Unreachable,
-    UsageError,
-)
-from stratuslab.known_settings import LOCAL_MARKETPLACE
-from stratuslab.marketplace import http_get
+from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.marketplace.catalogue_stream import read_catalogue
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.image_query import ImageQuery
-from stratuslab.marketplace.metadata import MAXIMUM_SIZE, Metadata, is_web_page, read
+from stratuslab.marketplace.marketplace_connection import CHOOSE, NOT_MODIFIED, MarketplaceConnection
+from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.marketplace.table_search import Hit, form_of, hits_of
-from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
     import requests
 
     from stratuslab.marketplace.catalogue_cache import CachedCatalogue, CatalogueCache
 
-_HEADERS = {"Accept": "application/rdf+xml, application/xml;q=0.9"}
-_CONNECT_TIMEOUT = 10.0
-
-LARGEST_CATALOGUE = 1 << 29
-"""Bytes of a whole catalogue that are read at most; 50,000 entries have about 150 MB."""
-
-_NOT_MODIFIED = 304
-
 _Found = TypeVar("_Found")
-_HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
-_CHOOSE = "choose another with --marketplace-endpoint"
-
-
-def normalise_endpoint(text: str) -> str:
-    """The Marketplace's base URL: ``https://`` is added to a bare host, trailing slashes are removed.
-
-    ``local`` and ``local://marketplace`` are the Marketplace inside this package. Raises UsageError for an invalid address.
-    """
-    endpoint = text.strip().rstrip("/")
-    if endpoint in ("local", LOCAL_MARKETPLACE):
-        return LOCAL_MARKETPLACE
-    if "://" not in endpoint:
-        endpoint = f"https://{endpoint}"
-    try:
-        parts = urlsplit(endpoint)
-        host = parts.netloc.rpartition("@")[2]
-        # Reading the port is what checks it.
-        name = host[: -len(f":{parts.port}")] if parts.port is not None else host
-    except ValueError:
-        raise _no_address(text) from None
-    if parts.scheme not in ("http", "https") or not _HOST.match(name) or parts.port == 0:
-        raise _no_address(text)
-    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f<>\"\\]", endpoint):
-        raise _no_address(text)
-    return endpoint
-
-
-def _no_address(text: str) -> UsageError:
-    return UsageError(f"{shown(text)[:200]!r} is not the address of a Marketplace", "expected a host name or an http(s) URL")
 
 
 class Marketplace:
@@ -97,14 +44,12 @@ class Marketplace:
         trace: Callable[[str], None] | None = None,
         cache: CatalogueCache | None = None,
     ) -> None:
-        self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
+        self._connection = MarketplaceConnection(
+            endpoint, timeout=timeout, verify=verify, session=session, environ=environ, trace=trace
+        )
+        self.endpoint = self._connection.endpoint
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
-        self._timeout = timeout
-        self._verify = verify
-        self._session = session
-        self._environ = environ
-        self._trace = trace or (lambda line: None)
-        self._cache = cache if self.endpoint != LOCAL_MARKETPLACE else None
+        self._cache = None if self._connection.local else cache
         self.as_of: datetime | None = None
         """From when the last search's answer is, if the Marketplace was not reachable; None if it is current."""
 
@@ -162,34 +107,30 @@ class Marketplace:
 
     def _searched(self, form: Mapping[str, str]) -> list[Metadata] | None:
         """The entries that the Marketplace's own search finds; None if it has none, or finds too many."""
-        if self.endpoint == LOCAL_MARKETPLACE:
+        if self._connection.local:
             return None
-        deadline = time.monotonic() + self._timeout
-        url = f"{self.endpoint}/metadata"
         try:
-            with self._in_time(lambda: self._open(url, "image", {"Accept": "application/json"}, form)) as response:
-                hits = hits_of(self._body(response, deadline))
+            url = f"{self.endpoint}/metadata"
+            hits = hits_of(self._connection.answer("image", url, headers={"Accept": "application/json"}, form=form))
             return None if hits is None else [self._entry(hit) for hit in hits]
         except StratusLabError as error:
             # Many servers have no such search; whatever else is wrong, reading the catalogue shows it.
-            self._trace(f"the Marketplace's own search does not help: {error.message}")
+            self._connection.trace(f"the Marketplace's own search does not help: {error.message}")
             return None
 
     def _entry(self, hit: Hit) -> Metadata:
         url = f"{self.endpoint}/metadata/{'/'.join(quote(part, safe='@:') for part in hit)}"
-        deadline = time.monotonic() + self._timeout
-        with self._errors_translated(), self._in_time(lambda: self._open(url, "image")) as response:
-            return read(self._body(response, deadline), hit.identifier, datetime.now(timezone.utc))
+        return read(self._connection.answer("image", url), hit.identifier, datetime.now(timezone.utc))
 
     def _current(self, filters: Mapping[str, str], known: CachedCatalogue | None) -> Iterator[Metadata]:
         url = f"{self.endpoint}/metadata?{urlencode(filters)}"
         conditions = known.conditions if known else {}
         try:
-            response = self._in_time(lambda: self._open(url, "matching image", conditions))
+            response = self._connection.opened("matching image", url, conditions)
         except NotFound:
             return
         cache = self._cache
-        if response.status_code == _NOT_MODIFIED and cache is not None and known is not None:
+        if response.status_code == NOT_MODIFIED and cache is not None and known is not None:
             response.close()
             cache.confirm(known)
             yield from known.entries()
@@ -201,21 +142,18 @@ class Marketplace:
             yield from cache.keep(entries, response.headers, *self._key(filters))
 
     def _read(self, response: requests.Response) -> Iterator[Metadata]:
-        with self._errors_translated(), response:
-            try:
-                yield from read_catalogue(self._bounded(response))
-            except Unreachable:
-                raise
-            except StratusLabError as error:
-                raise StratusLabError(
-                    f"the Marketplace {self.endpoint}: {error.message}", f"is this its address? {_CHOOSE}"
-                ) from None
+        try:
+            yield from read_catalogue(self._connection.pieces(response))
+        except Unreachable:
+            raise
+        except StratusLabError as error:
+            raise StratusLabError(f"the Marketplace {self.endpoint}: {error.message}", f"is this its address? {CHOOSE}") from None
 
     def _cached(self, filters: Mapping[str, str]) -> CachedCatalogue | None:
         return self._cache.find(*self._key(filters)) if self._cache else None
 
     def _key(self, filters: Mapping[str, str]) -> tuple[str, str, str]:
-        return self.endpoint, self._login[0] if self._login else "", urlencode(filters)
+        return self.endpoint, self._connection.user, urlencode(filters)
 
     def _say_from_when(self, catalogue: CachedCatalogue, because: Unreachable) -> None:
         assert self._cache is not None
@@ -247,159 +185,6 @@ class Marketplace:
             ) from error
 
     def _fetched(self, identifier: str) -> bytes:
-        """The document. Raises Unreachable after the time-out."""
-        return self._in_time(lambda: self._get(identifier))
-
-    def _in_time(self, work: Callable[[], _Found]) -> _Found:
-        """What a request gives. Raises Unreachable after the time-out.
-
-        A socket's time-outs limit each step but not their sum, and do not limit the name service. So the request runs in a
-        thread that is abandoned when it is late; it ends by its own time-outs, or with the process.
-        """
-        if self.endpoint == LOCAL_MARKETPLACE:
-            return work()
-        from concurrent.futures import Future
-        from concurrent.futures import TimeoutError as Late
-
-        future: Future[_Found] = Future()
-
-        def ask() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-        threading.Thread(target=ask, name="marketplace", daemon=True).start()
-        try:
-            return future.result(self._timeout)
-        except Late:
-            raise self._late(self._timeout) from None
-
-    def _late(self, seconds: float) -> Unreachable:
-        return self._unreachable(f"no answer within {seconds:g} s", f"try again later, or {_CHOOSE}")
-
-    def _unreachable(self, why: str, hint: str = _CHOOSE) -> Unreachable:
-        return Unreachable(f"cannot use the Marketplace {self.endpoint}: {why}", hint)
-
-    def _get(self, identifier: str) -> bytes:
-        deadline = time.monotonic() + self._timeout
-        try:
-            with self._errors_translated(), self._open(self.url(identifier), f"image {identifier}") as response:
-                return self._body(response, deadline)
-        except NotFound as error:
-            missing = error
         # Without a status a Marketplace hides what is expired or deprecated.
-        with self._errors_translated():
-            try:
-                with self._open(f"{self.url(identifier)}?status=all", f"image {identifier}") as response:
-                    return self._body(response, deadline)
-            except NotFound:
-                raise missing from None
-
-    def _open(
-        self, url: str, what: str, headers: Mapping[str, str] = MappingProxyType({}), form: Mapping[str, str] | None = None
-    ) -> requests.Response:
-        """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
-        from stratuslab.bounded_response import bounded_session
-
-        if self._session is None:
-            self._session = bounded_session()
-        with self._errors_translated():
-            response = http_get.get(
-                self._session,
-                url,
-                {**_HEADERS, **headers},
-                timeout=(min(self._timeout, _CONNECT_TIMEOUT), self._timeout),
-                login=self._login,
-                verify=self._verify,
-                environ=self._environ,
-                trace=self._trace,
-                form=form,
-            )
-        try:
-            if response.status_code != _NOT_MODIFIED or not headers.keys() & {"If-None-Match", "If-Modified-Since"}:
-                self._check(response, what)
-        except StratusLabError:
-            response.close()
-            raise
-        return response
-
-    @contextmanager
-    def _errors_translated(self) -> Iterator[None]:
-        import requests
-
-        try:
-            yield
-        except http_get.NotFollowed as error:
-            raise self._unreachable(str(error)) from None
-        except requests.RequestException as error:
-            raise self._translated(error) from error
-        except OSError as error:
-            # requests raises this, without a number, if a file of certificates does not exist.
-            if error.errno is not None:
-                raise
-            raise ConfigurationError(f"cannot use the Marketplace {self.endpoint}: {error}") from error
-
-    def _translated(self, error: requests.RequestException) -> StratusLabError:
-        from requests import exceptions
-
-        from stratuslab.marketplace.http_failure import explained, is_late
-
-        if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
-            return UsageError(f"{self.endpoint} is not the address of a Marketplace", _CHOOSE)
-        if isinstance(error, exceptions.ConnectTimeout):
-            return self._late(min(self._timeout, _CONNECT_TIMEOUT))
-        if is_late(error):
-            return self._late(self._timeout)
-        return self._unreachable(*explained(error, _CHOOSE))
-
-    def _check(self, response: requests.Response, what: str) -> None:
-        status = response.status_code
-        if status == 200:
-            return
-        if status in (404, 410):
-            raise NotFound(
-                f"no {what} in the Marketplace {self.endpoint}",
-                "check the identifier, or find an image with stratus-search-image",
-            )
-        if status == 401:
-            raise AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", _CHOOSE)
-        if status == 403:
-            raise PermissionDenied(
-                f"the Marketplace {self.endpoint} does not let you read {what.removeprefix('image ')}", _CHOOSE
-            )
-        raise self._unreachable(
-            f"it answered {status} {response.reason or ''}".rstrip(),
-            "try again later" if status >= 500 else _CHOOSE,
-        )
-
-    def _bounded(self, response: requests.Response) -> Iterator[bytes]:
-        """The pieces of a catalogue. The pace of an answer is bounded by the connection, its size here."""
-        size, begin = 0, time.monotonic()
-        for chunk in response.iter_content(1 << 16):
-            size += len(chunk)
-            if size > LARGEST_CATALOGUE:
-                raise self._unreachable(f"its catalogue is larger than {LARGEST_CATALOGUE >> 20} MiB")
-            yield chunk
-        self._trace(f"< {size} bytes in {time.monotonic() - begin:.3f} s")
-
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")
-        length = response.headers.get("Content-Length", "")[:20]
-        announced = int(length) if length.isdecimal() else None
-        if announced is not None and announced > MAXIMUM_SIZE:
-            raise too_large
-        body = bytearray()
-        for chunk in response.iter_content(1 << 14):
-            body += chunk
-            if len(body) > MAXIMUM_SIZE:
-                raise too_large
-            if time.monotonic() > deadline:
-                raise self._late(self._timeout)
-        if announced is not None and len(body) < announced:
-            # urllib3 notices this itself since its version 2.
-            raise self._unreachable("its answer was incomplete", "try again")
-        self._trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
-        if is_web_page(bytes(body)):
-            raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {_CHOOSE}")
-        return bytes(body)
+        url = self.url(identifier)
+        return self._connection.answer(f"image {identifier}", url, f"{url}?status=all")

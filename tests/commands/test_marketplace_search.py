@@ -81,6 +81,7 @@ REFUSALS: dict[str, Answer] = {
     "a list": lambda _: ("200 OK", b"[[]]"),
     "deep": lambda _: ("200 OK", b"[" * 100_000),
     "half": lambda response: ("200 OK", response.content[:-9]),
+    "broken off": lambda _: ("200 OK\r\nTransfer-Encoding: chunked", b'ff\r\n{"a'),
     "of many": edited(lambda found: found.update(iTotalDisplayRecords=21)),
     "other rows": edited(lambda found: found.update(aaData=[["", "a"]], iTotalDisplayRecords=1)),
     "paths": edited(lambda found: found.update(aaData=[["x"] * 7 + ["../../etc", "", "", ""]], iTotalDisplayRecords=1)),

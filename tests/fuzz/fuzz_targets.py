@@ -59,7 +59,7 @@ from stratuslab.local.machines.simulated.session_streams import HungUp, Interrup
 from stratuslab.local.machines.simulated.shell import Shell
 from stratuslab.marketplace import metadata, metadata_writer
 from stratuslab.marketplace.compression import unpacked
-from stratuslab.marketplace.marketplace_client import normalise_endpoint
+from stratuslab.marketplace.marketplace_connection import normalise_endpoint
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.template_grammar import TemplateSyntaxError, parse, render
 from stratuslab.output.columns import INSTANCES

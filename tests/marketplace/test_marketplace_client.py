@@ -22,7 +22,8 @@ from stratuslab.errors import (
     Unreachable,
     UsageError,
 )
-from stratuslab.marketplace.marketplace_client import Marketplace, normalise_endpoint
+from stratuslab.marketplace.marketplace_client import Marketplace
+from stratuslab.marketplace.marketplace_connection import normalise_endpoint
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.scripted_server import Answer, Scripted
