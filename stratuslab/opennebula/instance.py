@@ -301,9 +301,11 @@ class Instance:
         return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
 
     def _text(self, path: str) -> str:
-        parent, _, tag = path.rpartition("/")  # finding a tag is C code, finding a path is not
-        element = self.document.find(parent) if parent else self.document
-        return "" if element is None else (element.findtext(tag) or "").strip()
+        element: Element | None = self.document
+        if "/" in path:  # finding a tag is C code, finding a path is not
+            parent, _, path = path.rpartition("/")
+            element = self.document.find(parent)
+        return "" if element is None else (element.findtext(path) or "").strip()
 
     def _integer(self, path: str) -> int | None:
         return integer(self._text(path))

@@ -21,18 +21,18 @@ def rows_of(session: Session, instances: Iterable[Instance], cloud: str = "") ->
     """The rows of the instances, each as soon as it is known, with their explanations if -v is given or the output differs from
     the default. Their documents are kept only if all of them is shown."""
     explains = session.messages.level >= 1 or not session.output.is_default
+    keeps_documents = shows_details(session)
     has_facts = session.output.uses(*FACTS) or bool(getattr(session.options, "watch", None))
     if explains:
         from stratuslab.diagnosis.explanation import explain
     now = session.environment.clock()
     for one in instances:
         row = InstanceRow.of(one, now, cloud)
-        if explains:
-            row = row._replace(explanation=explain(one, now))
-        if not shows_details(session):
+        kept: Instance | InstanceFacts = one
+        if not keeps_documents:
             needs = has_facts or row.state in GONE or one.damage
-            row = row._replace(instance=InstanceFacts.of(one) if needs else _NO_FACTS)
-        yield row
+            kept = InstanceFacts.of(one) if needs else _NO_FACTS
+        yield row._replace(instance=kept, explanation=explain(one, now) if explains else None)
 
 
 _NO_FACTS = InstanceFacts()
