@@ -516,6 +516,13 @@ def test_what_is_no_answer(body: bytes, message: str) -> None:
     assert raised.value.status == ExitStatus.UNREACHABLE
 
 
+def test_asking_again_does_not_make_another_server() -> None:
+    for body, lasting in ((b"<html><body>Welcome</body></html>", True), (b"<rss/>", True), (success(1) + b"<p>", False)):
+        with pytest.raises(InvalidAnswer) as raised:
+            value([body])
+        assert raised.value.lasting is lasting
+
+
 def test_a_value_where_a_document_is_due() -> None:
     for text in ("5", "", "hello"):
         with pytest.raises(InvalidAnswer):

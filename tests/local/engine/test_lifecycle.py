@@ -314,6 +314,14 @@ def test_the_last_stay_is_closed() -> None:
     assert (one.state_name, one.history[0], one.history[1]["etime"]) == ("DONE", first, NOW + 2)
 
 
+def test_a_pause_ends_the_last_stay() -> None:
+    one = record("SAVE_SUSPEND")
+    one.history.append(dict(one.history[0]))
+    first = dict(one.history[0])
+    paused(one, NOW + 1)
+    assert (one.history[0], one.history[1]["retime"], one.history[1]["etime"]) == (first, NOW + 1, NOW + 1)
+
+
 def test_what_was_stopped_is_known_when_it_is_placed_again() -> None:
     for state in ("RUNNING", "SUSPENDED"):
         one = record(state)
