@@ -240,7 +240,7 @@ NOT_RUN = {
     "stratus-describe-instance 1 77 ": "it fails on purpose: tests/test_from_cron.py",
     "stratus-local-cloud serve ": "it ends only when it is stopped: tests/commands/test_local_cloud.py",
     "stratus-run-instance $(stratus-local-cloud build-image tiny)": "it needs QEMU: .ci/run",
-    "stratus-connect-instance -J ": "there is no such host: tests/commands/test_connect_sshd.py",
+    "stratus-connect-instance -J ": "needs a jump host: tests/commands/test_connect_sshd.py",
     "rsync ": "simulated machines have no rsync",
     "ansible ": "simulated machines have no Python",
     "sudo apt-get install": "it changes the system: .ci/run",

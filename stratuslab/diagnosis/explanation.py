@@ -161,7 +161,7 @@ def failed_at(instance: Instance, now: float, message: ServerMessage) -> int:
     latest = _last_time(instance)
     least = (instance.history[-1].latest_begin or latest) if instance.done and instance.history else latest
     if message.date is not None and least:
-        with suppress(OverflowError, ValueError):  # there is no such day
+        with suppress(OverflowError, ValueError):  # such as 31 November
             moment = datetime(*message.date)
             for zone in (None, timezone.utc):
                 when = int(moment.replace(tzinfo=zone).timestamp())

@@ -31,7 +31,7 @@ _NOTHING_SAID = vars(Metadata(""))
 _FORMAT = sorted(_NOTHING_SAID)  # of another version of this program a file is of no use
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DATES = ("created", "valid")
-_LISTS = ("locations", "inbound_ports")
+_LISTS = [name for name, value in _NOTHING_SAID.items() if isinstance(value, tuple)]
 
 
 def cache_directory(environ: Mapping[str, str], home: Path | None) -> Path | None:

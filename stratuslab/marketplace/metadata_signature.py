@@ -45,8 +45,8 @@ class Signer(NamedTuple):
 
 
 class SignedEntry(NamedTuple):
-    """An entry and its signature. With a ``signer`` the entry is exactly what was signed; ``problem`` says why there is no valid
-    signature of the endorser."""
+    """An entry and its signature. With a ``signer`` the entry is exactly what was signed; ``problem`` says what is wrong with
+    the signature, and is empty if it is the endorser's and valid."""
 
     entry: Metadata
     signer: Signer | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.marketplace import catalogue_cache
+from stratuslab.marketplace.metadata import Metadata
 from tests.commands.test_search_image import small_entry
 from tests.fakes.scripted_server import Conversation, Scripted, ScriptedServer, head
 from tests.harness import Shell
@@ -99,7 +100,7 @@ def test_without_the_marketplace_it_says_from_when_the_answer_is(shell: Shell, v
     assert found(shell, marketplace, "café", "2")[0] == rows[1:2]
     ran = shell("search_image", "--marketplace-endpoint", marketplace.url, "nothing")
     assert (ran.status, "2026-11-22 06:39 UTC" in ran.err) == (ExitStatus.NOT_FOUND, True)
-    # What was asked of another Marketplace, user or status, or too long ago, is no answer.
+    # Catalogues of another Marketplace, user or status, and old ones, are not used.
     for arguments in ([marketplace.url, "--status", "expired"], [marketplace.url.replace("//", "//ann:pw@")]):
         ran = shell("search_image", "--marketplace-endpoint", *arguments)
         assert (ran.status, ran.out) == (ExitStatus.UNREACHABLE, "")
@@ -251,3 +252,12 @@ def test_credentials_are_nowhere_in_the_cache(shell: Shell, marketplace: Catalog
     # Another user's answer is another one.
     assert shell("search_image", "--marketplace-endpoint", address.replace("ann", "eve")).status == 0
     assert (marketplace.sent, len(kept(shell))) == ([200, 200], 2)
+
+
+def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
+    cache = catalogue_cache.CatalogueCache(tmp_path / "catalogues")
+    entry = Metadata("A" * 27, tags=("base", "small"), locations=("http://a/b",), inbound_ports=("22",))
+    assert list(cache.keep([entry], {}, "key")) == [entry]
+    kept = cache.find("key")
+    assert kept is not None
+    assert list(kept.entries()) == [entry]

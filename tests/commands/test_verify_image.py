@@ -60,7 +60,7 @@ def test_a_trusted_endorser(start: Callable[..., Ran], real: bytes, alice_: Endo
 
 
 def test_a_trusted_certificate(start: Callable[..., Ran], shell: Shell, real: bytes, alice_: Endorser) -> None:
-    """Who pins the certificate is not told to, and a certificate that somebody else made in the same name is refused."""
+    """A pinned certificate gives no warning, and another one with the same name is refused."""
     colons = ":".join(alice_.fingerprint[7:][place : place + 2] for place in range(0, 64, 2)).upper()
     shell.environ["STRATUSLAB_TRUSTED_CERTIFICATES"] = f"SHA256:{colons},{'0' * 64}"
     assert start(alice_.signed(real)).err == ""

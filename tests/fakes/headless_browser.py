@@ -68,7 +68,7 @@ class HeadlessBrowser:
         return self._send("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def accessible(self) -> list[dict[str, Any]]:
-        """What a screen reader is told."""
+        """The accessibility tree, which screen readers use."""
         nodes: list[dict[str, Any]] = self._send("Accessibility.getFullAXTree")["nodes"]
         return nodes
 

@@ -53,7 +53,7 @@ E: _Makers = ElementMaker(makeelement=html.html_parser.makeelement, typemap={str
 """Makes elements: ``E.p({"class": "x"}, "text", E.br())``."""
 
 
-def missing_page(title: str = "Page not found", text: str = "There is no page at this address.") -> MarketplaceResponse:
+def missing_page(title: str = "Page not found", text: str = "Nothing was found at this address.") -> MarketplaceResponse:
     """The page where there is none."""
     return web_page(404, title, E.h1(title), E.p(text), E.p(E.a({"href": ROOT}, "All images")))
 
