@@ -142,8 +142,8 @@ def _instances(call: MethodCall, write: Callable[..., str]) -> Answer:
         end,
         state,
         legacy_states=call.profile.legacy,
-        newest_first=call.profile.newest_first,
-        pages=call.profile.pages,
+        newest_first=call.profile.release >= 5,
+        pages=not call.profile.legacy,
     )
     return xmlrpc_wire.document(chain(["<VM_POOL>"], (write(record, call.profile) for record in records), ["</VM_POOL>"]))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.opennebula.states import Lcm, State, has_failed
@@ -52,29 +53,20 @@ _OF_5 = {**_SINCE_6, "terminate-hard": Verb.TERMINATE_HARD_5, "poweroff-hard": V
 class ServerProfile:
     """A server version.
 
-    ``version`` is the answer of one.system.version, if it has that. ``failure_length`` is the number of elements of a failed
-    answer. ``actions`` are those of one.vm.action by name, ``aliases`` older names, ``administrators_only`` those that others
-    cannot use. ``rules`` are for the engine.
-
-    ``legacy`` has the 3.x documents: usage directly below VM, errors in TEMPLATE/ERROR, user attributes below TEMPLATE, STATE 7
-    for failed, and names such as ``[VirtualMachineInfo]`` before a message. ``listed`` are the attributes of USER_TEMPLATE in
-    one.vmpool.info, None if all. Listings are oldest first up to 4.14, and 3.2 has ranges of ids instead of pages.
+    ``version`` is the answer of one.system.version, if it has that. ``actions`` are those of one.vm.action by name, ``aliases``
+    older names, ``administrators_only`` those that others cannot use. ``listed`` are the attributes of USER_TEMPLATE in
+    one.vmpool.info, None if all. ``rules`` are for the engine.
     """
 
     name: str
     version: str
-    failure_length: int
     actions: Mapping[str, Verb]
-    legacy: bool = False
     listed: tuple[str, ...] | None = None
-    method_names: bool = True
-    newest_first: bool = True
-    pages: bool = True
     administrators_only: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
     rules: ServerRules = field(default_factory=ServerRules)
 
-    @property
+    @cached_property
     def number(self) -> tuple[int, ...]:
         """The release as numbers, for comparison."""
         return tuple(map(int, self.version.split(".")))
@@ -83,6 +75,12 @@ class ServerProfile:
     def release(self) -> int:
         """The number of the major release."""
         return self.number[0]
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it is 3.x: usage directly below VM, errors and user attributes below TEMPLATE, STATE 7 for failed, and listings
+        by ranges of ids instead of pages."""
+        return self.release < 4
 
     def shown_state(self, state: int, lcm_state: int) -> tuple[int, int]:
         """STATE and LCM_STATE as in this version's documents."""
@@ -93,40 +91,14 @@ class ServerProfile:
         return state, lcm_state
 
     def tag(self, method: str) -> str:
-        """The name in brackets before the message of a failed answer to the method."""
-        return method if self.method_names else _TAGS.get(method, method)
+        """The name in brackets before the message of a failed answer to the method, up to 4.14 like VirtualMachinePoolInfo."""
+        if self.release >= 5:
+            return method
+        kind, _, verb = method.removeprefix("one.").partition(".")
+        name = kind.removesuffix("pool")
+        words = {"vm": "VirtualMachine", "vn": "VirtualNetwork", "update": "UpdateTemplate"}
+        return words.get(name, name.title()) + "Pool" * (name != kind) + words.get(verb, verb.title())
 
-
-# Names before messages up to 4.14.
-_TAGS = {
-    "one.vm.allocate": "VirtualMachineAllocate",
-    "one.vm.info": "VirtualMachineInfo",
-    "one.vm.action": "VirtualMachineAction",
-    "one.vmpool.info": "VirtualMachinePoolInfo",
-    "one.imagepool.info": "ImagePoolInfo",
-    "one.image.info": "ImageInfo",
-    "one.vnpool.info": "VirtualNetworkPoolInfo",
-    "one.vn.info": "VirtualNetworkInfo",
-    "one.user.info": "UserInfo",
-    "one.hostpool.info": "HostPoolInfo",
-    "one.host.info": "HostInfo",
-    "one.template.info": "TemplateInfo",
-    "one.template.instantiate": "TemplateInstantiate",
-    "one.templatepool.info": "TemplatePoolInfo",
-    "one.userpool.info": "UserPoolInfo",
-    "one.grouppool.info": "GroupPoolInfo",
-    "one.group.info": "GroupInfo",
-    "one.clusterpool.info": "ClusterPoolInfo",
-    "one.cluster.info": "ClusterInfo",
-    "one.datastorepool.info": "DatastorePoolInfo",
-    "one.datastore.info": "DatastoreInfo",
-    "one.vmpool.monitoring": "VirtualMachinePoolMonitoring",
-    "one.vm.monitoring": "VirtualMachineMonitoring",
-    "one.vm.update": "VirtualMachineUpdateTemplate",
-    "one.vm.rename": "VirtualMachineRename",
-    "one.vm.chmod": "VirtualMachineChmod",
-    "one.user.login": "UserLogin",
-}
 
 # The attributes of USER_TEMPLATE in short listings, in this order. The token of a request is not among them.
 _FOR_SCHEDULER = (
@@ -142,9 +114,7 @@ _ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
 _3_2 = ServerRules(
     name_characters="", escapes=False, first_line=1, context_filled=False, empty_swap=True, sources=True, restricted=frozenset()
 )
-_STRATUSLAB = ServerProfile(
-    "stratuslab-3", "3.2.1", 3, _OF_3, legacy=True, method_names=False, newest_first=False, pages=False, rules=_3_2
-)
+_STRATUSLAB = ServerProfile("stratuslab-3", "3.2.1", _OF_3, rules=_3_2)
 
 SERVER_PROFILES = {
     profile.name: profile
@@ -152,17 +122,15 @@ SERVER_PROFILES = {
         ServerProfile(
             "opennebula-7",
             "7.4.0",
-            5,
             _SINCE_6,
             listed=_LISTED_SINCE_6,
             administrators_only=_ADMINISTRATORS_ONLY,
             rules=ServerRules(name_characters=f"{ServerRules.name_characters}\t\n\v\f\r"),
         ),
-        ServerProfile("opennebula-6", "6.8.0", 5, _SINCE_6, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
+        ServerProfile("opennebula-6", "6.8.0", _SINCE_6, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
         ServerProfile(
             "opennebula-5",
             "5.12.0.4",
-            5,
             _OF_5,
             listed=_LISTED_SINCE_5_8,
             aliases={"shutdown": "terminate", "shutdown-hard": "terminate-hard", "delete": "terminate-hard"},
@@ -170,16 +138,8 @@ SERVER_PROFILES = {
         ServerProfile(
             "opennebula-4",
             "4.14.2",
-            3,
             _OF_4,
-            method_names=False,
-            newest_first=False,
-            aliases={
-                "cancel": "shutdown-hard",
-                "finalize": "delete",
-                "resubmit": "delete-recreate",
-                "reset": "reboot-hard",
-            },
+            aliases={"cancel": "shutdown-hard", "finalize": "delete", "resubmit": "delete-recreate", "reset": "reboot-hard"},
             rules=ServerRules(escapes=False, first_line=1),
         ),
         _STRATUSLAB,

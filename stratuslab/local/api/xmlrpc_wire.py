@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import xmlrpc.client
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from xml.parsers import expat
 
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError
 from stratuslab.local.xml_writer import escape
 from stratuslab.opennebula.error_codes import FaultCode
+
+T = TypeVar("T")
 
 CONTENT_TYPE = "text/xml; charset=utf-8"
 LARGEST_CALL = 8 << 20
@@ -76,35 +78,29 @@ class Parameters:
         self._values = values
 
     def text(self, place: int, default: str | None = None) -> str:
-        value = self._at(place, default)
-        if not isinstance(value, str):
-            raise _wrong_type("a string")
-        return value
+        return self._at(place, str, "a string", default)
 
     def integer(self, place: int, default: int | None = None) -> int:
-        value = self._at(place, default)
-        if type(value) is not int or not -(2**31) <= value < 2**31:
+        value = self._at(place, int, "integer", default)
+        if not -(2**31) <= value < 2**31:
             raise _wrong_type("integer")
         return value
 
     def array(self, place: int) -> list[Any]:
-        values = self._at(place, None)
-        if not isinstance(values, list):
-            raise _wrong_type("array")
-        return values
+        return self._at(place, list, "array")
 
     def flag(self, place: int, default: bool) -> bool:
-        value = self._at(place, default)
-        if not isinstance(value, bool):
-            raise _wrong_type("boolean")
-        return value
+        return self._at(place, bool, "boolean", default)
 
-    def _at(self, place: int, default: Any) -> Any:
-        if place < len(self._values):
-            return self._values[place]
-        if default is None:
-            raise RpcFault(FaultCode.TYPE, "Not enough parameters")
-        return default
+    def _at(self, place: int, kind: type[T], name: str, default: T | None = None) -> T:
+        if place >= len(self._values):
+            if default is None:
+                raise RpcFault(FaultCode.TYPE, "Not enough parameters")
+            return default
+        value = self._values[place]
+        if type(value) is not kind:
+            raise _wrong_type(name)
+        return value
 
 
 def _wrong_type(kind: str) -> RpcFault:
@@ -246,16 +242,13 @@ def value(plain: Any) -> Iterator[bytes]:
 
 def failure(refusal: APIError, method: str, profile: ServerProfile) -> Iterator[bytes]:
     """The answer to a call that failed. The number of elements depends on the version."""
-    elements: list[Callable[[], str]] = [
-        lambda: _flag(False),
-        lambda: _text(f"[{profile.tag(method)}] {refusal.text}"),
-        lambda: _integer(refusal.code),
-        lambda: _integer(refusal.object_id),
-        lambda: "<value><i8>-1</i8></value>\r\n",
+    elements = [
+        _flag(False),
+        _text(f"[{profile.tag(method)}] {refusal.text}"),
+        _integer(refusal.code),
+        *([_integer(refusal.object_id), "<value><i8>-1</i8></value>\r\n"] if profile.release >= 5 else []),
     ]
-    yield f"{_HEAD}{_ARRAY}{''.join(make() for make in elements[: profile.failure_length])}{_ARRAY_END}".encode(
-        "utf-8", "replace"
-    )
+    yield f"{_HEAD}{_ARRAY}{''.join(elements)}{_ARRAY_END}".encode("utf-8", "replace")
 
 
 def fault(error: RpcFault) -> Iterator[bytes]:

@@ -66,6 +66,8 @@ class TestDoors:
         for session in ("alice:wrong", "nobody:secret", "alice", ":", ""):
             message = "[one.system.version] User couldn't be authenticated, aborting call."
             assert proxy.one.system.version(session) == [False, message, 256, -1, -1]
+        older = xmlrpc.client.ServerProxy(serve(profile="opennebula-4").rpc)
+        assert older.one.system.version("alice") == [False, "[SystemVersion] User couldn't be authenticated, aborting call.", 256]
 
     def test_what_is_printed_is_what_clients_are_configured_with(self, serve: Serve) -> None:
         urls = serve()
