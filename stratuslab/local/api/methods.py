@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 from stratuslab.local.api import ready_templates, refusal_words, system_methods, xmlrpc_wire
 from stratuslab.local.api.documents import (
@@ -15,17 +16,17 @@ from stratuslab.local.api.documents import (
     user_documents,
     vm_documents,
 )
+from stratuslab.local.api.documents.element_tables import pool
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
-from stratuslab.local.api_error import APIError, Unsupported, not_authenticated
+from stratuslab.local.api_error import APIError, Unsupported, no_such, not_authenticated
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
 
 
-@dataclass(frozen=True)
-class MethodCall:
+class MethodCall(NamedTuple):
     """One call by an authenticated user. Parameter 0 is the session string."""
 
     engine: Engine
@@ -46,17 +47,17 @@ def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], pr
     try:
         name, parameters = xmlrpc_wire.read_call(body)
         if system_methods.is_own(name):
-            methods = [method for method in _METHODS if profile.number >= _SINCE.get(method, ())]
-            return system_methods.answer(name, parameters, methods, lambda call: answer(engine, authenticate, [call], profile))
+            signatures = {known: method.signature for known, method in _METHODS.items() if profile.number >= method.since}
+            return system_methods.answer(name, parameters, signatures, lambda call: answer(engine, authenticate, [call], profile))
         method = _METHODS.get(name)
-        if method is None or profile.number < _SINCE.get(name, ()):
+        if method is None or profile.number < method.since:
             raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
         session = parameters.text(0)
         try:
             user = authenticate(session)
             if user is None:
                 raise not_authenticated()
-            return method(MethodCall(engine, user, profile, parameters))
+            return method.answer(MethodCall(engine, user, profile, parameters))
         except APIError as refusal:
             return xmlrpc_wire.failure(refusal, name, profile)
     except RpcFault as fault:
@@ -123,15 +124,7 @@ def _update(call: MethodCall) -> Answer:
     return xmlrpc_wire.number(number)
 
 
-def _pool(call: MethodCall) -> Answer:
-    return _instances(call, vm_documents.pooled_instance)
-
-
-def _extended_pool(call: MethodCall) -> Answer:
-    return _instances(call, vm_documents.extended_instance)
-
-
-def _instances(call: MethodCall, write: Callable[..., str]) -> Answer:
+def _instances(write: Callable[[Record, ServerProfile], str], call: MethodCall) -> Answer:
     owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
     if call.profile.number >= _SEARCHES and call.parameters.text(5, ""):
         raise APIError(ErrorCode.INTERNAL, "Full text search is not supported by the SQL backend")
@@ -208,86 +201,88 @@ def _login(call: MethodCall) -> Answer:
     return xmlrpc_wire.document([call.engine.access.login(user, token, seconds)])
 
 
-def _of_pool(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document([write(call.engine, call.profile.release)])
+class Method(NamedTuple):
+    """A method: its answer, the types of its parameters after the session, and the first release that has it."""
+
+    answer: Callable[[MethodCall], Answer]
+    signature: str = ""
+    since: tuple[int, ...] = (3, 2)
+
+
+def _of_pool(tag: str, write: Callable[[Engine, int], Sequence[str]], since: tuple[int, ...] = (3, 2)) -> Method:
+    def all_of_them(call: MethodCall) -> Answer:
+        release = call.profile.release
+        return xmlrpc_wire.document([pool(tag, write(call.engine, release), release)])
+
+    return Method(all_of_them, "", since)
 
 
 _LEAST_FILTER = -4  # what belongs to the user's group
 
 
-def _of_filtered_pool(write: Callable[[Engine, int], str]) -> Callable[[MethodCall], Answer]:
+def _of_filtered_pool(tag: str, write: Callable[[Engine, int], Sequence[str]]) -> Method:
     """A pool of what everybody may use: the filter and the range are required, and make no difference."""
-    read = _of_pool(write)
+    whole = _of_pool(tag, write)
 
     def filtered(call: MethodCall) -> Answer:
         owner, _, _ = (call.parameters.integer(place) for place in range(1, 4))
         if owner < _LEAST_FILTER:
             raise APIError(ErrorCode.API, "Incorrect filter_flag")
-        return read(call)
+        return whole.answer(call)
 
-    return filtered
-
-
-def _of_number(write: Callable[[Engine, int, int], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document([write(call.engine, call.profile.release, call.parameters.integer(1))])
+    return Method(filtered, "int int int")
 
 
-def _seen_by_user(write: Callable[[Engine, User], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document([write(call.engine, call.user)])
+def _of_number(kind: str, write: Callable[[Engine, int, int], Sequence[str]], since: tuple[int, ...] = (3, 2)) -> Method:
+    def one(call: MethodCall) -> Answer:
+        number = call.parameters.integer(1)
+        documents = write(call.engine, call.profile.release, number)
+        if not documents:
+            raise no_such(kind, number)
+        return xmlrpc_wire.document(documents)
+
+    return Method(one, "int", since)
 
 
-def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Callable[[MethodCall], Answer]:
-    return lambda call: xmlrpc_wire.document([write(call.engine, call.user, call.parameters.integer(1))])
+def _seen_by_user(write: Callable[[Engine, User], str]) -> Method:
+    return Method(lambda call: xmlrpc_wire.document([write(call.engine, call.user)]))
+
+
+def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Method:
+    return Method(lambda call: xmlrpc_wire.document([write(call.engine, call.user, call.parameters.integer(1))]), "int")
 
 
 _SEARCHES = (5, 8)
-_SINCE = {
-    "one.system.version": (4,),
-    "one.vm.monitoring": (4,),
-    "one.vm.rename": (4,),
-    "one.vm.update": (4,),
-    "one.vm.lock": (5, 4),
-    "one.vm.unlock": (5, 4),
-    "one.user.login": (4, 6),
-    "one.vmpool.monitoring": (4,),
-    "one.vmpool.infoextended": (5, 8, 1),
-    "one.vmpool.infoset": (5, 12, 0, 1),
-    "one.cluster.info": (3, 4),
-    "one.clusterpool.info": (3, 4),
-    "one.datastore.info": (3, 4),
-    "one.datastorepool.info": (3, 4),
-}
-"""The first releases of methods that are newer than 3.2."""
 
-_METHODS: dict[str, Callable[[MethodCall], Answer]] = {
-    "one.system.version": _version,
-    "one.vm.allocate": _allocate,
-    "one.vm.info": _info,
-    "one.vm.action": _action,
-    "one.vm.rename": _rename,
-    "one.vm.update": _update,
-    "one.vm.chmod": _chmod,
-    "one.vm.lock": _lock,
-    "one.vm.unlock": _unlock,
-    "one.user.login": _login,
-    "one.vmpool.info": _pool,
-    "one.vmpool.infoextended": _extended_pool,
-    "one.vmpool.infoset": _set,
-    "one.vmpool.monitoring": _pool_monitoring,
-    "one.vm.monitoring": _monitoring,
-    "one.imagepool.info": _of_filtered_pool(image_documents.pool),
-    "one.image.info": _of_number(image_documents.image),
-    "one.vnpool.info": _of_filtered_pool(network_documents.pool),
-    "one.vn.info": _of_number(network_documents.network),
-    "one.templatepool.info": _of_filtered_pool(template_documents.pool),
-    "one.template.info": _of_number(template_documents.template),
-    "one.template.instantiate": _instantiate,
-    "one.hostpool.info": _of_pool(infrastructure_documents.hosts),
-    "one.host.info": _of_number(infrastructure_documents.host),
-    "one.datastorepool.info": _of_pool(infrastructure_documents.datastores),
-    "one.datastore.info": _of_number(infrastructure_documents.datastore),
-    "one.clusterpool.info": _of_pool(infrastructure_documents.clusters),
-    "one.cluster.info": _of_number(infrastructure_documents.cluster),
+_METHODS = {
+    "one.system.version": Method(_version, since=(4,)),
+    "one.vm.allocate": Method(_allocate, "string boolean"),
+    "one.vm.info": Method(_info, "int"),
+    "one.vm.action": Method(_action, "string int"),
+    "one.vm.rename": Method(_rename, "int string", since=(4,)),
+    "one.vm.update": Method(_update, "int string int", since=(4,)),
+    "one.vm.chmod": Method(_chmod, "int int int int int int int int int int"),
+    "one.vm.lock": Method(_lock, "int int", since=(5, 4)),
+    "one.vm.unlock": Method(_unlock, "int", since=(5, 4)),
+    "one.user.login": Method(_login, "string string int", since=(4, 6)),
+    "one.vmpool.info": Method(partial(_instances, vm_documents.pooled_instance), "int int int int"),
+    "one.vmpool.infoextended": Method(partial(_instances, vm_documents.extended_instance), "int int int int", since=(5, 8, 1)),
+    "one.vmpool.infoset": Method(_set, "string boolean", since=(5, 12, 0, 1)),
+    "one.vmpool.monitoring": Method(_pool_monitoring, "int int", since=(4,)),
+    "one.vm.monitoring": Method(_monitoring, "int", since=(4,)),
+    "one.imagepool.info": _of_filtered_pool("IMAGE_POOL", image_documents.images),
+    "one.image.info": _of_number("image", image_documents.images),
+    "one.vnpool.info": _of_filtered_pool("VNET_POOL", network_documents.networks),
+    "one.vn.info": _of_number("virtual network", network_documents.networks),
+    "one.templatepool.info": _of_filtered_pool("VMTEMPLATE_POOL", template_documents.templates),
+    "one.template.info": _of_number("virtual machine template", template_documents.templates),
+    "one.template.instantiate": Method(_instantiate, "int string boolean string"),
+    "one.hostpool.info": _of_pool("HOST_POOL", infrastructure_documents.hosts),
+    "one.host.info": _of_number("host", infrastructure_documents.hosts),
+    "one.datastorepool.info": _of_pool("DATASTORE_POOL", infrastructure_documents.datastores, since=(3, 4)),
+    "one.datastore.info": _of_number("datastore", infrastructure_documents.datastores, since=(3, 4)),
+    "one.clusterpool.info": _of_pool("CLUSTER_POOL", infrastructure_documents.clusters, since=(3, 4)),
+    "one.cluster.info": _of_number("cluster", infrastructure_documents.clusters, since=(3, 4)),
     "one.userpool.info": _seen_by_user(user_documents.users),
     "one.user.info": _number_seen_by_user(user_documents.user),
     "one.grouppool.info": _seen_by_user(user_documents.groups),

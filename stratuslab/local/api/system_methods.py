@@ -6,7 +6,7 @@ They need no authentication, except for the calls within ``system.multicall``.
 from __future__ import annotations
 
 import xmlrpc.client
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, value
@@ -14,28 +14,6 @@ from stratuslab.opennebula.error_codes import FaultCode
 
 _MULTICALL = "system.multicall"
 _LISTED = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)
-_SIGNATURES = {
-    "one.system.version": "",
-    "one.vm.allocate": "string boolean",
-    "one.vm.action": "string int",
-    "one.vm.info": "int",
-    "one.vm.monitoring": "int",
-    "one.vm.rename": "int string",
-    "one.vm.update": "int string int",
-    "one.vm.chmod": "int int int int int int int int int int",
-    "one.vm.lock": "int int",
-    "one.user.login": "string string int",
-    "one.vmpool.info": "int int int int",
-    "one.vmpool.infoextended": "int int int int",
-    "one.vmpool.infoset": "string boolean",
-    "one.vmpool.monitoring": "int int",
-    "one.template.instantiate": "int string boolean string",
-    "one.imagepool.info": "int int int",
-    "one.vnpool.info": "int int int",
-    "one.templatepool.info": "int int int",
-}
-"""The types of the parameters after the session. Other pools have none, and other objects have their number."""
-
 Answer = Callable[[bytes], Iterable[bytes]]
 
 
@@ -44,8 +22,11 @@ def is_own(name: str) -> bool:
     return name in _LISTED
 
 
-def answer(name: str, parameters: Parameters, methods: Collection[str], call: Answer) -> Iterator[bytes]:
-    """The answer to a method of the library; ``methods`` are the server's, ``call`` answers a call. Raises RpcFault."""
+def answer(name: str, parameters: Parameters, methods: Mapping[str, str], call: Answer) -> Iterator[bytes]:
+    """The answer to a method of the library. Raises RpcFault.
+
+    ``methods`` are the server's, with the types of their parameters after the session; ``call`` answers a call.
+    """
     if name == _MULTICALL:
         return _several(parameters.array(0), call)
     if name == "system.listMethods":
@@ -57,8 +38,7 @@ def answer(name: str, parameters: Parameters, methods: Collection[str], call: An
         return value("No help is available for this method.")
     if is_own(asked):
         return value("undef")
-    usual = "" if asked.partition(".")[2].partition(".")[0].endswith("pool") else "int"
-    return value([["array", "string", *_SIGNATURES.get(asked, usual).split()]])
+    return value([["array", "string", *methods[asked].split()]])
 
 
 def _several(calls: list[Any], call: Answer) -> Iterator[bytes]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratuslab.local.api.documents.element_tables import OWNED, SHARED, elements, ids, permissions, written
-from stratuslab.local.api.documents.element_tables import pool as pool_of
-from stratuslab.local.api_error import no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.xml_writer import attributes, cdata, escape
 from stratuslab.opennebula.states import State
@@ -23,24 +21,14 @@ _IMAGE = elements(
 _NO_SNAPSHOTS = attributes([("ALLOW_ORPHANS", "NO"), ("CURRENT_BASE", "-1"), ("NEXT_SNAPSHOT", "0")])
 
 
-def pool(engine: Engine, release: int) -> str:
-    """All images."""
+def images(engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """All images, or that of the number."""
     users = _users(engine)
-    return pool_of("IMAGE_POOL", [_image(row, users, release) for row in _rows(engine)], release)
-
-
-def image(engine: Engine, release: int, number: int) -> str:
-    """One image. Raises APIError."""
-    for row in _rows(engine, number):
-        return _image(row, _users(engine), release)
-    raise no_such("image", number)
-
-
-def _rows(engine: Engine, number: int | None = None) -> list[tuple[Any, ...]]:
     condition, arguments = ("1", []) if number is None else ("id = ?", [number])
-    return engine.store.query(
+    rows = engine.store.query(
         f"SELECT id, identifier, title, bytes, registered FROM entries WHERE {condition} ORDER BY id", arguments
     )
+    return [_image(row, users, release) for row in rows]
 
 
 def _users(engine: Engine) -> dict[str, list[int]]:

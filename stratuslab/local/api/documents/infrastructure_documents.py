@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
-from stratuslab.local.api.documents.element_tables import pool as pool_of
-from stratuslab.local.api_error import no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity
@@ -32,16 +30,9 @@ _DATASTORES = ((0, "system", 1), (1, "default", 0))
 _CLUSTER = elements("ID=0 NAME=default HOSTS DATASTORES VNETS TEMPLATE")
 
 
-def hosts(engine: Engine, release: int) -> str:
-    """The host pool: this computer only."""
-    return pool_of("HOST_POOL", [_host(engine, release)], release)
-
-
-def host(engine: Engine, release: int, number: int) -> str:
-    """The one host. Raises APIError."""
-    if number != HOST_ID:
-        raise no_such("host", number)
-    return _host(engine, release)
+def hosts(engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """The one host, this computer."""
+    return [_host(engine, release)] if number in (None, HOST_ID) else []
 
 
 def _host(engine: Engine, release: int) -> str:
@@ -70,17 +61,9 @@ def _host(engine: Engine, release: int) -> str:
     return written("HOST", _HOST, release, content)
 
 
-def datastores(engine: Engine, release: int) -> str:
-    """The datastore pool: one for disks, one for images."""
-    return pool_of("DATASTORE_POOL", [_datastore(engine, *facts, release) for facts in _DATASTORES], release)
-
-
-def datastore(engine: Engine, release: int, number: int) -> str:
-    """One datastore. Raises APIError."""
-    for facts in _DATASTORES:
-        if facts[0] == number:
-            return _datastore(engine, *facts, release)
-    raise no_such("datastore", number)
+def datastores(engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """The datastores, one for disks and one for images, or that of the number."""
+    return [_datastore(engine, *facts, release) for facts in _DATASTORES if number in (None, facts[0])]
 
 
 def _datastore(engine: Engine, number: int, name: str, kind: int, release: int) -> str:
@@ -96,19 +79,14 @@ def _datastore(engine: Engine, number: int, name: str, kind: int, release: int) 
     return written("DATASTORE", _DATASTORE, release, content)
 
 
-def clusters(engine: Engine, release: int) -> str:
-    """The cluster pool: the one cluster."""
-    return pool_of("CLUSTER_POOL", [cluster(engine, release, 0)], release)
-
-
-def cluster(engine: Engine, release: int, number: int) -> str:
-    """The one cluster. Raises APIError."""
-    if number != 0:
-        raise no_such("cluster", number)
+def clusters(engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """The one cluster."""
+    if number not in (None, 0):
+        return []
     content = {
         "HOSTS": ids([HOST_ID]),
         "DATASTORES": ids(facts[0] for facts in _DATASTORES),
         "VNETS": ids(sorted(network.id for network in engine.leases.networks())),
         "TEMPLATE": attributes([("RESERVED_CPU", ""), ("RESERVED_MEM", "")]),
     }
-    return written("CLUSTER", _CLUSTER, release, content)
+    return [written("CLUSTER", _CLUSTER, release, content)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
-from stratuslab.local.api.documents.element_tables import pool as pool_of
-from stratuslab.local.api_error import no_such
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.leases import Network, address_text, mac_address
 from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
@@ -26,36 +24,30 @@ Leases = Sequence[tuple[int, int]]
 """Leased addresses, with their instances."""
 
 
-def pool(engine: Engine, release: int) -> str:
-    """All virtual networks."""
-    networks = sorted(engine.leases.networks(), key=lambda network: network.id)
-    return pool_of("VNET_POOL", [_listed(engine, network, release) for network in networks], release)
+def networks(engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """All virtual networks, or that of the number with its leases."""
+    write = _listed if number is None else _alone
+    found = sorted(engine.leases.networks(), key=lambda network: network.id)
+    return [write(network, _leases(engine, network), release) for network in found if number in (None, network.id)]
 
 
-def _listed(engine: Engine, network: Network, release: int) -> str:
+def _listed(network: Network, leases: Leases, release: int) -> str:
     """A lease is its offset in the range and its owner, a number whose upper half marks an instance."""
-    leases = _leases(engine, network)
     allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leases)
     alone = dict.fromkeys(("MAC_END", "IP_END", "USED_LEASES", "LEASES"))
     return _network(network, leases, {**alone, "ALLOCATED": cdata(allocated) if leases else None}, None, release)
 
 
-def network(engine: Engine, release: int, number: int) -> str:
-    """One virtual network with its leases, in its range, and up to 3.x in the network itself. Raises APIError."""
-    for found in engine.leases.networks():
-        if found.id == number:
-            break
-    else:
-        raise no_such("virtual network", number)
-    leases = _leases(engine, found)
+def _alone(network: Network, leases: Leases, release: int) -> str:
+    """With its leases in its range, and up to 3.x in the network itself."""
     owner = "<USED>1</USED><VID>{0}</VID>" if release < 4 else "<VM>{0}</VM>"
     leased = "".join(
         f"<LEASE><IP>{address_text(address)}</IP><MAC>{mac_address(address)}</MAC>{owner.format(instance)}</LEASE>"
         for address, instance in leases
     )
-    last = found.first + found.size - 1
+    last = network.first + network.size - 1
     ends = {"MAC_END": cdata(mac_address(last)), "IP_END": cdata(address_text(last))}
-    return _network(found, leases, {"ALLOCATED": None, **ends, "USED_LEASES": len(leases), "LEASES": leased}, leased, release)
+    return _network(network, leases, {"ALLOCATED": None, **ends, "USED_LEASES": len(leases), "LEASES": leased}, leased, release)
 
 
 def _leases(engine: Engine, network: Network) -> Leases:

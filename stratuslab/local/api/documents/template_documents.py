@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from stratuslab.local.api import ready_templates
 from stratuslab.local.api.documents.element_tables import OWNED, SHARED, elements, permissions, written
-from stratuslab.local.api.documents.element_tables import pool as pool_of
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.xml_writer import attributes, escape
 
 _TEMPLATE = elements(f"{OWNED} REGTIME=0 TEMPLATE")
 
 
-def pool(engine: Engine, release: int) -> str:
-    """All machine templates."""
-    return pool_of("VMTEMPLATE_POOL", [_document(template, release) for template in ready_templates.ALL], release)
-
-
-def template(engine: Engine, release: int, number: int) -> str:
-    """One machine template. Raises APIError."""
-    return _document(ready_templates.find(number), release)
+def templates(_engine: Engine, release: int, number: int | None = None) -> list[str]:
+    """All machine templates, or that of the number."""
+    return [_document(template, release) for template in ready_templates.ALL if number in (None, template.id)]
 
 
 def _document(template: ready_templates.ReadyTemplate, release: int) -> str:
