@@ -137,8 +137,7 @@ class EmbeddedOpenNebula:
         engine = self._engine
         engine.machine(number)  # NotFound
         engine.reconciler.kill(number)
-        with engine.store.transaction():
-            record = engine.store.instance(number)
+        with engine.store.changing(number) as record:
             assert record is not None
             if name == "DONE":
                 lifecycle.done(record, engine.now)
@@ -153,7 +152,6 @@ class EmbeddedOpenNebula:
                 record.leave_active(State[name])
             if message:
                 record.message, record.message_time = message, engine.now
-            engine.reconciler.save(record)
 
 
 @contextmanager

@@ -205,8 +205,7 @@ def test_killed_supervisor_is_unknown_and_can_be_started_again(cloud: Keeper) ->
     os.kill(first, signal.SIGKILL)
     eventually(lambda: not cloud.supervisors.alive(instance))
     assert cloud.engine.instance(ADMINISTRATOR, instance).lcm_state == Lcm.UNKNOWN
-    with cloud.engine.store.transaction():
-        cloud.engine.reconciler.start_again(cloud.record(instance))
+    cloud.engine.act(ADMINISTRATOR, instance, Verb.RESTART)
     eventually(lambda: cloud.record(instance).lcm_state == Lcm.RUNNING)
     assert cloud.process(instance) != first
     assert (cloud.place(instance) / "ssh_host_ed25519_key").read_bytes() == key

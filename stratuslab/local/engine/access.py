@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from stratuslab.local.api_error import APIError, no_such, not_authorized
 from stratuslab.local.store.database import Store
@@ -38,48 +39,40 @@ class Access:
         if not user.is_administrator:
             raise not_authorized(user.id, "ADMIN", number)
 
-    def change_record(self, user: User, number: int, change: Callable[[Record], None], *, past_lock: bool = False) -> None:
-        """Change the record of an instance that the user may MANAGE."""
+    @contextmanager
+    def changing(self, user: User, number: int, *, past_lock: bool = False) -> Iterator[Record]:
+        """An instance that the user may MANAGE; saved after the block unless that raises. A transaction."""
         with self._store.transaction():
             record = self.authorized(user, number, "MANAGE", past_lock=past_lock)
-            change(record)
+            yield record
             self._store.save(record)
 
     def lock(self, user: User, number: int, level: int) -> None:
         """Lock an instance: 1 and 2 refuse what needs the right to MANAGE or ADMIN it, 3 and 4 ADMIN alone, and 0 unlocks."""
-
-        def change(record: Record) -> None:
+        with self.changing(user, number, past_lock=True) as record:
             others = record.lock and record.lock["owner"] != user.id and not user.is_administrator
             if others or not 0 <= level <= 4:
                 raise APIError(ErrorCode.ACTION, "Error trying to lock the resource.")
             record.lock = {"level": level, "owner": user.id, "time": self._now()} if level else {}
 
-        self.change_record(user, number, change, past_lock=True)
-
     def unlock(self, user: User, number: int) -> None:
         """Unlock an instance: for the user who locked it, and the administrator."""
-
-        def change(record: Record) -> None:
+        with self.changing(user, number, past_lock=True) as record:
             # Real servers give the same error if it is not locked.
             if (not record.lock or record.lock["owner"] != user.id) and not user.is_administrator:
                 raise APIError(ErrorCode.ACTION, "Cannot unlock: Lock is owned by another user")
             record.lock = {}
 
-        self.change_record(user, number, change, past_lock=True)
-
     def chmod(self, user: User, number: int, bits: list[int]) -> None:
         """Set the nine permissions; -1 leaves one unchanged."""
         if any(bit not in (-1, 0, 1) for bit in bits):
             raise APIError(ErrorCode.INTERNAL, "New permission bits must be -1, 0 or 1")
-
-        def change(record: Record) -> None:
+        with self.changing(user, number) as record:
             before = record.permissions or DEFAULT_PERMISSIONS
             # The last of each three digits is the ADMIN right.
             if any(bits[place] not in (-1, int(before[place])) for place in (2, 5, 8)):
                 self.require_administrator(user, number)
             record.permissions = "".join(old if bit == -1 else str(bit) for old, bit in zip(before, bits, strict=True))
-
-        self.change_record(user, number, change)
 
     def login(self, user: User, token: str, seconds: int) -> str:
         """Register a login token for so many seconds (-1: for good), a new one if none is given. 0 revokes the given token, or

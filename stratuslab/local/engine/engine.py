@@ -133,13 +133,12 @@ class Engine:
         self.reconciler.reconcile(number)
 
         def begin() -> tuple[Record, Step]:
-            with self.store.transaction():
-                record = self.access.authorized(user, number, "MANAGE")
+            with self.access.changing(user, number) as record:
                 step = lifecycle.begin(record, verb, user, self.now)
-                if step is Step.START_AGAIN:
-                    self._require_memory(record)
-                self.reconciler.save(record)
-                return record, step
+                shortage = self.reconciler.memory_shortage(record) if step is Step.START_AGAIN else ""
+                if shortage:
+                    raise APIError(ErrorCode.ACTION, f"VM {number} cannot be started again: {shortage}")
+            return record, step
 
         def discard() -> None:
             self.access.authorized(user, number, "MANAGE")
@@ -147,33 +146,9 @@ class Engine:
 
         frees = verb in (Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5, Verb.DELETE)
         record, step = self.store.with_reserve(begin, discard) if frees else begin()
-        if step is Step.HALT:
-            self.reconciler.halt(number)
-        elif step is Step.REBOOT:
-            self.reconciler.reboot(number)
-        elif step is Step.PAUSE:
-            self.reconciler.pause(number)
-        elif step is Step.RESUME:
-            self.reconciler.resume(number)
-        elif step is not Step.NOTHING:
-            self.reconciler.kill(number)
-            self.store.with_reserve(lambda: self._finish_kill(record, step))
+        self.reconciler.carry_out(step, record)
         self.reconciler.remove_files_if_done(number)
         self.reconciler.reconcile(number)
-
-    def _finish_kill(self, before: Record, step: Step) -> None:
-        """Record that the machine was killed, or start it again."""
-        with self.store.transaction():
-            after = self.store.instance(before.id)
-            if after is not None and step is Step.START_AGAIN:
-                self.reconciler.start_again(after)
-            elif after is not None and after.lcm_state == before.lcm_state:
-                self.reconciler.machine_gone(after)
-
-    def _require_memory(self, record: Record) -> None:
-        shortage = self.reconciler.memory_shortage(record)
-        if shortage:
-            raise APIError(ErrorCode.ACTION, f"VM {record.id} cannot be started again: {shortage}")
 
     def rename(self, user: User, number: int, name: str) -> None:
         """Rename an instance."""
@@ -184,23 +159,17 @@ class Engine:
         for character in name:
             if character in _NEVER_IN_NAMES:
                 raise APIError(ErrorCode.ACTION, f"Invalid NAME, char '{character}' is not allowed")
-
-        def change(record: Record) -> None:
+        with self.access.changing(user, number) as record:
             record.name = name
-
-        self.access.change_record(user, number, change)
 
     def update(self, user: User, number: int, template: str, *, merge: bool) -> None:
         """Replace the user template of an instance, or ``merge`` attributes into it."""
         # Clients that edit the document that they read send these back.
         given = [pair for pair in Template(template).attributes if pair[0] not in ("ERROR", "SCHED_MESSAGE")]
-
-        def change(record: Record) -> None:
-            names = {name for name, _ in given}
+        names = {name for name, _ in given}
+        with self.access.changing(user, number) as record:
             kept = [pair for pair in record.user_attributes if merge and pair[0] not in names]
             record.user_attributes = sorted([*kept, *given], key=lambda pair: pair[0])
-
-        self.access.change_record(user, number, change)
 
     # Reports of supervisors
 
@@ -213,48 +182,36 @@ class Engine:
 
     def machine_reached(self, instance: int, step: Lcm) -> bool:
         """The machine has reached PROLOG, BOOT or RUNNING. False if the instance is no longer wanted; nothing changes then."""
-        with self.store.transaction():
-            record = self.store.instance(instance)
-            wanted = record is not None and lifecycle.reached(record, step, self.now)
-            if record is not None and wanted:
-                self.reconciler.save(record)
-            return wanted
+        with self.store.changing(instance) as record:
+            return record is not None and lifecycle.reached(record, step, self.now)
 
     def machine_listens(self, instance: int, address: str, port: int) -> None:
         """The guest's SSH server answers at this address and port."""
-
-        def change(record: Record) -> None:
-            record.ssh_address, record.ssh_port = address, port
-
-        self._change(instance, change)
+        with self.store.changing(instance) as record:
+            if record is not None:
+                record.ssh_address, record.ssh_port = address, port
 
     def machine_failed(self, instance: int, step: Lcm, message: str) -> None:
         """The machine could not be prepared (PROLOG) or booted (BOOT)."""
         text = lifecycle.transfer_failure(message) if step == Lcm.PROLOG else f"DEPLOY: {message}"
-        self._change(instance, lambda record: lifecycle.failed(record, step, text, self.now))
+        with self.store.changing(instance) as record:
+            if record is not None:
+                lifecycle.failed(record, step, text, self.now)
 
     def machine_used(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
         """What a poll measured: percent of one CPU, and KiB of memory."""
-
-        def change(record: Record) -> None:
-            if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+        with self.store.changing(instance) as record:
+            if record is not None and record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
                 record.cpu_percent, record.memory_kib, record.polled = cpu_percent, memory_kib, self.now
-
-        self._change(instance, change)
 
     def machine_ended(self, instance: int, reason: str = "") -> None:
         """The machine has ended, and its SSH server is closed: the guest has shut down, by itself or on request, or something
         else was the ``reason``."""
-        self._change(instance, lambda record: lifecycle.machine_gone(record, self.now, reason))
+        with self.store.changing(instance) as record:
+            if record is not None:
+                lifecycle.machine_gone(record, self.now, reason)
         self.reconciler.remove_files_if_done(instance)
         self.reconciler.reconcile()
-
-    def _change(self, instance: int, change: Callable[[Record], None]) -> None:
-        with self.store.transaction():
-            record = self.store.instance(instance)
-            if record is not None:
-                change(record)
-                self.reconciler.save(record)
 
 
 def _state_condition(state: int, legacy_states: bool) -> str:

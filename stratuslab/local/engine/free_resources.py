@@ -34,11 +34,13 @@ class FreeCapacity:
     """How much the volumes of each instance may still grow."""
 
     @classmethod
-    def left(cls, store: Store, placed: Iterable[InstanceLoad]) -> FreeCapacity:
-        """What the real machines that are placed leave free."""
+    def left(cls, store: Store, loads: Iterable[InstanceLoad]) -> FreeCapacity:
+        """What those of the instances that are real and placed leave free."""
         memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
         volumes = _unwritten(store)
-        for load in placed:
+        for load in loads:
+            if not (load.is_real and load.is_placed):
+                continue
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
             disk -= max(load.disk_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
         return cls(memory, disk, volumes)

@@ -15,13 +15,12 @@ from pathlib import Path
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.free_resources import FreeCapacity
+from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.resource_demand import InstanceLoad
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.database import DiskFull, Store
 from stratuslab.local.store.instance_record import Record
-from stratuslab.local.store.leases import Leases
-from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import private_directory, why
 
@@ -33,8 +32,6 @@ class Reconciler:
         self._store = store
         self._supervisors = supervisors
         self._clock = clock
-        self._leases = Leases(store)
-        self._volumes = Volumes(store)
 
     @property
     def now(self) -> int:
@@ -59,10 +56,8 @@ class Reconciler:
             with suppress(StratusLabError):
                 if load.lcm_state in lifecycle.CLEANING:
                     self.kill(load.id)
-                elif load.lcm_state in lifecycle.SAVING:
-                    self.pause(load.id)
-                elif load.lcm_state == Lcm.BOOT_SUSPENDED:
-                    self.resume(load.id)
+                elif load.lcm_state in (*lifecycle.SAVING, Lcm.BOOT_SUSPENDED):
+                    self._pause_or_resume(load.id)
         lost = [load.id for load in active if self._is_lost(load)]
         for number in lost:
             self._store.with_reserve(partial(self._record_loss, number))
@@ -77,10 +72,9 @@ class Reconciler:
                 pass
 
     def _record_loss(self, number: int) -> None:
-        with self._store.transaction():
-            record = self._store.instance(number)
+        with self._store.changing(number) as record:
             if record is not None and self._is_lost(record):
-                self.machine_gone(record)
+                self._machine_gone(record)
 
     def _is_lost(self, instance: InstanceLoad | Record) -> bool:
         if instance.state != State.ACTIVE or instance.lcm_state not in lifecycle.SUPERVISED:
@@ -100,42 +94,48 @@ class Reconciler:
         with _process_errors(number):
             self._supervisors.kill(number)
 
-    def halt(self, number: int) -> None:
-        """Ask the guest to shut down."""
-        with _process_errors(number):
-            self._supervisors.halt(number)
+    def carry_out(self, step: Step, before: Record) -> None:
+        """Do what an action needs of the machine, once the action is recorded."""
+        with _process_errors(before.id):
+            if step is Step.HALT:
+                self._supervisors.halt(before.id)
+            elif step is Step.REBOOT:
+                self._supervisors.reboot(before.id)
+            elif step in (Step.PAUSE, Step.RESUME):
+                self._pause_or_resume(before.id)
+            elif step is not Step.NOTHING:
+                self._supervisors.kill(before.id)
+                self._store.with_reserve(lambda: self._finish_kill(step, before))
 
-    def reboot(self, number: int) -> None:
-        """Ask the guest to shut down, and start it again."""
-        with _process_errors(number):
-            self._supervisors.reboot(number)
-
-    def pause(self, number: int) -> None:
-        """Pause a machine that is being saved, inside a transaction, so that its supervisor is not stopped while it writes."""
-        with self._store.transaction():
-            record = self._store.instance(number)
+    def _pause_or_resume(self, number: int) -> None:
+        """Inside a transaction, so that a supervisor is not stopped while it writes."""
+        with self._store.changing(number) as record, _process_errors(number):
             if record is not None and record.lcm_state in lifecycle.SAVING:
-                with _process_errors(number):
-                    self._supervisors.pause(number)
+                self._supervisors.pause(number)
                 lifecycle.paused(record, self.now)
-                self.save(record)
-
-    def resume(self, number: int) -> None:
-        """Continue a suspended machine, or boot it if its process is gone."""
-        with self._store.transaction():
-            record = self._store.instance(number)
-            if record is not None and record.lcm_state == Lcm.BOOT_SUSPENDED:
+            elif record is not None and record.lcm_state == Lcm.BOOT_SUSPENDED:
                 self._resume(record)
-                self.save(record)
+
+    def _finish_kill(self, step: Step, before: Record) -> None:
+        """Record that the machine was killed, or start it again."""
+        with self._store.changing(before.id) as record:
+            if record is None:
+                return
+            if step is Step.START_AGAIN and lifecycle.start_again(record, self.now):
+                record.memory_kib = 0
+                self._spawn(record)
+            elif step is Step.KILL and record.lcm_state == before.lcm_state:
+                self._machine_gone(record)
 
     def _resume(self, record: Record) -> None:
+        """Continue a machine, or boot it if its process is gone."""
         with _process_errors(record.id):
             if self._supervisors.alive(record.id):
                 self._supervisors.resume(record.id)
                 record.enter(Lcm.RUNNING)
-                return
-        record.enter(Lcm.BOOT_UNKNOWN)
-        self._spawn(record)
+            else:
+                record.enter(Lcm.BOOT_UNKNOWN)
+                self._spawn(record)
 
     def _place_next(self) -> bool:
         """Start the oldest pending instance that fits. Returns whether there was one."""
@@ -162,24 +162,14 @@ class Reconciler:
                 lifecycle.failed(record, Lcm.PROLOG, lifecycle.transfer_failure(record.prolog_error), self.now)
             else:
                 self._spawn(record)
-            self.save(record)
+            self._store.save(record)
         return True
 
     def memory_shortage(self, record: Record) -> str:
         """Why this computer has no memory to start a machine again; empty if it has, or if the machine is on."""
         loads = InstanceLoad.read(self._store)
-        load = next((load for load in loads if load.id == record.id), None)
-        if load is None or load.is_on or not load.is_real:
-            return ""
-        others = [other for other in loads if other.is_real and other.is_placed and other is not load]
-        return FreeCapacity.left(self._store, others).memory_shortage(load)
-
-    def start_again(self, record: Record) -> None:
-        """Boot a machine that ran before, if its state still allows it. Part of a transaction."""
-        if lifecycle.start_again(record, self.now):
-            record.memory_kib = 0
-            self._spawn(record)
-            self.save(record)
+        load = next(load for load in loads if load.id == record.id)
+        return FreeCapacity.left(self._store, loads).memory_shortage(load) if load.is_real and not load.is_on else ""
 
     def _spawn(self, record: Record) -> None:
         """Start the supervisor inside the transaction that records it, so that no other process starts a second one.
@@ -194,19 +184,10 @@ class Reconciler:
             reason = why(error) if isinstance(error, OSError) else error.message
             lifecycle.failed(record, Lcm.PROLOG, f"cannot start the machine's process: {reason}", self.now)
 
-    def machine_gone(self, record: Record) -> None:
-        """Record that the guest has ended or its supervisor is dead. Part of a transaction."""
+    def _machine_gone(self, record: Record) -> None:
         if record.lcm_state == Lcm.CLEANUP_RESUBMIT:
             self._remove_files(record.id)
         lifecycle.machine_gone(record, self.now)
-        self.save(record)
-
-    def save(self, record: Record) -> None:
-        """Save an instance, and release its leases and volumes if it is DONE. Part of a transaction."""
-        self._store.save(record)
-        if record.state == State.DONE:
-            self._leases.release(record.id)
-            self._volumes.release(record.id)
 
     def kill_and_remove(self, number: int) -> None:
         """Kill a machine and remove its files without writing to the store, which may be full."""

@@ -57,7 +57,7 @@ class Capacity:
             elif not load.is_real:
                 return load, reasons
             else:
-                free = free or FreeCapacity.left(store, [other for other in loads if other.is_real and other.is_placed])
+                free = free or FreeCapacity.left(store, loads)
                 reasons[load.id] = free.shortage(load)
                 if not reasons[load.id]:
                     return load, reasons

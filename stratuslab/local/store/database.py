@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store import ballast_file
 from stratuslab.local.store.instance_record import Record
+from stratuslab.opennebula.states import State
 from stratuslab.private_files import is_disk_full, private_directory, require_own, why
 
 T = TypeVar("T")
@@ -214,10 +215,22 @@ class Store:
         self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
 
     def save(self, record: Record) -> None:
-        """Save an instance. Part of the transaction in which it was read."""
+        """Save an instance, and release its leases and volumes if it is DONE. Part of the transaction in which it was read."""
         values = _values(record)
         changes = ", ".join(f"{name} = ?" for name in values)
         self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*values.values(), record.id])
+        if record.state == State.DONE:
+            self.query("DELETE FROM leases WHERE instance = ?", (record.id,))
+            self.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (record.id,))
+
+    @contextmanager
+    def changing(self, number: int) -> Iterator[Record | None]:
+        """An instance, None if it does not exist; saved after the block unless that raises. A transaction."""
+        with self.transaction():
+            record = self.instance(number)
+            yield record
+            if record is not None:
+                self.save(record)
 
     def instance(self, number: int) -> Record | None:
         rows = self.query(f"{_SELECT} WHERE id = ?", (number,)) if abs(number) < 2**63 else []

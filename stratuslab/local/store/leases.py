@@ -122,10 +122,6 @@ class Leases:
             self._store.query("UPDATE networks SET next = ? WHERE id = ?", ((place + 1) % network.size, network.id))
         return network.first + place
 
-    def release(self, instance: int) -> None:
-        """Release the addresses of an instance. Part of a transaction."""
-        self._store.query("DELETE FROM leases WHERE instance = ?", (instance,))
-
 
 def owner_named(store: Store, number: str, name: str, user: User) -> int:
     """The id of the owner that a NIC or DISK names by number or name, by default the user's. Raises APIError."""

@@ -118,10 +118,6 @@ class Volumes:
         self._store.query("UPDATE volumes SET instance = ? WHERE uuid = ?", (instance, uuid))
         return volume
 
-    def release(self, instance: int) -> None:
-        """Detach the volumes of an instance. Part of a transaction."""
-        self._store.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (instance,))
-
 
 def _make(path: Path, size_mib: int) -> None:
     try:
