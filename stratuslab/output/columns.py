@@ -1,6 +1,7 @@
 """The columns of results: one list for tables, CSV, JSON, sorting and filtering, so that a fact has one name everywhere."""
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from stratuslab.output.redaction import masked_text
@@ -73,14 +74,22 @@ class RowKind(NamedTuple):
         return [column for column in self.columns if column.usual]
 
 
-def _fact(name: str, read: Callable[[Any], Value], title: str = "", **details: Any) -> Column:
-    """A column that is read from the row's instance; None for what is unknown or empty."""
+def attribute(name: str, path: str = "", title: str = "", **details: Any) -> Column:
+    """A column that is an attribute of the row: of the same name, or at this path (with dots). Empty text is None."""
+    read = attrgetter(path or name)
 
-    def value(row: InstanceRow) -> Value:
-        found = None if row.instance is None else read(row.instance)
+    def value(row: Any) -> Value:
+        found: Value = read(row)
         return None if found == "" else found
 
-    return Column(name, value, title, is_fact=True, **details)
+    return Column(name, value, title, **details)
+
+
+def _fact(name: str, read: str | Callable[[Any], Value] = "", title: str = "", **details: Any) -> Column:
+    """A column that is read from the row's instance, by a function or the name of an attribute; None for what is unknown or
+    empty."""
+    of_instance = read if callable(read) else attribute(name, read).read
+    return Column(name, _if_known(lambda row: of_instance(row.instance)), title, is_fact=True, **details)
 
 
 def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], Value]:
@@ -141,35 +150,33 @@ def _guide_cpu(row: InstanceRow) -> Value:
 GONE = ("Unknown", "Done")
 """The states whose table shows the last usage."""
 
-CLOUD = Column("cloud", lambda row: row.cloud or None, min_width=6)
+CLOUD = attribute("cloud", min_width=6)
 
 INSTANCES = RowKind(
     "instances",
     (
         CLOUD,
-        Column("id", lambda row: row.id, min_width=4, usual=True, numeric=True),
-        Column("state", lambda row: row.state or None, min_width=10, usual=True, ignore_case=True),
-        Column("vcpu", lambda row: row.vcpu, min_width=5, usual=True, numeric=True),
-        Column(
-            "memory_kib", lambda row: row.memory_kib, "memory", min_width=10, usual=True, numeric=True, table_value=_guide_memory
-        ),
-        Column("cpu_percent", lambda row: row.cpu_percent, "cpu%", min_width=5, usual=True, numeric=True, table_value=_guide_cpu),
-        Column("host_ip", _if_known(lambda row: list(row.places)), "host/ip", min_width=24, usual=True),
-        Column("name", lambda row: row.name or None, min_width=4, usual=True),
+        attribute("id", min_width=4, usual=True, numeric=True),
+        attribute("state", min_width=10, usual=True, ignore_case=True),
+        attribute("vcpu", min_width=5, usual=True, numeric=True),
+        attribute("memory_kib", "", "memory", min_width=10, usual=True, numeric=True, table_value=_guide_memory),
+        attribute("cpu_percent", "", "cpu%", min_width=5, usual=True, numeric=True, table_value=_guide_cpu),
+        Column("host_ip", _if_known(lambda row: row.places), "host/ip", min_width=24, usual=True),
+        attribute("name", min_width=4, usual=True),
         _fact("address", lambda instance: next(iter(instance.addresses), None)),
-        _fact("addresses", lambda instance: list(instance.addresses)),
-        _fact("networks", lambda instance: list(instance.networks), "network"),
-        _fact("host", lambda instance: instance.hostname),
-        _fact("hypervisor", lambda instance: instance.hypervisor),
+        _fact("addresses"),
+        _fact("networks", title="network"),
+        _fact("host", "hostname"),
+        _fact("hypervisor"),
         _fact("kind", _kind),
-        _fact("owner", lambda instance: instance.owner),
-        _fact("uid", lambda instance: instance.owner_id, numeric=True),
-        _fact("group", lambda instance: instance.group),
-        _fact("labels", lambda instance: list(instance.labels), "label"),
+        _fact("owner"),
+        _fact("uid", "owner_id", numeric=True),
+        _fact("group"),
+        _fact("labels", title="label"),
         _fact("started", lambda instance: rfc3339(instance.started), time=True),
-        Column("age_seconds", lambda row: row.age_seconds, "age", numeric=True, table_value=_age),
+        attribute("age_seconds", "", "age", numeric=True, table_value=_age),
         _fact("ended", lambda instance: rfc3339(instance.ended), time=True),
-        _fact("failed", lambda instance: instance.failed, yes_or_no=True),
+        _fact("failed", yes_or_no=True),
         Column("message", lambda row: (row.note and masked_text(row.note)) or None),
         Column("cause", _cause),
         Column("reason", _reason),
@@ -192,23 +199,14 @@ TYPES = RowKind(
     guide=True,
 )
 
-SETTINGS = RowKind(
-    "settings",
-    (
-        Column("key", lambda row: row.key, usual=True),
-        Column("value", lambda row: row.value or None, usual=True),
-        Column("origin", lambda row: row.origin or None, usual=True),
-    ),
-    key="key",
-)
-
+SETTINGS = RowKind("settings", [attribute(name, usual=True) for name in ("key", "value", "origin")], key="key")
 
 SECTIONS = RowKind(
     "sections",
     (
-        Column("name", lambda row: row.name, usual=True),
-        Column("endpoint", lambda row: row.endpoint or None, usual=True),
-        Column("selected", lambda row: row.selected, usual=True, yes_or_no=True),
+        attribute("name", usual=True),
+        attribute("endpoint", usual=True),
+        attribute("selected", usual=True, yes_or_no=True),
     ),
     key="name",
 )
@@ -216,9 +214,9 @@ SECTIONS = RowKind(
 COPIES = RowKind(
     "copies",
     (
-        Column("instance", lambda row: row.instance, usual=True, numeric=True),
-        Column("files", lambda row: row.files, usual=True, numeric=True),
-        Column("size_bytes", lambda row: row.size, usual=True, numeric=True),
+        attribute("instance", usual=True, numeric=True),
+        attribute("files", usual=True, numeric=True),
+        attribute("size_bytes", "size", usual=True, numeric=True),
     ),
     key="instance",
 )
