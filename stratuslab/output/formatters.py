@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from stratuslab.output import columns, guide_layout
 from stratuslab.output.output_options import OutputOptions
@@ -22,46 +22,24 @@ from stratuslab.results import (
     WatchedInstances,
 )
 
+if TYPE_CHECKING:
+    from stratuslab.output.json_formatter import JsonFormatter
+
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-class Formatter(Protocol):
-    """``show`` gives the lines that can be printed at once, ``end`` those that need all results."""
-
-    def show(self, result: Result) -> Iterable[str]: ...
-
-    def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]: ...
-
-
-def formatter(options: OutputOptions) -> Formatter:
-    """The formatter that the options ask for."""
+def formatter(options: OutputOptions) -> TextFormatter | RowFormatter | JsonFormatter:
+    """The formatter that the options ask for: ``show`` gives the lines that can be printed at once, ``end`` those that need all
+    results."""
     if options.format == "json":
         from stratuslab.output.json_formatter import JsonFormatter
 
         return JsonFormatter(options)
-    if options.format in ("csv", "spreadsheet", "ids"):
-        return RowFormatter(options)
-    return TextFormatter(options) if options.is_default else TableFormatter(options)
+    return TextFormatter(options) if options.format == "table" else RowFormatter(options)
 
 
 class TextFormatter:
-    """The text that the user guide shows."""
-
-    def __init__(self, options: OutputOptions) -> None:
-        self._options = options
-        self._redraw = Redraw(options.terminal)
-
-    def show(self, result: Result) -> Iterable[str]:
-        if isinstance(result, WatchedInstances):
-            return self._redraw.draw(table(result.rows, _within(self._options)))
-        return guide_layout.lines(result, self._options)
-
-    def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
-        return ()
-
-
-class TableFormatter:
-    """A table of the chosen rows and columns. Results without rows are shown as text."""
+    """The text that the user guide shows, or a table of the rows and columns that the user chose."""
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
@@ -69,17 +47,13 @@ class TableFormatter:
         self._rows: list[Any] = []
 
     def show(self, result: Result) -> Iterable[str]:
-        match result:
-            case WatchedInstances(rows):
-                return self._redraw.draw(table(self._options.selected(rows), _within(self._options)))
-            case InstanceDetails() | LaunchPlan() | TextLine() | CloudCheck():
-                return guide_layout.lines(result, self._options)
-            case Listing(rows, detailed):
-                notes = self._options.notes and not detailed
-                return table(self._options.selected(rows), self._options._replace(notes=notes))
-            case _:
-                self._rows += columns.rows(result)
-                return ()
+        if isinstance(result, WatchedInstances):
+            return self._redraw.draw(table(self._options.selected(result.rows), _within(self._options)))
+        # What happens to one machine after the other becomes a single table.
+        if self._options.is_default or isinstance(result, (InstanceDetails, LaunchPlan, TextLine, CloudCheck, Listing)):
+            return guide_layout.lines(result, self._options)
+        self._rows += columns.rows(result)
+        return ()
 
     def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
         rows = columns.latest(self._rows) if self._options.kind is columns.INSTANCES else self._rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import harmless, one_line, width, word
@@ -43,31 +43,20 @@ def lines(result: Result, options: OutputOptions) -> Iterator[str]:
         case LaunchEnds() if not quiet:
             yield " :: Done!"
         case LaunchPlan(templates=templates):
-            yield from plan(templates)
-        case CloudCheck():
-            yield checked(result)
+            for place, template in enumerate(templates):
+                yield from ("",) if place else ()
+                yield from map(harmless, template.splitlines())
+        case CloudCheck(cloud, version, user):
+            release = f" (OpenNebula {one_line(version)})" if version else ""
+            yield f'Cloud: {cloud}{release}. It accepts user "{one_line(user)}".'
         case Listing(rows, detailed, continues):
             # The details say the reason, too.
             header = options.header and not continues
-            yield from table(rows, options._replace(notes=options.notes and not detailed, header=header))
+            yield from table(options.selected(rows), options._replace(notes=options.notes and not detailed, header=header))
         case InstanceDetails():
             from stratuslab.output.details_text import details_lines
 
             yield from details_lines(result, options.terminal)
-
-
-def checked(result: CloudCheck) -> str:
-    """That the cloud accepts the user."""
-    version = f" (OpenNebula {one_line(result.version)})" if result.version else ""
-    return f'Cloud: {result.cloud}{version}. It accepts user "{one_line(result.user)}".'
-
-
-def plan(templates: Sequence[str]) -> Iterator[str]:
-    """The templates that would be sent, with a blank line between them."""
-    for place, template in enumerate(templates):
-        if place:
-            yield ""
-        yield from map(harmless, template.splitlines())
 
 
 def banner(title: str) -> list[str]:

@@ -23,19 +23,17 @@ class JsonFormatter:
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
         self._rows: list[Any] = []
-        self._plan: LaunchPlan | None = None
-        self._checked: CloudCheck | None = None
-        self._lines: list[str] = []
+        self._members: dict[str, Any] = {}  # what results without rows say
         self._written = ""  # the last of the rows that are streamed: a comma may follow it
 
     def show(self, result: Result) -> Iterable[str]:
         match result:
             case LaunchPlan():
-                self._plan = result
+                self._members["plan"] = vars(result)
             case CloudCheck():
-                self._checked = result
+                self._members["check"] = result._asdict()
             case TextLine(line):
-                self._lines.append(line)
+                self._members.setdefault("lines", []).append(line)
         self._rows += columns.rows(result)
         kind = self._options.kind
         return self._streamed(kind) if kind is not None and kind.streamed and not self._options.sort else ()
@@ -56,16 +54,11 @@ class JsonFormatter:
         else:
             members = {"schema": SCHEMA, **members}
             yield "{"
-        if self._plan is not None:
-            members["plan"] = vars(self._plan)
-        elif kind is not None and not self._written:
+        if kind is not None and not self._written and "plan" not in self._members:
             texts = self._row_texts(kind)
             first = next(texts, "")
             members[kind.name] = _separated(first, texts) if first else []
-        if self._checked is not None:
-            members["check"] = self._checked._asdict()
-        if self._lines:
-            members["lines"] = self._lines
+        members |= self._members
         members["errors"] = [{"status": int(one.status), "message": one.message, "hint": one.hint or None} for one in problems]
         for place, (name, value) in enumerate(members.items(), 1):
             comma = "," if place < len(members) else ""
