@@ -7,7 +7,7 @@ requests: an untrusted one may request 4 GiB.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from stratuslab.errors import StratusLabError
 
@@ -25,109 +25,80 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class _Decompressor(Protocol):
-    """The interface of the standard library's bzip2 and xz decompressors; each reads one member of a file."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
 def packing(head: bytes) -> str:
     """The compression of a file that begins with these bytes: ``gz``, ``bz2`` or ``xz``; empty for none."""
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def unpacked(stream: Readable) -> Iterator[bytes]:
-    """The content of a stream, compressed or not, in chunks. The stream need not be seekable.
+def unpacked(stream: Readable, packed: Callable[[bytes], object] = lambda data: None) -> Iterator[bytes]:
+    """The content of a stream, compressed or not, in chunks. The stream need not be seekable. ``packed`` gets what is read of a
+    compressed one, as it comes.
 
     Raises StratusLabError if the compressed data is damaged or ends too early, and OSError from the stream itself.
     """
-    data = _filled(stream, b"")
+
+    def more() -> bytes:
+        data = stream.read(_CHUNK)
+        packed(data)
+        return data
+
+    data = _filled(lambda: stream.read(_CHUNK), b"")
     kind = packing(data)
     if not kind:
         while data:
             yield data
             data = stream.read(_CHUNK)
+    packed(data)
     while data:
         if packing(data) != kind:
             raise _damaged("unknown data follows the compressed data")
-        rest = yield from _member(_DECOMPRESSORS[kind](), stream, data)
+        rest = yield from _member(_decompressor(kind), more, data)
         # A file may have several members, each followed by zeros.
-        data = _filled(stream, rest.lstrip(b"\0"), b"\0")
+        data = _filled(more, rest.lstrip(b"\0"), b"\0")
 
 
-def _filled(stream: Readable, data: bytes, skipped: bytes | None = None) -> bytes:
+def _filled(more: Callable[[], bytes], data: bytes, skipped: bytes | None = None) -> bytes:
     """The data, extended until its compression can be recognized; ``skipped`` bytes are removed from its start."""
-    while len(data) < MAGIC_SIZE and (more := stream.read(_CHUNK)):
-        data += more
+    while len(data) < MAGIC_SIZE and (piece := more()):
+        data += piece
         data = data.lstrip(skipped) if skipped else data
     return data
 
 
-def _member(decompressor: _Decompressor, stream: Readable, data: bytes) -> Generator[bytes, None, bytes]:
-    """The content of one member; returns what was read beyond its end."""
-    import lzma
-    import zlib
-
-    ended = False
-    while not decompressor.eof:
-        if decompressor.needs_input and not data:
-            data = stream.read(_CHUNK)
-            ended = not data
-        try:
-            piece = decompressor.decompress(data, _CHUNK)
-        except (zlib.error, lzma.LZMAError, OSError) as error:  # bzip2 raises OSError
-            raise _damaged(str(error)) from error
-        data = b""
-        if piece:
-            yield piece
-        elif ended and not decompressor.eof:
-            raise _damaged("the file ends too early")
-    return decompressor.unused_data
-
-
-class _Gzip:
-    """zlib's decompressor with the interface of the others."""
-
-    def __init__(self) -> None:
+def _decompressor(kind: str) -> Any:
+    """The standard library's decompressor of one member of a file."""
+    if kind == "gz":
         import zlib
 
-        self._decompressor = zlib.decompressobj(wbits=31)  # 16 for gzip's header and trailer, and the largest window
+        return zlib.decompressobj(wbits=31)  # 16 for gzip's header and trailer, and the largest window
+    if kind == "bz2":
+        import bz2
 
-    @property
-    def eof(self) -> bool:
-        return self._decompressor.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._decompressor.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._decompressor.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._decompressor.decompress(self._decompressor.unconsumed_tail + data, max_length)
-
-
-def _bzip2() -> _Decompressor:
-    import bz2
-
-    return bz2.BZ2Decompressor()
-
-
-def _xz() -> _Decompressor:
+        return bz2.BZ2Decompressor()
     import lzma
 
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
-_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {"gz": _Gzip, "bz2": _bzip2, "xz": _xz}
+def _member(decompressor: Any, more: Callable[[], bytes], data: bytes) -> Generator[bytes, None, bytes]:
+    """The content of one member; returns what was read beyond its end."""
+    import lzma
+    import zlib
+
+    while not decompressor.eof:
+        try:
+            piece = decompressor.decompress(data, _CHUNK)
+        except (zlib.error, lzma.LZMAError, OSError) as error:  # bzip2 raises OSError
+            raise _damaged(str(error)) from error
+        # zlib gives back what it has not read yet, the others keep it.
+        data = getattr(decompressor, "unconsumed_tail", b"")
+        if piece:
+            yield piece
+        if len(piece) < _CHUNK and not decompressor.eof:
+            data = data or more()
+            if not data and not piece:
+                raise _damaged("the file ends too early")
+    return bytes(decompressor.unused_data)
 
 
 def _damaged(why: str) -> StratusLabError:

@@ -30,7 +30,7 @@ from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 from tests.local.images.test_image_format import qcow2
-from tests.local.images.test_image_store import everything, identifier, sums
+from tests.local.images.test_image_store import checksums, everything, identifier
 
 DISK = bytes(510) + b"\x55\xaa" + random.Random(3).randbytes(200_000) + bytes(1 << 20)
 PACKED = gzip.compress(DISK)
@@ -75,7 +75,7 @@ class TestFiles:
         assert path.read_bytes() == DISK
         assert packed.read_bytes() == PACKED
         (entry,) = entries(cloud, identifier(DISK))
-        assert (entry.bytes, entry.checksums, entry.format) == (len(DISK), sums(DISK).checksums, "raw")
+        assert (entry.bytes, entry.checksums, entry.format) == (len(DISK), checksums(DISK), "raw")
         assert (entry.title, entry.locations, entry.disks_bus) == ("debian-12", (f"local://images/{identifier(DISK)}",), "virtio")
         assert "images      5" in shell("local_cloud", "status").out
 
@@ -215,7 +215,7 @@ class TestChecksums:
     def test_that_differ(self, shell: Shell, cloud: Path, packed: Path) -> None:
         ran = shell("local_cloud", "add-image", str(packed), "--checksum", "0" * 64)
         assert (ran.status, ran.out) == (1, "")
-        came, inside = (sums(data).checksums["SHA-256"] for data in (PACKED, DISK))
+        came, inside = (checksums(data)["SHA-256"] for data in (PACKED, DISK))
         assert f"{packed}: its SHA-256 is {came}, that of its content {inside}, expected {'0' * 64}" in ran.err
         assert kept(cloud) == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class ImageImport:
     directory: Path
     check: Check
     limit: int | None = None
-    algorithms: Iterable[str] = USUAL
+    algorithms: Collection[str] = USUAL
     listener: ProgressListener = SILENT
 
     def of_stream(self, stream: Readable, size: int | None) -> ImportedImage:

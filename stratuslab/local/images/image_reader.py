@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from stratuslab.byte_sizes import size_text
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import free
-from stratuslab.marketplace.compression import MAGIC_SIZE, Readable, packing, unpacked
+from stratuslab.marketplace.compression import Readable, unpacked
 from stratuslab.marketplace.identifier import identifier_from_sha1
 
 ALGORITHMS: Mapping[str, str] = {
@@ -74,21 +74,8 @@ class SparseFile:
             data, offset = data[written:], offset + written
 
 
-@dataclass(frozen=True)
 class Checksums:
-    """The number of bytes, and their checksums as lower-case hexadecimal digits."""
-
-    bytes: int
-    checksums: Mapping[str, str] = field(hash=False)
-
-    @property
-    def identifier(self) -> str:
-        """The identifier of an image with these bytes as its content."""
-        return identifier_from_sha1(self.checksums["SHA-1"])
-
-
-class ChecksumCalculator:
-    """Computes checksums of data as it comes."""
+    """The number of bytes that were added, and their checksums by algorithm, as lower-case hexadecimal digits."""
 
     def __init__(self, algorithms: Iterable[str] = USUAL) -> None:
         self.bytes = 0
@@ -99,18 +86,21 @@ class ChecksumCalculator:
         for digest in self._digests.values():
             digest.update(data)
 
-    def sums(self) -> Checksums:
-        """The checksums of the data so far."""
-        return Checksums(self.bytes, {name: digest.hexdigest() for name, digest in self._digests.items()})
+    @property
+    def checksums(self) -> dict[str, str]:
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    @property
+    def identifier(self) -> str:
+        """The identifier of an image with these bytes as its content."""
+        return identifier_from_sha1(self.checksums["SHA-1"])
 
 
-@dataclass(frozen=True)
-class ReadResult:
+class ReadResult(NamedTuple):
     """The checksums of a stream's uncompressed content, and of the stream as it came."""
 
     content: Checksums
     came: Checksums
-    packing: str
 
 
 def read_image(
@@ -119,7 +109,7 @@ def read_image(
     *,
     size: int | None = None,
     limit: int | None = None,
-    algorithms: Iterable[str] = USUAL,
+    algorithms: Collection[str] = USUAL,
     listener: ProgressListener = SILENT,
 ) -> ReadResult:
     """Read a stream to its end, and write its content to the file of a descriptor if given.
@@ -127,47 +117,17 @@ def read_image(
     ``size`` is the stream's length if known. Raises ImageError if the content is longer than ``limit``, or without one than a
     compressed file of this size may have, and StratusLabError for damaged compression.
     """
-    algorithms = tuple(algorithms)
-    source = _Counted(stream, algorithms)
-    summing = ChecksumCalculator(algorithms)
+    content, packed = Checksums(algorithms), Checksums(algorithms)
     file = None if descriptor is None else SparseFile(descriptor)
-    for piece in unpacked(source):
-        if limit is not None and summing.bytes + len(piece) > limit:
+    for piece in unpacked(stream, packed.add):
+        if limit is not None and content.bytes + len(piece) > limit:
             raise ImageError(f"its content is larger than the expected {size_text(limit)}")
-        if limit is None and source.packing and summing.bytes > max(FREELY, RATIO * source.bytes):
+        if limit is None and packed.bytes and content.bytes > max(FREELY, RATIO * packed.bytes):
             raise ImageError(f"its content is more than {RATIO} times as large as the file", "uncompress it and add the result")
-        summing.add(piece)
+        content.add(piece)
         if file is not None:
             file.write(piece)
-        listener.moved("Reading", source.bytes, size)
+        listener.moved("Reading", packed.bytes or content.bytes, size)
     if file is not None:
         file.finish()
-    content = summing.sums()
-    return ReadResult(content, source.sums() or content, source.packing)
-
-
-class _Counted:
-    """A stream that counts its bytes, and computes their checksums if it is compressed."""
-
-    def __init__(self, stream: Readable, algorithms: Iterable[str]) -> None:
-        self._stream = stream
-        self._summing = ChecksumCalculator(algorithms)
-        self._head = b""
-        self.bytes = 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
-        self.bytes += len(data)
-        if len(self._head) < MAGIC_SIZE:
-            self._head += data[:MAGIC_SIZE]
-        if self.packing or len(self._head) < MAGIC_SIZE:
-            self._summing.add(data)
-        return data
-
-    @property
-    def packing(self) -> str:
-        return packing(self._head)
-
-    def sums(self) -> Checksums | None:
-        """The checksums of the stream, None if it is not compressed."""
-        return self._summing.sums() if self.packing else None
+    return ReadResult(content, packed if packed.bytes else content)

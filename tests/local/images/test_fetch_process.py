@@ -29,13 +29,12 @@ from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_store import content, obtain
 from stratuslab.local.images.open_store import open_store
 from stratuslab.local.store.instance_record import ADMINISTRATOR, User
-from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
 from tests.harness import CHECKOUT
-from tests.local.images.test_image_store import everything, sums
+from tests.local.images.test_image_store import checksums, everything, identifier
 
 DISK = random.Random(2).randbytes(100_000) + bytes(1 << 20)
 
@@ -51,8 +50,7 @@ CREATED = datetime(2026, 11, 22, 10, tzinfo=timezone.utc)
 
 
 def described(data: bytes, *locations: str) -> Metadata:
-    found = sums(data)
-    return Metadata(found.identifier, found.bytes, found.checksums, "disk", locations=locations)
+    return Metadata(identifier(data), len(data), checksums(data), "disk", locations=locations)
 
 
 def publish(directory: Path, metadata: Metadata, user: User = ADMINISTRATOR) -> str:
@@ -93,7 +91,7 @@ class TestTheContent:
         if other == "bytes":
             mixed = replace(mixed, bytes=len(DISK))
         else:
-            mixed = replace(mixed, checksums={**mixed.checksums, other: sums(DISK).checksums[other]})
+            mixed = replace(mixed, checksums={**mixed.checksums, other: checksums(DISK)[other]})
         with pytest.raises(ImageError, match="the Marketplace says"):
             ImageFetcher(directory).fetch(publish(directory, mixed))
         assert images(directory) == []
@@ -183,7 +181,7 @@ class TestLocations:
 
     def test_not_in_the_marketplace(self, directory: Path) -> None:
         with pytest.raises(StratusLabError, match="is not in this cloud's Marketplace"):
-            ImageFetcher(directory).fetch(sums(DISK).identifier)
+            ImageFetcher(directory).fetch(identifier(DISK))
         for name in ("", "../x", "x" * 27):
             with pytest.raises(ImageError, match="not an image identifier"):
                 ImageFetcher(directory).fetch(name)
@@ -197,7 +195,7 @@ class TestLocations:
         assert elsewhere.requests[0].target == f"/marketplace/metadata/{name}"
 
     def test_no_entry_elsewhere_either(self, scripted: Scripted, directory: Path) -> None:
-        name = sums(DISK).identifier
+        name = identifier(DISK)
         with pytest.raises(StratusLabError, match="no image"):
             ImageFetcher(directory).fetch(name, f"{scripted(refuses('404 Not Found')).url}/metadata/{name}")
         for url in ("https://example.org/disk", f"file:///metadata/{name}"):
@@ -221,7 +219,7 @@ class TestStrangers:
                 obtain(directory, name, os.environ, url, stranger=True)
             assert raised.value.message == f"image {name} from {server.url}: its address is not a public one"
         with pytest.raises(ImageError, match="its address is not a public one"):
-            other = sums(b"other").identifier
+            other = identifier(b"other")
             obtain(directory, other, os.environ, f"{server.url}/metadata/{other}", stranger=True)
         assert server.connections == 0
         environ = {**os.environ, "STRATUSLAB_DOWNLOAD_NETWORKS": "127.0.0.0/8", "http_proxy": "http://127.0.0.1:1"}
@@ -268,7 +266,7 @@ class TestObtaining:
         directory.mkdir()
         (directory / "cloud.sqlite").write_bytes(b"no database" * 1000)
         with pytest.raises(ImageError, match="damaged"):
-            obtain(directory, sums(DISK).identifier, os.environ)
+            obtain(directory, identifier(DISK), os.environ)
 
     def test_this_process_stays_small(self) -> None:
         program = "import sys; from stratuslab.local.images.image_store import obtain; print(*sys.modules)"
@@ -321,7 +319,3 @@ class TestObtaining:
         # And the next one is not kept waiting by what is left.
         publish(directory, described(DISK, scripted(whole(DISK)).url))
         assert obtain(directory, name, os.environ).read_bytes() == DISK
-
-
-def test_an_identifier_is_that_of_the_content() -> None:
-    assert sums(DISK).identifier == identifier_from_sha1(hashlib.sha1(DISK).hexdigest())
