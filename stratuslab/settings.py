@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from stratuslab.configuration_file import MAIN_SECTION, ConfigurationFile, read_text
+from stratuslab.configuration_file import MAIN_SECTION, ConfigurationFile
 from stratuslab.environment import Environment, is_terminal
 from stratuslab.errors import ConfigurationError, UsageError
 from stratuslab.known_settings import HYPERVISORS, LOCAL_MARKETPLACE, Setting
-from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,30 +46,15 @@ class Settings:
     def __init__(self, environment: Environment, options: Mapping[str, str | None], file: ConfigurationFile) -> None:
         self._environment = environment
         self._options = options
-        self._file = file
+        self.file = file
         self._standard_input: str | None = None
         self.password_files: list[Path] = []
         """The files from which :meth:`credentials` took a password."""
 
     @property
-    def instance_types(self) -> Mapping[str, str]:
-        """The user's own instance types: the configuration's section of that name."""
-        return self._file.instance_types
-
-    @property
     def cloud_sections(self) -> list[str]:
         """The configuration's sections that describe a cloud each; ``[default]`` if there is no other."""
-        return self._file.clouds or [MAIN_SECTION]
-
-    @property
-    def selected_section(self) -> Setting | None:
-        """The configuration's section that is laid over ``[default]``, or None."""
-        return self._file.selected
-
-    @property
-    def file(self) -> ConfigurationFile:
-        """The configuration file."""
-        return self._file
+        return self.file.clouds or [MAIN_SECTION]
 
     @property
     def variables(self) -> list[str]:
@@ -79,7 +63,7 @@ class Settings:
 
     def find(self, key: str) -> Setting | None:
         """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
-        for look_up in (self._option, self._variable, self._file.find):
+        for look_up in (self._option, self._variable, self.file.find):
             found = look_up(key)
             if found and "\0" in found.value:
                 raise ConfigurationError(f"{key.replace('_', ' ')} ({found.origin}) contains a NUL character")
@@ -225,7 +209,7 @@ class Settings:
 
     def _password(self) -> str:
         # A file named by an option takes precedence over a password in the environment, and so on.
-        for look_up in (self._option, self._variable, self._file.find):
+        for look_up in (self._option, self._variable, self.file.find):
             password, named = look_up("password"), look_up("password_file")
             if password and password.value:
                 return password.value
@@ -292,7 +276,12 @@ def variable_of(key: str) -> str:
     return _VARIABLES.get(key, f"{PREFIX}{key.upper()}")
 
 
-_OPTION_NAMES = {"user_public_key_file": "key", "pem_certificate": "pem-cert", "instance_type": "type"}
+_OPTION_NAMES = {
+    "user_public_key_file": "key",
+    "pem_certificate": "pem-cert",
+    "instance_type": "type",
+    "selected_section": "user-config-section",
+}
 
 
 def load(environment: Environment, options: Mapping[str, str | None]) -> Settings:
@@ -300,31 +289,9 @@ def load(environment: Environment, options: Mapping[str, str | None]) -> Setting
 
     ``config`` names the file, ``user_config_section`` the section. Raises ConfigurationError, which names the wrong line.
     """
-    chosen = options.get("user_config_section")
-    variable = variable_of("selected_section")
-    selected = Setting(chosen, "--user-config-section") if chosen else None
-    if selected is None and environment.environ.get(variable):
-        selected = Setting(environment.environ[variable], variable)
     named = options.get("config")
-    name = environment.expanded(named or DEFAULT_FILE)
-    text = read_text(name, required=bool(named))
-    if text is None:
-        if selected:
-            raise ConfigurationError(f'no section [{selected.value}]: the file "{name}" does not exist')
-        return Settings(environment, options, ConfigurationFile(None, None))
-    from pathlib import Path
-
-    from stratuslab.configuration_syntax import duplicates, parse
-
-    path = Path(name)
-    parser = parse(path, text)
-    if not parser.has_section(MAIN_SECTION):
-        raise ConfigurationError(f"{path}: the section [{MAIN_SECTION}] is missing")
-    preset = ConfigurationFile(path, parser).find("selected_section")
-    if selected is None and preset and preset.value:
-        selected = preset
-    if selected and not parser.has_section(selected.value):
-        clouds = ConfigurationFile(path, parser).clouds
-        others = join_hints(did_you_mean(selected.value, clouds), f"available: {', '.join(clouds) or 'none'}")
-        raise ConfigurationError(f"{path}: no section [{selected.value}]", others)
-    return Settings(environment, options, ConfigurationFile(path, parser, selected, duplicates(text)))
+    file = ConfigurationFile(environment.expanded(named or DEFAULT_FILE), required=bool(named))
+    settings = Settings(environment, {**options, "selected_section": options.get("user_config_section")}, file)
+    if section := settings.find("selected_section"):
+        file.select(section)
+    return settings

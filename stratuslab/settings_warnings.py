@@ -55,7 +55,7 @@ def fallback(settings: Settings) -> str:
     """Why the embedded cloud may not be meant, although no endpoint is set; empty if nothing at all is set."""
     sections = settings.file.clouds
     if settings.file.path is not None:
-        choose = "" if settings.selected_section or not sections else f"choose a section with -S: {', '.join(sections)}; or "
+        choose = "" if settings.file.selected or not sections else f"choose a section with -S: {', '.join(sections)}; or "
         return f"no endpoint in {settings.file.path}, using the embedded cloud on this computer ({choose}set endpoint)"
     names = [name for name in settings.variables if not name.startswith(f"{PREFIX}LOCAL_")]
     if names:

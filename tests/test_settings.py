@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.configuration_file import ConfigurationFile
 from stratuslab.environment import Environment
 from stratuslab.errors import ConfigurationError, ExitStatus, StratusLabError, UsageError
 from stratuslab.known_settings import Setting
@@ -163,10 +162,10 @@ def test_sections(configured: Load) -> None:
     option = configured(SECTIONS, {"STRATUSLAB_USER_CONFIG_SECTION": "one"}, user_config_section="Two")
     assert option.get("endpoint") == "2"
     assert configured(SECTIONS, user_config_section="default").get("endpoint") == "d"
-    assert dict(one.instance_types) == {"big": "1, 2, 3"}
+    assert dict(one.file.instance_types) == {"big": "1, 2, 3"}
     assert one.cloud_sections == ["one", "Two"]
     assert configured("[default]\n").cloud_sections == ["default"]
-    assert dict(configured("[default]\n").instance_types) == {}
+    assert dict(configured("[default]\n").file.instance_types) == {}
 
 
 def test_the_file_selects_a_section(configured: Load) -> None:
@@ -276,7 +275,7 @@ def test_any_file_is_settings_or_a_configuration_error(tmp_path_factory: pytest.
         settings = load(Environment(None, None, None, {"HOME": "/nonexistent"}), {"config": str(path)})
         for key, _, _ in KEYS:
             settings.find(key)
-        assert isinstance(settings.instance_types, dict)
+        assert isinstance(settings.file.instance_types, dict)
     except ConfigurationError as error:
         assert str(path) in str(error)
 
@@ -376,13 +375,13 @@ def test_the_networks_for_downloads(configured: Load, home: Path) -> None:
 def test_what_the_settings_were_read_from(configured: Load, home: Path) -> None:
     settings = configured(SECTIONS, {"STRATUSLAB_X": "", "OTHER": "1"}, user_config_section="one")
     assert settings.variables == ["STRATUSLAB_X"]
-    assert settings.selected_section == Setting("one", "--user-config-section")
+    assert settings.file.selected == Setting("one", "--user-config-section")
     assert (settings.file.path, settings.file.clouds) == (Path(usual(home)), ["one", "Two"])
     assert settings.file.raw == [
         *(("default", "endpoint", "d"), ("default", "username", "u")),
         *(("one", "endpoint", "1"), ("Two", "endpoint", "2")),
     ]
-    from_environment = configured(SECTIONS, {"STRATUSLAB_USER_CONFIG_SECTION": "one"}).selected_section
+    from_environment = configured(SECTIONS, {"STRATUSLAB_USER_CONFIG_SECTION": "one"}).file.selected
     assert from_environment == Setting("one", "STRATUSLAB_USER_CONFIG_SECTION")
 
 
@@ -390,8 +389,8 @@ def test_what_the_file_has_literally(configured: Load) -> None:
     assert configured("[default]\npassword = 100%%\n").file.raw == [("default", "password", "100%%")]
 
 
-def test_what_no_file_says() -> None:
-    file = ConfigurationFile(None, None)
+def test_what_no_file_says(configured: Load) -> None:
+    file = configured().file
     assert (file.instance_types, file.clouds, file.raw, file.find("endpoint")) == ({}, [], [], None)
 
 

@@ -41,7 +41,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ssh": ({"ssh"}, {"ground"}),
     "cloud": ({"cloud"}, {"ground"}),
     "settings": (
-        {"settings", "configuration_file", "settings_warnings", "configuration_syntax", "instance_types", "context_input"},
+        {"settings", "configuration_file", "settings_warnings", "instance_types", "context_input"},
         {"ground", "cloud"},
     ),
     "diagnosis": ({"diagnosis"}, {"ground"}),

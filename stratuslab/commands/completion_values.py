@@ -47,7 +47,7 @@ def _networks(cloud: Cloud) -> Iterable[str]:
 def _types(session: Session) -> Iterable[str]:
     from stratuslab.instance_types import table
 
-    yield from table(session.settings.instance_types)
+    yield from table(session.settings.file.instance_types)
 
 
 def _sections(session: Session) -> Iterable[str]:

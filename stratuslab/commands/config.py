@@ -73,7 +73,7 @@ def _run(session: Session) -> Iterator[Result]:
 
 
 def _sections(session: Session) -> Iterator[SectionRow]:
-    selected = session.settings.selected_section
+    selected = session.settings.file.selected
     endpoints = {section: value for section, key, value in session.settings.file.raw if key == "endpoint"}
     for name in session.settings.cloud_sections:
         endpoint = shown(endpoints.get(name) or endpoints.get("default", ""))
@@ -96,7 +96,7 @@ def _setting(session: Session, key: str) -> Setting | None:
         case "marketplace_endpoint":
             return settings.marketplace_endpoint
         case "selected_section":
-            return settings.selected_section
+            return settings.file.selected
         case "ca_bundle" if settings.ca_bundle:
             return settings.find(key) or Setting(settings.ca_bundle, "REQUESTS_CA_BUNDLE")
         case "username" | "password":

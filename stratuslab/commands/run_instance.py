@@ -162,7 +162,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
     if options.list_types:
-        types = instance_types.table(session.settings.instance_types)
+        types = instance_types.table(session.settings.file.instance_types)
         yield TypeList(list(types.values()), instance_types.choose(types, _type_name(session)).name)
         return
     if not options.image:
@@ -260,7 +260,7 @@ def _shown(session: Session, request: MachineRequest) -> str:
 def _size(session: Session) -> instance_types.InstanceType:
     """The instance type's size, overridden by the options."""
     options = session.options
-    types = instance_types.table(session.settings.instance_types)
+    types = instance_types.table(session.settings.file.instance_types)
     size = instance_types.choose(types, _type_name(session))
     given = {name: getattr(options, name) for name in ("cpu", "ram", "swap") if getattr(options, name) is not None}
     size = size._replace(**given)

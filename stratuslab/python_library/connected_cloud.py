@@ -165,7 +165,7 @@ class ConnectedCloud:
     @property
     def types(self) -> Mapping[str, InstanceType]:
         """The instance types by name: the built-in ones, and those of the configuration."""
-        return instance_types.table(self._sessions.base.settings.instance_types)
+        return instance_types.table(self._sessions.base.settings.file.instance_types)
 
     @property
     def marketplace(self) -> Marketplace:

@@ -427,7 +427,7 @@ def configurations(data: bytes) -> None:
             lambda: read.hypervisor,
             read.credentials,
             lambda: resolve(read.endpoint.value, read.credentials()),
-            lambda: instance_types.table(read.instance_types),
+            lambda: instance_types.table(read.file.instance_types),
             lambda: list(settings_warnings.not_meant(read)),
             lambda: list(settings_warnings.doubtful(read)),
         ):
