@@ -1,20 +1,23 @@
 """Catalogues of Marketplaces on this computer, with what a server needs to say whether they are still current.
 
 A file has the entries that were read, one a line in JSON, which is read far faster than their XML; its first line has the
-validators, its last one a checksum, and its time is when the Marketplace last confirmed it. No library fits: those that cache
-answers of requests keep whole bodies in memory and on disk, and XML would have to be parsed again for each search.
+validators, and its time is when the Marketplace last confirmed it. It is in gzip's format for the checksum, but not compressed.
+No library fits: those that cache answers of requests keep whole bodies in memory and on disk, and XML would have to be parsed
+again for each search.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import gzip
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from stratuslab.errors import UsageError
 from stratuslab.marketplace.metadata import Metadata
@@ -64,7 +67,7 @@ class CatalogueCache:
         try:
             require_own(self._directory)
             require_own(path)
-            file = path.open("rb")
+            file = gzip.GzipFile(path)
         except FileNotFoundError:
             return None
         except (OSError, UsageError) as error:
@@ -74,7 +77,7 @@ class CatalogueCache:
             catalogue = CachedCatalogue(path, file)
             if self._clock() - catalogue.confirmed < LONGEST_AGE:
                 return catalogue
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError):
             self._step(f"ignoring the damaged cache {path}")
         file.close()
         return None
@@ -126,42 +129,28 @@ class CatalogueCache:
 
 
 class CachedCatalogue:
-    """A catalogue that was read before; :meth:`entries` can be read once. Raises ValueError if the file is damaged."""
+    """A catalogue that was read before; :meth:`entries` can be read once. Raises much if the file is damaged."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        from zlib import crc32
-
+    def __init__(self, path: Path, file: gzip.GzipFile) -> None:
         self.path = path
         self.confirmed = os.fstat(file.fileno()).st_mtime
         """When the Marketplace last had it like this, in seconds since the epoch."""
         self._file = file
-        first = file.readline()
-        header = json.loads(first)
+        header = json.loads(file.readline())
         if header["format"] != _FORMAT:
             raise ValueError("of another version")
         self.conditions = {_VALIDATORS[name]: str(text) for name, text in header.items() if name in _VALIDATORS}
         """Request headers that make the server answer 304 if it is still current."""
-        file.seek(-_END, os.SEEK_END)
-        self._end = file.tell()
-        expected = file.read()
-        file.seek(0)
-        found, left = 0, self._end
-        while left and (chunk := file.read(min(left, 1 << 18))):
-            found = crc32(chunk, found)
-            left -= len(chunk)
-        if expected != _checksum(found):
-            raise ValueError("the checksum is another")
-        file.seek(len(first))
-        self._begin = len(first)
+        # The checksum is at the end.
+        while file.read(1 << 18):
+            pass
 
     def entries(self) -> Iterator[Metadata]:
         """The entries, in the Marketplace's order."""
         with self._file as file:
-            position = self._begin
+            file.seek(0)
+            next(file)
             for line in file:
-                position += len(line)
-                if position > self._end:
-                    return
                 members = json.loads(line)
                 for name in _DATES:
                     if name in members:
@@ -170,18 +159,6 @@ class CachedCatalogue:
                     if name in members:
                         members[name] = tuple(members[name])
                 yield Metadata(**members)
-
-    @property
-    def date(self) -> datetime:
-        """When it was confirmed."""
-        return datetime.fromtimestamp(self.confirmed, timezone.utc)
-
-
-_END = 9  # bytes of the last line
-
-
-def _checksum(number: int) -> bytes:
-    return b"%08x\n" % number
 
 
 def _members(entry: Metadata) -> dict[str, object]:
@@ -194,50 +171,40 @@ def _members(entry: Metadata) -> dict[str, object]:
 
 
 class _Recording:
-    """A file that replaces the one at the path when it is finished. A failure ends it, and is remembered."""
+    """A file that replaces the one at the path when it is finished. A ``failure`` ends it."""
 
     def __init__(self, directory: Path, path: Path) -> None:
         import tempfile
 
-        self._path = path
         # Each process writes its own file; the last one to finish wins.
         number, name = tempfile.mkstemp(".new", path.name, directory)
-        self._new = Path(name)
-        self._file: IO[bytes] | None = os.fdopen(number, "wb")
-        self._size = self._checksum = 0
+        self._path, self._new = path, Path(name)
+        self._file = os.fdopen(number, "wb")
+        self._gzip = zlib.compressobj(level=0, wbits=31)
         self.failure: OSError | None = None
 
     def write(self, members: Mapping[str, object]) -> None:
-        from zlib import crc32
-
-        if self._file is None:
-            return
-        line = _ENCODER.encode(members).encode() + b"\n"
-        self._size += len(line)
-        self._checksum = crc32(line, self._checksum)
-        try:
-            self._file.write(line)
-        except OSError as error:
-            self.failure = error
-        if self.failure or self._size > LARGEST_CACHE:
-            self.discard()
+        self._append(self._gzip.compress(_ENCODER.encode(members).encode() + b"\n"))
 
     def finish(self, now: float) -> None:
-        if self._file is None:
+        self._append(self._gzip.flush(), now)
+
+    def _append(self, data: bytes, finished: float | None = None) -> None:
+        if self.failure:
             return
         try:
-            self._file.write(_checksum(self._checksum))
-            self._file.close()
-            os.utime(self._new, (now, now))
-            self._new.replace(self._path)
+            self._file.write(data)
+            if self._file.tell() > LARGEST_CACHE:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            if finished is not None:
+                self._file.close()
+                os.utime(self._new, (finished, finished))
+                self._new.replace(self._path)
         except OSError as error:
             self.failure = error
 
     def discard(self) -> None:
         """Remove the file, unless it is finished."""
-        if self._file is not None:
-            file, self._file = self._file, None
+        for remove in (self._file.close, self._new.unlink):
             with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                self._new.unlink()
+                remove()

@@ -157,7 +157,7 @@ class Marketplace:
 
     def _say_from_when(self, catalogue: CachedCatalogue, because: Unreachable) -> None:
         assert self._cache is not None
-        self.as_of = catalogue.date
+        self.as_of = datetime.fromtimestamp(catalogue.confirmed, timezone.utc)
         self._cache.note(f"{because.message}; using its catalogue as of {self.as_of:%Y-%m-%d %H:%M} UTC")
 
     def document(self, identifier: str) -> bytes:
