@@ -7,11 +7,11 @@ from stratuslab.errors import ExitStatus, NotFound, SeveralFailed
 
 
 def test_the_same_error_in_other_words() -> None:
-    error = NotFound("no such instance", "list them")
+    error = NotFound("no such machine", "list them")
     assert str(error.replaced("gone")) == "gone (list them)"
-    assert str(error.replaced(hint="wait")) == "no such instance (wait)"
+    assert str(error.replaced(hint="wait")) == "no such machine (wait)"
     assert isinstance(error.replaced("gone"), NotFound)
-    assert str(error) == "no such instance (list them)"
+    assert str(error) == "no such machine (list them)"
 
 
 def test_what_else_an_error_knows_is_kept() -> None:

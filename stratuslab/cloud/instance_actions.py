@@ -115,12 +115,12 @@ class InstanceActions(ABC):
             self._act(actions, number, is_there)
         except reply.Refused as error:
             if _UNKNOWN_ACTION.search(error.message):
-                raise StratusLabError(f"{self._caller.cloud} cannot {what} instances: {error.message}") from None
+                raise StratusLabError(f"{self._caller.cloud} cannot {what} machines: {error.message}") from None
             if not _WRONG_STATE.search(error.message):
                 raise
             instance = self.instance(number)
             if not is_there(instance):
-                said = f"cannot {what} instance {number} while it is {instance.state_label}"
+                said = f"cannot {what} machine {number} while it is {instance.state_label}"
                 raise InstanceFailed(said, _remedy(instance, what)) from None
 
     def rename(self, number: int, name: str) -> None:
@@ -136,7 +136,7 @@ class InstanceActions(ABC):
     def _change(self, number: int, call: Callable[[], object], is_there: Callable[[Instance], bool]) -> None:
         """Make a call that is new in 4.0 and needs the right to manage the instance."""
         if self.server.number < (4,):
-            raise StratusLabError(f"{self._caller.cloud} cannot change the name or labels of an instance: it needs OpenNebula 4")
+            raise StratusLabError(f"{self._caller.cloud} cannot change the name or labels of a machine: it needs OpenNebula 4")
         try:
             self._surely(number, call, is_there)
         except NotFound as error:
@@ -176,7 +176,7 @@ class InstanceActions(ABC):
             if self._is_there(number, is_there):
                 return
         raise lost.replaced(
-            f"{lost.message}; whether it was done to instance {number} is not known", f"stratus-describe-instance {number}"
+            f"{lost.message}; whether it was done to machine {number} is not known", f"stratus-describe-instance {number}"
         )
 
     def _is_there(self, number: int, is_there: Callable[[Instance], bool]) -> bool:
@@ -189,9 +189,9 @@ class InstanceActions(ABC):
         try:
             instance = self.instance(number)
         except StratusLabError:
-            raise InstanceFailed(f"cannot {what} instance {number} now: {error.message}", hint) from None
+            raise InstanceFailed(f"cannot {what} machine {number} now: {error.message}", hint) from None
         if not instance.done:
-            raise InstanceFailed(f"cannot {what} instance {number} while it is {instance.state_label}", hint)
+            raise InstanceFailed(f"cannot {what} machine {number} while it is {instance.state_label}", hint)
 
     def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
         """The error, with the machine's lock if it has one: the server's message does not mention it."""
@@ -202,7 +202,7 @@ class InstanceActions(ABC):
         if lock is None:
             return error
         by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
-        return PermissionDenied(f"instance {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
+        return PermissionDenied(f"machine {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
 
 
 def _killed(instance: Instance) -> bool:
@@ -230,4 +230,4 @@ def _remedy(instance: Instance, what: str) -> str:
 
 def no_instance(cloud: str, number: int, error: StratusLabError) -> NotFound:
     """The error of a cloud that has no such instance."""
-    return NotFound(f"no instance {number} at {cloud}: {error.message}")
+    return NotFound(f"no machine {number} at {cloud}: {error.message}")

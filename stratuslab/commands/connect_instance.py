@@ -31,7 +31,7 @@ _AT_ONCE = 10
 def _at_once(text: str) -> int:
     number = count(text)
     if not 1 <= number <= 1000:
-        raise argparse.ArgumentTypeError("expected 1 to 1000 instances at once")
+        raise argparse.ArgumentTypeError("expected 1 to 1000 machines at once")
     return number
 
 
@@ -70,7 +70,7 @@ def _run(session: Session) -> Iterator[Result]:
         found, errors = _described(session, login, words)
         lines = [shlex.join(login.words(target, options.command)) for _, target in found] if options.show else _blocks(found)
         yield from map(TextLine, lines)
-        report(session.messages, errors, len(found), "instances")
+        report(session.messages, errors, len(found), "machines")
         return
     wait_timeout = session.settings.wait_timeout(LOGIN_PATIENCE)
     named, errors = patiently(session, lambda: _all(session) if options.all else numbers(session.cloud, words), wait_timeout)
@@ -97,21 +97,21 @@ def _all(session: Session) -> tuple[dict[str, int], list[StratusLabError]]:
 def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
     options = session.options
     if options.all and (words or not options.command):
-        raise UsageError("--all is for a command on all instances: it takes no ids or names, and a command after --")
+        raise UsageError("--all is for a command on all machines: it takes no ids or names, and a command after --")
     if options.filter and not options.all:
         raise UsageError("--filter needs --all")
     if options.include and not options.write_ssh_config:
         raise UsageError("--include needs --write-ssh-config")
     if options.write_ssh_config and (words or options.command or ssh_options):
-        raise UsageError(f"--write-ssh-config is about all instances: it takes no ids, names, command or {SSH_OPTION}")
+        raise UsageError(f"--write-ssh-config is about all machines: it takes no ids, names, command or {SSH_OPTION}")
     if not (words or options.ssh_config or options.write_ssh_config or options.all):
         after = f"; put it before {SSH_OPTION}, which takes all words that follow" if ssh_options else ""
-        raise UsageError(f"no instance given{after}", f"see {COMMAND.prog} --help")
+        raise UsageError(f"no machine given{after}", f"see {COMMAND.prog} --help")
     if options.ssh_config and (options.command or ssh_options):
         raise UsageError(f"--ssh-config cannot be combined with a command or {SSH_OPTION}", "add them to the Host block yourself")
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(
-            "cannot log in to several instances at once; put the command after --",
+            "cannot log in to several machines at once; put the command after --",
             f"such as {COMMAND.prog} {words[0]} -- {' '.join(words[1:4])}",
         )
 
@@ -146,8 +146,8 @@ def _write_ssh_config(session: Session, login: SSHLogin) -> None:
         file.include(users)
     elif not file.is_included(users):
         session.messages.note(f"{file.path} is not included in {users} (--include)")
-    session.messages.note(f"updated {file.path} (instances: {len(found)})")
-    report(session.messages, errors, len(found), "instances")
+    session.messages.note(f"updated {file.path} (machines: {len(found)})")
+    report(session.messages, errors, len(found), "machines")
 
 
 def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
@@ -179,7 +179,7 @@ def _by_paramiko(session: Session, login: SSHLogin, target: Target) -> int:
 
     context = session.environment
     if context.stdout is None or context.stderr is None:
-        raise StratusLabError("cannot show the instance's output: standard output or error is closed")
+        raise StratusLabError("cannot show the machine's output: standard output or error is closed")
     return paramiko_session.session(
         target,
         session.options.command,

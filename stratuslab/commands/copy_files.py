@@ -73,14 +73,14 @@ def _check_usage(places: Sequence[_Place]) -> None:
     *sources, destination = places
     remote = [source for source in sources if source.instances]
     if destination.instances and remote:
-        raise UsageError("cannot copy from one instance to another", "copy to this computer first")
+        raise UsageError("cannot copy from one machine to another", "copy to this computer first")
     if not destination.instances and len(remote) < len(sources):
         raise UsageError(
-            "no instance is named: all paths are on this computer" if not remote else "the sources must all be on instances",
-            "write ID:PATH for a path on an instance",
+            "no machine is named: all paths are on this computer" if not remote else "the sources must all be on machines",
+            "write ID:PATH for a path on a machine",
         )
     if any(len(source.instances) > 1 for source in sources):
-        raise UsageError("files of several instances would have the same name", "copy them one by one")
+        raise UsageError("files of several machines would have the same name", "copy them one by one")
 
 
 def _copied(

@@ -69,13 +69,13 @@ def _run(session: Session) -> Iterator[Result]:
     if options.all_sections and options.endpoint:
         raise UsageError("--all-sections cannot be combined with --endpoint")
     if options.console is not None and (options.all_sections or options.instances):
-        raise UsageError("--console cannot be combined with other instances or --all-sections")
+        raise UsageError("--console cannot be combined with other machines or --all-sections")
     if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
         raise UsageError("--console, --wait-for and --watch cannot be combined")
     if options.request and (
         options.console is not None or options.all_sections or options.instances or options.wait_for or options.watch
     ):
-        raise UsageError("--request cannot be combined with other instances, --all-sections, --console, --wait-for or --watch")
+        raise UsageError("--request cannot be combined with other machines, --all-sections, --console, --wait-for or --watch")
     if options.console is not None:
         yield from _console(session)
     elif options.wait_for:
@@ -126,14 +126,14 @@ def _some(session: Session) -> Iterator[Result]:
     found, errors = _asked(session)
     if found:
         yield from _shown(session, found)
-    report(session.messages, errors, len(found), "instances")
+    report(session.messages, errors, len(found), "machines")
 
 
 def _requested(session: Session) -> Iterator[Result]:
     """The instances of a request, of which the answer may have been lost."""
     found = session.cloud.of_request(session.options.request, _REQUEST_AGE)
     if not found:
-        raise NotFound(f'no instance was started by the request "{session.options.request}"')
+        raise NotFound(f'no machine was started by the request "{session.options.request}"')
     yield from _shown(session, sorted(rows_of(session, found), key=by_id))
 
 
@@ -156,7 +156,7 @@ def _awaited(session: Session) -> Iterator[Result]:
     found = [waited.latest[number] for number in numbers if number in waited.latest]
     if found or not numbers:
         yield from _shown(session, list(rows_of(session, found)))
-    report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
+    report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "machines")
 
 
 def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:

@@ -182,12 +182,12 @@ def _reset(session: Session) -> Iterator[Result]:
         if not session.options.yes:
             _confirm(session, engine.store.directory)
         killed = reset(engine)
-    session.messages.step(f"Killed {killed} instance{'' if killed == 1 else 's'}")
+    session.messages.step(f"Killed {killed} machine{'' if killed == 1 else 's'}")
     yield from ()
 
 
 def _confirm(session: Session, directory: Path) -> None:
-    question = f"Kill all instances of the embedded cloud in {directory} and delete its users and images (volumes stay)?"
+    question = f"Kill all machines of the embedded cloud in {directory} and delete its users and images (volumes stay)?"
     if not confirmed(session.environment, question, "use --yes"):
         raise StratusLabError("cancelled")
 

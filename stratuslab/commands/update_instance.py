@@ -23,7 +23,7 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.name is None and not options.label and not options.remove_label:
         raise UsageError("nothing to change", "use --name, --label or --remove-label")
     if options.name is not None and (options.all or len(options.instances) > 1):
-        raise UsageError("--name is for one instance: several would have the same name")
+        raise UsageError("--name is for one machine: several would have the same name")
 
 
 def _update(cloud: Cloud, number: int, options: argparse.Namespace) -> None:

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     place = directory / "instances" / str(instance)
     lock = int(arguments[2]) if len(arguments) > 2 else open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
     if not acquire(lock):
-        print(f"instance {instance} already has a supervisor", file=sys.stderr)
+        print(f"machine {instance} already has a supervisor", file=sys.stderr)
         return 1
     # Only QEMU is to inherit the lock, and gets it explicitly.
     os.set_inheritable(lock, False)

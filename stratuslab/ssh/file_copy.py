@@ -108,7 +108,7 @@ class FileCopy:
                     self._report(name, done, found.st_size)
             if part != target:
                 if self._sftp.stat(part).st_size != done:
-                    raise OSError(f"{self._shown(target)} arrived incomplete; the instance's disk may be full")
+                    raise OSError(f"{self._shown(target)} arrived incomplete; the machine's disk may be full")
                 self._sftp.chmod(part, stat.S_IMODE(found.st_mode))
                 self._replace(part, target)
         except BaseException:
@@ -135,7 +135,7 @@ class FileCopy:
                 target.mkdir(exist_ok=True)
                 for name in sorted(self._sftp.listdir(source)):
                     if name in ("", ".", "..") or "/" in name or "\0" in name:
-                        raise OSError(f"the instance names a file {name!r}, which no file can be called")
+                        raise OSError(f"the machine names a file {name!r}, which no file can be called")
                     done = done.plus(self._get(posixpath.join(source, name), target / name, depth + 1))
                 return done
             _check_regular(self._shown(source), mode)
@@ -190,7 +190,7 @@ class FileCopy:
         except (OSError, ValueError) as error:
             # Errors of SFTP have a number for a missing file and a missing right only.
             why = getattr(error, "strerror", None) or str(error)
-            why = "the instance gives no reason; its disk may be full" if why == "Failure" else why
+            why = "the machine gives no reason; its disk may be full" if why == "Failure" else why
             about = any(name in why for name in names)
             self.errors.append(StratusLabError(why if about else f"cannot copy {' to '.join(names)}: {why}"))
 

@@ -213,7 +213,7 @@ def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None
     tried = f"{offer.tried} tried" if offer.tried else "none to offer"
     raise SSHError(
         f"{target.host} rejected every key for {target.user} ({'; '.join([tried, *offer.problems])})",
-        "name the private key that belongs to the instance's public key with --key",
+        "name the private key that belongs to the machine's public key with --key",
     )
 
 

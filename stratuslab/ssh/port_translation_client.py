@@ -30,7 +30,7 @@ def translated_port(
     if port not in ports:
         translated = ", ".join(str(number) for number in sorted(ports)[:10])
         raise StratusLabError(
-            f"the gateway does not translate port {port} of instance {instance}, only {translated}",
+            f"the gateway does not translate port {port} of machine {instance}, only {translated}",
             "name another one with --port",
         )
     return ports[port]

@@ -253,7 +253,7 @@ def test_a_kill_is_repeated_when_the_connection_drops(opennebula: Clouds) -> Non
 def test_a_kill_whose_answer_is_lost_is_looked_for(opennebula: Clouds) -> None:
     one = opennebula(machines={1: machine(1)}, mishaps={"one.vm.action": [mishap.halved]})
     pauses = Pauses()
-    with pytest.raises(Unreachable, match="whether it was done to instance 1 is not known"):
+    with pytest.raises(Unreachable, match="whether it was done to machine 1 is not known"):
         cloud_at(one.url, pauses=pauses).kill(1)
     assert pauses == list(LOOKS)
 
@@ -425,14 +425,14 @@ def test_a_state_that_forbids_it_is_named(opennebula: Clouds, version: str, word
     with pytest.raises(InstanceFailed) as raised:
         getattr(cloud_at(one.url), action)(1)
     what = {"kill": "kill", "shut_down": "shut down"}[action]
-    assert raised.value.message == f"cannot {what} instance 1 while it is Boot"
+    assert raised.value.message == f"cannot {what} machine 1 while it is Boot"
     assert ("onevm recover --delete 1" in raised.value.hint) is (action == "kill")
 
 
 def test_a_state_that_cannot_be_looked_up_is_refused_with_the_servers_words(scripted: Scripted) -> None:
     refused = servers.document(failure("[VirtualMachineAction] Wrong state to perform action", 2048))
     server = scripted(servers.document(fault(-506, "Method not defined")), refused, servers.document(b"nonsense"))
-    with pytest.raises(InstanceFailed, match=r"cannot shut down instance 1 now: Wrong state to perform action"):
+    with pytest.raises(InstanceFailed, match=r"cannot shut down machine 1 now: Wrong state to perform action"):
         cloud_at(server.url).shut_down(1)
 
 
@@ -481,7 +481,7 @@ def test_how_its_power_is_changed(
 
 def test_a_server_that_cannot_reboot(opennebula: Clouds) -> None:
     one = opennebula(version="3.2.1", machines={1: machine(1)}, actions=())
-    with pytest.raises(StratusLabError, match=r' cannot reboot instances: Action "reboot" is not supported$'):
+    with pytest.raises(StratusLabError, match=r' cannot reboot machines: Action "reboot" is not supported$'):
         cloud_at(one.url).reboot(1)
 
 
@@ -499,7 +499,7 @@ def test_what_to_do_where_the_state_forbids_it(opennebula: Clouds, what: str, st
     one = opennebula(machines={1: machine(1, state=state, lcm=lcm)})
     wrong = failure("[one.vm.action] This action is not available for state X", 2048)
     one.vm_action = lambda action, number: wrong  # type: ignore[method-assign]
-    with pytest.raises(InstanceFailed, match=f"^cannot {what} instance 1 while it is ") as raised:
+    with pytest.raises(InstanceFailed, match=f"^cannot {what} machine 1 while it is ") as raised:
         getattr(cloud_at(one.url), what)(1)
     assert raised.value.hint == remedy
 
@@ -539,7 +539,7 @@ def test_a_lock_is_what_forbids_it(opennebula: Clouds) -> None:
     one = opennebula(machines={68: machine(68).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")})
     one.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
     for act in (Cloud.kill, Cloud.shut_down):
-        with pytest.raises(PermissionDenied, match=r"^instance 68 is locked by user 2: ") as raised:
+        with pytest.raises(PermissionDenied, match=r"^machine 68 is locked by user 2: ") as raised:
             act(cloud_at(one.url), 68)
         assert raised.value.hint == "unlock it with onevm unlock 68"
     for plain in (True, False):  # and where nobody can look
@@ -581,7 +581,7 @@ def test_a_change_whose_answer_is_lost_is_looked_for(opennebula: Clouds, call: C
             call(cloud_at(one.url, pauses=pauses))
             assert pauses == [LOOKS[0]]
         else:
-            with pytest.raises(StratusLabError, match=r"whether it was done to instance 1 is not known ") as raised:
+            with pytest.raises(StratusLabError, match=r"whether it was done to machine 1 is not known ") as raised:
                 call(cloud_at(one.url, pauses=pauses))
             assert (raised.value.hint, tuple(pauses)) == ("stratus-describe-instance 1", LOOKS)
 
@@ -590,8 +590,8 @@ def test_a_change_whose_answer_is_lost_is_looked_for(opennebula: Clouds, call: C
 def test_changes_of_what_is_not_there_or_locked(opennebula: Clouds, change: Callable[[Cloud], None]) -> None:
     one = opennebula(version="4")
     for answer, kind, words in (
-        (recording_of("7.4.0/vm.action-locked"), PermissionDenied, r"^instance 99 is locked by user 2: "),
-        (recording("05-vm.info-unknown-id"), NotFound, r"^no instance 99 at http"),
+        (recording_of("7.4.0/vm.action-locked"), PermissionDenied, r"^machine 99 is locked by user 2: "),
+        (recording("05-vm.info-unknown-id"), NotFound, r"^no machine 99 at http"),
     ):
         one.machines[99] = machine(99).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")
         one.vm_rename = one.vm_update = lambda *arguments, said=answer: said  # type: ignore[attr-defined]
@@ -602,7 +602,7 @@ def test_changes_of_what_is_not_there_or_locked(opennebula: Clouds, change: Call
 @pytest.mark.parametrize("call", [lambda cloud: cloud.instance(99), lambda cloud: cloud.kill(99)])
 def test_an_instance_that_is_not_there(opennebula: Clouds, call: Callable[[Cloud], object]) -> None:
     one = opennebula()
-    with pytest.raises(NotFound, match=r"^no instance 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
+    with pytest.raises(NotFound, match=r"^no machine 99 at http://127\.0\.0\.1:\d+/RPC2: Error getting virtual"):
         call(cloud_at(one.url))
 
 

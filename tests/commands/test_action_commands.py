@@ -54,7 +54,7 @@ def test_all_asks_at_a_terminal(reconciler: Shell) -> None:
     reconciler.terminal = True
     ran = reconciler("kill", "--all", stdin="n\n")
     assert ran.status == ExitStatus.FAILED
-    assert "Kill 3 of your instances (1, 2, 3)? [y/N] " in ran.err
+    assert "Kill 3 of your machines (1, 2, 3)? [y/N] " in ran.err
     assert reconciler("kill", "--all", stdin="").status == ExitStatus.FAILED
     assert reconciler("kill", "--all", stdin="y\n").status == 0
     assert states(reconciler) == ["Done"] * 3
@@ -168,12 +168,12 @@ class TestStopAndStart:
         assert reconciler("run", TTYLINUX).status == 0
         ran = reconciler("stop", "4")
         assert ran.status == ExitStatus.INSTANCE_FAILED
-        assert "cannot stop instance 4 while it is Prolog" in ran.err
+        assert "cannot stop machine 4 while it is Prolog" in ran.err
         stage.runs(4)
         assert reconciler("kill", "4").status == 0
         ran = reconciler("start", "4")
         assert ran.status == ExitStatus.INSTANCE_FAILED
-        assert "cannot start instance 4 while it is Done (stratus-run-instance starts a new one)" in ran.err
+        assert "cannot start machine 4 while it is Done (stratus-run-instance starts a new one)" in ran.err
         assert reconciler("start", "99").status == ExitStatus.NOT_FOUND
 
     def test_all_with_a_filter(self, reconciler: Shell) -> None:
@@ -194,7 +194,7 @@ class TestReboot:
         assert reconciler("stop", "1").status == 0
         ran = reconciler("reboot", "1")
         assert ran.status == ExitStatus.INSTANCE_FAILED
-        assert "cannot reboot instance 1 while it is Poweroff (start it: stratus-start-instance 1)" in ran.err
+        assert "cannot reboot machine 1 while it is Poweroff (start it: stratus-start-instance 1)" in ran.err
 
 
 class TestUpdate:

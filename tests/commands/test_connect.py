@@ -139,13 +139,13 @@ def test_a_command_on_several(local: Shell, client: str) -> None:
     numbers = [str(number) for number in range(1, 13)]
     ran = local.script(SCRIPT, "--ssh-client", client, "--parallel", "4", *numbers, "--", "hostname; hostname")
     said = [line for line in ran.err.splitlines() if not line.endswith("waiting for it")]
-    assert (ran.status, said) == (0, [f"{SCRIPT}: done on 12 instances"])
+    assert (ran.status, said) == (0, [f"{SCRIPT}: done on 12 machines"])
     assert sorted(ran.out.splitlines()) == sorted(f"{number:>2}: one-{number}" for number in numbers for _ in range(2))
     local("kill", "3")
     ran = local.script(SCRIPT, "--ssh-client", client, *numbers, "--", "true")
     assert (ran.status, ran.out) == (ExitStatus.PARTIAL, "")
     assert "machine 3 ended" in ran.err
-    assert ran.err.endswith(f"{SCRIPT}: failed on 1 of 12 instances\n")
+    assert ran.err.endswith(f"{SCRIPT}: failed on 1 of 12 machines\n")
 
 
 @needs_ssh
@@ -175,7 +175,7 @@ def test_host_keys_are_kept_apart_from_the_users_own(local: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ((), ExitStatus.USAGE, "no instance given"),
+        ((), ExitStatus.USAGE, "no machine given"),
         (("77",), ExitStatus.NOT_FOUND, "77"),
         (("nobody",), ExitStatus.NOT_FOUND, "nobody"),
         (("-k", "/nonexistent/key", "1"), ExitStatus.USAGE, "/nonexistent/key"),

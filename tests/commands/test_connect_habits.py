@@ -268,7 +268,7 @@ def test_a_banner_and_not_a_word_more(machine: Machine, client: str, scripted: S
     machine.stage.engine.machine_listens(2, "127.0.0.1", silent.port)
     ran = machine.shell.script(SCRIPT, *options, "1", "2", "--", "echo in", timeout=30)
     assert (ran.status, ran.out) == (ExitStatus.PARTIAL, "1: in\n")
-    assert f"{SCRIPT}: instance 2: " in ran.err
+    assert f"{SCRIPT}: machine 2: " in ran.err
 
 
 @clients
@@ -286,7 +286,7 @@ def test_a_machine_that_dies_during_a_command(machine: Machine, client: str) -> 
         assert process.returncode == ExitStatus.PARTIAL
         assert out.count("done\n") == 1
         (dead,) = {"1", "2"} - {text[0] for text in out.splitlines() if text.endswith("done")}
-        assert f"{SCRIPT}: instance {dead}: the connection to localhost was lost" in err
+        assert f"{SCRIPT}: machine {dead}: the connection to localhost was lost" in err
     finally:
         os.kill(int((once / "server").read_text()), signal.SIGKILL)
 

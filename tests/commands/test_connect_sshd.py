@@ -174,7 +174,7 @@ def test_several_instances_side_by_side(machine: Machine, client: str) -> None:
     ran = machine.shell.script(SCRIPT, *options, "1", "2", "3", "--", "echo one; printf two; echo err >&2")
     assert ran.status == 0
     assert sorted(ran.out.splitlines()) == sorted(f"{number}: {word}" for number in (1, 2, 3) for word in ("one", "two"))
-    assert sorted(ran.err.splitlines()) == ["1: err", "2: err", "3: err", f"{SCRIPT}: done on 3 instances"]
+    assert sorted(ran.err.splitlines()) == ["1: err", "2: err", "3: err", f"{SCRIPT}: done on 3 machines"]
 
     machine.stage.halts(2)
     ran = machine.shell.script(SCRIPT, *options, "--parallel", "1", "3", "2", "worker", "99", "--", "exit 3")
@@ -183,7 +183,7 @@ def test_several_instances_side_by_side(machine: Machine, client: str) -> None:
     assert (ran.status, ran.out) == (ExitStatus.PARTIAL, "")
     first, last = ran.err.splitlines()
     assert first.startswith(f"{SCRIPT}: machine 2 is no longer seen by")
-    assert last == f"{SCRIPT}: failed on 1 of 3 instances"
+    assert last == f"{SCRIPT}: failed on 1 of 3 machines"
     ran = machine.shell.script(SCRIPT, *options, "1", "3", "--", "exit 3")
     assert (ran.status, ran.err.count("the command exited with status 3")) == (3, 2)
 
@@ -332,7 +332,7 @@ def test_wrong_key(machine: Machine, client: str) -> None:
     options = [*machine.options(client), "-k", str(other)]
     ran = machine.shell.script(SCRIPT, *options, "1", "--", "true", environ={"SSH_AUTH_SOCK": ""})
     assert ran.status == ExitStatus.SSH
-    assert f"{other} is not the one that instance 1 was started with" in ran.err.splitlines()[0]
+    assert f"{other} is not the one that machine 1 was started with" in ran.err.splitlines()[0]
     assert FIRST_CONTACT.sub("", ran.err).count("\n") == 2
 
 

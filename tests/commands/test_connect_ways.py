@@ -161,7 +161,7 @@ def test_port_translation(one: Shell, scripted: Scripted) -> None:
     words = shown(one, *where, "-p", "80", "1")
     assert words[2] == "10080"
     refused = one("connect", *where, "-p", "443", "1")
-    assert (refused.status, "does not translate port 443 of instance 1" in refused.err) == (ExitStatus.FAILED, True)
+    assert (refused.status, "does not translate port 443 of machine 1" in refused.err) == (ExitStatus.FAILED, True)
 
 
 def test_port_translation_by_settings(one: Shell, scripted: Scripted) -> None:
@@ -329,7 +329,7 @@ def test_the_configured_key(one: Shell) -> None:
     one.environ["STRATUSLAB_KEY"] = str(other)
     ran = one("connect", "--print", "1")
     assert f"-i {other.with_suffix('')} " in ran.out
-    assert f"the key {other} (STRATUSLAB_KEY) is not the one that instance 1 was started with" in ran.err
+    assert f"the key {other} (STRATUSLAB_KEY) is not the one that machine 1 was started with" in ran.err
     one.environ["STRATUSLAB_KEY"] = str(one.home / ".ssh" / "id_ed25519.pub")
     assert one("connect", "--print", "1").err == ""
 
@@ -339,7 +339,7 @@ def test_no_key_of_the_instance_is_here(one: Shell) -> None:
         path.unlink()
     make_key_pair(one.home / ".ssh")
     ran = one("connect", "--print", "1")
-    assert "neither ~/.ssh nor an SSH agent has the key that instance 1 was started with" in ran.err
+    assert "neither ~/.ssh nor an SSH agent has the key that machine 1 was started with" in ran.err
     assert " -i " not in ran.out
 
 

@@ -103,7 +103,7 @@ def test_one_file_to_several_machines(copy: Copy, here: Path, there: Path) -> No
     answer = json.loads(ran.out)
     assert ran.status == answer["status"] == ExitStatus.PARTIAL
     assert answer["copies"] == [{"instance": 1, "files": 1, "size_bytes": 5}, {"instance": 2, "files": 1, "size_bytes": 5}]
-    assert [error["message"] for error in answer["errors"]] == ['no instance is called "web9"']
+    assert [error["message"] for error in answer["errors"]] == ['no machine is called "web9"']
     assert (there / "job").read_text() == "sleep"
 
 

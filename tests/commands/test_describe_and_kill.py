@@ -68,7 +68,7 @@ def test_kill_goes_on_after_a_failure(alice: Shell, stage: Stage) -> None:
     ran = alice("kill", "1", "99999", "nobody", "2")
     assert ran.status == ExitStatus.PARTIAL
     assert ran.out == ""
-    assert "2 of 4 instances failed" in ran.err
+    assert "2 of 4 machines failed" in ran.err
     assert alice("describe").out == HEADER
 
 

@@ -49,7 +49,7 @@ def test_a_name_that_nobody_has(cloud: Cloud) -> None:
     ids, (error,) = select(cloud, ["nobody", "db"])
     assert ids == [2]
     assert isinstance(error, NotFound)
-    assert str(error) == 'no instance is called "nobody" (stratus-describe-instance lists yours)'
+    assert str(error) == 'no machine is called "nobody" (stratus-describe-instance lists yours)'
     assert isinstance(select(cloud, [""])[1][0], NotFound)
     assert isinstance(select(cloud, ["WEB"])[1][0], NotFound)
 
@@ -58,7 +58,7 @@ def test_a_name_that_several_have(cloud: Cloud) -> None:
     ids, (error,) = select(cloud, ["web"])
     assert ids == []
     assert isinstance(error, UsageError)
-    assert str(error) == 'several instances are called "web": 1, 3 (use an id)'
+    assert str(error) == 'several machines are called "web": 1, 3 (use an id)'
 
 
 def test_numbers_that_no_id_has(cloud: Cloud, one: ScriptedOpenNebula) -> None:
@@ -80,5 +80,5 @@ def test_each_word_is_an_id_or_an_error(one: ScriptedOpenNebula, words: list[str
 
 def test_a_name_that_is_nearly_one_is_suggested(alice: Shell) -> None:
     assert alice("run", "-q", "--vm-name", "worker", TTYLINUX).status == 0
-    assert 'no instance is called "workr" (did you mean "worker"?)' in alice("describe", "workr").err
+    assert 'no machine is called "workr" (did you mean "worker"?)' in alice("describe", "workr").err
     assert "did you mean" not in alice("describe", "xyz").err

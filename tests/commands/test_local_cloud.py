@@ -102,7 +102,7 @@ class TestReset:
         engine.allocate(ADMINISTRATOR, SMALL, hold=True)
         engine.close()
         ran = shell("local_cloud", "reset", "--yes", "-v")
-        assert (ran.status, ran.out, ran.err) == (0, "", "Killed 1 instance\n")
+        assert (ran.status, ran.out, ran.err) == (0, "", "Killed 1 machine\n")
         assert shell("local_cloud", "reset", "--yes").err == ""
 
 

@@ -418,7 +418,7 @@ class TestRemoveImage:
         alice.environ["STRATUSLAB_LOCAL_DIR"] = str(tmp_path / "cloud")
         assert alice("run", *option).status == 0
         ran = alice("local_cloud", "remove-image", "ttylinux")
-        assert (ran.status, f"image {TTYLINUX} is in use by instance 1" in ran.err) == (ExitStatus.FAILED, True)
+        assert (ran.status, f"image {TTYLINUX} is in use by machine 1" in ran.err) == (ExitStatus.FAILED, True)
         assert alice("local_cloud", "remove-image", "ttylinux", "--force").status == 0
         assert alice("run", TTYLINUX).status != 0
 

@@ -189,5 +189,5 @@ def test_what_was_not_done_is_said(shell: Shell, stage: Stage, proxied: Behind) 
     ran = shell("kill", "1")
     assert ran.status == 8
     assert ran.err.endswith(
-        "answers HTTP 502 Bad Gateway; whether it was done to instance 1 is not known (stratus-describe-instance 1)\n"
+        "answers HTTP 502 Bad Gateway; whether it was done to machine 1 is not known (stratus-describe-instance 1)\n"
     )

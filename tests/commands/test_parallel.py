@@ -162,7 +162,7 @@ def test_in_another_thread() -> None:
 def reported(errors: list[StratusLabError], done: int) -> tuple[StratusLabError | None, str]:
     stream = io.StringIO()
     try:
-        report(Messages(stream, "stratus-x"), errors, done, "instances")
+        report(Messages(stream, "stratus-x"), errors, done, "machines")
     except StratusLabError as error:
         return error, stream.getvalue()
     return None, stream.getvalue()
@@ -181,14 +181,14 @@ def test_a_single_failure_is_itself() -> None:
 def test_some_of_several() -> None:
     error, said = reported([NotFound("no 1"), AuthenticationError("no 2", "ask")], 3)
     assert isinstance(error, SeveralFailed)
-    assert (error.message, error.status) == ("2 of 5 instances failed", ExitStatus.PARTIAL)
+    assert (error.message, error.status) == ("2 of 5 machines failed", ExitStatus.PARTIAL)
     assert said == "stratus-x: no 1\nstratus-x: no 2 (ask)\n"
 
 
 def test_all_of_several() -> None:
     same, _ = reported([NotFound("no 1"), NotFound("no 2")], 0)
     assert same is not None
-    assert (same.message, same.status) == ("2 of 2 instances failed", ExitStatus.NOT_FOUND)
+    assert (same.message, same.status) == ("2 of 2 machines failed", ExitStatus.NOT_FOUND)
     different, _ = reported([NotFound("no 1"), AuthenticationError("no 2")], 0)
     assert different is not None
     assert different.status == ExitStatus.FAILED

@@ -160,7 +160,7 @@ def test_a_machine_is_named_whatever_the_server_says_of_its_state(at: At) -> Non
     assert ran == Ran(
         ExitStatus.INSTANCE_FAILED,
         "",
-        "stratus-shutdown-instance: cannot shut down instance 7 while it is Prolog "
+        "stratus-shutdown-instance: cannot shut down machine 7 while it is Prolog "
         "(try again later, or kill it: stratus-kill-instance 7)\n",
     )
 
@@ -172,7 +172,7 @@ def test_a_lock_is_told(at: At) -> None:
     shell = at(cloud)
     ran = shell("kill", "68")
     assert ran.status == ExitStatus.DENIED
-    assert "instance 68 is locked by user 2: " in ran.err
+    assert "machine 68 is locked by user 2: " in ran.err
     assert "unlock it with onevm unlock 68" in ran.err
     assert "has been locked by user 2 for " in shell("describe", "-v", "68").out
     assert "  lock       use by user 2 since 2026-11-27 " in shell("describe", "-vv", "68").out

@@ -14,7 +14,7 @@ IMAGE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 
 
 def specified(cloud: Path, **changes: object) -> MachineSpec:
-    """The description of instance 7 of the cloud in a directory, with changes. Its directories are made."""
+    """The description of machine 7 of the cloud in a directory, with changes. Its directories are made."""
     directory = cloud / "instances" / str(changes.get("id", 7))
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     values: dict[str, object] = {

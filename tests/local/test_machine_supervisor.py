@@ -276,7 +276,7 @@ def test_a_second_one_by_hand_is_refused(cloud: Keeper, monkeypatch: pytest.Monk
     try:
         assert supervisor_processes.acquire(descriptor)
         ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
-        assert (ran.returncode, ran.stderr) == (1, "instance 3 already has a supervisor\n")
+        assert (ran.returncode, ran.stderr) == (1, "machine 3 already has a supervisor\n")
     finally:
         os.close(descriptor)
 

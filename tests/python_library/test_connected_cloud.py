@@ -147,7 +147,7 @@ def test_what_cannot_be_meant_is_an_error(cloud: stratuslab.ConnectedCloud, argu
 
 
 def test_hints_name_methods_and_arguments():
-    error = stratuslab.NotFound("no instance 5", "kill it: stratus-kill-instance 5, or see --network and --wait-timeout")
+    error = stratuslab.NotFound("no machine 5", "kill it: stratus-kill-instance 5, or see --network and --wait-timeout")
     assert for_program(error).hint == "kill it: cloud.instance(5).kill(), or see networks= and timeout="
     untouched = "an administrator can run onevm recover --delete 5; stratus-describe-instance --console 5 shows its console"
     assert for_program(stratuslab.TimedOut("late", untouched)).hint == untouched

@@ -47,7 +47,7 @@ def test_ports(service: Callable[[Answer], str], answer: object, port: int | Non
 
 
 def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
-    with pytest.raises(StratusLabError, match="the gateway does not translate port 22 of instance 7, only 80, 443"):
+    with pytest.raises(StratusLabError, match="the gateway does not translate port 22 of machine 7, only 80, 443"):
         translated_port(service(says({"7": [[443, 10443], [80, 10080]]})), 7, 22, 5)
 
 

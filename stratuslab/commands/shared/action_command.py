@@ -91,13 +91,13 @@ class ActionCommand(NamedTuple):
         if options.all and words:
             raise UsageError("--all cannot be combined with ids, names or --input")
         if not (options.all or words):
-            raise UsageError("no instance given", f"see {self.prog} --help")
+            raise UsageError("no machine given", f"see {self.prog} --help")
         numbers, errors = ([], []) if options.all else select(session.cloud, words)
         if options.all or options.dry_run or options.interactive or session.output.filters:
             rows = _rows(session, numbers, errors)
             if options.dry_run:
                 yield Listing(rows)
-                report(session.messages, errors, len(rows), "instances")
+                report(session.messages, errors, len(rows), "machines")
                 return
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
@@ -114,7 +114,7 @@ class ActionCommand(NamedTuple):
         )
 
     def _confirm(self, session: Session, numbers: Sequence[int]) -> None:
-        question = f"{self.verb.title()} {len(numbers)} of your instances ({', '.join(map(str, numbers))})?"
+        question = f"{self.verb.title()} {len(numbers)} of your machines ({', '.join(map(str, numbers))})?"
         if not confirmed(session.environment, question, "use --yes"):
             raise StratusLabError("cancelled")
 
@@ -125,11 +125,11 @@ class ActionCommand(NamedTuple):
                 errors += [outcome.error] if outcome.error else []
                 continue
             changed.append(outcome.item)
-            session.messages.step(f"{self.done_message} instance {outcome.item}")
+            session.messages.step(f"{self.done_message} machine {outcome.item}")
             yield InstanceChanged(outcome.value)
         if self.goal == "Done" and not self.wait_seconds:
             _forget_host_keys(session, changed)
-        report(session.messages, errors, len(changed), "instances")
+        report(session.messages, errors, len(changed), "machines")
 
     def _waited(
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
@@ -143,13 +143,13 @@ class ActionCommand(NamedTuple):
                 errors.append(outcome.error)
             else:
                 accepted.append(outcome.item)
-                session.messages.step(f"{self.done_message} instance {outcome.item}")
+                session.messages.step(f"{self.done_message} machine {outcome.item}")
         waited = wait(session, accepted, self.goal, seconds, asked_for=True)
         for number in waited.reached:
             yield InstanceChanged(InstanceRow.of(waited.latest[number], session.environment.clock()))
         if self.goal == "Done":
             _forget_host_keys(session, waited.reached)
-        report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "instances")
+        report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "machines")
 
     def _changed(self, session: Session, number: int) -> InstanceRow:
         self.act(session.cloud, number, session.options)

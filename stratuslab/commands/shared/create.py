@@ -164,4 +164,4 @@ def warn_about_names(session: Session, request: MachineRequest) -> None:
         session.messages.step(f"cannot find out whether the name is in use: {error.message}")
         return
     for name, other in taken.items():
-        session.messages.warning(f'instance {other} is called "{name}", too: use their ids')
+        session.messages.warning(f'machine {other} is called "{name}", too: use their ids')

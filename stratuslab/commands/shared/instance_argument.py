@@ -55,14 +55,14 @@ def is_id(word: str) -> bool:
 
 def _id(word: str) -> int:
     if len(word) > 10 or int(word) > LARGEST_ID:
-        raise NotFound(f"no instance {word[:40]}: ids end at {LARGEST_ID}")
+        raise NotFound(f"no machine {word[:40]}: ids end at {LARGEST_ID}")
     return int(word)
 
 
 def _only(name: str, ids: list[int], others: Collection[str]) -> int:
     if not ids:
         suggestion = did_you_mean(name, others) or "stratus-describe-instance lists yours"
-        raise NotFound(f'no instance is called "{name}"', suggestion)
+        raise NotFound(f'no machine is called "{name}"', suggestion)
     if len(ids) > 1:
-        raise UsageError(f'several instances are called "{name}": {", ".join(map(str, sorted(ids)))}', "use an id")
+        raise UsageError(f'several machines are called "{name}": {", ".join(map(str, sorted(ids)))}', "use an id")
     return ids[0]

@@ -39,7 +39,7 @@ class LoginKey:
         wanted = [key.blob for key in public_keys(instance.public_keys)]
         if self.given is not None:
             if wanted and self.given.blob and self.given.blob not in wanted:
-                self._note(f"the key {self.given.path} is not the one that instance {instance.id} was started with")
+                self._note(f"the key {self.given.path} is not the one that machine {instance.id} was started with")
             return self.given.path, True
         # What is set names the key; otherwise one is looked for that the instance was given.
         named = self._session.settings.find("user_public_key_file")
@@ -52,7 +52,7 @@ class LoginKey:
             if not named and blob not in wanted:
                 continue
             if named and wanted and blob and blob not in wanted:
-                self._note(f"the key {public} ({named.origin}) is not the one that instance {instance.id} was started with")
+                self._note(f"the key {public} ({named.origin}) is not the one that machine {instance.id} was started with")
             path = self._usable(public, blob)
             if path is not None or named:
                 return path, path is not None and blob in wanted
@@ -62,7 +62,7 @@ class LoginKey:
         if key := next((key for key in public_keys(instance.public_keys) if key.blob in self._agents()), None):
             path = self._written(key)
             return path, path is not None
-        self._note(f"neither ~/.ssh nor an SSH agent has the key that instance {instance.id} was started with, see --key")
+        self._note(f"neither ~/.ssh nor an SSH agent has the key that machine {instance.id} was started with, see --key")
         return None, False
 
     def _written(self, key: PublicKey) -> Path | None:

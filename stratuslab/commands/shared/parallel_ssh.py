@@ -200,9 +200,9 @@ def summed_up(session: Session, outcomes: Sequence[Outcome[int, int]], errors: S
     total = len(outcomes) + len(errors)
     count = len(failed) + len(errors)
     if not count:
-        session.messages.note(f"done on {total} instances")
+        session.messages.note(f"done on {total} machines")
         return ExitStatus.DONE
-    session.messages.error(f"failed on {count} of {total} instances")
+    session.messages.error(f"failed on {count} of {total} machines")
     if count < total:
         return ExitStatus.PARTIAL
     statuses = {status for _, status in failed} | {int(error.status) for error in errors}
@@ -210,7 +210,7 @@ def summed_up(session: Session, outcomes: Sequence[Outcome[int, int]], errors: S
 
 
 def _said(outcome: Outcome[int, int]) -> str:
-    name = f"instance {outcome.item}"
+    name = f"machine {outcome.item}"
     if outcome.error is not None:
         # Most errors name the instance themselves.
         named = outcome.error.message.startswith((f"{name} ", f"machine {outcome.item} "))

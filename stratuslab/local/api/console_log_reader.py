@@ -23,7 +23,7 @@ def console_lines(directory: Path, number: int) -> list[str]:
     with closing(Engine(directory)) as engine:
         record = engine.store.instance(number)
     if record is None:
-        raise NotFound(f"the embedded cloud has no instance {number}")
+        raise NotFound(f"the embedded cloud has no machine {number}")
     try:
         with (directory / "instances" / str(number) / "console.log").open("rb") as log:
             log.seek(0, 2)
@@ -33,4 +33,4 @@ def console_lines(directory: Path, number: int) -> list[str]:
             return _CONTROL_SEQUENCE.sub("", _RESET.sub("\n", text)).splitlines()
     except OSError:
         why = "the log is removed when it is done" if record.state == State.DONE else f"it is {record.state_name}"
-        raise StratusLabError(f"instance {number} has no console log: {why}") from None
+        raise StratusLabError(f"machine {number} has no console log: {why}") from None

@@ -177,7 +177,7 @@ class Engine:
         """The machine to run for the instance. Raises NotFound."""
         record = self.store.instance(instance)
         if record is None:
-            raise NotFound(f"the embedded cloud has no instance {instance}")
+            raise NotFound(f"the embedded cloud has no machine {instance}")
         return machine_spec(record, self.reconciler.directory(instance))
 
     def machine_reached(self, instance: int, step: Lcm) -> bool:

@@ -215,4 +215,4 @@ def _process_errors(number: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StratusLabError(f"cannot control the process of instance {number} of the embedded cloud: {why(error)}") from error
+        raise StratusLabError(f"cannot control the process of machine {number} of the embedded cloud: {why(error)}") from error

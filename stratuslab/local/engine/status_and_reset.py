@@ -76,7 +76,7 @@ def reset(engine: Engine) -> int:
         if numbers is not None:
             _remove_files(engine, numbers)
             return len(ended)
-    raise StratusLabError("cannot reset the embedded cloud: other commands keep starting instances", "try again")
+    raise StratusLabError("cannot reset the embedded cloud: other commands keep starting machines", "try again")
 
 
 def _mark_for_deletion(engine: Engine) -> list[int]:

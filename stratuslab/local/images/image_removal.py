@@ -37,7 +37,7 @@ def remove_image(store: Store, now: float, text: str, *, force: bool = False) ->
         users = [str(row[0]) for row in store.query(using, (State.DONE, identifier, identifier))]
         if users and not force:
             raise StratusLabError(
-                f"image {identifier} is in use by instance{'s' if len(users) > 1 else ''} {', '.join(users)}",
+                f"image {identifier} is in use by machine{'s' if len(users) > 1 else ''} {', '.join(users)}",
                 f"stratus-kill-instance {' '.join(users)}, or add --force",
             )
         store.query("DELETE FROM entries WHERE identifier = ?", (identifier,))

@@ -90,7 +90,7 @@ class Volumes:
         """The volume of that UUID or name. Raises as :meth:`named` does, and UsageError if it is attached."""
         volume = self.named(word)
         if volume.instance is not None:
-            raise UsageError(f"volume {volume.uuid} is attached to instance {volume.instance}", "kill the instance first")
+            raise UsageError(f"volume {volume.uuid} is attached to machine {volume.instance}", "kill the machine first")
         return volume
 
     def delete(self, uuid: str) -> None:

@@ -702,7 +702,7 @@ class TestAdministration:
         stage.actors.living.clear()
         assert {number: shown(call, number).state_label for number in (1, 2)} == {1: "Running", 2: "Unknown"}
         assert status(stage.engine).instances == {"Running": 1, "Unknown": 1}
-        with pytest.raises(StratusLabError, match="cannot control the process of instance 1 of the embedded cloud: permission"):
+        with pytest.raises(StratusLabError, match="cannot control the process of machine 1 of the embedded cloud: permission"):
             stage.engine.reconciler.alive(1)
 
     @pytest.mark.parametrize("machines", [4, 40])
@@ -744,7 +744,7 @@ class TestAdministration:
             stage.actors.kill = busy  # type: ignore[method-assign]
 
         stage.actors.kill = busy  # type: ignore[method-assign]
-        with pytest.raises(StratusLabError, match="keep starting instances"):
+        with pytest.raises(StratusLabError, match="keep starting machines"):
             reset(stage.engine)
 
     def test_default_capacity(self, stage: Stage) -> None:

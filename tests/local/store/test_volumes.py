@@ -61,7 +61,7 @@ def test_from_creation_to_deletion(shell: Shell, call: Caller, stage: Stage) -> 
     assert message.endswith(f"DISK 0: Cannot acquire volume {uuid}: it is already in use by VM {first}")
     ran = shell("local_cloud", "volumes", "delete", "--yes", uuid)
     assert ran.status == 2
-    assert f"volume {uuid} is attached to instance {first}" in ran.err
+    assert f"volume {uuid} is attached to machine {first}" in ran.err
 
     stage.runs(first)
     stage.halts(first)
