@@ -1,7 +1,7 @@
 """The embedded cloud: a small cloud inside this package that speaks OpenNebula's XML-RPC.
 
 One engine over a store (SQLite) is reached in-process (:mod:`stratuslab.local.api.in_process`) or over loopback HTTP
-(:mod:`stratuslab.local.api.wsgi_application`). Each instance is a process of its own and outlives the command that started it.
+(:mod:`stratuslab.local.api.http_server`). Each instance is a process of its own and outlives the command that started it.
 """
 
 from __future__ import annotations

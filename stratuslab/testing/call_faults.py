@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from stratuslab.local.api import xmlrpc_wire
+from stratuslab.local.api.http_messages import HttpRequest, HttpResponse, bare
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError
 from stratuslab.opennebula.error_codes import ErrorCode
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _METHOD = re.compile(rb"<methodName>\s*([\w.]+)")
 
@@ -30,10 +28,10 @@ class CallFault(NamedTuple):
 
 
 class FaultyApplication:
-    """Stands before the WSGI application of a served cloud. ``calls`` are the methods that were called, in order."""
+    """Stands before the application of a served cloud. ``calls`` are the methods that were called, in order."""
 
-    def __init__(self, application: WSGIApplication, profile: ServerProfile) -> None:
-        self._application = application
+    def __init__(self, respond: Callable[[HttpRequest], HttpResponse], profile: ServerProfile) -> None:
+        self._respond = respond
         self._profile = profile
         self._coming: list[tuple[str, CallFault]] = []
         self._lock = threading.Lock()
@@ -45,29 +43,26 @@ class FaultyApplication:
         with self._lock:
             self._coming += [(method, fault)] * times
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST":
-            return self._application(environ, start_response)
-        length = environ.get("CONTENT_LENGTH") or "0"
-        body = environ["wsgi.input"].read(int(length) if length.isdigit() else 0)
-        environ["wsgi.input"] = BytesIO(body)
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """The response to a request, if nothing goes wrong with it."""
+        length = request.header("Content-Length")
+        body = request.read(int(length)) if length.isdecimal() else b""
+        request = request._replace(read=BytesIO(body).read)
         named = _METHOD.search(body)
         if named is None:
-            return self._application(environ, start_response)
+            return self._respond(request)
         method = named[1].decode()
         fault = self._next(method)
         if fault.delay:
             self.ended.wait(fault.delay)
         if fault.refusal is not None:
-            answer = b"".join(xmlrpc_wire.failure(fault.refusal, method, self._profile))
-            start_response("200 OK", [("Content-Type", xmlrpc_wire.CONTENT_TYPE), ("Content-Length", str(len(answer)))])
-            return [answer]
+            return bare(200, xmlrpc_wire.CONTENT_TYPE, b"".join(xmlrpc_wire.failure(fault.refusal, method, self._profile)))
         if not fault.ignores:
-            answers = self._application(environ, start_response)
+            response = self._respond(request)
         if fault.loses:
             # The server takes it for a client that went away, and closes the connection without a word.
             raise ConnectionAbortedError("lost, as the test wants it")
-        return answers
+        return response
 
     def _next(self, method: str) -> CallFault:
         with self._lock:

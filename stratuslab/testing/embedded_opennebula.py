@@ -181,8 +181,8 @@ def embedded_cloud(
         engine = Engine(place, steered, time.time, environ)
         profile = SERVER_PROFILES[flavour]
         server = open_server(engine, "127.0.0.1", 0, Accounts(known), profile)
-        faults = FaultyApplication(server.get_app(), profile)  # type: ignore[arg-type]
-        server.set_app(faults)
+        faults = FaultyApplication(server.respond, profile)
+        server.respond = faults.respond
         try:
             with server.running() as urls:
                 try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from stratuslab.byte_sizes import size_text
-from stratuslab.local.api.marketplace_messages import MarketplaceResponse, query_of, whole
+from stratuslab.local.api.http_messages import HttpResponse, whole
 from stratuslab.local.api.web_page import ROOT, STYLE, E, missing_page, moment, web_page
 from stratuslab.local.images.entry_search import CatalogueRow, EntryQuery, EntrySearch, containing
 from stratuslab.local.images.image_listing import ContentLocation, content_location
@@ -38,11 +38,10 @@ _CONTENT = {
 }
 
 
-def page(store: Store, now: float, parts: list[str], filters: Mapping[str, str]) -> MarketplaceResponse:
-    """The page at a path below the Marketplace, or its style sheet."""
+def page(store: Store, now: float, query: EntryQuery | None, parts: list[str], filters: Mapping[str, str]) -> HttpResponse:
+    """The page at a path below the Marketplace, or its style sheet; ``query`` is what path and parameters are about."""
     if parts == [STYLE]:
         return whole(200, "text/css; charset=utf-8", Path(__file__).with_name(STYLE).read_bytes())
-    query = query_of(parts or ["metadata"], filters)
     if query is None:
         return missing_page()
     if len(parts) < 2 and not (query.identifier or query.tag):
@@ -61,7 +60,7 @@ def page(store: Store, now: float, parts: list[str], filters: Mapping[str, str])
 # The catalogue
 
 
-def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str, str]) -> MarketplaceResponse:
+def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str, str]) -> HttpResponse:
     words = filters.get("q", "")[:_LONGEST_WORDS]
     chosen = {name: filters[name] for name in ("os", "arch", "endorser", "kind") if filters.get(name)}
     status = query.status if query.status in _STATUSES else "all"
@@ -173,12 +172,12 @@ def _nothing() -> _Element:
 # An image
 
 
-def _several(search: EntrySearch, rows: list[CatalogueRow]) -> MarketplaceResponse:
+def _several(search: EntrySearch, rows: list[CatalogueRow]) -> HttpResponse:
     title = "Entries that match" if len({row.identifier for row in rows}) > 1 else "Entries of this image"
     return web_page(200, title, E.h1(title), _table(search, rows, f"The newest {len(rows)}, one for each image and endorser"))
 
 
-def _image(store: Store, search: EntrySearch, row: CatalogueRow) -> MarketplaceResponse:
+def _image(store: Store, search: EntrySearch, row: CatalogueRow) -> HttpResponse:
     document = next(search.documents([(row.id, 0)]))[0]
     metadata = single(parsed(document.encode()))
     content = content_location(store, row.identifier, document)

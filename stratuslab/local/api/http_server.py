@@ -1,4 +1,4 @@
-"""The embedded cloud's HTTP server, based on the standard library's WSGI server.
+"""The embedded cloud's HTTP server, based on the standard library's.
 
 A connection is closed after its response. Before a user has logged in, a request has little time and takes little memory, see
 :mod:`stratuslab.local.api.client_connections`.
@@ -12,22 +12,24 @@ import io
 import signal
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
-from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
+from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.api.client_connections import LOOPBACK, ClientConnections, Incoming, TooMuch, client_of
+from stratuslab.local.api.http_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, HttpApplication
+from stratuslab.local.api.http_messages import HttpRequest, HttpResponse
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
-from stratuslab.local.api.wsgi_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, Application
 from stratuslab.local.api.xmlrpc_wire import LARGEST_CALL
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.machines.driver import SupervisorControl
@@ -69,23 +71,14 @@ class Urls:
         return f"{self.rpc} {self.endpoint} {self.marketplace}"
 
 
-class _Handler(ServerHandler):
-    http_version = "1.1"
-    server_software = f"stratuslab/{__version__}"
-
-    def cleanup_headers(self) -> None:
-        super().cleanup_headers()
-        # Set here, as WSGI applications must not set this header.
-        self.headers["Connection"] = "close"  # type: ignore[attr-defined]
-
-
-class _RequestHandler(WSGIRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+    server: CloudServer
 
     def handle(self) -> None:
-        """Handle one request like the base class, but with our handler, and within our limits."""
+        """Handle one request like the base class, but within our limits, and by one method."""
         incoming = Incoming(self.connection, _LARGEST_HEAD, HEAD_SECONDS)
         self.rfile = io.BufferedReader(incoming)
         self.requestline = self.request_version = self.command = ""
@@ -99,32 +92,39 @@ class _RequestHandler(WSGIRequestHandler):
         except TooMuch:
             self.send_error(431)
             return
-        self.path = _origin_form(self.path)
         incoming.allow(LARGEST_CALL + 1, BODY_SECONDS)
-        server: Any = self.server
-        receiving = partial(server.connections.receiving, self.connection)
+        receiving = partial(self.server.connections.receiving, self.connection)
         body = _Body(self.rfile, self.headers.get("Content-Length", ""), receiving)
-        handler = _Handler(
-            body,  # type: ignore[arg-type]
-            self.wfile,  # type: ignore[arg-type]
-            self.get_stderr(),
-            self.get_environ(),
-            multithread=True,
+        path, _, query = _origin_form(self.path).partition("?")
+        request = HttpRequest(
+            unquote(path, errors="replace"), query, self.headers, self.command, str(self.client_address[0]), body.read
         )
-        handler.request_handler = self  # type: ignore[attr-defined]
-        handler.run(self._respond)
-        self.wfile.flush()
+        with self.server.connections.answering(self.connection):
+            try:
+                response = self.server.respond(request)
+            except OSError:
+                raise
+            except Exception:
+                self.send_error(500)
+                raise
+        self.connection.settimeout(_SEND_SECONDS)
+        self._send(response)
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             incoming.allow(LARGEST_CALL + 1, _DISCARD_SECONDS)
             body.discard()
 
-    def _respond(self, environ: Any, start_response: Any) -> Any:
-        server: Any = self.server
-        with server.connections.answering(self.connection):
-            answer = server.get_app()(environ, start_response)
-        self.connection.settimeout(_SEND_SECONDS)
-        return answer
+    def _send(self, response: HttpResponse) -> None:
+        self.send_response(response.status)
+        for name, value in {**response.headers, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.writelines(response.body)
+        self.wfile.flush()
+
+    def version_string(self) -> str:
+        return f"stratuslab/{__version__}"
 
     def address_string(self) -> str:
         # The base class would ask the name service, which may be slow.
@@ -162,31 +162,26 @@ def _origin_form(target: str) -> str:
     return f"/{path}"
 
 
-class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
+class CloudServer(socketserver.ThreadingTCPServer):
     """A server that is bound to its port. :func:`open_server` creates it, :meth:`running` starts it."""
 
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
     request_queue_size = _BACKLOG
 
-    def __init__(self, host: str, port: int, application: Application) -> None:
+    def __init__(self, host: str, port: int, respond: Callable[[HttpRequest], HttpResponse]) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
+        self.respond = respond
         self.connections = ClientConnections()
         self._stopping = threading.Event()
         super().__init__((host, port), _RequestHandler)
-        self.set_app(application)
-
-    def server_bind(self) -> None:
-        # The base class would ask the name service for the host's full name.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
 
     @property
     def urls(self) -> Urls:
-        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        base = f"http://{host}:{self.server_port}"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return Urls(base + RPC_PATH, base + PROXY_PATH, base + MARKETPLACE_PATH)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -201,6 +196,8 @@ class CloudServer(socketserver.ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnect or send nothing."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Urls]:
@@ -232,7 +229,7 @@ def open_server(
     try:
         here = socket.gethostname()
         known = {"localhost", host, here, here.partition(".")[0], *names}
-        return CloudServer(host, port, Application(engine, accounts, profile, known))
+        return CloudServer(host, port, HttpApplication(engine, accounts, profile, known).respond)
     except (OSError, OverflowError) as error:
         raise _explained(host, port, error) from error
 

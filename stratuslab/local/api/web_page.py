@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from lxml import html
 from lxml.builder import ElementMaker
 
-from stratuslab.local.api.marketplace_messages import MarketplaceResponse, whole
+from stratuslab.local.api.http_messages import HttpResponse, whole
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -53,12 +53,12 @@ E: _Makers = ElementMaker(makeelement=html.html_parser.makeelement, typemap={str
 """Makes elements: ``E.p({"class": "x"}, "text", E.br())``."""
 
 
-def missing_page(title: str = "Page not found", text: str = "Nothing was found at this address.") -> MarketplaceResponse:
+def missing_page(title: str = "Page not found", text: str = "Nothing was found at this address.") -> HttpResponse:
     """The page where there is none."""
     return web_page(404, title, E.h1(title), E.p(text), E.p(E.a({"href": ROOT}, "All images")))
 
 
-def web_page(status: int, title: str, *content: _Element) -> MarketplaceResponse:
+def web_page(status: int, title: str, *content: _Element) -> HttpResponse:
     """The page with a title and a content."""
     root = E.html(
         {"lang": "en"},

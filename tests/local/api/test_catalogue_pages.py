@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import lxml.html
 import pytest
 
-from stratuslab.local.api.marketplace_messages import MarketplaceRequest
+from stratuslab.local.api.http_messages import HttpRequest
 from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.api.web_page import STYLE
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
@@ -258,7 +258,7 @@ class TestSafety:
     def test_memory_and_size_with_many_entries(self, stage: Stage, entry: bytes) -> None:
         fill(stage.engine.store, entry.replace(b"custom", b"c" * 5000), 3000)
         tracemalloc.start()
-        body = b"".join(respond(stage.engine.store, 0, MarketplaceRequest("/", "page=60", BROWSER)).body)
+        body = b"".join(respond(stage.engine.store, 0, HttpRequest("/", "page=60", {"Accept": BROWSER})).body)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert (len(body) < 200_000, peak < 4_000_000) == (True, True)

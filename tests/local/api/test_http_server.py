@@ -255,6 +255,10 @@ class TestMarketplaceOverHttp:
             )
         base = urls.rpc.removesuffix("/RPC2")
         assert request(base + headers["Location"], "GET", None)[0] == 200
+        odd = entry.replace(b"alice@", "a\n\N{SNOWMAN}@".encode())
+        status, headers, _ = request(f"{urls.marketplace}/metadata", body=odd, Content_Type="text/xml", Authorization=LOGIN)
+        assert (status, headers["Location"].split("/")[4]) == (201, "a%0A%E2%98%83@example.org")
+        assert request(base + headers["Location"], "GET", None)[0] == 200
         status, _, body = request(
             f"{urls.marketplace}/metadata", body=b"<x/>", Content_Type="application/xml", Authorization=LOGIN
         )

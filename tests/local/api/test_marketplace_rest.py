@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from stratuslab.local.api.http_messages import HttpRequest
 from stratuslab.local.api.marketplace_json import MOST_ROWS
-from stratuslab.local.api.marketplace_messages import MarketplaceRequest
 from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, read_entry
 from stratuslab.local.store.database import Store
@@ -204,7 +204,7 @@ class TestSearch:
 
     def test_its_answer_is_bounded(self, stage: Stage, entry: bytes) -> None:
         fill(stage.engine.store, entry, MOST_ROWS + 5)
-        response = respond(stage.engine.store, 0, MarketplaceRequest("/metadata", "media=json&iDisplayLength=9999999"))
+        response = respond(stage.engine.store, 0, HttpRequest("/metadata", "media=json&iDisplayLength=9999999"))
         assert len(json.loads(b"".join(response.body))["aaData"]) == MOST_ROWS
 
 
@@ -224,16 +224,17 @@ class TestValidators:
 
     def test_what_expires_changes_the_catalogue(self, stage: Stage, entry: bytes) -> None:
         add(stage, entry)
-        ask = MarketplaceRequest("/metadata/alice@example.org")
+        ask = HttpRequest("/metadata/alice@example.org")
         before = respond(stage.engine.store, 1_800_000_000, ask)
         expiry = 1_826_877_601  # a second after 2027-11-22T10:00:00Z
-        assert respond(stage.engine.store, expiry + 9, ask._replace(if_none_match=before.headers["ETag"])).status == 404
+        known = ask._replace(headers={"If-None-Match": before.headers["ETag"]})
+        assert respond(stage.engine.store, expiry + 9, known).status == 404
         dated = before.headers["Last-Modified"]
-        later = respond(stage.engine.store, expiry + 9, MarketplaceRequest("/metadata", if_modified_since=dated))
+        later = respond(stage.engine.store, expiry + 9, HttpRequest("/metadata", headers={"If-Modified-Since": dated}))
         assert later.status == 200
-        newest = MarketplaceRequest("/metadata", if_modified_since=later.headers["Last-Modified"])
+        newest = HttpRequest("/metadata", headers={"If-Modified-Since": later.headers["Last-Modified"]})
         assert respond(stage.engine.store, expiry + 10, newest).status == 304
-        assert respond(stage.engine.store, expiry + 10, newest._replace(if_modified_since="yesterday")).status == 200
+        assert respond(stage.engine.store, expiry + 10, newest._replace(headers={"If-Modified-Since": "yesterday"})).status == 200
 
     def test_a_head_has_no_body(self, serve: Serve) -> None:
         url = f"{serve().marketplace}/metadata"
@@ -245,7 +246,7 @@ class TestLargeCatalogues:
     def test_they_take_little_memory(self, stage: Stage, entry: bytes) -> None:
         fill(stage.engine.store, entry.replace(b"custom", b"c" * 20_000), 1000)
         tracemalloc.start()
-        response = respond(stage.engine.store, 0, MarketplaceRequest("/metadata"))
+        response = respond(stage.engine.store, 0, HttpRequest("/metadata"))
         size = sum(map(len, response.body))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -254,7 +255,7 @@ class TestLargeCatalogues:
 
     def test_a_change_while_one_is_read(self, stage: Stage, entry: bytes) -> None:
         add(stage, entry)
-        pieces = iter(respond(stage.engine.store, 0, MarketplaceRequest("/metadata")).body)
+        pieces = iter(respond(stage.engine.store, 0, HttpRequest("/metadata")).body)
         next(pieces)
         with stage.engine.store.transaction():
             stage.engine.store.query("DELETE FROM entries WHERE identifier = ?", (ADDED,))
@@ -266,5 +267,5 @@ def test_entries_of_an_earlier_version(stage: Stage, entry: bytes) -> None:
     add(stage, entry)
     with stage.engine.store.transaction():
         stage.engine.store.query("DELETE FROM catalogue")
-    response = respond(stage.engine.store, 0, MarketplaceRequest("/metadata/alice@example.org"))
+    response = respond(stage.engine.store, 0, HttpRequest("/metadata/alice@example.org"))
     assert ADDED.encode() in b"".join(response.body)
