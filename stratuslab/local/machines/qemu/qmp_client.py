@@ -10,7 +10,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST_LINE = 1 << 20
@@ -46,26 +46,23 @@ class QmpClient:
     def open(self) -> None:
         """Wait for QEMU's greeting and enter the command mode. Raises QmpError."""
         with self._news:
-            if not self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS) or not self._greeted:
+            self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS)
+            if not self._greeted:
                 raise QmpError("QEMU does not answer")
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The result of a command. Raises QmpError."""
-        with self._one_at_a_time:
-            with self._news:
-                self._awaited += 1
-                self._reply = None
-                request: dict[str, object] = {"execute": command, "id": self._awaited}
-            if arguments:
-                request["arguments"] = arguments
+        with self._one_at_a_time, self._news:
+            self._awaited += 1
+            self._reply = None
+            request = {"execute": command, "arguments": arguments or {}, "id": self._awaited}
             try:
                 self._connection.sendall(json.dumps(request).encode() + b"\n")
             except OSError as error:
                 raise QmpError("QEMU has closed its monitor") from error
-            with self._news:
-                self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
-                reply = self._reply
+            self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
+            reply = self._reply
         if reply is None:
             raise QmpError(f"QEMU does not answer {command}")
         if "return" in reply:
@@ -81,13 +78,16 @@ class QmpClient:
     def listen(self) -> None:
         """Read messages until QEMU ends or sends something else than QMP."""
         try:
-            for message in self._messages():
-                self._take(message)
+            with self._connection, self._connection.makefile("rb") as lines:
+                # A line that is cut off is not JSON.
+                while (message := _parsed(lines.readline(LONGEST_LINE))) is not None:
+                    self._take(message)
+        except OSError:
+            pass  # it has closed its monitor
         finally:
             with self._news:
                 self._over = True
                 self._news.notify_all()
-            self._connection.close()
 
     def _take(self, message: Mapping[str, Any]) -> None:
         name, data = message.get("event"), message.get("data", {})
@@ -100,24 +100,6 @@ class QmpClient:
             elif message.get("id") == self._awaited:
                 self._reply = message
             self._news.notify_all()
-
-    def _messages(self) -> Iterator[Mapping[str, Any]]:
-        pending = b""
-        while True:
-            try:
-                read = self._connection.recv(65536)
-            except OSError:
-                return
-            if not read:
-                return
-            *lines, pending = (pending + read).split(b"\n")
-            if len(pending) > LONGEST_LINE:
-                return
-            for line in lines:
-                message = _parsed(line)
-                if message is None:
-                    return
-                yield message
 
 
 def _parsed(line: bytes) -> Mapping[str, Any] | None:
