@@ -132,13 +132,17 @@ def _watch(engine: Engine, instance: int, machine: Machine, lock: int) -> bool:
     reported: tuple[int, int] | None = None
     last = 0.0
     wait = FIRST_POLL
+    polled, (used, _) = time.monotonic(), machine.usage()
     while not machine.wait(wait):
         wait = POLL
         if not is_at(engine.reconciler.directory(instance) / "lock", lock):
             return False
-        cpu, memory = machine.usage()
-        figures = (round(cpu), memory)
+        seconds, memory = machine.usage()
         now = time.monotonic()
+        # A machine that was started again has used less than before.
+        cpu = max(0.0, 100 * (seconds - used) / max(now - polled, 1e-6))
+        polled, used = now, seconds
+        figures = (round(cpu), memory)
         if figures != reported or now - last >= REPORT:
             try:
                 engine.machine_used(instance, cpu, memory)

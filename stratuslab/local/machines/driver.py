@@ -80,6 +80,11 @@ class MachineSpec:
         return self.directory.parents[1]
 
     @property
+    def main_address(self) -> str:
+        """The address that its SSH server is to have."""
+        return self.addresses[0] if self.addresses else "127.0.0.1"
+
+    @property
     def swap_mib(self) -> int:
         return self._size_of(DiskKind.SWAP)
 
@@ -105,6 +110,9 @@ class MachineSpec:
 class Machine(Protocol):
     """One machine, controlled from inside its supervisor's process."""
 
+    end_reason: str
+    """What ended the machine, if that was not its guest; else empty."""
+
     def prepare(self) -> None:
         """Prepare the disks (PROLOG). Raises MachineError."""
 
@@ -113,16 +121,11 @@ class Machine(Protocol):
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most so long for the guest to end. Returns whether it has."""
-        ...
-
-    @property
-    def end_reason(self) -> str:
-        """What ended the machine, if that was not its guest; else empty."""
+        """Wait at most so long for the guest to end. Returns whether it has. To be called again and again."""
         ...
 
     def usage(self) -> tuple[float, int]:
-        """Current use: percent of one CPU, and memory in KiB."""
+        """The CPU seconds used since it was started, and the memory in use in KiB."""
         ...
 
     def halt(self) -> None:
@@ -136,17 +139,17 @@ class Machine(Protocol):
 
 
 class SupervisorControl(Protocol):
-    """Starts and stops the supervisors of a store's instances."""
+    """Starts and stops the supervisors of a store's instances. Methods raise OSError."""
 
     def spawn(self, instance: int) -> None:
-        """Start the instance's supervisor. Returns at once."""
+        """Start the instance's supervisor unless it is running. Returns at once."""
 
     def alive(self, instance: int) -> bool:
         """Whether the supervisor, or the machine that it started, is running."""
         ...
 
     def kill(self, instance: int) -> None:
-        """Kill the supervisor, if it is running; it is gone when this returns."""
+        """Kill the supervisor and all that it started; they are gone when this returns. Raises TimeoutError."""
 
     def halt(self, instance: int) -> None:
         """Ask the guest to shut down. Returns at once."""

@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.private_files import why
-
-KVM, TCG = "kvm", "tcg"
 
 _DEVICE = Path("/dev/kvm")
 _PROCESSORS = Path("/proc/cpuinfo")
@@ -21,24 +18,12 @@ _GET_API_VERSION, _CREATE_VM = 0xAE00, 0xAE01  # linux/kvm.h: _IO(0xAE, 0) and _
 _API_VERSION = 12
 
 
-@dataclass(frozen=True)
-class Accelerator:
-    """``name`` is QEMU's; ``reason`` says why it is not KVM."""
-
-    name: str
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name.upper()}: {self.reason}" if self.reason else self.name.upper()
+def describe(problem: str) -> str:
+    """The accelerator in words, given :func:`kvm_problem`."""
+    return f"TCG: {problem}" if problem else "KVM"
 
 
-def choose() -> Accelerator:
-    """KVM if it works, else TCG with the reason."""
-    problem = _kvm_problem()
-    return Accelerator(TCG, problem) if problem else Accelerator(KVM)
-
-
-def _kvm_problem() -> str:
+def kvm_problem() -> str:
     """Why KVM cannot be used; empty if it can."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return "KVM needs Linux on x86_64"

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratuslab.local.machines.qemu.accelerator import KVM
-
 CONSOLE_SOCKET = "console.sock"
 NETWORK = "net0"
 
@@ -24,22 +22,18 @@ _TRANSLATED_MIB = 32
 
 
 @dataclass(frozen=True)
-class Layer:
-    """The read-only content below a drive. ``format`` is :data:`RAW` or :data:`QCOW2`."""
-
-    file: Path
-    format: str
-
-
-@dataclass(frozen=True)
 class Drive:
-    """A disk of the guest. ``serial`` identifies it in the guest; ``file`` is relative to the instance's directory."""
+    """A disk of the guest, or the content below one (``base``), which has no serial and is only read.
+
+    ``serial`` identifies it in the guest; ``file`` may be relative to the instance's directory; ``format`` is :data:`RAW` or
+    :data:`QCOW2`.
+    """
 
     serial: str
     file: Path
     format: str = RAW
     read_only: bool = False
-    base: Layer | None = None
+    base: Drive | None = None
 
 
 @dataclass(frozen=True)
@@ -63,9 +57,7 @@ class Hardware:
     kernel: Kernel | None = None
 
 
-def command(
-    program: Path, hardware: Hardware, accelerator: str, monitor: int, console_log: str, sandbox: bool = True
-) -> list[str]:
+def command(program: Path, hardware: Hardware, kvm: bool, monitor: int, console_log: str, sandbox: bool = True) -> list[str]:
     """The command that runs a machine, to be started in the instance's directory.
 
     ``monitor`` is the descriptor of a connected socket for QMP. The serial port is the socket :data:`CONSOLE_SOCKET`; its output
@@ -77,7 +69,7 @@ def command(
         *("-no-user-config", "-nodefaults", "-display", "none"),
         *(_SANDBOX if sandbox else ()),
         *("-machine", "q35,usb=off,smbus=off,sata=off,vmport=off,graphics=off"),
-        *_processor(accelerator),
+        *_processor(kvm),
         *("-smp", str(hardware.vcpu), "-m", str(hardware.memory_mib)),
         *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
         *("-chardev", f"socket,id=console,path={CONSOLE_SOCKET},server=on,wait=off,logfile={console_log},logappend=on"),
@@ -93,8 +85,8 @@ def command(
 _SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 
 
-def _processor(accelerator: str) -> Sequence[str]:
-    if accelerator == KVM:
+def _processor(kvm: bool) -> Sequence[str]:
+    if kvm:
         return ("-accel", "kvm", "-cpu", "host")
     # All features, including RDRAND, so that the guest does not wait for entropy.
     return ("-accel", f"tcg,thread=multi,tb-size={_TRANSLATED_MIB}", "-cpu", "max")
@@ -113,22 +105,14 @@ def _drives(drives: Sequence[Drive], boots: bool) -> Iterator[str]:
 
 
 def _node(drive: Drive) -> dict[str, object]:
-    node = _layer(Layer(drive.file, drive.format), drive.read_only)
-    node["node-name"] = drive.serial
-    if drive.base:
-        node["backing"] = _layer(drive.base, read_only=True)
-    elif drive.format == QCOW2:
-        node["backing"] = None
+    # Two writers would destroy a disk, so QEMU must lock it, even if that fails on some file systems.
+    file = {"driver": "file", "filename": str(drive.file), "locking": "auto" if drive.read_only else "on"}
+    node: dict[str, object] = {"driver": drive.format, "read-only": drive.read_only, "file": file}
+    if drive.serial:
+        node["node-name"] = drive.serial
+    if drive.format == QCOW2:
+        node["backing"] = _node(drive.base) if drive.base else None
     if not drive.read_only:
         # What the guest discards or fills with zeros becomes a hole.
         node.update({"discard": "unmap", "detect-zeroes": "unmap"})
-    return node
-
-
-def _layer(layer: Layer, read_only: bool) -> dict[str, object]:
-    # Two writers would destroy a disk, so QEMU must lock it, even if that fails on some file systems.
-    file = {"driver": "file", "filename": str(layer.file), "locking": "auto" if read_only else "on"}
-    node: dict[str, object] = {"driver": layer.format, "read-only": read_only, "file": file}
-    if read_only and layer.format == QCOW2:
-        node["backing"] = None
     return node

@@ -20,7 +20,7 @@ from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_store import obtain
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError, MachineSpec
 from stratuslab.local.machines.qemu import context_files
-from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, Layer
+from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel
 from stratuslab.local.machines.qemu.context_medium import context_medium
 from stratuslab.local.machines.qemu.kernel_tar import unpacked
 from stratuslab.local.machines.qemu.overlay import make_overlay
@@ -85,7 +85,7 @@ class MachineDisks:
             raise about(f"image {disk.image}", error) from error
         if kind == "kernel" or disk.read_only:
             return Drive(serial, content, RAW if kind == "kernel" else kind, read_only=True)
-        base, size = Layer(content, kind), max(virtual_size(content), disk.size_mib << 20)
+        base, size = Drive("", content, kind, read_only=True), max(virtual_size(content), disk.size_mib << 20)
         overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
         return Drive(serial, overlay.file, QCOW2, base=base)
 

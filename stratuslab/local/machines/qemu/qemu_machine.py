@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import socket
 import threading
@@ -13,11 +15,9 @@ from typing import Any
 from stratuslab.errors import StratusLabError
 from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
-from stratuslab.local.machines.qemu import accelerator
-from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
-from stratuslab.local.machines.qemu.power_button import PowerButton
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess
 from stratuslab.local.machines.qemu.qmp_client import QmpError
 from stratuslab.opennebula.numeric_constants import SSH_PORT
@@ -28,6 +28,9 @@ TRIAL_SECONDS = 30.0
 
 REBOOT_SECONDS = 1.0
 """Less than any guest takes between two reboots."""
+
+SHUTDOWN_SECONDS = 60.0
+"""How long a guest may take to shut down before a reboot cuts its power."""
 
 _ATTEMPTS = 20
 
@@ -45,28 +48,28 @@ class QemuMachine:
         program: Path,
         environ: Mapping[str, str],
         *,
-        choose: Callable[[], Accelerator] = accelerator.choose,
+        choose: Callable[[], str] = kvm_problem,
         port: int = SSH_PORT,
     ) -> None:
         self._spec = spec
         self._program = program
         self._environ = environ
         self._choose = choose
-        self._wanted = (spec.addresses[0] if spec.addresses else "127.0.0.1", port)
+        self._wanted = (spec.main_address, port)
         self._console = ConsoleLog(spec.directory / "console.log")
-        self._hardware: Hardware | None = None
-        self._accelerator = Accelerator(TCG)
+        self._hardware: Hardware
+        self._without_kvm = ""
         self._sandbox = True
         self._forward: tuple[str, int] | None = None
-        self._news = threading.Event()
-        self._stopped = threading.Event()
-        self._failed_disks: set[str] = set()
-        self._over = threading.Event()
-        self._button = PowerButton(lambda: self._qemu, self._console.log, self._over)
-        self._trial_ends = 0.0
-        self._polled = (time.monotonic(), 0.0)
-        self._rebooted = -REBOOT_SECONDS
         self._qemu: QemuProcess | None = None
+        self._trial_ends = 0.0
+        self._stopped = self._over = False
+        self._button = threading.Lock()
+        self._pressed = self._reboots = False
+        self._power_cut = 0.0
+        self._rebooted = -REBOOT_SECONDS
+        self._failed_disks: set[str] = set()
+        self.end_reason = ""
 
     # PROLOG
 
@@ -82,149 +85,154 @@ class QemuMachine:
     # BOOT
 
     def boot(self) -> tuple[str, int]:
-        self._accelerator = self._choose()
+        self._without_kvm = self._choose()
         spec = self._spec
-        self._console.log(f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {self._accelerator}")
-        try:
-            self._start()
-        except MachineError as error:
-            if self._accelerator.name != KVM:
-                raise
-            self._start_without_kvm(str(error))
-        if self._forward is None:
-            raise MachineError("no free port for the SSH server")
-        return self._forward
+        self._console.log(f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {describe(self._without_kvm)}")
+        return self._start()
 
-    def _start(self) -> None:
-        """Start QEMU and its port forwarding. Raises MachineError."""
-        self._polled = (time.monotonic(), 0.0)
-        self._stopped.clear()
-        self._qemu = self._emulator()
+    def _start(self) -> tuple[str, int]:
+        """Start QEMU and its port forwarding, without its sandbox or KVM if it fails with them. Raises MachineError."""
+        self._stopped = False
+        hardware, console = self._hardware, self._console.path.name
         try:
-            self._qemu.start()
-        except MachineError as error:
-            # QEMU was built without seccomp, or the container does not allow it.
-            if not (self._sandbox and any(word in str(error) for word in ("sandbox", "seccomp"))):
-                raise
-            self._sandbox = False
-            self._qemu = self._emulator()
-            self._qemu.start()
-        self._trial_ends = time.monotonic() + TRIAL_SECONDS
-        try:
+            self._qemu = QemuProcess(
+                lambda monitor: command(self._program, hardware, not self._without_kvm, monitor, console, self._sandbox),
+                self._spec.directory,
+                self._handle_event,
+                self._spec.lock,
+            )
+            self._trial_ends = time.monotonic() + TRIAL_SECONDS
             self._forward = self._forwarded(self._qemu)
-        except (QmpError, MachineError) as error:
-            self._qemu.kill()
-            raise MachineError(self._qemu.last_error() or str(error)) from error
+            return self._forward
+        except MachineError as error:
+            if self._sandbox and re.search("sandbox|seccomp", str(error)):
+                # QEMU was built without seccomp, or the container does not allow it.
+                self._sandbox = False
+            elif not self._without_kvm:
+                self._give_up_kvm(str(error))
+            else:
+                raise
+            return self._start()
 
-    def _emulator(self) -> QemuProcess:
-        if self._hardware is None:
-            raise MachineError("the machine has no disks yet")
-        hardware, kind, sandbox, log = self._hardware, self._accelerator.name, self._sandbox, self._console.path.name
-        return QemuProcess(
-            lambda monitor: command(self._program, hardware, kind, monitor, log, sandbox),
-            self._spec.directory,
-            self._spec.directory / "qemu.log",
-            self._handle_event,
-            self._news,
-            self._spec.lock,
-        )
+    def _give_up_kvm(self, failure: str) -> None:
+        self._console.log(f"the machine fails with KVM ({failure}): starting it without")
+        self._without_kvm = failure
 
     def _forwarded(self, qemu: QemuProcess) -> tuple[str, int]:
         """Forward an address and port of this computer to the guest's SSH server. QEMU binds it, so nobody else can first."""
         refused = ""
-        for address, port in self._places():
-            refused = qemu.execute("human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"})
-            if not refused:
-                return address, port
-        raise MachineError(f"no free port for the SSH server: {' '.join(str(refused).split())}")
+        try:
+            for address, port in self._places():
+                refused = qemu.execute(
+                    "human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"}
+                )
+                if not refused:
+                    return address, port
+        except QmpError as error:
+            refused = str(error)
+        qemu.kill()
+        raise MachineError(qemu.last_error() or f"no free port for the SSH server: {' '.join(str(refused).split())}")
 
     def _places(self) -> Iterator[tuple[str, int]]:
-        if self._forward:
-            # After a restart without KVM the address is already published.
-            yield self._forward
-            return
-        yield self._wanted
-        for _ in range(_ATTEMPTS):
+        yield self._forward or self._wanted
+        # When the machine is started again its address is already published.
+        for _ in range(0 if self._forward else _ATTEMPTS):
             yield "127.0.0.1", _free_port()
-
-    def _start_without_kvm(self, what: str) -> None:
-        """Raises MachineError if it fails without KVM, too."""
-        self._console.log(f"the machine fails with KVM ({what}): starting it without")
-        self._accelerator = Accelerator(TCG, what)
-        self._start()
 
     # RUNNING
 
     def wait(self, seconds: float) -> bool:
-        if self._over.is_set() or self._qemu is None:
+        qemu = self._qemu
+        if self._over or qemu is None:
             return True
-        if self._news.wait(seconds):
-            self._news.clear()
+        qemu.ended.wait(seconds)
         self._console.shorten()
-        self._qemu.shorten_log()
-        failure = self._failure_of_kvm(self._qemu)
-        if failure:
-            self._qemu.kill()
-            self._start_again(lambda: self._start_without_kvm(failure))
-        elif self._stopped.is_set() and not self._qemu.ended.is_set():
-            self._console.log(f"QEMU has stopped the machine ({self._status(self._qemu)}): killing it")
-            self._qemu.kill()
-        if self._qemu.ended.is_set() and self._button.starts_again():
+        qemu.shorten_log()
+        failure = self._failure(qemu)
+        if failure and not self._without_kvm and time.monotonic() < self._trial_ends:
+            self._give_up_kvm(failure)
+            self._start_again()
+        elif not qemu.ended.is_set():
+            self._press_again(qemu)
+        elif self._is_to_reboot():
             self._console.log("the guest is started again")
-            self._start_again(self._start)
-        if self._qemu.ended.is_set():
-            self._console.log(_end_reason(self._qemu))
-            self._over.set()
-        return self._over.is_set()
+            self._start_again()
+        else:
+            self._console.log(_end_reason(qemu))
+            self.end_reason, self._over = failure or (_end_reason(qemu) if qemu.status else ""), True
+        return self._over
 
-    def _start_again(self, start: Callable[[], None]) -> None:
+    def _start_again(self) -> None:
         try:
-            start()
+            self._start()
         except MachineError as error:
             self._console.log(f"cannot start the machine again: {error}")
+            self.end_reason, self._over = str(error), True
 
-    def _failure_of_kvm(self, qemu: QemuProcess) -> str:
-        """How QEMU has failed within the trial of KVM; empty if it has not, or was switched off or killed."""
-        if self._accelerator.name != KVM or time.monotonic() > self._trial_ends:
-            return ""
+    def _failure(self, qemu: QemuProcess) -> str:
+        """How QEMU has failed; empty if it runs, or was switched off or killed. One that has stopped the machine is killed."""
         if qemu.ended.is_set():
             return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _end_reason(qemu)
-        return f"QEMU has stopped it: {self._status(qemu)}" if self._stopped.is_set() else ""
-
-    def _status(self, qemu: QemuProcess) -> str:
+        if not self._stopped:
+            return ""
         try:
-            return str(qemu.execute("query-status")["status"])[:40]
+            state = str(qemu.execute("query-status")["status"])[:40]
         except (QmpError, LookupError, TypeError):
-            return "unknown state"
-
-    @property
-    def end_reason(self) -> str:
-        return _end_reason(self._qemu) if self._qemu is not None and self._qemu.status else ""
+            state = "unknown state"
+        self._console.log(f"QEMU has stopped the machine ({state}): killing it")
+        qemu.kill()
+        return f"QEMU has stopped it: {state}"
 
     def usage(self) -> tuple[float, int]:
-        seconds, memory = self._qemu.used() if self._qemu is not None else (0.0, 0)
-        then, before = self._polled
-        now = time.monotonic()
-        self._polled = (now, seconds)
-        return max(0.0, 100 * (seconds - before) / max(now - then, 1e-6)), memory
-
-    def halt(self) -> None:
-        self._button.press(reboot=False)
-
-    def reboot(self) -> None:
-        self._button.press(reboot=True)
+        return self._qemu.used() if self._qemu is not None else (0.0, 0)
 
     def kill(self) -> None:
         if self._qemu is not None:
             self._qemu.kill()
-        self._over.set()
+        self._over = True
+
+    # The power button
+
+    def halt(self) -> None:
+        self._press(reboot=False)
+
+    def reboot(self) -> None:
+        self._press(reboot=True)
+
+    def _press(self, reboot: bool) -> None:
+        """Press the button. A halt takes precedence over a reboot."""
+        with self._button:
+            if not self._pressed:
+                self._console.log("the power button is pressed to reboot" if reboot else "the power button is pressed")
+                self._power_cut = time.monotonic() + SHUTDOWN_SECONDS
+            self._reboots = reboot and (self._reboots or not self._pressed)
+            self._pressed = True
+        if self._qemu is not None:
+            with contextlib.suppress(QmpError):
+                self._qemu.execute("system_powerdown")
+
+    def _press_again(self, qemu: QemuProcess) -> None:
+        """Press the button once more if the guest is to end: one that was still booting has ignored it."""
+        if self._pressed:
+            self._press(self._reboots)
+        if self._reboots and time.monotonic() > self._power_cut:
+            self._console.log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: cutting its power")
+            qemu.kill()
+
+    def _is_to_reboot(self) -> bool:
+        """Whether the machine, which is off now, is to be started again. The button can be pressed anew then."""
+        with self._button:
+            reboots = self._reboots
+            self._pressed, self._reboots = self._pressed and not reboots, False
+        return reboots
+
+    # Events
 
     def _handle_event(self, name: str, data: Mapping[str, Any]) -> None:
         """Handle an event of QEMU, in the monitor's thread."""
         if name == "STOP":
             # Nobody pauses a machine, so QEMU has stopped it because of an error.
-            self._stopped.set()
-            self._news.set()
+            self._stopped = True
         elif name == "RESET":
             self._log_reboot(data.get("guest") is True)
         elif name == "SHUTDOWN" and data.get("guest") is True:
@@ -258,7 +266,5 @@ def _end_reason(qemu: QemuProcess) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -28,93 +28,66 @@ _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 
 
 class QemuProcess:
-    """A QEMU process in ``directory``. ``command`` makes its command line, given the descriptor of the monitor.
+    """A running QEMU. It is started in the main thread, and killed by the system when that ends.
 
-    Its errors are appended to ``log``; ``on_event`` is called with its events, in a thread. :attr:`ended` is set when the
-    process has ended, as is ``news`` if given. It inherits the descriptor ``lock``.
+    ``command`` makes its command line, given the descriptor of the monitor. It runs in ``directory``, appends its errors to
+    ``qemu.log`` there, and inherits the descriptor ``lock``. ``on_event`` is called with its events, in a thread. :attr:`ended`
+    is set when the process has ended. Raises MachineError.
     """
 
-    def __init__(
-        self,
-        command: Callable[[int], list[str]],
-        directory: Path,
-        log: Path,
-        on_event: Event,
-        news: threading.Event | None = None,
-        lock: int | None = None,
-    ) -> None:
-        self._command = command
-        self._directory = directory
-        self._log = log
-        self._on_event = on_event
-        self._news = news
-        self._lock = lock
-        self._log_start = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._monitor: QmpClient | None = None
-        self._open = False
+    def __init__(self, command: Callable[[int], list[str]], directory: Path, on_event: Event, lock: int | None) -> None:
+        self._log = directory / "qemu.log"
         self.ended = threading.Event()
-
-    def start(self) -> None:
-        """Start the process and its monitor, in the main thread: QEMU is killed when that ends. Raises MachineError."""
         ours, its = socket.socketpair()
         try:
             with its:
-                self._process = self._start(its.fileno())
+                inherited = (its.fileno(),) if lock is None else (its.fileno(), lock)
+                self._process = self._start(command(its.fileno()), directory, inherited)
         except OSError as error:
             ours.close()
-            self.ended.set()
             what = f"{error.filename}: " if error.filename else ""
             raise MachineError(f"cannot start QEMU: {what}{why(error)}") from error
-        self._monitor = QmpClient(ours, self._on_event)
+        self._monitor = QmpClient(ours, on_event)
         threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:
             self._monitor.open()
-            self._open = True
         except QmpError as error:
             self.kill()
             raise MachineError(f"QEMU does not start: {self.last_error() or error}") from error
 
-    def _start(self, monitor: int) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], directory: Path, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
         log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._log_start = os.fstat(log).st_size
             return subprocess.Popen(
-                self._command(monitor),
-                cwd=self._directory,
+                command,
+                cwd=directory,
                 # Not what the supervisor needs for downloads: proxies may have passwords.
                 env={name: os.environ[name] for name in FOR_PROGRAMS if name in os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(monitor,) if self._lock is None else (monitor, self._lock),
+                pass_fds=inherited,
                 preexec_fn=ends_with_us(),  # noqa: PLW1509 - a system call alone, safe in a process with threads
             )
         finally:
             os.close(log)
 
     def _follow(self) -> None:
-        assert self._monitor is not None and self._process is not None
         try:
             self._monitor.listen()
         finally:
             self._process.wait()
             self.ended.set()
-            if self._news is not None:
-                self._news.set()
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The result of a monitor command. Raises QmpError."""
-        if self._monitor is None or not self._open:
-            raise QmpError("QEMU is not ready")
         return self._monitor.execute(command, arguments)
 
     def kill(self) -> None:
         """Kill the process; it is gone when this returns."""
-        if self._process is None:
-            return
         self._process.kill()
-        if self._monitor is not None and not self.ended.wait(END_SECONDS):
+        if not self.ended.wait(END_SECONDS):
             # The monitor is still open: the process was a script, and QEMU is its child.
             with contextlib.suppress(QmpError):
                 self.execute("quit")
@@ -124,22 +97,23 @@ class QemuProcess:
 
     def used(self) -> tuple[float, int]:
         """CPU seconds used so far and memory in KiB; zeros if the process has ended."""
-        return (0.0, 0) if self._process is None or self.ended.is_set() else used(self._process.pid)
+        return (0.0, 0) if self.ended.is_set() else used(self._process.pid)
 
     @property
     def status(self) -> int:
         """The exit status as in subprocess: 0 if the guest was switched off, negative for a signal."""
-        return self._process.returncode or 0 if self._process is not None else 0
+        return self._process.returncode or 0
 
     def last_error(self) -> str:
-        """The last error in the log, on one line; empty if none."""
-        try:
-            with self._log.open("rb") as file:
-                file.seek(self._log_start)
-                lines = file.read(65536).decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""
-        return _last(lines)
+        """The last error in the log, on one line; empty if none. It begins with QEMU's name, and may have several lines."""
+        said: list[str] = []
+        with contextlib.suppress(OSError), self._log.open("rb") as file:
+            file.seek(self._log_start)
+            for line in file.read(65536).decode("utf-8", "replace").splitlines():
+                name, colon, text = line.partition(": ")
+                is_new = colon and Path(name).name.startswith("qemu")
+                said = [_OF_A_DISK.sub("", text)] if is_new else [*said, line]
+        return " ".join(" ".join(said).split())
 
     def shorten_log(self) -> None:
         """Empty the log if it is too large: a guest may cause endless errors."""
@@ -147,18 +121,6 @@ class QemuProcess:
             if self._log.stat().st_size > _LARGEST_LOG:
                 os.truncate(self._log, 0)
                 self._log_start = 0
-
-
-def _last(lines: list[str]) -> str:
-    """QEMU's messages begin with its name, and may continue on further lines."""
-    said: list[str] = []
-    for line in lines:
-        name, colon, text = line.partition(": ")
-        if colon and Path(name).name.startswith("qemu"):
-            said = [_OF_A_DISK.sub("", text)]
-        else:
-            said.append(line)
-    return " ".join(" ".join(said).split())
 
 
 def ends_with_us() -> Callable[[], None] | None:

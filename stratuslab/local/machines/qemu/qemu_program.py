@@ -20,9 +20,9 @@ def find_qemu(environ: Mapping[str, str]) -> Path | None:
 
 def describe_qemu(program: Path) -> str:
     """QEMU's version, and the accelerator with the reason for it: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``."""
-    from stratuslab.local.machines.qemu.accelerator import choose
+    from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
 
-    return f"QEMU {_version(program)}, {choose()}"
+    return f"QEMU {_version(program)}, {describe(kvm_problem())}"
 
 
 def _version(program: Path) -> str:

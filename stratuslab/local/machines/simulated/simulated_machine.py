@@ -34,6 +34,7 @@ class SimulatedMachine:
     """
 
     def __init__(self, spec: MachineSpec, port: int = SSH_PORT) -> None:
+        self.end_reason = ""
         self._spec = spec
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
@@ -43,7 +44,6 @@ class SimulatedMachine:
         self._ended = threading.Event()
         self._listener: socket.socket | None = None
         self._server: SshServer | None = None
-        self._polled = (time.monotonic(), time.process_time())
 
     def prepare(self) -> None:
         try:
@@ -54,7 +54,7 @@ class SimulatedMachine:
             raise MachineError(f"cannot create the host key {self._key_file}: {error.strerror}") from error
 
     def boot(self) -> tuple[str, int]:
-        self._listener = _listening(self._spec.addresses[0] if self._spec.addresses else "127.0.0.1", self._port)
+        self._listener = _listening(self._spec.main_address, self._port)
         address, port = self._listener.getsockname()
         self._log(f"simulated machine {self._spec.host_name}, image {self._spec.image}: no disk boots")
         self._log(f"{self._spec.vcpu} CPU, {self._spec.memory_mib} MiB RAM, {self._spec.swap_mib} MiB swap")
@@ -71,14 +71,8 @@ class SimulatedMachine:
     def wait(self, seconds: float) -> bool:
         return self._ended.wait(seconds)
 
-    @property
-    def end_reason(self) -> str:
-        return ""
-
     def usage(self) -> tuple[float, int]:
-        then, used_then = self._polled
-        now, used_now = self._polled = (time.monotonic(), time.process_time())
-        return 100 * (used_now - used_then) / max(now - then, 1e-6), self._spec.memory_mib * 1024
+        return time.process_time(), self._spec.memory_mib * 1024
 
     def halt(self) -> None:
         self._press(False)

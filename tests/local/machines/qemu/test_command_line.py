@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-from stratuslab.local.machines.qemu.accelerator import KVM, TCG
-from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, Layer, command
+from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel, command
 
 DRIVES = (
-    Drive("image", Path("image.qcow2"), QCOW2, base=Layer(Path("/store/images/x/image"), RAW)),
+    Drive("image", Path("image.qcow2"), QCOW2, base=Drive("", Path("/store/images/x/image"), RAW, read_only=True)),
     Drive("swap", Path("swap.raw")),
     Drive("readonly", Path("/store/images/y/image"), QCOW2, read_only=True),
 )
 
 
-def line(accelerator: str = TCG, sandbox: bool = True, **changes: Any) -> list[str]:
+def line(kvm: bool = False, sandbox: bool = True, **changes: Any) -> list[str]:
     values = {"id": 7, "vcpu": 2, "memory_mib": 1500, "mac": "02:00:7f:65:00:07", "drives": DRIVES, **changes}
-    return command(Path("/usr/bin/qemu"), Hardware(**values), accelerator, 9, "console.log", sandbox)
+    return command(Path("/usr/bin/qemu"), Hardware(**values), kvm, 9, "console.log", sandbox)
 
 
 def values(arguments: list[str], option: str) -> list[str]:
@@ -38,11 +37,11 @@ def test_the_size_that_was_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "processor"),
-    [(TCG, ["-accel", "tcg,thread=multi,tb-size=32", "-cpu", "max"]), (KVM, ["-accel", "kvm", "-cpu", "host"])],
+    ("kvm", "processor"),
+    [(False, ["-accel", "tcg,thread=multi,tb-size=32", "-cpu", "max"]), (True, ["-accel", "kvm", "-cpu", "host"])],
 )
-def test_the_processor(accelerator: str, processor: list[str]):
-    arguments = line(accelerator)
+def test_the_processor(kvm: bool, processor: list[str]):
+    arguments = line(kvm)
     start = arguments.index("-accel")
     assert arguments[start : start + 4] == processor
 
@@ -93,7 +92,7 @@ def test_every_layer_has_its_format():
 def test_no_file_that_a_disk_names_is_opened():
     read_only = nodes(line())["readonly"]
     assert (read_only["read-only"], read_only["backing"]) == (True, None)
-    over = Drive("image", Path("image.qcow2"), QCOW2, base=Layer(Path("/x"), QCOW2))
+    over = Drive("image", Path("image.qcow2"), QCOW2, base=Drive("", Path("/x"), QCOW2, read_only=True))
     assert nodes(line(drives=(over,)))["image"]["backing"]["backing"] is None
     alone = Drive("image", Path("image.qcow2"), QCOW2)
     assert nodes(line(drives=(alone,)))["image"]["backing"] is None

@@ -23,8 +23,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.images.image_format import virtual_size
 from stratuslab.local.machines import console_log_writer
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError
-from stratuslab.local.machines.qemu import machine_disks, power_button, qemu_machine, qemu_process
-from stratuslab.local.machines.qemu.accelerator import KVM, TCG, Accelerator
+from stratuslab.local.machines.qemu import machine_disks, qemu_machine, qemu_process
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 from stratuslab.local.machines.qemu.qemu_program import PROGRAM
@@ -43,20 +42,20 @@ class Machines:
         put_image(directory, bootable(b"HELLO FROM THE GUEST"))
         self.machines: list[QemuMachine] = []
 
-    def machine(self, qemu: Path, environ: dict[str, str], accelerator: str = TCG, **changes: Any) -> QemuMachine:
+    def machine(self, qemu: Path, environ: dict[str, str], kvm: bool = False, **changes: Any) -> QemuMachine:
         changes.setdefault("addresses", ("127.101.0.7",))
         made = QemuMachine(
             specified(self.directory, **changes),
             qemu,
             environ,
-            choose=lambda: Accelerator(accelerator, "" if accelerator == KVM else "tested"),
+            choose=lambda: "" if kvm else "tested",
             port=free_port(),
         )
         self.machines.append(made)
         return made
 
-    def started(self, fake: FakeQemu, accelerator: str = TCG, **changes: Any) -> QemuMachine:
-        made = self.machine(fake.program, fake.environ, accelerator, **changes)
+    def started(self, fake: FakeQemu, kvm: bool = False, **changes: Any) -> QemuMachine:
+        made = self.machine(fake.program, fake.environ, kvm, **changes)
         made.prepare()
         made.boot()
         return made
@@ -116,8 +115,7 @@ def test_a_machine_starts_and_is_halted(cloud: Machines, tmp_path: Path):
     ]
 
 
-def test_the_power_button_is_pressed_until_it_is_heard(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+def test_the_power_button_is_pressed_until_it_is_heard(cloud: Machines, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", deaf=3))
     made.halt()
     made.halt()
@@ -125,8 +123,7 @@ def test_the_power_button_is_pressed_until_it_is_heard(cloud: Machines, tmp_path
     assert cloud.console.count("the power button is pressed") == 1
 
 
-def test_halted_before_it_is_started(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+def test_halted_before_it_is_started(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin")
     made = cloud.machine(fake.program, fake.environ)
     made.halt()
@@ -140,8 +137,7 @@ def started_again(made: QemuMachine, fake: FakeQemu, starts: int) -> None:
     eventually(lambda: not made.wait(0.01) and len(fake.starts) == starts)
 
 
-def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Machines, tmp_path: Path):
     fake = FakeQemu(tmp_path / "bin", deaf=3)
     made = cloud.started(fake)
     place = made._forward
@@ -160,8 +156,7 @@ def test_a_guest_that_is_to_start_again_is_asked_first(cloud: Machines, tmp_path
 
 
 def test_the_power_of_a_guest_that_does_not_listen_is_cut(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
-    monkeypatch.setattr(power_button, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(qemu_machine, "SHUTDOWN_SECONDS", 0.2)
     fake = FakeQemu(tmp_path / "bin", deaf=1000)
     made = cloud.started(fake)
     made.reboot()
@@ -170,8 +165,7 @@ def test_the_power_of_a_guest_that_does_not_listen_is_cut(cloud: Machines, tmp_p
     assert not made.wait(0.05)
 
 
-def test_halted_while_it_is_to_start_again(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.02)
+def test_halted_while_it_is_to_start_again(cloud: Machines, tmp_path: Path):
     made = cloud.started(FakeQemu(tmp_path / "bin", deaf=5))
     made.reboot()
     made.halt()
@@ -269,7 +263,7 @@ def test_another_port_where_the_wanted_one_is_taken(cloud: Machines, tmp_path: P
             specified(cloud.directory, addresses=("127.0.0.1",)),
             fake.program,
             fake.environ,
-            choose=lambda: Accelerator(TCG),
+            choose=lambda: "tested",
             port=taken.getsockname()[1],
         )
         cloud.machines.append(made)
@@ -295,13 +289,13 @@ def test_a_machine_that_does_not_come_up_with_kvm(
 ):
     monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 1000.0)
     fake = FakeQemu(tmp_path / "bin", kvm=kvm)
-    made = cloud.machine(fake.program, fake.environ, KVM)
+    made = cloud.machine(fake.program, fake.environ, kvm=True)
     made.prepare()
     place = made.boot()
 
     def started_again() -> bool:
         assert not made.wait(0.05)
-        return made._accelerator.name == TCG
+        return made._without_kvm != ""
 
     eventually(started_again)
     assert made._forward == place
@@ -316,15 +310,15 @@ def test_a_machine_that_does_not_come_up_with_kvm(
 def test_a_machine_that_fails_long_after_it_came_up_with_kvm(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(qemu_machine, "TRIAL_SECONDS", 0.0)
     fake = FakeQemu(tmp_path / "bin", kvm="abort")
-    made = cloud.started(fake, KVM)
+    made = cloud.started(fake, kvm=True)
     assert ends(made)
-    assert (made._accelerator.name, len(fake.starts)) == (KVM, 1)
+    assert (made._without_kvm, len(fake.starts)) == ("", 1)
 
 
 @pytest.mark.parametrize("ending", ["killed", "off"])
 def test_a_machine_that_was_ended_early_did_not_fail(cloud: Machines, tmp_path: Path, ending: str):
     fake = FakeQemu(tmp_path / "bin", kvm="off" if ending == "off" else "silence")
-    made = cloud.started(fake, KVM)
+    made = cloud.started(fake, kvm=True)
     if ending == "killed":
         os.kill(int((tmp_path / "bin/process").read_text()), signal.SIGKILL)
     assert ends(made)
@@ -333,8 +327,8 @@ def test_a_machine_that_was_ended_early_did_not_fail(cloud: Machines, tmp_path: 
 
 def test_kvm_and_its_substitute_both_fail(cloud: Machines, tmp_path: Path):
     with pytest.raises(MachineError, match="QEMU does not start"):
-        cloud.started(FakeQemu(tmp_path / "bin", kvm="die", tcg="die"), KVM)
-    made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), KVM)
+        cloud.started(FakeQemu(tmp_path / "bin", kvm="die", tcg="die"), kvm=True)
+    made = cloud.started(FakeQemu(tmp_path / "bin2", kvm="stop", tcg="die"), kvm=True)
     assert ends(made)
     assert "cannot start the machine again: QEMU does not start" in cloud.console
 
@@ -376,11 +370,10 @@ def test_files_are_the_owners_alone(cloud: Machines, tmp_path: Path):
 _SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from stratuslab.local.machines.qemu.accelerator import Accelerator
 from stratuslab.local.machines.qemu.qemu_machine import QemuMachine
 from tests.fakes.fake_qemu import specified
 made = QemuMachine(specified(Path(sys.argv[1]), addresses=()), Path(sys.argv[2]), {"PATH": ""},
-                   choose=lambda: Accelerator("tcg"), port=0)
+                   choose=lambda: "tested", port=0)
 made.prepare()
 made.boot()
 print("up", flush=True)
@@ -716,8 +709,7 @@ class TestReal:
         made.boot()
         return made
 
-    def test_it_boots_hears_the_button_and_is_off(self, cloud: Machines, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
+    def test_it_boots_hears_the_button_and_is_off(self, cloud: Machines):
         made = self.booted(cloud, {"PATH": "/nonexistent"}, disks=ALL_DISKS)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
         assert made.usage()[1] > 10_000
@@ -726,8 +718,7 @@ class TestReal:
         assert cloud.console.endswith("the machine is off\n")
         assert cloud.file("qemu.log").read_text() == ""
 
-    def test_it_is_started_again(self, cloud: Machines, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(power_button, "PRESS_SECONDS", 0.5)
+    def test_it_is_started_again(self, cloud: Machines):
         made = self.booted(cloud)
         eventually(has_said(cloud, "HELLO FROM THE GUEST"))
         made.reboot()
@@ -741,11 +732,11 @@ class TestReal:
         assert cloud.console.endswith("the machine is off\n")
 
     def test_where_kvm_cannot_be_had_the_guest_comes_up(self, cloud: Machines):
-        made = cloud.machine(Path(REAL or ""), dict(os.environ), KVM)
+        made = cloud.machine(Path(REAL or ""), dict(os.environ), kvm=True)
         made.prepare()
         made.boot()
         eventually(lambda: not made.wait(0.05) and "HELLO FROM THE GUEST" in cloud.console)
-        assert ("fails with KVM" in cloud.console) == (made._accelerator.name == TCG)
+        assert ("fails with KVM" in cloud.console) == (made._without_kvm != "")
 
     def test_its_image_is_not_changed_and_its_disk_is_kept(self, cloud: Machines):
         content = (cloud.directory / f"images/{IMAGE}/image").read_bytes()
