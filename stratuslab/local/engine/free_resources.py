@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class FreeCapacity:
 
     memory_mib: int
     disk_mib: int
-    volumes: Mapping[int, int]
+    volumes: Counter[int]
     """How much the volumes of each instance may still grow."""
 
     @classmethod
@@ -38,27 +38,22 @@ class FreeCapacity:
         """What those of the instances that are real and placed leave free."""
         memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
         volumes = _unwritten(store)
-        for load in loads:
-            if not (load.is_real and load.is_placed):
-                continue
+        for load in (load for load in loads if load.is_real and load.is_placed):
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
-            disk -= max(load.disk_mib - _taken_mib(store.directory / "instances" / str(load.id)), 0) + volumes.get(load.id, 0)
+            files = (store.directory / "instances" / str(load.id)).glob("*")
+            disk -= max(load.disk_mib - _taken_mib(files), 0) + volumes[load.id]
         return cls(memory, disk, volumes)
 
     def shortage(self, load: InstanceLoad) -> str:
         """Why a pending instance does not fit; empty if it does."""
-        return self.memory_shortage(load) or self._disk_shortage(load)
+        need = load.disk_mib + self.volumes[load.id] + SPARE_MIB
+        full = f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
+        return self.memory_shortage(load) or (full if need > self.disk_mib else "")
 
     def memory_shortage(self, load: InstanceLoad) -> str:
         """Why there is no memory for a machine that is off; empty if there is."""
         need = load.memory_mib + MACHINE_MIB
         return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free" if need > self.memory_mib else ""
-
-    def _disk_shortage(self, load: InstanceLoad) -> str:
-        need = load.disk_mib + self.volumes.get(load.id, 0) + SPARE_MIB
-        if need > self.disk_mib:
-            return f"[SYSTEM_DS] Not enough free space on this computer's disk: {need} MiB are not free"
-        return ""
 
 
 def _free_memory_mib() -> int:
@@ -86,19 +81,18 @@ def installed_mib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
-def _taken_mib(directory: Path) -> int:
-    """The disk space that the files of an instance take, without holes."""
+def _taken_mib(files: Iterable[Path]) -> int:
+    """The disk space that files take, without holes."""
     try:
-        return sum(entry.stat().st_blocks * 512 for entry in directory.iterdir()) >> 20
+        return sum(file.stat().st_blocks * 512 for file in files) >> 20
     except OSError:
-        return 0
+        return 0  # removed meanwhile
 
 
-def _unwritten(store: Store) -> dict[int, int]:
-    unwritten: dict[int, int] = {}
+def _unwritten(store: Store) -> Counter[int]:
+    unwritten: Counter[int] = Counter()
     for volume in Volumes(store).all():
         if volume.instance is not None:
-            with suppress(OSError):
-                taken = volume_file(store.directory, volume.uuid).stat().st_blocks * 512 >> 20
-                unwritten[volume.instance] = unwritten.get(volume.instance, 0) + max(volume.size_mib - taken, 0)
+            taken = _taken_mib([volume_file(store.directory, volume.uuid)])
+            unwritten[volume.instance] += max(volume.size_mib - taken, 0)
     return unwritten

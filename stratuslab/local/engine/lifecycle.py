@@ -22,33 +22,14 @@ from stratuslab.local.store.instance_record import SIMULATED, Record, User
 from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State
 
-HALTING = (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF)
 SAVING = (Lcm.SAVE_SUSPEND, Lcm.SAVE_STOP)
 STARTING_AGAIN = (Lcm.BOOT_UNKNOWN, Lcm.BOOT_POWEROFF)
 CLEANING = (Lcm.CLEANUP_DELETE, Lcm.CLEANUP_RESUBMIT)
-SUPERVISED = frozenset({Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, *CLEANING, *HALTING, *STARTING_AGAIN})
+_RUNNING = (Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF)
+SUPERVISED = (*_RUNNING, *CLEANING, *STARTING_AGAIN)
 """The LCM_STATEs in which the instance has a supervisor. If it is dead, :func:`machine_gone` follows."""
 
 _LOST_PROCESS = "the machine's process ended unexpectedly"
-# OpenNebula's numbers for HISTORY/ACTION.
-_ACTION_NUMBERS = {
-    Verb.TERMINATE: 27,
-    Verb.TERMINATE_HARD: 28,
-    Verb.TERMINATE_HARD_5: 28,
-    Verb.SHUTDOWN_RUNNING: 3,
-    Verb.SHUTDOWN: 3,
-    Verb.SHUTDOWN_HARD: 4,
-    Verb.CANCEL: 4,
-    Verb.DELETE: 13,
-    Verb.RECREATE: 14,
-    Verb.SUSPEND: 10,
-    Verb.STOP: 9,
-    Verb.POWEROFF: 19,
-    Verb.POWEROFF_HARD: 20,
-    Verb.POWEROFF_HARD_5: 20,
-    Verb.REBOOT: 15,
-    Verb.REBOOT_HARD: 16,
-}
 _TIMES = ("stime", "etime", "pstime", "petime", "rstime", "retime", "estime", "eetime")
 
 
@@ -173,14 +154,14 @@ def start_again(record: Record, now: int) -> bool:
 
 def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
     """Begin an action of a user and return the step that must follow. Raises APIError if the state does not allow it."""
-    allowed, beginning = _BEGINNINGS[verb]
+    allowed, beginning, number = _BEGINNINGS[verb]
     before = record.state_name
     if before not in allowed:
         raise _wrong_state(record, verb)
     step = beginning(record, now)
     nothing_done = step is Step.NOTHING and record.state_name == before
-    if verb in _ACTION_NUMBERS and record.history and not nothing_done:
-        record.history[-1].update(action=_ACTION_NUMBERS[verb], uid=user.id, gid=user.group[0])
+    if number and record.history and not nothing_done:
+        record.history[-1].update(action=number, uid=user.id, gid=user.group[0])
     return step
 
 
@@ -264,7 +245,7 @@ def paused(record: Record, now: int) -> None:
 
 def was_stopped(record: Record) -> bool:
     """Whether a pending instance was stopped, so that its process may still exist."""
-    return bool(record.history) and record.history[-1]["action"] == _ACTION_NUMBERS[Verb.STOP]
+    return bool(record.history) and record.history[-1]["action"] == _STOP
 
 
 _FAILED = {lcm.name for lcm in Lcm if lcm.name.endswith("_FAILURE")}
@@ -272,30 +253,31 @@ _RAN = {"RUNNING", "UNKNOWN"}
 _ENDS = _RAN | _FAILED | {"INIT", "PENDING", "HOLD", "CLONING"} | {"SUSPENDED", "POWEROFF", "STOPPED", "UNDEPLOYED", "DONE"}
 _ALL = {state.name for state in (*State, *Lcm)}
 
-# For each action the states that allow it, and what it does.
-_BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step]]] = {
-    Verb.TERMINATE: (_ENDS, _end),
-    Verb.TERMINATE_HARD: (_ENDS | {"SHUTDOWN"}, _end_hard),
-    Verb.TERMINATE_HARD_5: (_ENDS, _end_hard),
-    Verb.SHUTDOWN: (_RAN | {"POWEROFF", "SUSPENDED"}, _end),
-    Verb.SHUTDOWN_HARD: (_RAN | {"POWEROFF", "SUSPENDED"}, _end_hard),
-    Verb.SHUTDOWN_RUNNING: ({"RUNNING"}, _end),
-    Verb.CANCEL: ({"RUNNING"}, _end_hard),
-    Verb.DELETE: (_ALL, _end_hard),
-    Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate),
-    Verb.POWEROFF: (_RAN, _poweroff),
-    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL)),
-    Verb.POWEROFF_HARD_5: (_RAN, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL)),
-    Verb.REBOOT: ({"RUNNING"}, lambda record, now: Step.REBOOT),
-    Verb.REBOOT_HARD: ({"RUNNING"}, _start_again),
-    Verb.HOLD: ({"PENDING"}, _waiting(State.HOLD)),
-    Verb.RELEASE: ({"HOLD"}, _waiting(State.PENDING)),
-    Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNDEPLOYED", "UNKNOWN"}, _start_again),
-    Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again),
-    Verb.RESTART: ({"UNKNOWN"}, _start_again),
-    Verb.SUSPEND: ({"RUNNING"}, _entering(Lcm.SAVE_SUSPEND, Step.PAUSE)),
-    Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop),
-    Verb.UNDEPLOY: (set(), _end),  # refused in every state
+_STOP = 9
+# For each action the states that allow it, what it does, and OpenNebula's number for HISTORY/ACTION if it has one.
+_BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step], int]] = {
+    Verb.TERMINATE: (_ENDS, _end, 27),
+    Verb.TERMINATE_HARD: (_ENDS | {"SHUTDOWN"}, _end_hard, 28),
+    Verb.TERMINATE_HARD_5: (_ENDS, _end_hard, 28),
+    Verb.SHUTDOWN: (_RAN | {"POWEROFF", "SUSPENDED"}, _end, 3),
+    Verb.SHUTDOWN_HARD: (_RAN | {"POWEROFF", "SUSPENDED"}, _end_hard, 4),
+    Verb.SHUTDOWN_RUNNING: ({"RUNNING"}, _end, 3),
+    Verb.CANCEL: ({"RUNNING"}, _end_hard, 4),
+    Verb.DELETE: (_ALL, _end_hard, 13),
+    Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate, 14),
+    Verb.POWEROFF: (_RAN, _poweroff, 19),
+    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
+    Verb.POWEROFF_HARD_5: (_RAN, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
+    Verb.REBOOT: ({"RUNNING"}, lambda record, now: Step.REBOOT, 15),
+    Verb.REBOOT_HARD: ({"RUNNING"}, _start_again, 16),
+    Verb.HOLD: ({"PENDING"}, _waiting(State.HOLD), 0),
+    Verb.RELEASE: ({"HOLD"}, _waiting(State.PENDING), 0),
+    Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNDEPLOYED", "UNKNOWN"}, _start_again, 0),
+    Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again, 0),
+    Verb.RESTART: ({"UNKNOWN"}, _start_again, 0),
+    Verb.SUSPEND: ({"RUNNING"}, _entering(Lcm.SAVE_SUSPEND, Step.PAUSE), 10),
+    Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop, _STOP),
+    Verb.UNDEPLOY: (set(), _end, 0),  # refused in every state
 }
 
 

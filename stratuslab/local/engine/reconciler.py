@@ -17,7 +17,7 @@ from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.free_resources import FreeCapacity
 from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.resource_demand import InstanceLoad
-from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.engine.scheduler import next_fit
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.database import DiskFull, Store
 from stratuslab.local.store.instance_record import Record
@@ -139,18 +139,13 @@ class Reconciler:
 
     def _place_next(self) -> bool:
         """Start the oldest pending instance that fits. Returns whether there was one."""
-        loads = InstanceLoad.read(self._store)
-        fit, reasons = Capacity.read(self._store).next_fit(loads, self._store)
-        if fit is None and all(load.sched_message.endswith(reasons[load.id]) for load in loads if load.id in reasons):
+        if next_fit(self._store) == (None, {}):
             return False
         with self._store.transaction():
-            loads = InstanceLoad.read(self._store)
-            fit, reasons = Capacity.read(self._store).next_fit(loads, self._store)
-            for load in loads:
-                reason = reasons.get(load.id, "")
-                if reason and not load.sched_message.endswith(reason):
-                    message = f"{time.asctime(time.localtime(self.now))}: {reason}"
-                    self._store.query("UPDATE instances SET sched_message = ? WHERE id = ?", (message, load.id))
+            fit, reasons = next_fit(self._store)
+            for number, reason in reasons.items():
+                message = f"{time.asctime(time.localtime(self.now))}: {reason}"
+                self._store.query("UPDATE instances SET sched_message = ? WHERE id = ?", (message, number))
             record = self._store.instance(fit.id) if fit else None
             if record is None:
                 return False

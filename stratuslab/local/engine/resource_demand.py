@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import QEMU
@@ -11,8 +11,7 @@ from stratuslab.opennebula.states import Phase, State, phase
 HOLDS_CAPACITY = (State.ACTIVE, State.POWEROFF, State.SUSPENDED)
 
 
-@dataclass(frozen=True)
-class InstanceLoad:
+class InstanceLoad(NamedTuple):
     """The resources of an instance. The fields are those of its record; ``memory_kib`` is its measured use."""
 
     id: int
@@ -28,12 +27,8 @@ class InstanceLoad:
     @classmethod
     def read(cls, store: Store) -> list[InstanceLoad]:
         """Those of all pending and placed instances, oldest first."""
-        states = (State.PENDING, *HOLDS_CAPACITY)
-        rows = store.query(
-            "SELECT id, state, lcm_state, cpu, memory_mib, sched_message, hypervisor, disk_mib, memory_kib FROM instances "
-            "WHERE state IN (?, ?, ?, ?) ORDER BY id",
-            states,
-        )
+        columns, states = ", ".join(cls._fields), (State.PENDING, *HOLDS_CAPACITY)
+        rows = store.query(f"SELECT {columns} FROM instances WHERE state IN (?, ?, ?, ?) ORDER BY id", states)
         return [cls(*row) for row in rows]
 
     @property

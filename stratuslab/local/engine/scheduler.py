@@ -31,42 +31,41 @@ class Capacity:
 
     @classmethod
     def read(cls, store: Store) -> Capacity:
-        cpu, memory = store.setting(CPU_SETTING), store.setting(MEMORY_SETTING)
-        return cls(float(cpu) if cpu else _default_cpu(), int(memory) if memory else _default_memory())
+        cpu = store.setting(CPU_SETTING) or max(16, 8 * (os.cpu_count() or 1))
+        memory = store.setting(MEMORY_SETTING) or max(8192, installed_mib() * 8 // 10)
+        return cls(float(cpu), int(memory))
 
     def used(self, loads: Iterable[InstanceLoad]) -> Capacity:
         """What the placed instances take."""
         held = [load for load in loads if load.is_placed]
         return Capacity(sum(load.cpu for load in held), sum(load.memory_mib for load in held))
 
-    def next_fit(self, loads: list[InstanceLoad], store: Store) -> tuple[InstanceLoad | None, dict[int, str]]:
-        """The oldest pending instance that fits, and why each one before it does not."""
-        used = self.used(loads)
-        free: FreeCapacity | None = None
-        reasons = {}
-        for load in loads:
-            if load.state != State.PENDING:
-                continue
-            # CPU is a sum of decimals such as 0.1; a rounding error must not keep the last one out.
-            if used.cpu + load.cpu > self.cpu + 1e-6:
-                never = TOO_LARGE if load.cpu > self.cpu + 1e-6 else ""
-                reasons[load.id] = f"[HOST] Not enough CPU on hosts: {HOST_ID}{never}"
-            elif used.memory_mib + load.memory_mib > self.memory_mib:
-                never = TOO_LARGE if load.memory_mib > self.memory_mib else ""
-                reasons[load.id] = f"[HOST] Not enough MEMORY on hosts: {HOST_ID}{never}"
-            elif not load.is_real:
-                return load, reasons
-            else:
-                free = free or FreeCapacity.left(store, loads)
-                reasons[load.id] = free.shortage(load)
-                if not reasons[load.id]:
-                    return load, reasons
-        return None, reasons
+
+def next_fit(store: Store) -> tuple[InstanceLoad | None, dict[int, str]]:
+    """The oldest pending instance that fits, and why those before it do not, unless their messages say so."""
+    capacity, loads = Capacity.read(store), InstanceLoad.read(store)
+    used = capacity.used(loads)
+    free: FreeCapacity | None = None
+    reasons: dict[int, str] = {}
+    for load in loads:
+        if load.state != State.PENDING:
+            continue
+        reason = _shortage(load, used, capacity)
+        if not reason and load.is_real:
+            free = free or FreeCapacity.left(store, loads)
+            reason = free.shortage(load)
+        if not reason:
+            return load, reasons
+        if not load.sched_message.endswith(reason):
+            reasons[load.id] = reason
+    return None, reasons
 
 
-def _default_cpu() -> float:
-    return float(max(16, 8 * (os.cpu_count() or 1)))
-
-
-def _default_memory() -> int:
-    return max(8192, installed_mib() * 8 // 10)
+def _shortage(load: InstanceLoad, used: Capacity, capacity: Capacity) -> str:
+    # CPU is a sum of decimals such as 0.1; a rounding error must not keep the last one out.
+    cpu = capacity.cpu + 1e-6
+    if used.cpu + load.cpu > cpu:
+        return f"[HOST] Not enough CPU on hosts: {HOST_ID}{TOO_LARGE if load.cpu > cpu else ''}"
+    if used.memory_mib + load.memory_mib > capacity.memory_mib:
+        return f"[HOST] Not enough MEMORY on hosts: {HOST_ID}{TOO_LARGE if load.memory_mib > capacity.memory_mib else ''}"
+    return ""
