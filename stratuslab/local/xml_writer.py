@@ -33,8 +33,6 @@ def wrapped(name: str, content: str) -> str:
 def attributes(pairs: Iterable[Attribute]) -> str:
     """Template attributes in the given order; those of a vector are sorted."""
     return "".join(
-        f"<{name}>{cdata(value)}</{name}>"
-        if isinstance(value, str)
-        else f"<{name}>{''.join(f'<{key}>{cdata(value[key])}</{key}>' for key in sorted(value))}</{name}>"
+        f"<{name}>{cdata(value) if isinstance(value, str) else attributes(sorted(value.items()))}</{name}>"
         for name, value in pairs
     )

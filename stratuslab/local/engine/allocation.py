@@ -36,7 +36,7 @@ _SERVER_WRITTEN = _words(
     """AUTOMATIC_REQUIREMENTS AUTOMATIC_DS_REQUIREMENTS AUTOMATIC_NIC_REQUIREMENTS SECURITY_GROUP_RULE SUBMIT_ON_HOLD
     TM_MAD_SYSTEM VMID ERROR SCHED_MESSAGE"""
 )
-NAME_LENGTH = 128
+_NAME_LENGTH = 128
 # What OpenNebula's guest packages read for each interface besides IP, MAC and MASK.
 _ETH_EMPTY = _words(
     """DNS EXTERNAL GATEWAY IP6 IP6_GATEWAY IP6_METHOD IP6_METRIC IP6_PREFIX_LENGTH IP6_ULA METHOD METRIC MTU NETWORK
@@ -49,11 +49,9 @@ def allocate(
 ) -> Record:
     """The instance for a template, with its addresses leased. Part of a transaction. Raises APIError."""
     name = template.text("NAME").strip()
-    if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
-        raise BadTemplate(f"Invalid NAME, max length is {NAME_LENGTH} chars")
-    forbidden = next((character for character in name if character in rules.name_characters), "")
-    if forbidden:
-        raise BadTemplate(f"Invalid NAME, char '{forbidden}' is not allowed")
+    problem = name_problem(name, rules.name_characters)
+    if problem:
+        raise BadTemplate(problem)
     _check_restricted(user, template, rules)
     memory = _positive_integer(template.text("MEMORY"), "MEMORY")
     cpu = _positive_float(template.text("CPU"), "CPU")
@@ -92,6 +90,13 @@ def allocate(
         disk_mib=disks.disk_mib if hypervisor == QEMU else 0,
         owner=user.name,
     )
+
+
+def name_problem(name: str, forbidden: str) -> str:
+    """Why an instance cannot have the name, empty if it can."""
+    if len(name.encode("utf-8", "replace")) > _NAME_LENGTH:
+        return f"Invalid NAME, max length is {_NAME_LENGTH} chars"
+    return next((f"Invalid NAME, char '{character}' is not allowed" for character in name if character in forbidden), "")
 
 
 def _automatic(template: Template, disks: bool, nics: bool, number: int, hold: bool) -> list[Attribute]:

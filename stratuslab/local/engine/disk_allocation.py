@@ -115,20 +115,16 @@ class DiskAllocation:
         return {"TYPE": "BLOCK", "READONLY": "NO", "PERSISTENT": "YES", "SIZE": str(volume.size_mib if volume else 0)}
 
     def _image(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
-        image_id = disk.get("IMAGE_ID", "").strip()
+        image_id, name = disk.get("IMAGE_ID", "").strip(), disk.get("IMAGE", "")
         if image_id:
-            entry = self._entry("id = ?", int(image_id)) if re.match(r"[0-9]{1,9}\Z", image_id) else None
-            if entry is None:
-                raise NoSuchImage(f"DISK {number}: Image with ID: {image_id} does not exist")
-            return self._copied(number, disk, entry)
-        name = disk.get("IMAGE", "")
-        owner = owner_named(self._store, disk.get("IMAGE_UID", ""), disk.get("IMAGE_UNAME", ""), self._user)
-        entry = self._entry("title = ?", name) if owner == 0 else None
+            entry = self._entry("id = ?", image_id)
+            missing = f"Image with ID: {image_id} does not exist"
+        else:
+            owner = owner_named(self._store, disk.get("IMAGE_UID", ""), disk.get("IMAGE_UNAME", ""), self._user)
+            entry = self._entry("title = ?", name) if owner == 0 else None
+            missing = f"User {owner} does not own an image with name: {name} . Set IMAGE_UNAME or IMAGE_UID of owner in DISK."
         if entry is None:
-            raise NoSuchImage(
-                f"DISK {number}: User {owner} does not own an image with name: {name} . "
-                "Set IMAGE_UNAME or IMAGE_UID of owner in DISK."
-            )
+            raise NoSuchImage(f"DISK {number}: {missing}")
         return self._copied(number, disk, entry)
 
     def _source(self, number: int, disk: Mapping[str, str]) -> dict[str, str]:
@@ -144,7 +140,7 @@ class DiskAllocation:
             self.boots = True
         return {"TYPE": "FILE", "READONLY": "NO"}
 
-    def _entry(self, condition: str, value: Any) -> tuple[Any, ...] | None:
+    def _entry(self, condition: str, value: str) -> tuple[Any, ...] | None:
         rows = self._store.query(
             f"SELECT id, identifier, title, bytes, document FROM entries WHERE {condition} ORDER BY created DESC LIMIT 1",
             (value,),

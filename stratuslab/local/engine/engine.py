@@ -11,7 +11,7 @@ from stratuslab.errors import NotFound
 from stratuslab.local.api_error import APIError
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.access import Access, may, visible
-from stratuslab.local.engine.allocation import NAME_LENGTH, allocate
+from stratuslab.local.engine.allocation import allocate, name_problem
 from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.machine_spec_builder import machine_spec
@@ -29,7 +29,7 @@ from stratuslab.opennebula.states import Lcm, State
 
 _FIRST_USER = 2
 _GROUP = -4
-_NEVER_IN_NAMES = "&|:\\\";/'#{}$<>\t\n\v\f\r"
+_NEVER_IN_NAMES = f"{ServerRules.name_characters}\t\n\v\f\r"
 
 
 class Engine:
@@ -65,12 +65,10 @@ class Engine:
         """The user of that name, added if new."""
         if name == ADMINISTRATOR.name:
             return ADMINISTRATOR
+        new = "INSERT OR IGNORE INTO users (id, name) SELECT max(max(id) + 1, ?), ? FROM users"
         with self.store.transaction():
-            rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
-            if not rows:
-                self.store.query("INSERT INTO users (id, name) SELECT max(max(id) + 1, ?), ? FROM users", (_FIRST_USER, name))
-                rows = self.store.query("SELECT id FROM users WHERE name = ?", (name,))
-        return User(rows[0][0], name)
+            self.store.query(new, (_FIRST_USER, name))
+            return User(self.store.query("SELECT id FROM users WHERE name = ?", (name,))[0][0], name)
 
     def allocate(self, user: User, template: str, hold: bool = False, rules: ServerRules = LENIENT) -> int:
         """Create an instance from a template (text or XML) and return its number. It starts as soon as it fits."""
@@ -152,13 +150,9 @@ class Engine:
 
     def rename(self, user: User, number: int, name: str) -> None:
         """Rename an instance."""
-        if not name:
-            raise APIError(ErrorCode.ACTION, "Invalid NAME, it cannot be empty")
-        if len(name.encode("utf-8", "replace")) > NAME_LENGTH:
-            raise APIError(ErrorCode.ACTION, f"Invalid NAME, max length is {NAME_LENGTH} chars")
-        for character in name:
-            if character in _NEVER_IN_NAMES:
-                raise APIError(ErrorCode.ACTION, f"Invalid NAME, char '{character}' is not allowed")
+        problem = name_problem(name, _NEVER_IN_NAMES) if name else "Invalid NAME, it cannot be empty"
+        if problem:
+            raise APIError(ErrorCode.ACTION, problem)
         with self.access.changing(user, number) as record:
             record.name = name
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from time import asctime, localtime
 
 from stratuslab.local.api_error import WrongState
@@ -180,21 +181,16 @@ def _end_hard(record: Record, now: int) -> Step:
     if record.state != State.ACTIVE and not record.is_paused:
         done(record, now)
         return Step.NOTHING
-    record.enter(Lcm.CLEANUP_DELETE)
-    return Step.KILL
+    return _enter(Lcm.CLEANUP_DELETE, Step.KILL, record)
 
 
 def _recreate(record: Record, now: int) -> Step:
-    if record.state == State.PENDING:
-        return Step.NOTHING
-    record.enter(Lcm.CLEANUP_RESUBMIT)
-    return Step.KILL
+    return Step.NOTHING if record.state == State.PENDING else _enter(Lcm.CLEANUP_RESUBMIT, Step.KILL, record)
 
 
 def _poweroff(record: Record, now: int) -> Step:
-    unknown = record.lcm_state == Lcm.UNKNOWN
-    record.enter(Lcm.SHUTDOWN_POWEROFF)
-    return Step.KILL if unknown else Step.HALT
+    step = Step.KILL if record.lcm_state == Lcm.UNKNOWN else Step.HALT
+    return _enter(Lcm.SHUTDOWN_POWEROFF, step, record)
 
 
 def _start_again(record: Record, now: int) -> Step:
@@ -202,37 +198,24 @@ def _start_again(record: Record, now: int) -> Step:
         record.enter(Lcm.BOOT_SUSPENDED)
         _add_history(record, stime=now, rstime=now)
         return Step.RESUME
-    if record.state in (State.STOPPED, State.UNDEPLOYED):
-        record.leave_active(State.PENDING)
-        return Step.NOTHING
-    return Step.START_AGAIN
+    return _rest(State.PENDING, record) if record.state in (State.STOPPED, State.UNDEPLOYED) else Step.START_AGAIN
 
 
-def _entering(lcm_state: Lcm, step: Step) -> Callable[[Record, int], Step]:
-    def enter(record: Record, now: int) -> Step:
-        record.enter(lcm_state)
-        return step
-
-    return enter
+def _enter(lcm_state: Lcm, step: Step, record: Record, now: int = 0) -> Step:
+    record.enter(lcm_state)
+    return step
 
 
-def _waiting(state: State) -> Callable[[Record, int], Step]:
-    def wait(record: Record, now: int) -> Step:
-        record.leave_active(state)
-        return Step.NOTHING
-
-    return wait
+def _rest(state: State, record: Record, now: int = 0) -> Step:
+    record.leave_active(state)
+    return Step.NOTHING
 
 
 def _stop(record: Record, now: int) -> Step:
     if record.hypervisor != SIMULATED:
         # The memory of a real machine would have to be saved on the disk.
         raise _wrong_state(record, Verb.STOP)
-    if record.state == State.SUSPENDED:
-        record.leave_active(State.STOPPED)
-        return Step.NOTHING
-    record.enter(Lcm.SAVE_STOP)
-    return Step.PAUSE
+    return _rest(State.STOPPED, record) if record.state == State.SUSPENDED else _enter(Lcm.SAVE_STOP, Step.PAUSE, record)
 
 
 def paused(record: Record, now: int) -> None:
@@ -266,16 +249,16 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step], int]] = {
     Verb.DELETE: (_ALL, _end_hard, 13),
     Verb.RECREATE: (_ALL - {"SUSPENDED", "DONE"}, _recreate, 14),
     Verb.POWEROFF: (_RAN, _poweroff, 19),
-    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
-    Verb.POWEROFF_HARD_5: (_RAN, _entering(Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
+    Verb.POWEROFF_HARD: (_RAN | {"SHUTDOWN_POWEROFF"}, partial(_enter, Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
+    Verb.POWEROFF_HARD_5: (_RAN, partial(_enter, Lcm.SHUTDOWN_POWEROFF, Step.KILL), 20),
     Verb.REBOOT: ({"RUNNING"}, lambda record, now: Step.REBOOT, 15),
     Verb.REBOOT_HARD: ({"RUNNING"}, _start_again, 16),
-    Verb.HOLD: ({"PENDING"}, _waiting(State.HOLD), 0),
-    Verb.RELEASE: ({"HOLD"}, _waiting(State.PENDING), 0),
+    Verb.HOLD: ({"PENDING"}, partial(_rest, State.HOLD), 0),
+    Verb.RELEASE: ({"HOLD"}, partial(_rest, State.PENDING), 0),
     Verb.RESUME: ({"POWEROFF", "SUSPENDED", "STOPPED", "UNDEPLOYED", "UNKNOWN"}, _start_again, 0),
     Verb.RESUME_SAVED: ({"SUSPENDED", "STOPPED"}, _start_again, 0),
     Verb.RESTART: ({"UNKNOWN"}, _start_again, 0),
-    Verb.SUSPEND: ({"RUNNING"}, _entering(Lcm.SAVE_SUSPEND, Step.PAUSE), 10),
+    Verb.SUSPEND: ({"RUNNING"}, partial(_enter, Lcm.SAVE_SUSPEND, Step.PAUSE), 10),
     Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop, _STOP),
     Verb.UNDEPLOY: (set(), _end, 0),  # refused in every state
 }

@@ -72,9 +72,9 @@ def reset(engine: Engine) -> int:
         ended.update(killed)
         for number in killed:
             engine.reconciler.kill(number)
-        numbers = engine.store.with_reserve(lambda: _empty_store(engine))
-        if numbers is not None:
-            _remove_files(engine, numbers)
+        if engine.store.with_reserve(lambda: _empty_store(engine)):
+            engine.reconciler.reconcile()  # which removes the files of instances that are not in the store
+            delete_discarded(engine.store)
             return len(ended)
     raise StratusLabError("cannot reset the embedded cloud: other commands keep starting machines", "try again")
 
@@ -95,25 +95,16 @@ def _kill_all(engine: Engine) -> None:
         engine.reconciler.kill_and_remove(number)
 
 
-def _empty_store(engine: Engine) -> list[int] | None:
-    """Empty the store and return the numbers of all instances, or None if another command has started one meanwhile."""
+def _empty_store(engine: Engine) -> bool:
+    """Empty the store. False if another command has started an instance meanwhile."""
     with engine.store.transaction():
         others = (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
         if engine.store.query("SELECT 1 FROM instances WHERE NOT (state = ? AND lcm_state = ?) AND state <> ?", others):
-            return None
-        numbers = [row[0] for row in engine.store.query("SELECT id FROM instances")]
+            return False
         for table in ("instances", "leases", "networks", "users", "entries"):
             engine.store.query(f"DELETE FROM {table}")
         engine.store.query("UPDATE volumes SET instance = NULL")
         engine.store.query("DELETE FROM settings WHERE name <> ?", (NEXT_INSTANCE,))
         initialize(engine.store, engine.now)
         discard(engine.store.directory)
-        return numbers
-
-
-def _remove_files(engine: Engine, numbers: list[int]) -> None:
-    import shutil
-
-    for number in numbers:
-        shutil.rmtree(engine.store.directory / "instances" / str(number), ignore_errors=True)
-    delete_discarded(engine.store)
+        return True
