@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store.instance_record import ADMINISTRATOR
@@ -30,8 +30,6 @@ after which time without a wrong one they are forgotten."""
 _MOST_REMEMBERED = 1000
 
 T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Accounts:
@@ -104,7 +102,7 @@ class _Guessing(NamedTuple):
     last: float = 0.0
 
 
-def _remember(known: dict[K, V], key: K, value: V) -> None:
+def _remember(known: dict[Any, Any], key: object, value: object) -> None:
     known[key] = value
     if len(known) > _MOST_REMEMBERED:
         del known[next(iter(known))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from stratuslab.byte_sizes import size_text
-from stratuslab.local.api.http_messages import HttpResponse, whole
+from stratuslab.local.api.http_messages import HttpResponse, number_of, whole
 from stratuslab.local.api.web_page import ROOT, STYLE, E, missing_page, moment, web_page
 from stratuslab.local.images.entry_search import CatalogueRow, EntryQuery, EntrySearch, containing
 from stratuslab.local.images.image_listing import ContentLocation, content_location
@@ -62,23 +62,19 @@ def page(store: Store, now: float, query: EntryQuery | None, parts: list[str], f
 
 def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str, str]) -> HttpResponse:
     words = filters.get("q", "")[:_LONGEST_WORDS]
-    chosen = {name: filters[name] for name in ("os", "arch", "endorser", "kind") if filters.get(name)}
+    chosen = {name: filters[name] for name, _, _ in _CHOICES if filters.get(name)}
     status = query.status if query.status in _STATUSES else "all"
     search = EntrySearch(
         store,
         now,
         query._replace(
-            os=chosen.get("os", ""),
-            os_arch=chosen.get("arch", ""),
-            email=chosen.get("endorser", query.email),
-            kind=chosen.get("kind", ""),
+            **{column: chosen[name] for name, _, column in _CHOICES if name in chosen},
             patterns=[("searched and tag", containing(word)) for word in words.split()],
         ),
     )
     count = search.count()
     last = max(1, -(-count // _ROWS))
-    number = filters.get("page", "")
-    shown = min(max(int(number), 1), last) if re.match(r"[0-9]{1,9}\Z", number) else 1
+    shown = min(max(number_of(filters, "page", 1), 1), last)
     rows = search.rows((shown - 1) * _ROWS, _ROWS)
     asked = {**({"q": words} if words else {}), **chosen, **({"status": status} if status != "valid" else {})}
     everything = EntrySearch(store, now, EntryQuery(status=status))

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 LOOPBACK = "loopback"
@@ -33,12 +34,12 @@ def client_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
 
 
+@dataclass
 class _Open:
     """An open connection; ``answering`` while its request is complete and being answered."""
 
-    def __init__(self, client: str) -> None:
-        self.client = client
-        self.answering = False
+    client: str
+    answering: bool = False
 
 
 class ClientConnections:

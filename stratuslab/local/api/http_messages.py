@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from email.message import Message
 from types import MappingProxyType
@@ -51,6 +52,12 @@ class HttpResponse(NamedTuple):
     status: int
     headers: dict[str, str]
     body: Iterable[bytes] = ()
+
+
+def number_of(parameters: Mapping[str, str], name: str, default: int) -> int:
+    """The number that a parameter is, the default if it is not one."""
+    text = parameters.get(name, "")
+    return int(text) if re.match(r"[0-9]{1,9}\Z", text) else default
 
 
 def bare(status: int, content_type: str, body: bytes, **headers: str) -> HttpResponse:

@@ -16,12 +16,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
@@ -32,7 +30,6 @@ from stratuslab.local.api.http_messages import HttpRequest, HttpResponse
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api.xmlrpc_wire import LARGEST_CALL
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.private_files import why
 from stratuslab.version import __version__
@@ -49,8 +46,7 @@ _SHUTDOWN_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
-class Urls:
+class Urls(NamedTuple):
     """The URLs of a server: OpenNebula's XML-RPC, StratusLab's XML-RPC, the Marketplace."""
 
     rpc: str
@@ -245,17 +241,13 @@ def _explained(host: str, port: int, error: OSError | OverflowError) -> StratusL
     return UsageError(f"cannot listen on {host}: {why(error)}", "use an address of this computer for --host")
 
 
-@dataclass(frozen=True)
-class Serving:
-    """A cloud that is being served. ``administrator`` is the file with the administrator's password if there are no users."""
+class Serving(NamedTuple):
+    """A cloud that is being served. ``administrator`` is the file with the administrator's password if there are no users;
+    ``wait`` waits for SIGINT or SIGTERM."""
 
     urls: Urls
     administrator: Path | None
-    _stop: threading.Event
-
-    def wait(self) -> None:
-        """Wait for SIGINT or SIGTERM."""
-        self._stop.wait()
+    wait: Callable[[], object]
 
 
 @contextlib.contextmanager
@@ -266,7 +258,6 @@ def serving(
     users: Mapping[str, str],
     environ: Mapping[str, str],
     profile: ServerProfile = DEFAULT_PROFILE,
-    supervisors: SupervisorControl | None = None,
     names: Iterable[str] = (),
 ) -> Iterator[Serving]:
     """Serve the cloud in a directory while the block runs. For the main thread, as SIGINT and SIGTERM end the wait.
@@ -275,18 +266,14 @@ def serving(
     Raises StratusLabError or UsageError.
     """
     named = Accounts(users)
-    engine = Engine(directory, supervisors, environ=environ)
+    engine = Engine(directory, environ=environ)
     accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with open_server(engine, host, port, accounts, profile, names).running() as urls:
             engine.reconciler.reconcile()
-            yield Serving(urls, None if users else directory / AUTH_FILE, stop)
+            yield Serving(urls, None if users else directory / AUTH_FILE, stop.wait)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stratuslab.local.api.http_messages import number_of
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, matching
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.metadata import RDF, parsed
@@ -32,13 +32,13 @@ def search_results(store: Store, now: float, query: EntryQuery, parameters: Mapp
     order = parameters.get("iSortCol_0", _DEFAULT_ORDER)
     column = next((name for number, name in enumerate(_COLUMNS) if name and str(number) == order), "created")
     rows = search.rows(
-        _number(parameters, "iDisplayStart", 0),
-        min(_number(parameters, "iDisplayLength", MOST_ROWS), MOST_ROWS),
+        number_of(parameters, "iDisplayStart", 0),
+        min(number_of(parameters, "iDisplayLength", MOST_ROWS), MOST_ROWS),
         column,
         parameters.get("sSortDir_0", "desc").lower() != "asc",
     )
     found = {
-        "sEcho": _number(parameters, "sEcho", 0),
+        "sEcho": number_of(parameters, "sEcho", 0),
         "iTotalRecords": EntrySearch(store, now, EntryQuery(status=query.status, location=query.location)).count(),
         "iTotalDisplayRecords": search.count(),
         # StratusLab's says so with every answer.
@@ -46,11 +46,6 @@ def search_results(store: Store, now: float, query: EntryQuery, parameters: Mapp
         "aaData": [["", *(getattr(row, name) for name in _COLUMNS[1:])] for row in rows],
     }
     return json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
-    text = parameters.get(name, "")
-    return int(text) if re.match(r"[0-9]{1,9}\Z", text) else default
 
 
 def rdf_json(document: str) -> bytes:

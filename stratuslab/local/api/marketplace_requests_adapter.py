@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -46,7 +47,7 @@ class MarketplaceAdapter(BaseAdapter):
             store.close()
             raise
 
-        def pieces() -> Iterator[bytes]:
+        def pieces() -> Generator[bytes, None, None]:
             with closing(store):
                 yield from answer.body
 
@@ -57,23 +58,10 @@ class MarketplaceAdapter(BaseAdapter):
         response.request = request
         response.headers.update(answer.headers)
         response.encoding = "utf-8"
-        response.raw = _Pieces(pieces())
+        # A catalogue is never in memory as a whole; the size of the pieces makes no difference to requests.
+        body = pieces()
+        response.raw = SimpleNamespace(stream=lambda *size, **options: body, close=body.close)
         return response
 
     def close(self) -> None:
         """Nothing is kept open."""
-
-
-class _Pieces:
-    """A body as requests reads it: a catalogue is never in memory as a whole."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def stream(self, size: int, decode_content: bool = True) -> Iterator[bytes]:
-        """The pieces as they are; requests does not depend on their size."""
-        return self._pieces
-
-    def close(self) -> None:
-        """Read no further."""
-        self._pieces = iter(())

@@ -284,7 +284,7 @@ _METHODS = {
     "one.clusterpool.info": _of_pool("CLUSTER_POOL", infrastructure_documents.clusters, since=(3, 4)),
     "one.cluster.info": _of_number("cluster", infrastructure_documents.clusters, since=(3, 4)),
     "one.userpool.info": _seen_by_user(user_documents.users),
-    "one.user.info": _number_seen_by_user(user_documents.user),
+    "one.user.info": _number_seen_by_user(user_documents.users),
     "one.grouppool.info": _seen_by_user(user_documents.groups),
-    "one.group.info": _number_seen_by_user(user_documents.group),
+    "one.group.info": _number_seen_by_user(user_documents.groups),
 }

@@ -17,6 +17,11 @@ from stratuslab.local.store.instance_record import User
 from stratuslab.opennebula.error_codes import ErrorCode
 
 _ALLOCATING = "Error allocating a new virtual machine."
+_WORDS_OF_3: dict[type, str] = {
+    BadVariable: "",
+    NoSuchImage: "Could not get disk image for VM.",
+    NoSuchNetwork: "Could not get virtual network for VM.",
+}
 
 
 def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIError:
@@ -38,15 +43,9 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
 
 
 def _of_3(refusal: APIError) -> str:
-    if isinstance(refusal, BadVariable):
-        return ""
-    if isinstance(refusal, NoSuchImage):
-        return "Could not get disk image for VM."
-    if isinstance(refusal, NoSuchNetwork):
-        return "Could not get virtual network for VM."
     if isinstance(refusal, Restricted):
         return f"VM Template includes a restricted attribute {refusal.attribute}."
-    return refusal.text
+    return _WORDS_OF_3.get(type(refusal), refusal.text)
 
 
 def action(refusal: APIError, profile: ServerProfile, name: str, instance: int) -> APIError:

@@ -5,7 +5,7 @@ A page is a tree of elements, so that no text of an entry or a query can become 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,11 +42,7 @@ def _add_attributes(element: _Element, attributes: Mapping[str, str]) -> None:
 
 
 class _Makers(Protocol):
-    def __getattr__(self, name: str) -> _Maker: ...
-
-
-class _Maker(Protocol):
-    def __call__(self, *content: _Element | str | Mapping[str, str]) -> _Element: ...
+    def __getattr__(self, name: str) -> Callable[..., _Element]: ...
 
 
 E: _Makers = ElementMaker(makeelement=html.html_parser.makeelement, typemap={str: _add_text, dict: _add_attributes})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from xml.parsers import expat
 
@@ -179,26 +179,20 @@ def _as_faults() -> Iterator[None]:
 
 def read_call(pieces: Iterable[bytes]) -> tuple[str, Parameters]:
     """The method and the parameters of a call. Raises RpcFault."""
-    reader = _CallReader()
-    try:
+    with closing(_CallReader()) as reader:
         for piece in pieces:
             reader.parse(piece, False)
         reader.parse(b"", True)
         return reader.call()
-    finally:
-        reader.close()
 
 
 def read_session(beginning: bytes) -> tuple[str, str]:
     """The method and the session string at the beginning of a long call. Raises RpcFault if they are not there."""
-    reader = _CallReader()
-    try:
+    with closing(_CallReader()) as reader:
         reader.parse(beginning, False)
         if not reader.method or reader.session is None:
             raise _malformed(f"It has no session in its first {len(beginning)} bytes.")
         return reader.method, reader.session
-    finally:
-        reader.close()
 
 
 def _refuse_document_type(*_: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stratuslab.local.api.documents.element_tables import elements, ids, written
 from stratuslab.local.api_error import APIError, no_such
 from stratuslab.local.engine.engine import Engine
@@ -14,44 +16,35 @@ _GROUP = elements("ID NAME TEMPLATE USERS ADMINS")
 _NO_QUOTAS = "<DATASTORE_QUOTA/><NETWORK_QUOTA/><VM_QUOTA/><IMAGE_QUOTA/>"
 
 
-def groups(engine: Engine, caller: User) -> str:
-    """The group pool; ordinary users see their own group."""
-    visible = (0, 1) if caller.is_administrator else (1,)
-    document = "".join(_group(engine, number) for number in visible)
-    return wrapped("GROUP_POOL", document + wrapped("DEFAULT_GROUP_QUOTAS", _NO_QUOTAS))
+def users(engine: Engine, caller: User, number: int | None = None) -> str:
+    """The users, or the one of the number. Passwords are never shown. Raises APIError."""
+    return _seen("user", {user.id: _user(user) for user in _users(engine)}, caller, caller.id, number)
 
 
-def group(engine: Engine, caller: User, number: int) -> str:
-    """One group; -1 is the caller's. Raises APIError."""
-    wanted = caller.group[0] if number == -1 else number
-    if wanted not in (0, 1):
-        raise no_such("group", wanted)
-    if wanted != caller.group[0] and not caller.is_administrator:
-        raise APIError(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE GROUP [{wanted}].")
-    return _with_quotas(_group(engine, wanted), "GROUP")
+def groups(engine: Engine, caller: User, number: int | None = None) -> str:
+    """The groups, or the one of the number. Raises APIError."""
+    return _seen("group", {gid: _group(engine, gid) for gid in (0, 1)}, caller, caller.group[0], number)
+
+
+def _seen(kind: str, documents: Mapping[int, str], caller: User, own: int, number: int | None) -> str:
+    """The pool, or the document of the number with quotas; -1 is the caller's own. Only the administrator sees others."""
+    tag = kind.upper()
+    defaults = wrapped(f"DEFAULT_{tag}_QUOTAS", _NO_QUOTAS)
+    if number is None:
+        visible = [document for known, document in documents.items() if caller.is_administrator or known == own]
+        return wrapped(f"{tag}_POOL", "".join(visible) + defaults)
+    wanted = own if number == -1 else number
+    if wanted not in documents:
+        raise no_such(kind, wanted)
+    if wanted != own and not caller.is_administrator:
+        raise APIError(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE {tag} [{wanted}].")
+    return documents[wanted].replace(f"</{tag}>", f"{_NO_QUOTAS}{defaults}</{tag}>")
 
 
 def _group(engine: Engine, number: int) -> str:
     members = [user for user in _users(engine) if user.group[0] == number]
     name = members[0].group[1] if members else "users"
     return written("GROUP", _GROUP, 0, {"ID": number, "NAME": name, "USERS": ids(user.id for user in members)})
-
-
-def users(engine: Engine, caller: User) -> str:
-    """The user pool; ordinary users see themselves."""
-    visible = [user for user in _users(engine) if caller.is_administrator or user.id == caller.id]
-    return wrapped("USER_POOL", "".join(map(_user, visible)) + wrapped("DEFAULT_USER_QUOTAS", _NO_QUOTAS))
-
-
-def user(engine: Engine, caller: User, number: int) -> str:
-    """One user; -1 is the caller. Only the administrator sees others. Passwords are never shown. Raises APIError."""
-    wanted = caller.id if number == -1 else number
-    found = [user for user in _users(engine) if user.id == wanted]
-    if not found:
-        raise no_such("user", wanted)
-    if wanted != caller.id and not caller.is_administrator:
-        raise APIError(ErrorCode.AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform USE USER [{wanted}].")
-    return _with_quotas(_user(found[0]), "USER")
 
 
 def _users(engine: Engine) -> list[User]:
@@ -62,8 +55,3 @@ def _user(user: User) -> str:
     gid, group = user.group
     content = {"ID": user.id, "GID": gid, "GROUPS": ids([gid]), "GNAME": group, "NAME": escape(user.name)}
     return written("USER", _USER, 0, content)
-
-
-def _with_quotas(document: str, kind: str) -> str:
-    """The document with quotas, which it does not have in a pool."""
-    return document.replace(f"</{kind}>", f"{_NO_QUOTAS}{wrapped(f'DEFAULT_{kind}_QUOTAS', _NO_QUOTAS)}</{kind}>")

@@ -41,22 +41,10 @@ _OF_COPIED_DISKS = _since("DRIVER:6- FORMAT:6- SIZE:4-")
 _OF_EMPTY_DISKS = _since("DATASTORE:5- DATASTORE_ID:5- DRIVER:6- TM_MAD:5-")
 # The variables of each interface in a context with NETWORK=YES up to 5.x; from 6.0 on they are as in the store.
 _INTERFACE = {
-    4: ("IP", "MAC"),
-    5: (
-        *(
-            "CONTEXT_FORCE_IPV4",
-            "DNS",
-            "EXTERNAL",
-            "GATEWAY",
-            "GATEWAY6",
-            "IP",
-            "IP6",
-            "IP6_PREFIX_LENGTH",
-            "IP6_ULA",
-            "MAC",
-            "MASK",
-        ),
-        *("METRIC", "METRIC6", "MTU", "NETWORK", "SEARCH_DOMAIN", "VLAN_ID", "VROUTER_IP", "VROUTER_IP6", "VROUTER_MANAGEMENT"),
+    4: _since("IP MAC"),
+    5: _since(
+        "CONTEXT_FORCE_IPV4 DNS EXTERNAL GATEWAY GATEWAY6 IP IP6 IP6_PREFIX_LENGTH IP6_ULA MAC MASK METRIC METRIC6 MTU NETWORK "
+        "SEARCH_DOMAIN VLAN_ID VROUTER_IP VROUTER_IP6 VROUTER_MANAGEMENT"
     ),
 }
 _ROUTES_SINCE = 7
