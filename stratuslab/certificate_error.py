@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ssl import SSLCertVerificationError
 
-# X509_V_ERR_... of OpenSSL, as SSLCertVerificationError.verify_code.
-_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _REVOKED = 9, 10, 18, 23
-_OTHER_NAME = (62, 64)  # of a host, of an address
+_OTHER_NAME = "use the name that the certificate was issued for, or have it issued for this one"
+# By X509_V_ERR_... of OpenSSL, which SSLCertVerificationError has as verify_code.
+_HINTS = {
+    9: "this computer's clock is probably wrong: see date",  # not yet valid
+    10: "the server's administrator has to renew it, unless this computer's clock is wrong: see date",  # expired
+    18: "if you know this server: {trust}",  # self-signed
+    23: "its authority has revoked it: do not connect",
+    62: _OTHER_NAME,  # of a host
+    64: _OTHER_NAME,  # of an address
+}
 
 
 def certificate_hint(error: SSLCertVerificationError, trust: str) -> str:
     """What to do, in a sentence; ``trust`` says how certificates to trust are named, such as ``use --ca-bundle FILE``."""
-    code = error.verify_code
-    if code in _OTHER_NAME:
-        return "use the name that the certificate was issued for, or have it issued for this one"
-    if code == _EXPIRED:
-        return "the server's administrator has to renew it, unless this computer's clock is wrong: see date"
-    if code == _NOT_YET_VALID:
-        return "this computer's clock is probably wrong: see date"
-    if code == _REVOKED:
-        return "its authority has revoked it: do not connect"
-    if code == _SELF_SIGNED:
-        return f"if you know this server: {trust}"
-    return f"to trust a private authority, {trust}"
+    return _HINTS.get(error.verify_code, "to trust a private authority, {trust}").format(trust=trust)

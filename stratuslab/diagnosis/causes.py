@@ -67,7 +67,7 @@ CAUSES = (
     ),
     Cause(
         "no hosts",
-        (r"no hosts enabled", r"no existing hosts", r"there are no (?:enabled )?hosts", r"no hosts? (?:found|enabled|available)"),
+        (r"no existing hosts", r"there are no (?:enabled )?hosts", r"no hosts? (?:found|enabled|available)"),
         "no host of the cloud is enabled",
         "wait, and tell the cloud's administrator",
     ),
@@ -156,10 +156,7 @@ CAUSES = (
     ),
     Cause(
         "image expired",
-        (
-            "(?:image|entry|endorsement|metadata).*(?:expired|no longer valid|deprecated)",
-            "expired.*(?:image|entry|metadata)",
-        ),
+        ("(?:image|entry|endorsement|metadata).*(?:expired|no longer valid|deprecated)", "expired.*(?:image|entry|metadata)"),
         "the image's entry in the Marketplace is no longer valid",
         "choose a newer image in the Marketplace",
     ),
@@ -195,19 +192,13 @@ CAUSES = (
     ),
     Cause(
         "no content",
-        (
-            "has no known content",
-            "names no http or https location",
-        ),
+        ("has no known content", "names no http or https location"),
         "the image's entry has no content that could be booted",
         "choose an image with content (stratus-local-cloud images), or leave --hypervisor out",
     ),
     Cause(
         "no such volume",
-        (
-            "has no volume",
-            "persistent disk .* no longer exists",
-        ),
+        ("has no volume", "persistent disk .* no longer exists"),
         "the persistent disk does not exist",
         "kill it, and start it with an existing one (stratus-local-cloud volumes)",
     ),
@@ -265,21 +256,13 @@ CAUSES = (
     ),
     Cause(
         "lease",
-        (
-            "lease",
-            "(?:ip|address).*(?:in use|taken|not free|already)",
-        ),
+        ("lease", "(?:ip|address).*(?:in use|taken|not free|already)"),
         "the address is taken",
         "leave --address out, or choose another network (--network, --local-ip)",
     ),
     Cause(
         "restricted",
-        (
-            "restricted attribute",
-            "not authorized",
-            "permission denied to",
-            "is not allowed",
-        ),
+        ("restricted attribute", "not authorized", "permission denied to", "is not allowed"),
         "the request contains something that only administrators may use",
         "leave it out, or ask the cloud's administrator",
     ),
@@ -336,20 +319,13 @@ CAUSES = (
     ),
     Cause(
         "process lost",
-        (
-            "process ended unexpectedly",
-            "process (?:was )?killed",
-            "out of memory",
-            "oom",
-            "supervisor",
-        ),
+        ("process ended unexpectedly", "process (?:was )?killed", "out of memory", "oom", "supervisor"),
         "the machine's process on its host ended",
         "start it again; if it happens again, the host may be short of memory",
     ),
     Cause(
         "hypervisor",
         (
-            "failed to create domain",
             "create domain",
             "libvirt",
             "virsh",
@@ -369,11 +345,7 @@ CAUSES = (
     ),
     Cause(
         "time-out",
-        (
-            "timed? ?out",
-            "deadline exceeded",
-            "took too long",
-        ),
+        ("timed? ?out", "deadline exceeded", "took too long"),
         "a step took longer than the cloud allows",
         "try again; a smaller image is quicker",
     ),

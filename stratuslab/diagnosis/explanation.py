@@ -45,6 +45,7 @@ class Explanation(NamedTuple):
 
 
 _WAITING = (State.PENDING, State.HOLD, State.CLONING)
+_ENDED_WELL = (Action.TERMINATE, Action.TERMINATE_HARD, Action.SHUTDOWN, Action.SHUTDOWN_HARD)
 _GONE = (State.STOPPED, State.SUSPENDED, State.DONE, State.POWEROFF, State.UNDEPLOYED)
 
 
@@ -97,12 +98,7 @@ def failure_of_done(instance: Instance) -> ServerMessage | None:
     if record.had_error:
         return message
     went_on = ("RUNNING", "SHUTDOWN", "HOTPLUG", "SAVE", "MIGRATE")
-    if message.step in went_on or record.action in (
-        Action.TERMINATE,
-        Action.TERMINATE_HARD,
-        Action.SHUTDOWN,
-        Action.SHUTDOWN_HARD,
-    ):
+    if message.step in went_on or record.action in _ENDED_WELL:
         return None
     if message.step == "TRANSFER":
         return message if record.epilog[0] or not record.running[0] else None

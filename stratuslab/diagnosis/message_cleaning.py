@@ -5,43 +5,28 @@ from typing import NamedTuple
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DATE = re.compile(rf"\w{{3}} (?P<month>{'|'.join(_MONTHS)}) (?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{{4}}) ?:? ?")
-# The drivers' names of the actions that fail, and the step of an instance's life that each belongs to.
-_ACTIONS = {
-    "DEPLOY": "BOOT",
-    "RESTORE": "BOOT",
-    "RESCHED": "BOOT",
-    "SAVE": "SAVE",
-    "MIGRATE": "MIGRATE",
-    "SHUTDOWN": "SHUTDOWN",
-    "CANCEL": "SHUTDOWN",
-    "REBOOT": "RUNNING",
-    "POLL": "RUNNING",
-    "ATTACHDISK": "HOTPLUG",
-    "DETACHDISK": "HOTPLUG",
-    "ATTACHNIC": "HOTPLUG",
-    "DETACHNIC": "HOTPLUG",
-    "TRANSFER": "PROLOG",
-    "CLONE": "PROLOG",
-    "EPILOG": "EPILOG",
-    "PROLOG": "PROLOG",
-}
-# The same as the core words it, up to 5.12.
-_ERRORS = {
-    "deploying virtual machine": "BOOT",
-    "restoring VM": "BOOT",
-    "saving VM state": "SAVE",
-    "live migrating VM": "MIGRATE",
-    "shutting down VM": "SHUTDOWN",
-    "shuting down VM": "SHUTDOWN",  # as 3.x spells it
-    "canceling VM": "SHUTDOWN",
-    "rebooting VM, assume it's still running": "RUNNING",
-    "rebooting-hard VM, assume it's still running": "RUNNING",
-    "monitoring VM": "RUNNING",
-    "attaching new VM Disk": "HOTPLUG",
-    "detaching VM Disk": "HOTPLUG",
-    "attaching new VM NIC": "HOTPLUG",
-    "detaching VM NIC": "HOTPLUG",
-}
+# The steps of an instance's life, with the drivers' names of the actions that fail there, and with the words for them that the
+# core has up to 5.12.
+_STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("BOOT", "DEPLOY RESTORE RESCHED", ("deploying virtual machine", "restoring VM")),
+    ("SAVE", "SAVE", ("saving VM state",)),
+    ("MIGRATE", "MIGRATE", ("live migrating VM",)),
+    ("SHUTDOWN", "SHUTDOWN CANCEL", ("shutting down VM", "shuting down VM", "canceling VM")),  # 3.x writes "shuting"
+    (
+        "RUNNING",
+        "REBOOT POLL",
+        ("rebooting VM, assume it's still running", "rebooting-hard VM, assume it's still running", "monitoring VM"),
+    ),
+    (
+        "HOTPLUG",
+        "ATTACHDISK DETACHDISK ATTACHNIC DETACHNIC",
+        ("attaching new VM Disk", "detaching VM Disk", "attaching new VM NIC", "detaching VM NIC"),
+    ),
+    ("PROLOG", "TRANSFER CLONE PROLOG", ()),
+    ("EPILOG", "EPILOG", ()),
+)
+_ACTIONS = {action: step for step, actions, _ in _STEPS for action in actions.split()}
+_ERRORS = {error: step for step, _, errors in _STEPS for error in errors}
 _ACTION = re.compile(rf"(?:LOG I \d+ )?(?P<action>{'|'.join(_ACTIONS)})(?: (?:FAILURE|RESULT FAILURE) \d+)?\s?:?\s")
 _ERROR = re.compile(rf"Error (?P<error>{'|'.join(map(re.escape, _ERRORS))})(?: :|:|$)\s?")
 # 3.x writes "excuting".
@@ -60,7 +45,6 @@ _NOISE = (_LEADING, _TRANSFER, _ERROR, _ACTION)
 _TAIL = 160  # characters to search for such an end
 _BETWEEN = re.compile(r"ERROR MESSAGE -{1,40} ?8<-{1,40}(.*?)(?:ERROR MESSAGE -{1,40} ?>8-{1,40}|\Z)", re.IGNORECASE)
 _END = "ERROR MESSAGE ------>8--"
-_SHORTEST_END = len("ERROR")
 _LONGEST = 1 << 14  # characters of a message to read, half of them at its end; real ones have a few hundred
 
 
@@ -109,12 +93,10 @@ def _without_end(text: str) -> str:
     while found := _TRAILING.search(text, max(end - _TAIL, 0), end):
         is_cut = is_cut or "see more details" in found[0]
         end = found.start()
-    rest = text[:end]
-    if is_cut:
-        for length in range(len(_END) - 1, _SHORTEST_END - 1, -1):
-            if rest.endswith(_END[:length].rstrip()):
-                return rest[: -len(_END[:length].rstrip())].rstrip()
-    return rest + "..." if is_cut else rest.rstrip()
+    before, error, after = text[:end].rpartition("ERROR")
+    if is_cut and error and _END.startswith(error + after):
+        return before.rstrip()
+    return text[:end] + "..." if is_cut else text[:end].rstrip()
 
 
 def _named(found: re.Match[str]) -> str:

@@ -55,18 +55,10 @@ def _record_spans(record: HistoryRecord, instance: Instance, is_last: bool) -> I
     if any(prolog):  # 3.2 notes only the end of a prolog that failed immediately
         yield Span("prolog", prolog[0] or prolog[1], prolog[1] or running[0] or last or None, record.host)
     if running[0]:
-        boots = is_last and instance.state == State.ACTIVE and _name(instance).startswith("BOOT")
-        step = "boot" if boots else "running"
+        step = "boot" if is_last and instance.state_label.startswith("Boot") else "running"
         yield Span(step, running[0], running[1] or epilog[0] or last or None, record.host)
     if epilog[0]:
         yield Span("epilog", epilog[0], epilog[1] or last or None, record.host)
-
-
-def _name(instance: Instance) -> str:
-    try:
-        return Lcm(instance.lcm_state or 0).name
-    except ValueError:
-        return ""
 
 
 def _with_failure(spans: list[Span], instance: Instance, now: float, failure: ServerMessage | None) -> list[Span]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from operator import gt, lt
 from typing import Any, NamedTuple
 
 from stratuslab.output.columns import CLOUD, Column, RowKind, Value
@@ -23,7 +24,7 @@ class Filter(NamedTuple):
             return False  # an unknown number matches nothing
         if self.operator == "!=":
             return not any(map(self._equal, words))
-        return any(map(_TESTS[self.operator], (self,) * len(words), words))
+        return any(_TESTS[self.operator](self, word) for word in words)
 
     def _equal(self, value: Value) -> bool:
         if self.column.numeric and self.operand:
@@ -34,21 +35,20 @@ class Filter(NamedTuple):
     def _like(self, value: Value) -> bool:
         return re.search(self.operand, _plain(value), re.IGNORECASE if self.column.ignore_case else 0) is not None
 
-    def _compared(self, value: Value) -> int:
-        """-1, 0 or 1; 0 also for an unknown value."""
+    def _is(self, relation: Callable[[Any, Any], bool], value: Value) -> bool:
+        """Whether the value is in this order to the operand; an unknown value is not."""
         if value is None:
-            return 0
+            return False
         if self.column.numeric:
-            assert isinstance(value, (int, float))
-            return _sign(value, float(self.operand))
-        return _sign(_natural(_plain(value)), _natural(self.operand))
+            return relation(value, float(self.operand))
+        return relation(_natural(_plain(value)), _natural(self.operand))
 
 
 _TESTS: dict[str, Callable[[Filter, Value], bool]] = {
     "=": Filter._equal,
     "~": Filter._like,
-    ">": lambda one, value: one._compared(value) > 0,
-    "<": lambda one, value: one._compared(value) < 0,
+    ">": lambda one, value: one._is(gt, value),
+    "<": lambda one, value: one._is(lt, value),
 }
 
 
@@ -59,10 +59,6 @@ def _plain(value: Value) -> str:
 def _natural(text: str) -> list[tuple[int, int | str]]:
     """A sort key that puts ``.9`` before ``.10``."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]{1,15})", text) if part]
-
-
-def _sign(one: Any, other: Any) -> int:
-    return int(one > other) - int(one < other)
 
 
 class OutputOptions(NamedTuple):

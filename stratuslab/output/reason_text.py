@@ -45,19 +45,28 @@ _GOING = (
     ("RESTORE", "is powered off while its disks are being restored"),
 )
 _KILL = "kill it to release its resources"
+_TRY_AGAIN = ". Kill it and try again; if it happens again, show this to the cloud's administrator"
 
 
 def reason(explanation: Explanation) -> str:
     """The explanation as a sentence on one line, safe for a terminal and without secrets."""
-    story = {
-        ExplanationKind.FAILED: _failed,
-        ExplanationKind.WAITING: _waits,
-        ExplanationKind.GONE: _gone,
-        ExplanationKind.REFUSED: _refused,
-        ExplanationKind.LOCKED: _locked,
-        ExplanationKind.UNREADABLE: _unreadable,
-    }[explanation.kind]
-    return one_line(masked_text(story(explanation)))
+    return one_line(masked_text(_story(explanation)))
+
+
+def _story(explanation: Explanation) -> str:
+    match explanation.kind:
+        case ExplanationKind.FAILED:
+            return _failed(explanation)
+        case ExplanationKind.WAITING:
+            return _waits(explanation)
+        case ExplanationKind.GONE:
+            return _gone(explanation)
+        case ExplanationKind.REFUSED:
+            return f"runs; the cloud could not shut it down{_when(explanation)}: {_because(explanation)}"
+        case ExplanationKind.LOCKED:
+            return _locked(explanation)
+        case ExplanationKind.UNREADABLE:
+            return f"cannot be shown: the cloud's description of it is not well-formed ({explanation.message})"
 
 
 def away(instance: Instance) -> str:
@@ -66,40 +75,32 @@ def away(instance: Instance) -> str:
 
 
 def _failed(explanation: Explanation) -> str:
+    host = f" on {explanation.host}" if explanation.host else ""
     while_ = _FAILED_WHILE.get(explanation.step.split("_")[0])
     step = f" {while_} ({explanation.step.lower()})" if while_ else ""
-    return f"failed{_where(explanation)}{_when(explanation)}{step}: {_because(explanation, 'the cloud gave no reason')}" + (
-        "" if explanation.cause else f". Kill it and try again; {_ASK}"
-    )
-
-
-_ASK = "if it happens again, show this to the cloud's administrator"
+    because = _because(explanation, "the cloud gave no reason")
+    return f"failed{host}{_when(explanation)}{step}: {because}{'' if explanation.cause else _TRY_AGAIN}"
 
 
 def _waits(explanation: Explanation) -> str:
     if explanation.step == "HOLD":
         return f"{_state('on hold', explanation)}: release it with onevm release, or {_KILL}"
-    what = f"{_WAITS[explanation.step]}{_since(explanation)}"
-    because = _because(explanation, "")
-    return f"{what}: {because}" if because else what
+    because = f": {_because(explanation)}" if explanation.message else ""
+    return f"{_WAITS[explanation.step]}{_since(explanation)}{because}"
 
 
 def _gone(explanation: Explanation) -> str:
     ago = _when(explanation)
     if explanation.step == "DONE":
-        failure = f". It had failed: {_because(explanation, '')}" if explanation.message else ""
+        failure = f". It had failed: {_because(explanation)}" if explanation.message else ""
         return f"ended{ago}; its resources are released{failure}"
     if explanation.step == "UNKNOWN":
         last_seen = f" (last seen{ago})" if ago else ""
         host = f"host {explanation.host}" if explanation.host else "its host"
         if explanation.message:
-            return f"is no longer seen by {host}{last_seen}: {_because(explanation, '')}"
+            return f"is no longer seen by {host}{last_seen}: {_because(explanation)}"
         return f"is no longer seen by {host}{last_seen}; it has probably shut down. Start it again, or {_KILL}"
     return f"{_state(_AWAY[explanation.step], explanation)}; it keeps its disks and addresses: start it again, or {_KILL}"
-
-
-def _refused(explanation: Explanation) -> str:
-    return f"runs; the cloud could not shut it down{_when(explanation)}: {_because(explanation, '')}"
 
 
 def _locked(explanation: Explanation) -> str:
@@ -107,14 +108,6 @@ def _locked(explanation: Explanation) -> str:
     by = "" if lock is None or lock.owner_id is None else f" by user {lock.owner_id}"
     assert explanation.cause is not None
     return f"{_state(f'locked{by}', explanation)}: {explanation.cause.advice}"
-
-
-def _unreadable(explanation: Explanation) -> str:
-    return f"cannot be shown: the cloud's description of it is not well-formed ({explanation.message})"
-
-
-def _where(explanation: Explanation) -> str:
-    return f" on {explanation.host}" if explanation.host else ""
 
 
 def _when(explanation: Explanation) -> str:
@@ -129,7 +122,7 @@ def _since(explanation: Explanation) -> str:
     return f" for {duration(explanation.ago)}" if explanation.ago is not None else ""
 
 
-def _because(explanation: Explanation, otherwise: str) -> str:
+def _because(explanation: Explanation, otherwise: str = "") -> str:
     """The server's message, followed by what it means and what to do if that is known."""
     message = f'"{explanation.message}"' if explanation.message else otherwise
     if explanation.cause is None:

@@ -56,9 +56,7 @@ def _guide_table(rows: Sequence[Any], options: OutputOptions) -> Iterator[str]:
         if options.color and isinstance(row, InstanceRow) and row.state.endswith(_FAILED):
             failed.add(len(lines))
         lines.append(_SEPARATOR.join(cells))
-    widths = [
-        most + 1 if most >= column.table_width else column.table_width for column, most in zip(columns, longest, strict=True)
-    ]
+    widths = [max(most + 1, column.table_width) for column, most in zip(columns, longest, strict=True)]
     if options.header:
         yield _joined([column.heading for column in columns], widths)
     least = _LEAST_CHOSEN if options.columns else _LEAST_LAST
