@@ -126,7 +126,7 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
     """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
     from stratuslab.bounded_response import bounded_session
     from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.marketplace.marketplace_connection import normalise_endpoint
+    from stratuslab.marketplace.marketplace_connection import MarketplaceConnection, normalise_endpoint
 
     endpoint = settings.marketplace_endpoint
     messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")
@@ -137,15 +137,15 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
         from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 
         session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
-    return Marketplace(
+    connection = MarketplaceConnection(
         address,
-        timeout=settings.timeout_or(_MARKETPLACE_TIMEOUT),
+        settings.timeout_or(_MARKETPLACE_TIMEOUT),
         verify=settings.ca_bundle or True,
         session=session,
         environ=environment.environ,
         trace=messages.wire,
-        cache=None if address == LOCAL_MARKETPLACE else _catalogue_cache(settings, environment, messages),
     )
+    return Marketplace(connection, _catalogue_cache(settings, environment, messages))
 
 
 def _catalogue_cache(settings: Settings, environment: Environment, messages: Messages) -> CatalogueCache | None:

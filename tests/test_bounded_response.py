@@ -16,6 +16,7 @@ from stratuslab.errors import Unreachable
 from stratuslab.local.images import download
 from stratuslab.local.images.download import Download
 from stratuslab.marketplace.marketplace_client import Marketplace
+from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
 from stratuslab.ssh.port_translation_client import translated_port
 from tests.fakes import scripted_server as servers
 from tests.fakes.scripted_server import Answer, Conversation, Scripted
@@ -64,7 +65,7 @@ def pieces_of(url: str, timeout: float) -> Iterator[bytes]:
 
 
 def find(url: str, _: Path) -> object:
-    return Marketplace(url, timeout=TIMEOUT).find(TTYLINUX)
+    return Marketplace(MarketplaceConnection(url, TIMEOUT)).find(TTYLINUX)
 
 
 def fetch(url: str, directory: Path) -> object:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from stratuslab.errors import Unreachable
 from stratuslab.http_proxy import login_wanted, proxy_for
@@ -32,7 +33,6 @@ def get(
     timeout: tuple[float, float],
     login: tuple[str, str] | None = None,
     verify: bool | str = True,
-    cert: str | tuple[str, str] | None = None,
     environ: Mapping[str, str] = os.environ,
     trace: Callable[[str], None] = lambda line: None,
     form: Mapping[str, str] | None = None,
@@ -45,63 +45,50 @@ def get(
     Raises NotFollowed, the errors of requests, Unreachable if a proxy wants a password, UsageError for a proxy that cannot be
     used, and OSError if the file of ``verify`` does not exist.
     """
-    requested = url
+    import requests
+
     # Else requests would send what ~/.netrc has for the host, and choose proxies by rules of its own.
     session.trust_env = False
     if verify is True:
         verify = environ.get("REQUESTS_CA_BUNDLE") or True
+    request = requests.Request("GET" if form is None else "POST", url, {**_HEADERS, **headers}, data=form, auth=login)
     for _ in range(REDIRECTS + 1):
-        # User and password are sent only to the host that they were given for.
-        allowed_login = login if urlsplit(url).netloc == urlsplit(requested).netloc else None
-        trace(f"> {'GET' if form is None else 'POST'} {shown(url)}")
-        response = _answer(session, url, {**_HEADERS, **headers}, timeout, allowed_login, verify, cert, environ, form)
+        trace(f"> {request.method} {shown(request.url)}")
+        response = _sent(session, request, proxy_for(request.url, environ), timeout=timeout, verify=verify)
         trace(f"< {response.status_code} {response.reason}, {response.headers.get('Content-Type', 'no Content-Type')}")
         if not response.is_redirect or form is not None:
             return response
         response.close()
-        target = redirected(url, response.headers["Location"])
+        target = redirected(request.url, response.headers["Location"])
         if target is None:
             raise NotFollowed("it redirects to an address that is not allowed")
-        url = target
+        request.url = target
+        # User and password are sent only to the host that they were given for.
+        request.auth = login if urlsplit(target).netloc == urlsplit(url).netloc else None
     raise NotFollowed("it redirects in circles")
 
 
-def _answer(
-    session: requests.Session,
-    url: str,
-    headers: Mapping[str, str],
-    timeout: tuple[float, float],
-    login: tuple[str, str] | None,
-    verify: bool | str,
-    cert: str | tuple[str, str] | None,
-    environ: Mapping[str, str],
-    form: Mapping[str, str] | None,
-) -> requests.Response:
+def _sent(session: requests.Session, request: requests.Request, proxy: SplitResult | None, **settings: Any) -> requests.Response:
     import warnings
 
-    import requests
+    from requests import exceptions
     from urllib3.exceptions import LocationParseError
 
-    request = session.prepare_request(
-        requests.Request("GET" if form is None else "POST", url, dict(headers), data=form, auth=login)
-    )
-    proxy = proxy_for(url, environ)
-    settings: dict[str, Any] = {"stream": True, "verify": verify, "cert": cert}
     if proxy:
-        settings["proxies"] = {urlsplit(url).scheme: proxy.geturl()}
+        settings["proxies"] = {urlsplit(request.url).scheme: proxy.geturl()}
     with warnings.catch_warnings():
         # Whoever switches verification off needs no warning.
-        if verify is False:
+        if settings["verify"] is False:
             warnings.simplefilter("ignore")
         # Not Session.send: it reads the whole body of a redirect, however long, even without following it.
         try:
-            response = session.get_adapter(url).send(request, timeout=timeout, **settings)
-        except requests.exceptions.ProxyError as error:
+            response = session.get_adapter(request.url).send(session.prepare_request(request), stream=True, **settings)
+        except exceptions.ProxyError as error:
             if proxy and "Tunnel connection failed: 407" in str(error):
                 raise Unreachable(*login_wanted(proxy), lasting=True) from error
             raise
         except LocationParseError as error:  # an impossible host name, which requests lets through
-            raise requests.exceptions.InvalidURL(str(error)) from error
+            raise exceptions.InvalidURL(str(error)) from error
     if proxy and response.status_code == 407:
         response.close()
         raise Unreachable(*login_wanted(proxy), lasting=True)
@@ -119,3 +106,9 @@ def redirected(url: str, location: str) -> str | None:
     except ValueError:
         pass
     return None
+
+
+def announced_size(response: requests.Response) -> int | None:
+    """The bytes that the body is to have, None if the server does not say it."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if re.match(r"[0-9]{1,18}\Z", length) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
@@ -21,35 +20,20 @@ if TYPE_CHECKING:
 
     from stratuslab.marketplace.catalogue_cache import CachedCatalogue, CatalogueCache
 
+LARGEST_CATALOGUE = 1 << 29
+"""Bytes of a whole catalogue that are read at most; 50,000 entries have about 150 MB."""
+
 _Found = TypeVar("_Found")
 
 
 class Marketplace:
-    """A Marketplace at an endpoint (a base URL or a bare host).
+    """The Marketplace at the other end of a connection. ``cache`` keeps catalogues on disk."""
 
-    ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
-    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates. Without a
-    ``session`` one is created on demand. ``environ`` may name proxies.
-    ``trace`` gets a line for each request and response. ``cache`` keeps catalogues on disk.
-    """
-
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        timeout: float,
-        verify: bool | str = True,
-        session: requests.Session | None = None,
-        environ: Mapping[str, str] = os.environ,
-        trace: Callable[[str], None] | None = None,
-        cache: CatalogueCache | None = None,
-    ) -> None:
-        self._connection = MarketplaceConnection(
-            endpoint, timeout=timeout, verify=verify, session=session, environ=environ, trace=trace
-        )
-        self.endpoint = self._connection.endpoint
+    def __init__(self, connection: MarketplaceConnection, cache: CatalogueCache | None = None) -> None:
+        self._connection = connection
+        self.endpoint = connection.endpoint
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
-        self._cache = None if self._connection.local else cache
+        self._cache = None if connection.local else cache
         self.as_of: datetime | None = None
         """From when the last search's answer is, if the Marketplace was not reachable; None if it is current."""
 
@@ -143,7 +127,7 @@ class Marketplace:
 
     def _read(self, response: requests.Response) -> Iterator[Metadata]:
         try:
-            yield from read_catalogue(self._connection.pieces(response))
+            yield from read_catalogue(self._connection.pieces(response, "catalogue", LARGEST_CATALOGUE))
         except Unreachable:
             raise
         except StratusLabError as error:
@@ -162,7 +146,9 @@ class Marketplace:
 
     def document(self, identifier: str) -> bytes:
         """The document about an image as the Marketplace has it. Raises as :meth:`find` does."""
-        return self._fetched(identifier)
+        # Without a status a Marketplace hides what is expired or deprecated.
+        url = self.url(identifier)
+        return self._connection.answer(f"image {identifier}", url, f"{url}?status=all")
 
     def find(self, identifier: str) -> Metadata:
         """The entry about the image, with one request.
@@ -176,15 +162,10 @@ class Marketplace:
         """What the reader finds in the document about the image. Raises as :meth:`find` does."""
         if not is_identifier(identifier):
             raise UsageError(f"{identifier[:60]!r} is not an image identifier", "expected 27 letters, digits, - or _")
-        document = self._fetched(identifier)
+        document = self.document(identifier)
         try:
             return reader(document)
         except StratusLabError as error:
             raise StratusLabError(
                 f"the Marketplace {self.endpoint} has no usable metadata for {identifier}: {error.message}", error.hint
             ) from error
-
-    def _fetched(self, identifier: str) -> bytes:
-        # Without a status a Marketplace hides what is expired or deprecated.
-        url = self.url(identifier)
-        return self._connection.answer(f"image {identifier}", url, f"{url}?status=all")

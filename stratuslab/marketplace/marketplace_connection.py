@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -28,9 +28,6 @@ from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
     import requests
-
-LARGEST_CATALOGUE = 1 << 29
-"""Bytes of a whole catalogue that are read at most; 50,000 entries have about 150 MB."""
 
 NOT_MODIFIED = 304
 
@@ -73,22 +70,25 @@ def _no_address(text: str) -> UsageError:
 
 
 class MarketplaceConnection:
-    """The way to the Marketplace at an endpoint; the parameters are those of
-    :class:`stratuslab.marketplace.marketplace_client.Marketplace`.
+    """The way to the Marketplace at an endpoint (a base URL or a bare host).
 
-    Its methods raise NotFound if the Marketplace does not have what is requested, Unreachable if no Marketplace answers in time,
+    ``timeout`` limits a whole request in seconds: name service, connection, complete answer. ``verify`` is as in requests:
+    True (then REQUESTS_CA_BUNDLE counts as well), False, or a file or directory of CA certificates. Without a
+    ``session`` one is created on demand. ``environ`` may name proxies. ``trace`` gets a line for each request and response.
+
+    Methods raise NotFound if the Marketplace does not have what is requested, Unreachable if no Marketplace answers in time,
     AuthenticationError or PermissionDenied if it requires other credentials.
     """
 
     def __init__(
         self,
         endpoint: str,
-        *,
         timeout: float,
+        *,
         verify: bool | str = True,
         session: requests.Session | None = None,
         environ: Mapping[str, str] = os.environ,
-        trace: Callable[[str], None] | None = None,
+        trace: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.endpoint, self._login = split_login(normalise_endpoint(endpoint))
         """The base URL, without the user and password that it may have been given with: this one may be shown."""
@@ -98,41 +98,47 @@ class MarketplaceConnection:
         self._verify = verify
         self._session = session
         self._environ = environ
-        self.trace = trace or (lambda line: None)
+        self.trace = trace
+        self._begin = 0.0
 
     def answer(
         self, what: str, *urls: str, headers: Mapping[str, str] = _NO_HEADERS, form: Mapping[str, str] | None = None
     ) -> bytes:
         """The whole answer from the first of the URLs that the Marketplace has, in one time-out. ``what`` is for the error."""
-        deadline = time.monotonic() + self._timeout
 
-        def ask() -> bytes:
-            missing: NotFound | None = None
-            for url in urls:
-                try:
-                    with self._errors_translated(), self._open(url, what, headers, form) as response:
-                        return self._body(response, deadline)
-                except NotFound as error:
-                    missing = missing or error
-            assert missing is not None
-            raise missing
+        def ask(url: str) -> bytes:
+            response = self._open(url, what, headers, form)
+            body = b"".join(self.pieces(response, "answer", MAXIMUM_SIZE))
+            if len(body) < (http_get.announced_size(response) or 0):
+                # urllib3 notices this itself since its version 2.
+                raise self._unreachable("its answer was incomplete", "try again")
+            return body
 
-        return self._in_time(ask)
+        def ask_all() -> bytes:
+            for url in urls[:-1]:
+                with suppress(NotFound):
+                    return ask(url)
+            return ask(urls[-1])
+
+        body = self._in_time(ask_all)
+        if is_web_page(body):
+            raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {CHOOSE}")
+        return body
 
     def opened(self, what: str, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> requests.Response:
         """The answer, of which the body is not read yet; its status is 304 at most if a header is a condition."""
         return self._in_time(lambda: self._open(url, what, headers, None))
 
-    def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """The body of a catalogue, as it arrives. The pace of an answer is bounded by the connection, its size here."""
-        size, begin = 0, time.monotonic()
+    def pieces(self, response: requests.Response, what: str, largest: int) -> Iterator[bytes]:
+        """The body, as it arrives. The pace of an answer is bounded by the connection, its size here."""
+        size = 0
         with self._errors_translated(), response:
             for chunk in response.iter_content(1 << 16):
                 size += len(chunk)
-                if size > LARGEST_CATALOGUE:
-                    raise self._unreachable(f"its catalogue is larger than {LARGEST_CATALOGUE >> 20} MiB")
+                if size > largest:
+                    raise self._unreachable(f"its {what} is larger than {largest >> 20} MiB")
                 yield chunk
-        self.trace(f"< {size} bytes in {time.monotonic() - begin:.3f} s")
+        self.trace(f"< {size} bytes in {time.monotonic() - self._begin:.3f} s")
 
     def _in_time(self, work: Callable[[], _Found]) -> _Found:
         """What a request gives. Raises Unreachable after the time-out.
@@ -171,6 +177,7 @@ class MarketplaceConnection:
 
         if self._session is None:
             self._session = bounded_session()
+        self._begin = time.monotonic()
         with self._errors_translated():
             response = http_get.get(
                 self._session,
@@ -183,13 +190,11 @@ class MarketplaceConnection:
                 trace=self.trace,
                 form=form,
             )
-        try:
-            if response.status_code != NOT_MODIFIED or not headers.keys() & {"If-None-Match", "If-Modified-Since"}:
-                self._check(response, what)
-        except StratusLabError:
-            response.close()
-            raise
-        return response
+        status = response.status_code
+        if status == 200 or (status == NOT_MODIFIED and headers.keys() & {"If-None-Match", "If-Modified-Since"}):
+            return response
+        response.close()
+        raise self._refusal(status, response.reason or "", what)
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
@@ -220,41 +225,14 @@ class MarketplaceConnection:
             return self._late(self._timeout)
         return self._unreachable(*explained(error, CHOOSE))
 
-    def _check(self, response: requests.Response, what: str) -> None:
-        status = response.status_code
-        if status == 200:
-            return
+    def _refusal(self, status: int, reason: str, what: str) -> StratusLabError:
         if status in (404, 410):
-            raise NotFound(
-                f"no {what} in the Marketplace {self.endpoint}",
-                "check the identifier, or find an image with stratus-search-image",
-            )
+            hint = "check the identifier, or find an image with stratus-search-image"
+            return NotFound(f"no {what} in the Marketplace {self.endpoint}", hint)
         if status == 401:
-            raise AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", CHOOSE)
+            return AuthenticationError(f"the Marketplace {self.endpoint} requires a valid user name and password", CHOOSE)
         if status == 403:
-            raise PermissionDenied(f"the Marketplace {self.endpoint} does not let you read {what.removeprefix('image ')}", CHOOSE)
-        raise self._unreachable(
-            f"it answered {status} {response.reason or ''}".rstrip(),
-            "try again later" if status >= 500 else CHOOSE,
-        )
-
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        too_large = self._unreachable(f"its answer is larger than {MAXIMUM_SIZE >> 20} MiB")
-        length = response.headers.get("Content-Length", "")[:20]
-        announced = int(length) if length.isdecimal() else None
-        if announced is not None and announced > MAXIMUM_SIZE:
-            raise too_large
-        body = bytearray()
-        for chunk in response.iter_content(1 << 14):
-            body += chunk
-            if len(body) > MAXIMUM_SIZE:
-                raise too_large
-            if time.monotonic() > deadline:
-                raise self._late(self._timeout)
-        if announced is not None and len(body) < announced:
-            # urllib3 notices this itself since its version 2.
-            raise self._unreachable("its answer was incomplete", "try again")
-        self.trace(f"< {len(body)} bytes in {time.monotonic() - deadline + self._timeout:.3f} s")
-        if is_web_page(bytes(body)):
-            raise self._unreachable("it answers with a web page", f"is this the Marketplace's address? {CHOOSE}")
-        return bytes(body)
+            return PermissionDenied(
+                f"the Marketplace {self.endpoint} does not let you read {what.removeprefix('image ')}", CHOOSE
+            )
+        return self._unreachable(f"it answered {status} {reason}".rstrip(), "try again later" if status >= 500 else CHOOSE)

@@ -180,7 +180,7 @@ def test_a_redirect_away_from_https(shell: Shell, scripted: Scripted, authority:
 
 def test_a_catalogue_that_never_ends(shell: Shell, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten gigabytes are announced, or a million entries come one after the other."""
-    monkeypatch.setattr("stratuslab.marketplace.marketplace_connection.LARGEST_CATALOGUE", 4 << 20)
+    monkeypatch.setattr("stratuslab.marketplace.marketplace_client.LARGEST_CATALOGUE", 4 << 20)
     first = head(Content_Length=10 << 30)
     ran = shell("search_image", "--marketplace-endpoint", scripted(endless(b"<metadata>", small_entry(1) * 100, first)).url)
     assert (ran.status, "its catalogue is larger than 4 MiB" in ran.err) == (ExitStatus.UNREACHABLE, True)

@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -23,7 +24,7 @@ from stratuslab.errors import (
     UsageError,
 )
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_connection import normalise_endpoint
+from stratuslab.marketplace.marketplace_connection import MarketplaceConnection, normalise_endpoint
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.scripted_server import Answer, Scripted
@@ -55,9 +56,13 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 good = answered("200 OK", document())
 
 
+def asked(url: str, timeout: float = 5, **details: Any) -> Marketplace:
+    return Marketplace(MarketplaceConnection(url, timeout, **details))
+
+
 def test_one_request_and_its_headers(scripted: Scripted) -> None:
     server = scripted(good)
-    marketplace = Marketplace(server.url + "/", timeout=5)
+    marketplace = asked(server.url + "/")
     assert marketplace.url(TTYLINUX) == f"{server.url}/metadata/{TTYLINUX}"
     assert marketplace.find(TTYLINUX).title == "ttylinux"
     [request] = server.requests
@@ -68,13 +73,13 @@ def test_one_request_and_its_headers(scripted: Scripted) -> None:
 
 def test_endpoint_below_a_path(scripted: Scripted) -> None:
     server = scripted(good)
-    Marketplace(f"{server.url}/marketplace//", timeout=5).find(TTYLINUX)
+    asked(f"{server.url}/marketplace//").find(TTYLINUX)
     assert server.requests[0].target == f"/marketplace/metadata/{TTYLINUX}"
 
 
 def test_trace_tells_the_exchange(scripted: Scripted) -> None:
     server, lines = scripted(good), list[str]()
-    Marketplace(server.url.replace("//", "//ann:s3cret@"), timeout=5, trace=lines.append).find(TTYLINUX)
+    asked(server.url.replace("//", "//ann:s3cret@"), trace=lines.append).find(TTYLINUX)
     assert lines[0] == f"> GET {server.url}/metadata/{TTYLINUX}"
     assert lines[1] == "< 200 OK, application/rdf+xml"
     assert lines[2].startswith(f"< {len(document())} bytes in 0.")
@@ -83,7 +88,7 @@ def test_trace_tells_the_exchange(scripted: Scripted) -> None:
 
 def test_user_and_password_are_sent_and_never_shown(scripted: Scripted) -> None:
     server = scripted(answered("500 Internal Server Error"))
-    marketplace = Marketplace(server.url.replace("//", "//ann:s3%2Fcret@"), timeout=5)
+    marketplace = asked(server.url.replace("//", "//ann:s3%2Fcret@"))
     with pytest.raises(Unreachable) as caught:
         marketplace.find(TTYLINUX)
     assert server.requests[0].headers["authorization"] == "Basic YW5uOnMzL2NyZXQ="
@@ -93,7 +98,7 @@ def test_user_and_password_are_sent_and_never_shown(scripted: Scripted) -> None:
 def test_unknown_image(scripted: Scripted) -> None:
     server = scripted(answered("404 Not Found", b"<error>no entry</error>"))
     with pytest.raises(NotFound) as caught:
-        Marketplace(server.url, timeout=5).find(TTYLINUX)
+        asked(server.url).find(TTYLINUX)
     assert caught.value.message == f"no image {TTYLINUX} in the Marketplace {server.url}"
     assert caught.value.status == ExitStatus.NOT_FOUND
 
@@ -101,7 +106,7 @@ def test_unknown_image(scripted: Scripted) -> None:
 def test_no_identifier_is_not_asked_for(scripted: Scripted) -> None:
     server = scripted(good)
     with pytest.raises(UsageError):
-        Marketplace(server.url, timeout=5).find("../../etc")
+        asked(server.url).find("../../etc")
     assert server.requests == []
 
 
@@ -136,7 +141,7 @@ def test_what_answers_is_no_marketplace(scripted: Scripted, answer: Answer, why:
     started = time.monotonic()
     server = scripted(answer)
     with pytest.raises(Unreachable) as caught:
-        Marketplace(server.url, timeout=5).find(TTYLINUX)
+        asked(server.url).find(TTYLINUX)
     assert why in str(caught.value)
     assert server.url in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -147,14 +152,14 @@ def test_what_answers_is_no_marketplace(scripted: Scripted, answer: Answer, why:
 @pytest.mark.parametrize(("status", "kind"), [("401 Unauthorized", AuthenticationError), ("403 Forbidden", PermissionDenied)])
 def test_refused(scripted: Scripted, status: str, kind: type[StratusLabError]) -> None:
     with pytest.raises(kind):
-        Marketplace(scripted(answered(status)).url, timeout=5).find(TTYLINUX)
+        asked(scripted(answered(status)).url).find(TTYLINUX)
 
 
 @pytest.mark.parametrize("body", [document()[:100], b"", document(OTHER), b"<error>x</error>"])
 def test_the_document_is_none_of_this_image(scripted: Scripted, body: bytes) -> None:
     server = scripted(answered("200 OK", body))
     with pytest.raises(StratusLabError) as caught:
-        Marketplace(server.url, timeout=5).find(TTYLINUX)
+        asked(server.url).find(TTYLINUX)
     assert caught.value.message.startswith(f"the Marketplace {server.url} has no usable metadata for {TTYLINUX}: ")
     assert caught.value.status == ExitStatus.FAILED
 
@@ -162,7 +167,7 @@ def test_the_document_is_none_of_this_image(scripted: Scripted, body: bytes) -> 
 def test_redirects_are_followed_without_the_password(scripted: Scripted) -> None:
     target = scripted(good)
     server = scripted(answered("301 Moved Permanently", Location=target.url.replace("//", "//eve:x@") + "/moved"))
-    found = Marketplace(server.url.replace("//", "//ann:s3cret@"), timeout=5).find(TTYLINUX)
+    found = asked(server.url.replace("//", "//ann:s3cret@")).find(TTYLINUX)
     assert found.identifier == TTYLINUX
     assert "authorization" in server.requests[0].headers
     assert target.requests[0].target == "/moved"
@@ -173,12 +178,12 @@ def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable, match="refused"):
-            Marketplace(f"http://127.0.0.1:{unused.getsockname()[1]}", timeout=5).find(TTYLINUX)
+            asked(f"http://127.0.0.1:{unused.getsockname()[1]}").find(TTYLINUX)
 
 
 def test_unknown_host() -> None:
     with pytest.raises(Unreachable, match=r"host name is unknown|no answer"):
-        Marketplace("https://marketplace.invalid", timeout=5).find(TTYLINUX)
+        asked("https://marketplace.invalid").find(TTYLINUX)
 
 
 def drips(begin: bytes) -> Answer:
@@ -199,7 +204,7 @@ def drips(begin: bytes) -> Answer:
 def test_the_whole_time_is_bounded(scripted: Scripted, answer: Answer) -> None:
     started = time.monotonic()
     with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
-        Marketplace(scripted(answer).url, timeout=0.3).find(TTYLINUX)
+        asked(scripted(answer).url, timeout=0.3).find(TTYLINUX)
     assert time.monotonic() - started < 1.5
 
 
@@ -209,29 +214,29 @@ def test_netrc_is_not_sent(scripted: Scripted, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("NETRC", str(netrc))
     server = scripted(good)
     for session in (None, requests.Session()):
-        assert Marketplace(server.url, timeout=5, session=session).find(TTYLINUX)
+        assert asked(server.url, session=session).find(TTYLINUX)
     assert all("authorization" not in request.headers for request in server.requests)
 
 
 def test_the_proxy_is_chosen_as_for_clouds(scripted: Scripted) -> None:
     server, proxy = scripted(good), scripted(servers.forwards)
-    assert Marketplace(server.url, timeout=5, environ={"HTTP_PROXY": proxy.url}).find(TTYLINUX)
+    assert asked(server.url, environ={"HTTP_PROXY": proxy.url}).find(TTYLINUX)
     assert proxy.connections == 1
-    assert Marketplace(server.url, timeout=5, environ={"HTTP_PROXY": proxy.url, "no_proxy": "127.0.0.0/8"}).find(TTYLINUX)
+    assert asked(server.url, environ={"HTTP_PROXY": proxy.url, "no_proxy": "127.0.0.0/8"}).find(TTYLINUX)
     assert proxy.connections == 1
 
 
 def test_tls_through_a_proxy(scripted: Scripted, authority: Authority) -> None:
     server, proxy = scripted(good, tls=authority.server("127.0.0.1")), scripted(servers.forwards)
     environ = {"https_proxy": f"http://bob:p%40ss@127.0.0.1:{proxy.port}", "REQUESTS_CA_BUNDLE": str(authority.bundle)}
-    assert Marketplace(server.url, timeout=5, environ=environ).find(TTYLINUX)
+    assert asked(server.url, environ=environ).find(TTYLINUX)
     assert proxy.requests[0].headers["proxy-authorization"] == "Basic " + b64encode(b"bob:p@ss").decode()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_wants_a_password(scripted: Scripted, scheme: str) -> None:
     proxy = scripted(answered("407 Proxy Authentication Required"))
-    marketplace = Marketplace(f"{scheme}://marketplace.example.org", timeout=5, environ={f"{scheme}_proxy": proxy.url})
+    marketplace = asked(f"{scheme}://marketplace.example.org", environ={f"{scheme}_proxy": proxy.url})
     with pytest.raises(Unreachable, match=rf"^the proxy 127\.0\.0\.1:{proxy.port} requires a user name and password") as raised:
         marketplace.find(TTYLINUX)
     assert "USER:PASSWORD@HOST:PORT in HTTPS_PROXY" in str(raised.value)
@@ -240,7 +245,7 @@ def test_a_proxy_that_wants_a_password(scripted: Scripted, scheme: str) -> None:
 def test_foreign_certificate_is_refused(scripted: Scripted, authority: Authority) -> None:
     server = scripted(good, tls=authority.server("127.0.0.1"))
     with pytest.raises(Unreachable, match="not trusted: "):
-        Marketplace(server.url, timeout=5).find(TTYLINUX)
+        asked(server.url).find(TTYLINUX)
     assert server.requests == []
 
 
@@ -248,14 +253,14 @@ def test_expired_certificate_is_refused(scripted: Scripted, authority: Authority
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     expired = authority.server("127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday)
     with pytest.raises(Unreachable, match="certificate has expired"):
-        Marketplace(scripted(good, tls=expired).url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+        asked(scripted(good, tls=expired).url, verify=str(authority.bundle)).find(TTYLINUX)
 
 
 def test_certificates_to_trust(scripted: Scripted, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     server = scripted(good, tls=authority.server("127.0.0.1"))
-    assert Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+    assert asked(server.url, verify=str(authority.bundle)).find(TTYLINUX)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
-    assert Marketplace(server.url, timeout=5).find(TTYLINUX)
+    assert asked(server.url).find(TTYLINUX)
 
 
 def test_what_the_user_set_wins_over_the_environment(
@@ -267,31 +272,31 @@ def test_what_the_user_set_wins_over_the_environment(
 ) -> None:
     server = scripted(good, tls=authority.server("127.0.0.1"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(stranger.bundle))
-    assert Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
-    assert Marketplace(server.url, timeout=5, verify=False).find(TTYLINUX)
+    assert asked(server.url, verify=str(authority.bundle)).find(TTYLINUX)
+    assert asked(server.url, verify=False).find(TTYLINUX)
     assert not recwarn.list
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
     with pytest.raises(Unreachable, match="not trusted"):
-        Marketplace(server.url, timeout=5, verify=str(stranger.bundle)).find(TTYLINUX)
+        asked(server.url, verify=str(stranger.bundle)).find(TTYLINUX)
 
 
 def test_tls_where_there_is_none(scripted: Scripted) -> None:
     server = scripted(lambda conversation: conversation.send(servers.head("400 Bad Request")))
     with pytest.raises(Unreachable, match="TLS failed"):
-        Marketplace(server.url.replace("http:", "https:"), timeout=5).find(TTYLINUX)
+        asked(server.url.replace("http:", "https:")).find(TTYLINUX)
 
 
 def test_never_from_https_down_to_http(scripted: Scripted, authority: Authority) -> None:
     plain = scripted(good)
     server = scripted(answered("302 Found", Location=plain.url), tls=authority.server("127.0.0.1"))
     with pytest.raises(Unreachable, match="not allowed"):
-        Marketplace(server.url, timeout=5, verify=str(authority.bundle)).find(TTYLINUX)
+        asked(server.url, verify=str(authority.bundle)).find(TTYLINUX)
     assert plain.requests == []
 
 
 def test_a_file_of_certificates_that_is_missing(scripted: Scripted, authority: Authority) -> None:
     with pytest.raises(ConfigurationError, match="/nowhere/"):
-        Marketplace(scripted(good, tls=authority.server("127.0.0.1")).url, timeout=5, verify="/nowhere/ca.pem").find(TTYLINUX)
+        asked(scripted(good, tls=authority.server("127.0.0.1")).url, verify="/nowhere/ca.pem").find(TTYLINUX)
 
 
 @pytest.mark.parametrize(

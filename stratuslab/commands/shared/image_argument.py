@@ -178,8 +178,9 @@ def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
 def _metadata_url(session: Session, identifier: str) -> str:
     """The URL of the image's metadata, without the user and password that the Marketplace's endpoint may contain."""
     from stratuslab.marketplace.marketplace_client import Marketplace
+    from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
 
-    return Marketplace(session.settings.marketplace_endpoint.value, timeout=1).url(identifier)
+    return Marketplace(MarketplaceConnection(session.settings.marketplace_endpoint.value, timeout=1)).url(identifier)
 
 
 def persistent_disk(session: Session, text: str) -> ImageDisk:

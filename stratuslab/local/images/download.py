@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
 from stratuslab.byte_sizes import size_text
@@ -23,6 +22,7 @@ from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import images
+from stratuslab.marketplace import http_get
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.private_files import is_at, open_locked, private_directory
 from stratuslab.url_credentials import split_login
@@ -76,7 +76,7 @@ class Download:
         self._public_only = public_only
         self._arrived = False
         self.path = images(directory) / "partial" / hashlib.sha256(self._url.encode()).hexdigest()
-        self._note = self.path.with_suffix(".json")
+        self._note = self.path.with_suffix(".validator")
 
     def __enter__(self) -> Download:
         with storage_errors(self._directory):
@@ -118,31 +118,29 @@ class Download:
         Raises NoSpace, or ImageError for a file that is too large, and keeps nothing then; NotFound, PermissionDenied or
         Unreachable; UsageError for an invalid URL.
         """
-        with storage_errors(self._directory):
-            try:
-                self._fetch()
-            except (ImageError, OSError):
-                # Frees the space at once, not only when the descriptor is closed.
-                os.ftruncate(self.descriptor, 0)
-                raise
-
-    def _fetch(self) -> None:
         failures = 0
-        while True:
-            before = self.size
-            try:
-                return self._attempt()
-            except _Lost as lost:
-                failures = 1 if self.size - before >= _PROGRESS else failures + 1
-                if failures >= ATTEMPTS:
-                    raise Unreachable(str(lost), _TRY_LATER if self.size else "try again later") from lost
-                pause = PAUSE * 2 ** (failures - 1)
-                self._listener.step(f"Interrupted after {size_text(self.size)}: {lost}. Trying again in {pause:g} s")
-            time.sleep(pause)
+        with storage_errors(self._directory):
+            while True:
+                before = self.size
+                try:
+                    return self._attempt()
+                except _Lost as lost:
+                    failures = 1 if self.size - before >= _PROGRESS else failures + 1
+                    if failures >= ATTEMPTS:
+                        raise Unreachable(str(lost), _TRY_LATER if self.size else "try again later") from lost
+                    pause = PAUSE * 2 ** (failures - 1)
+                    self._listener.step(f"Interrupted after {size_text(self.size)}: {lost}. Trying again in {pause:g} s")
+                except (ImageError, OSError):
+                    # Frees the space at once, not only when the descriptor is closed.
+                    os.ftruncate(self.descriptor, 0)
+                    raise
+                time.sleep(pause)
 
     def _attempt(self) -> None:
-        noted = self._noted()
-        offset, validator = self.size, noted.get("validator", "")
+        offset, validator = self.size, ""
+        with contextlib.suppress(OSError):
+            noted = self._note.read_text("latin-1")
+            validator = noted if noted.isprintable() else ""  # a crash may have damaged it
         continued = {"Range": f"bytes={offset}-", "If-Range": validator} if offset and validator else {}
         with self._answer(continued) as response:
             status = response.status_code
@@ -154,28 +152,19 @@ class Download:
                 self._receive(response, total)
             elif status == 200:
                 os.ftruncate(self.descriptor, 0)
-                size = _length(response)
-                self._note.write_text(json.dumps({"validator": _validator(response), "size": size}))
-                self._receive(response, size)
+                self._note.write_text(_validator(response), "latin-1")
+                self._receive(response, http_get.announced_size(response))
             elif status in (206, 416):
                 os.ftruncate(self.descriptor, 0)
                 raise _Lost("the server did not send the rest of the file")
             else:
                 raise _refusal(response)
 
-    def _noted(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            noted = json.loads(self._note.read_text())
-            if isinstance(noted, dict):
-                return noted
-        return {}
-
     def _answer(self, headers: dict[str, str]) -> requests.Response:
         """The response of the server, or of the one that it redirects to."""
         import requests
 
         from stratuslab.bounded_response import bounded_session
-        from stratuslab.marketplace import http_get
 
         session = bounded_session()
         environ: Mapping[str, str] = os.environ
@@ -279,8 +268,3 @@ def _range(response: requests.Response) -> tuple[int | None, int | None]:
     if match is None:
         return None, None
     return int(match[1]) if match[1] else None, int(match[2]) if match[2] != "*" else None
-
-
-def _length(response: requests.Response) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return int(length) if re.match(r"[0-9]{1,18}\Z", length) else None

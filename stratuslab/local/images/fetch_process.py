@@ -32,6 +32,7 @@ from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.marketplace.address_guard import guarded_session
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
+from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
 from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.private_files import locked, private_directory
 from stratuslab.url_credentials import shown
@@ -107,10 +108,9 @@ class ImageFetcher:
         endpoint = re.match(rf"(https?://.+)/metadata/{identifier}(/.*)?\Z", url)
         if endpoint is None:
             raise ImageError(f"{shown(url)} is not the URL of the metadata of image {identifier}")
-        if not self.stranger:
-            return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify).find(identifier)
-        session = guarded_session(self.networks)
-        return Marketplace(endpoint[1], timeout=_TIMEOUT, verify=self.verify, session=session, environ={}).find(identifier)
+        session, environ = (guarded_session(self.networks), {}) if self.stranger else (None, os.environ)
+        connection = MarketplaceConnection(endpoint[1], _TIMEOUT, verify=self.verify, session=session, environ=environ)
+        return Marketplace(connection).find(identifier)
 
     def _downloaded(self, entry: Metadata, location: str, stranger: bool) -> Path:
         self.listener.step(f"Downloading {shown(location)}")

@@ -169,13 +169,13 @@ class TestContinuing:
         assert fetched(tmp_path, server.url) == FILE
         assert server.requests[1].headers["if-range"] == date
 
-    def test_a_note_that_is_damaged(self, scripted: Scripted, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("noted", [b"", b"\0\0", b"\nx", b"\xff", b"x"])
+    def test_a_note_that_is_damaged(self, scripted: Scripted, tmp_path: Path, noted: bytes) -> None:
         server = scripted(*[broken_off(FILE, 9)] * download.ATTEMPTS, whole(FILE))
         with pytest.raises(Unreachable):
             fetched(tmp_path, server.url)
-        (note,) = (tmp_path / "images" / "partial").glob("*.json")
-        for text in ("[]", "{", ""):
-            note.write_text(text)
+        (note,) = (tmp_path / "images" / "partial").glob("*.validator")
+        note.write_bytes(noted)
         assert fetched(tmp_path, server.url) == FILE
 
 
@@ -252,7 +252,7 @@ class TestServers:
         assert fetched(tmp_path, f"{url}/x?token=1") == FILE
         assert server.requests[0].headers["authorization"] == "Basic YWxpY2U6c0BjcmV0"
         assert "authorization" not in elsewhere.requests[0].headers
-        assert not any(b"cret" in path.read_bytes() for path in (tmp_path / "images" / "partial").glob("*.json"))
+        assert not any(b"cret" in path.read_bytes() for path in (tmp_path / "images" / "partial").glob("*.validator"))
 
 
 class TestLimits:

@@ -181,7 +181,7 @@ with IncomingFile(Path(sys.argv[1])) as file:
     def test_downloads_that_nobody_continues(self, tmp_path: Path) -> None:
         place = tmp_path / "images" / "partial"
         place.mkdir(parents=True)
-        for name, days in (("old", 40), ("old.json", 40), ("used", 40), ("new", 1)):
+        for name, days in (("old", 40), ("old.validator", 40), ("used", 40), ("new", 1)):
             (place / name).touch()
             os.utime(place / name, (0, (tmp_path.stat().st_mtime) - days * 86400))
         assert PARTIAL_SECONDS == 30 * 86400
