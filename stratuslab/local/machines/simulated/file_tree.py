@@ -31,16 +31,20 @@ class _Node:
     """A file or a directory; ``path`` is where it was created."""
 
     def __init__(self, path: str, mode: int) -> None:
-        self.path, self.removed = path, False
+        self.path, self.mode, self.removed = path, mode, False
         self.content = bytearray()
-        self.attributes = paramiko.SFTPAttributes()
-        self.attributes.st_mode = mode
-        self.attributes.st_size = self.attributes.st_uid = self.attributes.st_gid = 0
-        self.attributes.st_mtime = self.attributes.st_atime = int(time.time())
+        self.modified = int(time.time())
 
     @property
     def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.attributes.st_mode or 0)
+        return stat.S_ISDIR(self.mode)
+
+    def attributes(self, name: str = "") -> paramiko.SFTPAttributes:
+        found = paramiko.SFTPAttributes()
+        found.filename, found.st_mode, found.st_size = name, self.mode, len(self.content)
+        found.st_uid = found.st_gid = 0
+        found.st_mtime = found.st_atime = self.modified
+        return found
 
 
 class FileTree(paramiko.SFTPServerInterface):
@@ -52,7 +56,7 @@ class FileTree(paramiko.SFTPServerInterface):
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
         self._nodes = {"/": _Node("/", stat.S_IFDIR | 0o755)}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.used = 0
 
     def canonicalize(self, path: str) -> str:
@@ -60,69 +64,63 @@ class FileTree(paramiko.SFTPServerInterface):
         # normpath keeps two leading slashes, which POSIX gives another meaning.
         return "/" + posixpath.normpath(posixpath.join("/root", path)).lstrip("/")
 
-    def _node(self, path: str) -> _Node:
+    def node(self, path: str) -> _Node:
+        """The file or directory at a path."""
         node = self._nodes.get(self.canonicalize(path))
         if node is None:
             raise _failure(errno.ENOENT, path)
         return node
 
     def stat(self, path: str) -> paramiko.SFTPAttributes:
-        return self._node(path).attributes
+        return self.node(path).attributes(path)
 
     lstat = stat
 
     def list_folder(self, path: str) -> list[paramiko.SFTPAttributes]:
-        with self._lock:
-            if not self._node(path).is_directory:
+        with self.lock:
+            if not self.node(path).is_directory:
                 raise _failure(errno.ENOTDIR, path)
             path = self.canonicalize(path)
             inside = sorted(other for other in self._nodes if posixpath.dirname(other) == path != other)
-            for other in inside:
-                self._nodes[other].attributes.filename = posixpath.basename(other)
-            return [self._nodes[other].attributes for other in inside]
+            return [self._nodes[other].attributes(posixpath.basename(other)) for other in inside]
 
     def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes | None = None) -> OpenFile:
         """Open a file, with flags as of ``os.open``."""
-        with self._lock:
+        with self.lock:
             if flags & os.O_EXCL or (flags & os.O_CREAT and self.canonicalize(path) not in self._nodes):
-                self._add(path, stat.S_IFREG | _permissions(attr, 0o644))
-            node = self._node(path)
+                self._add(path, stat.S_IFREG | 0o644, attr)
+            node = self.node(path)
             if node.is_directory:
                 raise _failure(errno.EISDIR, path)
             if flags & os.O_TRUNC:
-                self._resize(node, 0)
+                self.resize(node, 0)
             return OpenFile(self, node, flags)
 
     def mkdir(self, path: str, attr: paramiko.SFTPAttributes | None = None) -> int:
-        self._add(path, stat.S_IFDIR | _permissions(attr, 0o755))
+        self._add(path, stat.S_IFDIR | 0o755, attr)
         return SFTP_OK
 
-    def _add(self, path: str, mode: int) -> None:
-        with self._lock:
+    def _add(self, path: str, mode: int, attr: paramiko.SFTPAttributes | None) -> None:
+        with self.lock:
             path = self.canonicalize(path)
             self._check_new(path, len(path))
             if len(self._nodes) >= MAX_NODES:
                 raise _failure(errno.ENOSPC, path)
-            self._nodes[path] = _Node(path, mode)
+            node = self._nodes[path] = _Node(path, mode)
+            if attr:
+                OpenFile(self, node, 0).chattr(attr)
 
     def _check_new(self, path: str, longest: int) -> None:
         if longest > MAX_PATH:
             raise _failure(errno.ENAMETOOLONG, path)
         if path in self._nodes:
             raise _failure(errno.EEXIST, path)
-        if not self._node(posixpath.dirname(path)).is_directory:
+        if not self.node(posixpath.dirname(path)).is_directory:
             raise _failure(errno.ENOTDIR, path)
 
-    def write(self, node: _Node, data: bytes, offset: int | None) -> None:
-        """Write to a file, without an offset at its end."""
-        with self._lock:
-            start = len(node.content) if offset is None else offset
-            self._resize(node, max(len(node.content), start + len(data)))
-            node.content[start : start + len(data)] = data
-
-    def _resize(self, node: _Node, size: int) -> None:
+    def resize(self, node: _Node, size: int) -> None:
         """Truncate a file, or extend it with zeros."""
-        with self._lock:
+        with self.lock:
             added = size - len(node.content)
             # A removed file that is still open is not counted, so it must not grow.
             if node.removed or node.is_directory:
@@ -132,18 +130,18 @@ class FileTree(paramiko.SFTPServerInterface):
             node.content += bytes(max(added, 0))
             del node.content[size:]
             self.used += added
-            node.attributes.st_size, node.attributes.st_mtime = size, int(time.time())
+            node.modified = int(time.time())
 
     def remove(self, path: str) -> int:
-        with self._lock:
-            node = self._node(path)
-            self._resize(node, 0)
+        with self.lock:
+            node = self.node(path)
+            self.resize(node, 0)
             node.removed = True
             del self._nodes[self.canonicalize(path)]
         return SFTP_OK
 
     def rmdir(self, path: str) -> int:
-        with self._lock:
+        with self.lock:
             if self.list_folder(path) or self.canonicalize(path) == "/":
                 raise _failure(errno.ENOTEMPTY, path)
             del self._nodes[self.canonicalize(path)]
@@ -151,8 +149,8 @@ class FileTree(paramiko.SFTPServerInterface):
 
     def rename(self, oldpath: str, newpath: str) -> int:
         """Rename a file or a directory to a path that does not exist."""
-        with self._lock:
-            self._node(oldpath)
+        with self.lock:
+            self.node(oldpath)
             path, target = self.canonicalize(oldpath), self.canonicalize(newpath)
             if (target + "/").startswith(path.rstrip("/") + "/"):
                 raise _failure(errno.EINVAL, target)
@@ -163,16 +161,7 @@ class FileTree(paramiko.SFTPServerInterface):
         return SFTP_OK
 
     def chattr(self, path: str, attr: paramiko.SFTPAttributes) -> int:
-        """Change the size, the permissions and the time of a file, as far as they are given."""
-        return self.change(self._node(path), attr)
-
-    def change(self, node: _Node, attr: paramiko.SFTPAttributes) -> int:
-        if attr.st_size is not None:
-            self._resize(node, attr.st_size)
-        own = node.attributes
-        own.st_mode = stat.S_IFMT(own.st_mode or 0) | _permissions(attr, stat.S_IMODE(own.st_mode or 0))
-        own.st_mtime = own.st_mtime if attr.st_mtime is None else attr.st_mtime
-        return SFTP_OK
+        return OpenFile(self, self.node(path), 0).chattr(attr)
 
 
 class OpenFile(paramiko.SFTPHandle):
@@ -193,15 +182,22 @@ class OpenFile(paramiko.SFTPHandle):
 
     def write(self, offset: int, data: bytes) -> int:  # type: ignore[override]
         """Write at the offset, or at the end if the file was opened to append."""
-        self._files.write(self._node, data, None if self._appends else offset)
+        content = self._node.content
+        with self._files.lock:
+            start = len(content) if self._appends else offset
+            self._files.resize(self._node, max(len(content), start + len(data)))
+            content[start : start + len(data)] = data
         return SFTP_OK
 
     def stat(self) -> paramiko.SFTPAttributes:
-        return self._node.attributes
+        return self._node.attributes()
 
     def chattr(self, attr: paramiko.SFTPAttributes) -> int:
-        return self._files.change(self._node, attr)
-
-
-def _permissions(attr: paramiko.SFTPAttributes | None, default: int) -> int:
-    return default if attr is None or attr.st_mode is None else stat.S_IMODE(attr.st_mode)
+        """Change the size, the permissions and the time, as far as they are given."""
+        if attr.st_size is not None:
+            self._files.resize(self._node, attr.st_size)
+        if attr.st_mode is not None:
+            self._node.mode = stat.S_IFMT(self._node.mode) | stat.S_IMODE(attr.st_mode)
+        if attr.st_mtime is not None:
+            self._node.modified = attr.st_mtime
+        return SFTP_OK

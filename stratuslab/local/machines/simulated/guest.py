@@ -37,7 +37,7 @@ class Guest:
         self.files = FileTree(capacity)
         for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
             self.files.mkdir(path)
-            self.files.stat(path).st_mode = stat.S_IFDIR | mode
+            self.files.node(path).mode = stat.S_IFDIR | mode
         # The image's name is untrusted, and shells read os-release.
         image = re.sub(r"[^A-Za-z0-9._:/ -]", "_", spec.image)
         self._put("/etc/hostname", f"{self.host_name}\n")
@@ -51,4 +51,4 @@ class Guest:
 
     def _put(self, path: str, text: str, mode: int = 0o644) -> None:
         self.files.open(path, os.O_CREAT).write(0, text.encode(errors="surrogateescape"))
-        self.files.stat(path).st_mode = stat.S_IFREG | mode
+        self.files.node(path).mode = stat.S_IFREG | mode

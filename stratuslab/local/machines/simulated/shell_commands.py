@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -58,12 +57,10 @@ def _cat(call: CommandCall) -> Iterator[bytes]:
 def _ls(call: CommandCall) -> Iterator[bytes]:
     options, names, files = call.options("1aAlh"), call.names or ["."], call.guest.files
     for name in names:
-        found = files.stat(name)
-        found.filename = name
-        directory = stat.S_ISDIR(found.st_mode or 0)
-        text = f"{name}:\n" if directory and len(names) > 1 else ""
-        for entry in files.list_folder(name) if directory else [found]:
-            if not directory or not entry.filename.startswith(".") or options & {"a", "A"}:
+        is_directory = files.node(name).is_directory
+        text = f"{name}:\n" if is_directory and len(names) > 1 else ""
+        for entry in files.list_folder(name) if is_directory else [files.stat(name)]:
+            if not is_directory or not entry.filename.startswith(".") or options & {"a", "A"}:
                 text += f"{entry if 'l' in options else entry.filename}\n"
         yield text.encode(errors="surrogateescape")
 
