@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import io
 import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import paramiko
 
@@ -29,33 +27,19 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C."""
 
 
-class _Raw(io.RawIOBase):
-    """What ``receive`` returns. An empty piece ends it; more may follow for the next reader."""
-
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
-        self._receive = receive
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        piece = self._receive(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
 class Streams:
-    """The three streams of a session. Its ``work`` returns the exit status."""
+    """The three streams of a session, which ``thread`` serves."""
 
     def __init__(self, channel: paramiko.Channel, window: tuple[int, int] = (80, 24)) -> None:
         self.channel, self.window = channel, window
-        self.work: Callable[[Streams], int] | None = None
-        self.started = False
-        self._input = io.BufferedReader(_Raw(self._read), MAX_LINE)
+        self.thread: threading.Thread | None = None
+        self._received = b""
 
     def pieces(self) -> Iterator[bytes]:
         """Standard input, in pieces as they arrive. Raises HungUp, Interrupted."""
-        return iter(partial(self._input.read1, MAX_LINE), b"")
+        while piece := self._received or self._receive():
+            self._received = b""
+            yield piece
 
     def write(self, data: bytes) -> None:
         """Write to standard output; blocks while the client does not read. Raises HungUp."""
@@ -67,7 +51,11 @@ class Streams:
 
     def read_line(self, prompt: str) -> bytes:
         """The next line for the shell, empty at the end. The prompt is for terminals only. Raises HungUp, Interrupted."""
-        return self._input.readline(MAX_LINE)
+        while b"\n" not in self._received and len(self._received) < MAX_LINE and (piece := self._receive()):
+            self._received += piece
+        end = self._received.find(b"\n", 0, MAX_LINE) + 1 or MAX_LINE
+        line, self._received = self._received[:end], self._received[end:]
+        return line
 
     def pause(self, seconds: float) -> None:
         """Wait so long; 0 only checks the connection. Raises HungUp, Interrupted."""
@@ -85,9 +73,9 @@ class Streams:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise HungUp from error
 
-    def _read(self, size: int) -> bytes:
+    def _receive(self) -> bytes:
         self.channel.settimeout(None)
-        return self.channel.recv(size)
+        return self.channel.recv(PIECE)
 
 
 class TerminalStreams(Streams):
@@ -142,7 +130,7 @@ class TerminalStreams(Streams):
                 return b""
             self._receive_keys(None)
 
-    def _read(self, size: int) -> bytes:
+    def _receive(self) -> bytes:
         return b"" if self._ended else self.read_line("")
 
     def _receive_keys(self, seconds: float | None) -> None:

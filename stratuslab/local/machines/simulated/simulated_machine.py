@@ -39,11 +39,11 @@ class SimulatedMachine:
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
         self._log = ConsoleLog(spec.directory / "console.log").log
-        self._guest: Guest
-        self._pressed, self._reboots = threading.Event(), False
-        self._ended = threading.Event()
+        # Each press of the power button is a byte.
+        self._presses, self._button = socket.socketpair()
         self._listener: socket.socket | None = None
-        self._server: SshServer | None = None
+        self._guest: Guest
+        self._ended = threading.Event()
 
     def prepare(self) -> None:
         try:
@@ -62,10 +62,10 @@ class SimulatedMachine:
         from stratuslab.local.machines.simulated.guest import Guest
 
         self._guest = Guest(self._spec, self._press)
-        self._serve(self._listener)
+        server = self._server(self._listener)
         self._log(f"SSH server on {address} port {port}")
         self._log("login ready")
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=self._run, args=(server,), daemon=True).start()
         return address, port
 
     def wait(self, seconds: float) -> bool:
@@ -85,7 +85,7 @@ class SimulatedMachine:
             self._listener.close()
         self._ended.set()
 
-    def _serve(self, listener: socket.socket) -> None:
+    def _server(self, listener: socket.socket) -> SshServer:
         import paramiko
 
         from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
@@ -98,38 +98,27 @@ class SimulatedMachine:
         self._log(f"host key {host_key.fingerprint} (ED25519)")
         if not keys:
             self._log("no public key given: nobody can log in")
-        self._server = SshServer(listener, self._guest, host_key, keys)
+        return SshServer(listener, self._guest, host_key, keys)
 
     def _press(self, reboot: bool) -> None:
-        """Halt or reboot the guest after the grace period; a halt takes precedence."""
-        self._reboots = reboot and (self._reboots or not self._pressed.is_set())
-        self._pressed.set()
+        self._button.send(b"r" if reboot else b"h")
 
-    def _run(self) -> None:
-        """Wait for the power button, again after each reboot."""
-        while self._pressed.wait():
+    def _run(self, server: SshServer) -> None:
+        """Serve until the power button halts the guest; a halt takes precedence over a reboot."""
+        reboots = True
+        while reboots:
+            server.serve(self._presses)
             time.sleep(GRACE_SECONDS)
-            reboot = self._reboots
-            self._pressed.clear()
-            self._log("the guest reboots" if reboot else "the guest halts")
-            if self._server is not None:
-                self._server.stop()
-            # The machine keeps its listening socket, so clients wait in the kernel's queue meanwhile.
-            if self._listener is None or not reboot or not self._boot_again(self._listener):
-                break
+            reboots = b"h" not in self._presses.recv(4096)
+            self._log("the guest reboots" if reboots else "the guest halts")
+            server.hang_up()
+            if reboots:
+                # The machine keeps its listening socket, so clients wait in the kernel's queue meanwhile.
+                time.sleep(REBOOT_SECONDS)
+                self._guest.booted = time.monotonic()
+                self._log("login ready")
         self._log("halted")
         self.kill()
-
-    def _boot_again(self, listener: socket.socket) -> bool:
-        time.sleep(REBOOT_SECONDS)
-        self._guest.booted = time.monotonic()
-        try:
-            self._serve(listener)
-        except MachineError as error:
-            self._log(f"the guest does not boot: {error}")
-            return False
-        self._log("login ready")
-        return True
 
 
 def _listening(address: str, port: int) -> socket.socket:

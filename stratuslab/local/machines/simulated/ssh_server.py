@@ -27,8 +27,7 @@ from stratuslab.local.machines.simulated.shell import Shell
 
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30
-MAX_SESSIONS = 10  # open sessions per connection, as in OpenSSH
-MAX_GUEST_SESSIONS = 40  # and of all connections together
+MAX_SESSIONS = 40  # open sessions of all connections together
 MAX_OPENED = 10_000  # sessions that a connection opens one after the other, as paramiko remembers them all
 WINDOW = 256 * 1024  # bytes that a client may send before they are read, for each session
 LARGEST_PACKET = 256 * 1024  # as in OpenSSH
@@ -58,7 +57,6 @@ class _Sessions(paramiko.ServerInterface):
         self.transport: paramiko.Transport
         self._guest, self._keys = guest, keys
         self._sessions: dict[int, Streams] = {}
-        self._opened = 0
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -72,17 +70,15 @@ class _Sessions(paramiko.ServerInterface):
         if kind != "session":
             return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         open_now = sum(not streams.channel.closed for streams in list(self._guest.opened))
-        if len(self._sessions) >= MAX_SESSIONS or open_now >= MAX_GUEST_SESSIONS or self._opened >= MAX_OPENED:
+        if open_now >= MAX_SESSIONS or len(self.transport.channels_seen) >= MAX_OPENED:
             return common.OPEN_FAILED_RESOURCE_SHORTAGE
-        self._opened += 1
         return common.OPEN_SUCCEEDED
 
     def check_channel_pty_request(
         self, channel: paramiko.Channel, term: bytes, width: int, height: int, pixelwidth: int, pixelheight: int, modes: bytes
     ) -> bool:
-        if self._streams(channel).work is not None:
+        if self._streams(channel).thread is not None:
             return False
-        del self._sessions[channel.chanid]
         self._add(TerminalStreams(channel, (width, height)))
         return True
 
@@ -103,18 +99,20 @@ class _Sessions(paramiko.ServerInterface):
 
     def requested(self, channel: paramiko.Channel, kind: str) -> None:
         """Called after the reply to a request of the channel. Only then may its session start."""
-        streams = self._streams(channel)
+        thread = self._streams(channel).thread
         if kind == "eow@openssh.com":
             # OpenSSH's PROTOCOL, 2.1: the client no longer reads the output, as in ``ssh HOST cat FILE | head``.
             channel.close()
-        elif streams.work is not None and not streams.started:
-            streams.started = True
-            threading.Thread(target=self._serve, args=(streams, streams.work), daemon=True).start()
+        elif thread is not None and thread.ident is None:
+            thread.start()
 
     def _request(self, channel: paramiko.Channel, work: Callable[[Streams], int]) -> bool:
+        """Accept one request for each channel: ``work`` serves it, and returns the exit status."""
         streams = self._streams(channel)
-        streams.work, free = streams.work or work, streams.work is None
-        return free
+        if streams.thread is not None:
+            return False
+        streams.thread = threading.Thread(target=self._serve, args=(streams, work), daemon=True)
+        return True
 
     def _take_opened(self) -> None:
         # Paramiko keeps a channel in its queue for ever unless it is accepted, and then only by a weak reference.
@@ -127,7 +125,8 @@ class _Sessions(paramiko.ServerInterface):
 
     def _add(self, streams: Streams) -> Streams:
         self._guest.opened.add(streams)
-        return self._sessions.setdefault(streams.channel.chanid, streams)
+        self._sessions[streams.channel.chanid] = streams
+        return streams
 
     def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
         self._guest.sessions.add(streams)
@@ -232,32 +231,22 @@ class _Connection(paramiko.Transport):
         self.daemon = True
         self.login_until = time.monotonic() + LOGIN_SECONDS
         self.add_server_key(host_key)
+        self.auth_handler = _AuthHandler(self)
         sessions.transport = self
         self.start_server(threading.Event(), sessions)
 
-    def _parse_newkeys(self, message: paramiko.Message) -> None:
-        fresh = self.auth_handler is None
-        super()._parse_newkeys(message)  # type: ignore[misc]
-        self.auth_handler = _AuthHandler(self) if fresh else self.auth_handler
-
 
 class SshServer:
-    """Serves a listening socket until it is stopped. Does not close the socket."""
+    """The SSH server of a guest on a listening socket, which it does not close."""
 
     def __init__(self, listener: socket.socket, guest: Guest, host_key: paramiko.PKey, keys: frozenset[bytes]) -> None:
         self._listener = listener
         self._guest, self._host_key, self._keys = guest, host_key, keys
         self._connections: list[_Connection] = []
-        self._wake, self._woken = socket.socketpair()
         self._listener.setblocking(False)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
 
-    def stop(self) -> None:
+    def hang_up(self) -> None:
         """Drop every connection like a machine that goes down, without closing channels or sending statuses."""
-        self._wake.close()
-        self._thread.join()
-        self._woken.close()
         # In a thread, as a client that does not read can block it.
         farewell = threading.Thread(target=self._farewell, daemon=True)
         farewell.start()
@@ -278,12 +267,13 @@ class SshServer:
                 with contextlib.suppress(HungUp):
                     streams.write(b"\n")
 
-    def _serve(self) -> None:
+    def serve(self, end: socket.socket) -> None:
+        """Accept connections until there is something to read from ``end``."""
         while True:
             self._connections = [connection for connection in self._connections if connection.is_alive()]
             logging_in = [connection for connection in self._connections if not connection.is_authenticated()]
-            readable, _, _ = select.select([self._listener, self._woken], [], [], 1.0 if logging_in else None)
-            if self._woken in readable:
+            readable, _, _ = select.select([self._listener, end], [], [], 1.0 if logging_in else None)
+            if end in readable:
                 return
             for number, connection in enumerate(reversed(logging_in), 1):
                 # If there are too many, the oldest are closed, so silent clients do not block others for long.
