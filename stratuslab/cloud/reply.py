@@ -164,7 +164,6 @@ class _Answer:
         return self._array[0].strip().lower() in ("1", "true")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        name = name.rpartition(":")[2]  # Apache's Java library writes ex:i8
         if not self._path and name != "methodResponse":
             kind = "a web page" if name.lower() == "html" else f"a <{name[:40]}> document"
             raise InvalidAnswer(f"the answer is {kind}, not XML-RPC", lasting=True)
@@ -191,7 +190,7 @@ class _Answer:
             raise InvalidAnswer(f"a message in the answer is larger than {LARGEST_DOCUMENT >> 20} MiB")
 
     def _at_document(self) -> bool:
-        return len(self._array) == 1 and self._path[-1] != "data" and self._succeeded()
+        return len(self._array) == 1 and self._succeeded()
 
     def _end(self, name: str) -> None:
         name = self._path.pop()

@@ -161,8 +161,9 @@ class Instance:
         if not self.last_poll:
             return measured != 0  # documents of 3.x and 4.x have zeros before the first poll
         # A machine that was suspended and runs again has the figures from before until the next poll.
-        records = self.document.find("HISTORY_RECORDS")
-        return not records or self.last_poll >= (integer(records[-1].findtext("RSTIME", "")) or 0)
+        records = self._history_elements
+        resumed = integer(records[-1].findtext("RSTIME", "")) if records else None
+        return resumed is None or self.last_poll >= resumed
 
     @property
     def lock(self) -> Lock | None:
@@ -180,8 +181,7 @@ class Instance:
     @property
     def addresses(self) -> tuple[str, ...]:
         """All its addresses: those that the cloud gave, by interface, then those that only the guest reports."""
-        nics = self.nics
-        given = nics[0].addresses if len(nics) == 1 else tuple(address for nic in nics for address in nic.addresses)
+        given = (address for nic in self.nics for address in nic.addresses)
         return tuple(dict.fromkeys((*given, *self.guest_addresses)))
 
     @property

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.cloud import pool_documents, reply
-from stratuslab.cloud.bounded_parser import LARGEST_DOCUMENT, InvalidAnswer
+from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, InvalidAnswer
 from stratuslab.cloud.reply import Fault, Refused, documents, value
 from stratuslab.errors import AuthenticationError, ExitStatus, NotFound, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
@@ -517,7 +517,8 @@ def test_what_is_no_answer(body: bytes, message: str) -> None:
 
 
 def test_asking_again_does_not_make_another_server() -> None:
-    for body, lasting in ((b"<html><body>Welcome</body></html>", True), (b"<rss/>", True), (success(1) + b"<p>", False)):
+    other = (b"<html><body>Welcome</body></html>", b"<rss/>", b"SSH-2.0-OpenSSH_9.2\r\n")
+    for body, lasting in (*((body, True) for body in other), (success(1) + b"<p>", False)):
         with pytest.raises(InvalidAnswer) as raised:
             value([body])
         assert raised.value.lasting is lasting
@@ -555,6 +556,17 @@ def test_what_is_just_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert value([answer[:200], answer[200:]]) == "7"
     with pytest.raises(InvalidAnswer, match="larger than"):
         value([answer, b"\n"])
+
+
+def test_the_largest_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = array(YES, "7" * 1000)
+    # Each element counts as ELEMENT_COST characters, and the text between elements counts, too.
+    size = answer.count(b"</") * ELEMENT_COST + sum(map(len, fromstring(answer).itertext()))
+    monkeypatch.setattr(reply, "LARGEST_DOCUMENT", size)
+    assert value([answer]) == "7" * 1000
+    monkeypatch.setattr(reply, "LARGEST_DOCUMENT", size - 1)
+    with pytest.raises(InvalidAnswer, match="larger than"):
+        value([answer])
 
 
 def test_the_deepest_answer() -> None:

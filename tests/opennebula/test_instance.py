@@ -179,8 +179,14 @@ def test_only_what_runs_has_figures(inner: str, cpu_percent: float | None, memor
 
 @pytest.mark.parametrize(("booted", "memory_kib"), [(1795811952, 2048), (1795811953, None)])
 def test_figures_from_before_it_was_resumed_are_not_its_figures(booted: int, memory_kib: int | None) -> None:
-    history = f"<HISTORY_RECORDS><HISTORY><RSTIME>{booted}</RSTIME></HISTORY></HISTORY_RECORDS>"
+    records = f"<HISTORY><RSTIME>1795800000</RSTIME></HISTORY><HISTORY><RSTIME>{booted}</RSTIME></HISTORY>"
+    history = f"<HISTORY_RECORDS>{records}</HISTORY_RECORDS>"
     assert instance(f"<STATE>3</STATE><LCM_STATE>3</LCM_STATE>{FIGURES}{history}").memory_kib == memory_kib
+
+
+def test_one_figure_without_the_other() -> None:
+    found = instance("<STATE>3</STATE><LCM_STATE>3</LCM_STATE><MONITORING><MEMORY>2048</MEMORY></MONITORING>")
+    assert (found.memory_kib, found.cpu_percent) == (2048, None)
 
 
 def test_figures_from_elsewhere() -> None:
