@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -119,8 +120,9 @@ def administrator_password(directory: Path) -> str:
     """
     path = directory / AUTH_FILE
     try:
-        if not path.exists():
-            _make(path)
+        with locked(path):  # several servers may start at a time: the first one creates it
+            if not path.exists():
+                replace(path, f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n".encode())
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = why(error) if isinstance(error, OSError) else "it is not text"
@@ -129,12 +131,3 @@ def administrator_password(directory: Path) -> str:
     if name != ADMINISTRATOR.name or not password:
         raise StratusLabError(f'{path} does not hold "{ADMINISTRATOR.name}:PASSWORD"', "remove it to have a new one created")
     return password
-
-
-def _make(path: Path) -> None:
-    import secrets
-
-    # Several servers may start at a time: the first one creates it.
-    with locked(path):
-        if not path.exists():
-            replace(path, f"{ADMINISTRATOR.name}:{secrets.token_urlsafe(18)}\n".encode())

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,10 @@ def client_of(address: str) -> str:
 
 @dataclass
 class _Open:
-    """An open connection; ``answering`` while its request is complete and being answered."""
+    """An open connection; ``waits`` for its client, while nothing of its request is worked on."""
 
     client: str
-    answering: bool = False
+    waits: bool = True
 
 
 class ClientConnections:
@@ -54,7 +54,7 @@ class ClientConnections:
         entry = _Open(client_of(address))
         with self._changed:
             while crowd := self._crowd(entry.client):
-                idle = next((other for other in crowd if not self._open[other].answering), None)
+                idle = next((other for other in crowd if self._open[other].waits), None)
                 if idle is not None:
                     del self._open[idle]
                     # Its thread, which waits for data, ends with an error and closes it.
@@ -74,28 +74,12 @@ class ClientConnections:
             return own
         return list(self._open) if len(self._open) >= MOST else []
 
-    @contextlib.contextmanager
-    def answering(self, connection: socket.socket) -> Iterator[None]:
-        """A connection's request is answered in this block. Raises ConnectionAbortedError if the connection was closed."""
-        self._mark(connection, True)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ConnectionAbortedError):
-                self._mark(connection, False)
-
-    @contextlib.contextmanager
-    def receiving(self, connection: socket.socket) -> Iterator[None]:
-        """More of the request is received in this block, within :meth:`answering`. Raises as it does."""
-        self._mark(connection, False)
-        yield
-        self._mark(connection, True)
-
-    def _mark(self, connection: socket.socket, answering: bool) -> None:
+    def mark(self, connection: socket.socket, waits: bool) -> None:
+        """Note whether a connection waits for its client. Raises ConnectionAbortedError if it was closed for another one."""
         with self._changed:
             if connection not in self._open:
                 raise ConnectionAbortedError
-            self._open[connection].answering = answering
+            self._open[connection].waits = waits
             self._changed.notify_all()
 
     def leave(self, connection: socket.socket) -> None:
@@ -107,14 +91,16 @@ class ClientConnections:
     def finish(self, seconds: float) -> None:
         """Wait until no request is being answered, but no longer than this."""
         with self._changed:
-            self._changed.wait_for(lambda: not any(entry.answering for entry in self._open.values()), seconds)
+            self._changed.wait_for(lambda: all(entry.waits for entry in self._open.values()), seconds)
 
 
 class Incoming(io.RawIOBase):
-    """What a client sends. Reading raises TimeoutError after the deadline (monotonic time), and TooMuch after ``left`` bytes."""
+    """What a client sends. Reading raises TimeoutError after the time that is allowed, TooMuch after the bytes that are, and
+    ConnectionAbortedError if the connection was closed for another one."""
 
-    def __init__(self, connection: socket.socket, left: int, seconds: float) -> None:
+    def __init__(self, connection: socket.socket, connections: ClientConnections, left: int, seconds: float) -> None:
         self._connection = connection
+        self._connections = connections
         self.allow(left, seconds)
 
     def allow(self, left: int, seconds: float) -> None:
@@ -129,7 +115,9 @@ class Incoming(io.RawIOBase):
             raise TooMuch
         # Not 0, which would not wait at all.
         self._connection.settimeout(max(self._deadline - time.monotonic(), 1e-6))
+        self._connections.mark(self._connection, waits=True)
         received = self._connection.recv_into(memoryview(buffer)[: self._left])
+        self._connections.mark(self._connection, waits=False)
         self._left -= received
         return received
 

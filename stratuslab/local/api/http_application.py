@@ -89,7 +89,9 @@ class HttpApplication:
             _require_method(request, "GET", "HEAD")
             return self._ask_marketplace(request._replace(path=path.removeprefix(MARKETPLACE_PATH)))
         if is_read and "text/html" in request.header("Accept"):
-            return _page_elsewhere(path)
+            from stratuslab.local.api.web_page import missing_page
+
+            return _text(302, "Found.", Location=f"{MARKETPLACE_PATH}/") if path == "/" else missing_page()
         raise _Refused(404, "Not found.")
 
     def _ask_marketplace(self, request: HttpRequest) -> HttpResponse:
@@ -180,13 +182,6 @@ class HttpApplication:
             return failure(400, str(error))
         location = "/".join((_METADATA[0], *(quote(part, safe="@:", errors="replace") for part in entry.key)))
         return whole(201, XML, entry.document.encode(), Location=location)
-
-
-def _page_elsewhere(path: str) -> HttpResponse:
-    """What a browser gets at any other path."""
-    from stratuslab.local.api.web_page import missing_page
-
-    return _text(302, "Found.", Location=f"{MARKETPLACE_PATH}/") if path == "/" else missing_page()
 
 
 def _content_type(request: HttpRequest) -> str:

@@ -15,8 +15,6 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,44 +71,32 @@ class _RequestHandler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: CloudServer
 
+    def setup(self) -> None:
+        super().setup()
+        self._incoming = Incoming(self.connection, self.server.connections, _LARGEST_HEAD, HEAD_SECONDS)
+        self.rfile = io.BufferedReader(self._incoming)
+
     def handle(self) -> None:
-        """Handle one request like the base class, but within our limits, and by one method."""
-        incoming = Incoming(self.connection, _LARGEST_HEAD, HEAD_SECONDS)
-        self.rfile = io.BufferedReader(incoming)
-        self.requestline = self.request_version = self.command = ""
         try:
-            self.raw_requestline = self.rfile.readline(65537)
-            if len(self.raw_requestline) > 65536:
-                self.send_error(414)
-                return
-            if not self.parse_request():
-                return
+            super().handle()
         except TooMuch:
             self.send_error(431)
-            return
-        incoming.allow(LARGEST_CALL + 1, BODY_SECONDS)
-        receiving = partial(self.server.connections.receiving, self.connection)
-        body = _Body(self.rfile, self.headers.get("Content-Length", ""), receiving)
-        path, _, query = _origin_form(self.path).partition("?")
-        request = HttpRequest(
-            unquote(path, errors="replace"), query, self.headers, self.command, str(self.client_address[0]), body.read
-        )
-        with self.server.connections.answering(self.connection):
-            try:
-                response = self.server.respond(request)
-            except OSError:
-                raise
-            except Exception:
-                self.send_error(500)
-                raise
-        self.connection.settimeout(_SEND_SECONDS)
-        self._send(response)
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            incoming.allow(LARGEST_CALL + 1, _DISCARD_SECONDS)
-            body.discard()
 
-    def _send(self, response: HttpResponse) -> None:
+    def _respond(self) -> None:
+        self._incoming.allow(LARGEST_CALL + 1, BODY_SECONDS)
+        body = _Body(self.rfile, self.headers.get("Content-Length", ""))
+        path, _, query = _origin_form(self.path).partition("?")
+        client = str(self.client_address[0])
+        request = HttpRequest(unquote(path, errors="replace"), query, self.headers, self.command, client, body.read)
+        try:
+            response = self.server.respond(request)
+        except ConnectionError:
+            raise
+        except Exception:
+            self.send_error(500)
+            raise
+        self.server.connections.mark(self.connection, waits=True)
+        self.connection.settimeout(_SEND_SECONDS)
         self.send_response(response.status)
         for name, value in {**response.headers, "Connection": "close"}.items():
             self.send_header(name, value)
@@ -118,29 +104,29 @@ class _RequestHandler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.writelines(response.body)
         self.wfile.flush()
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self._incoming.allow(LARGEST_CALL + 1, _DISCARD_SECONDS)
+            body.discard()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _respond  # noqa: N815
 
     def version_string(self) -> str:
         return f"stratuslab/{__version__}"
-
-    def address_string(self) -> str:
-        # The base class would ask the name service, which may be slow.
-        return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""
 
 
 class _Body:
-    """The body of a request. While it is read, the connection may be closed for another one."""
+    """The body of a request."""
 
-    def __init__(self, stream: Any, length: str, receiving: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, stream: Any, length: str) -> None:
         self._stream = stream
-        self._receiving = receiving
         self._left = min(int(length), LARGEST_CALL) if length.isascii() and length.isdigit() and len(length) < 18 else 0
 
     def read(self, size: int) -> bytes:
-        with self._receiving():
-            received: bytes = self._stream.read(min(size, self._left))
+        received: bytes = self._stream.read(min(size, self._left))
         self._left -= len(received)
         return received
 

@@ -45,23 +45,26 @@ def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], pr
     Raises StratusLabError if the store cannot be used.
     """
     try:
-        name, parameters = xmlrpc_wire.read_call(body)
-        if system_methods.is_own(name):
-            signatures = {known: method.signature for known, method in _METHODS.items() if profile.number >= method.since}
-            return system_methods.answer(name, parameters, signatures, lambda call: answer(engine, authenticate, [call], profile))
-        method = _METHODS.get(name)
-        if method is None or profile.number < method.since:
-            raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
-        session = parameters.text(0)
-        try:
-            user = authenticate(session)
-            if user is None:
-                raise not_authenticated()
-            return method.answer(MethodCall(engine, user, profile, parameters))
-        except APIError as refusal:
-            return xmlrpc_wire.failure(refusal, name, profile)
+        return _run(engine, authenticate, profile, *xmlrpc_wire.read_call(body))
     except RpcFault as fault:
         return xmlrpc_wire.fault(fault)
+
+
+def _run(engine: Engine, authenticate: Authenticate, profile: ServerProfile, name: str, parameters: Parameters) -> Answer:
+    if system_methods.is_own(name):
+        signatures = {known: method.signature for known, method in _METHODS.items() if profile.number >= method.since}
+        return system_methods.answer(name, parameters, signatures, partial(_run, engine, authenticate, profile))
+    method = _METHODS.get(name)
+    if method is None or profile.number < method.since:
+        raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
+    session = parameters.text(0)
+    try:
+        user = authenticate(session)
+        if user is None:
+            raise not_authenticated()
+        return method.answer(MethodCall(engine, user, profile, parameters))
+    except APIError as refusal:
+        return xmlrpc_wire.failure(refusal, name, profile)
 
 
 def _version(call: MethodCall) -> Answer:

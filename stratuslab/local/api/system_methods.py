@@ -5,16 +5,15 @@ They need no authentication, except for the calls within ``system.multicall``.
 
 from __future__ import annotations
 
-import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, value
+from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, fault, value
 from stratuslab.opennebula.error_codes import FaultCode
 
 _MULTICALL = "system.multicall"
 _LISTED = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)
-Answer = Callable[[bytes], Iterable[bytes]]
+Run = Callable[[str, Parameters], Iterable[bytes]]
 
 
 def is_own(name: str) -> bool:
@@ -22,13 +21,13 @@ def is_own(name: str) -> bool:
     return name in _LISTED
 
 
-def answer(name: str, parameters: Parameters, methods: Mapping[str, str], call: Answer) -> Iterator[bytes]:
+def answer(name: str, parameters: Parameters, methods: Mapping[str, str], run: Run) -> Iterator[bytes]:
     """The answer to a method of the library. Raises RpcFault.
 
-    ``methods`` are the server's, with the types of their parameters after the session; ``call`` answers a call.
+    ``methods`` are the server's, with the types of their parameters after the session; ``run`` answers a call or raises it.
     """
     if name == _MULTICALL:
-        return _several(parameters.array(0), call)
+        return _several(parameters.array(0), run)
     if name == "system.listMethods":
         return value([*sorted(methods), *_LISTED])
     asked = parameters.text(0)
@@ -41,27 +40,25 @@ def answer(name: str, parameters: Parameters, methods: Mapping[str, str], call: 
     return value([["array", "string", *methods[asked].split()]])
 
 
-def _several(calls: list[Any], call: Answer) -> Iterator[bytes]:
+def _several(calls: list[Any], run: Run) -> Iterator[bytes]:
     """An answer for each call, in order: its value in an array of its own, or its fault as a struct."""
-    bodies = [_body(each) for each in calls]
-    return array(_answered(b"".join(call(body))) for body in bodies)
+    return array(_answered(run, *call) for call in list(map(_named, calls)))
 
 
-def _answered(response: bytes) -> bytes:
-    if b"<fault>" in response[:256]:
-        return _between(response, b"<fault>", b"</fault>")
-    return b"<value><array><data>%s</data></array></value>\r\n" % _between(response, b"<param>", b"</param>")
-
-
-def _body(wanted: Any) -> bytes:
-    if not (isinstance(wanted, dict) and isinstance(wanted.get("methodName"), str) and isinstance(wanted.get("params"), list)):
+def _named(call: Any) -> tuple[str, Parameters]:
+    if not (isinstance(call, dict) and isinstance(call.get("methodName"), str) and isinstance(call.get("params"), list)):
         raise RpcFault(FaultCode.TYPE, "A call within system.multicall has a methodName and params")
-    if wanted["methodName"] == _MULTICALL:
+    if call["methodName"] == _MULTICALL:
         raise RpcFault(FaultCode.REQUEST_REFUSED, "Recursive system.multicall strictly forbidden")
+    return call["methodName"], Parameters(call["params"])
+
+
+def _answered(run: Run, name: str, parameters: Parameters) -> bytes:
     try:
-        return xmlrpc.client.dumps(tuple(wanted["params"]), wanted["methodName"]).encode("utf-8", "replace")
-    except (TypeError, OverflowError) as error:
-        raise RpcFault(FaultCode.TYPE, f"A parameter within system.multicall cannot be passed on: {error}") from None
+        answered = _between(b"".join(run(name, parameters)), b"<param>", b"</param>")
+        return b"<value><array><data>%s</data></array></value>\r\n" % answered
+    except RpcFault as error:
+        return _between(b"".join(fault(error)), b"<fault>", b"</fault>")
 
 
 def _between(text: bytes, begin: bytes, end: bytes) -> bytes:

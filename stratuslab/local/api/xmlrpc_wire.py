@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from xml.parsers import expat
 
@@ -58,6 +58,24 @@ _BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 class _Unmarshaller(xmlrpc.client.Unmarshaller):
+    _stack: list[Any]
+
+    def __init__(self) -> None:
+        super().__init__(use_datetime=False, use_builtin_types=True)
+        self.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
+        self._elements = self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> None:
+        self._elements += 1
+        self._depth += 1
+        if self._depth > _DEEPEST or self._elements > _MOST_ELEMENTS:
+            raise _malformed("It is nested too deeply." if self._depth > _DEEPEST else "It has too many elements.")
+        super().start(tag, attrs)
+
+    def end(self, tag: str) -> None:
+        self._depth -= 1
+        super().end(tag)
+
     def end_string(self, data: str) -> None:
         found = _BEYOND_16_BITS.search(data)
         if found:
@@ -107,63 +125,6 @@ def _wrong_type(kind: str) -> RpcFault:
     return RpcFault(FaultCode.TYPE, f"Parameter that is supposed to be {kind} is not")
 
 
-class _CallReader:
-    """Reads a call that is not trusted, within bounds of depth and size. Methods raise RpcFault."""
-
-    def __init__(self) -> None:
-        self._unmarshaller = _Unmarshaller(use_datetime=False, use_builtin_types=True)
-        self._unmarshaller.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
-        self._elements = self._depth = self._bytes = 0
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.CharacterDataHandler = self._unmarshaller.data
-        self._parser.StartDoctypeDeclHandler = _refuse_document_type
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._elements += 1
-        self._depth += 1
-        if self._depth > _DEEPEST or self._elements > _MOST_ELEMENTS:
-            raise _malformed("It is nested too deeply." if self._depth > _DEEPEST else "It has too many elements.")
-        self._unmarshaller.start(name, attributes)
-
-    def _end(self, name: str) -> None:
-        self._depth -= 1
-        self._unmarshaller.end(name)
-
-    def close(self) -> None:
-        """Free the memory now: the parser refers to this reader."""
-        del self._parser
-
-    def parse(self, piece: bytes, final: bool) -> None:
-        self._bytes += len(piece)
-        with _as_faults():
-            self._parser.Parse(piece, final)
-        # Expat keeps an unfinished tag, and reads it again with each piece.
-        if self._bytes - self._parser.CurrentByteIndex > _LARGEST_TAG:
-            raise _malformed("It has a tag that is too long.")
-
-    def call(self) -> tuple[str, Parameters]:
-        """The method and the parameters, after the end."""
-        with _as_faults():
-            values = self._unmarshaller.close()
-        if not self.method:
-            raise _malformed("It has no method name.")
-        return self.method, Parameters(values)
-
-    @property
-    def method(self) -> str:
-        """The name of the method as far as it was read; empty if it was not."""
-        return self._unmarshaller.getmethodname() or ""
-
-    @property
-    def session(self) -> str | None:
-        """The first parameter as far as it was read, if it is a text."""
-        values = self._unmarshaller._stack
-        return values[0] if values and isinstance(values[0], str) else None
-
-
 @contextmanager
 def _as_faults() -> Iterator[None]:
     try:
@@ -179,20 +140,44 @@ def _as_faults() -> Iterator[None]:
 
 def read_call(pieces: Iterable[bytes]) -> tuple[str, Parameters]:
     """The method and the parameters of a call. Raises RpcFault."""
-    with closing(_CallReader()) as reader:
-        for piece in pieces:
-            reader.parse(piece, False)
-        reader.parse(b"", True)
-        return reader.call()
+    call = _read(pieces, final=True)
+    with _as_faults():
+        values = call.close()
+    name = call.getmethodname()
+    if not name:
+        raise _malformed("It has no method name.")
+    return name, Parameters(values)
 
 
 def read_session(beginning: bytes) -> tuple[str, str]:
     """The method and the session string at the beginning of a long call. Raises RpcFault if they are not there."""
-    with closing(_CallReader()) as reader:
-        reader.parse(beginning, False)
-        if not reader.method or reader.session is None:
-            raise _malformed(f"It has no session in its first {len(beginning)} bytes.")
-        return reader.method, reader.session
+    call = _read([beginning], final=False)
+    name, values = call.getmethodname(), call._stack
+    if not name or not values or not isinstance(values[0], str):
+        raise _malformed(f"It has no session in its first {len(beginning)} bytes.")
+    return name, values[0]
+
+
+def _read(pieces: Iterable[bytes], final: bool) -> _Unmarshaller:
+    """Reads a call that is not trusted, within bounds of depth and size; without ``final`` it may go on."""
+    call = _Unmarshaller()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = call.start
+    parser.EndElementHandler = call.end
+    parser.CharacterDataHandler = call.data
+    parser.StartDoctypeDeclHandler = _refuse_document_type
+    read = 0
+    with _as_faults():
+        for piece in pieces:
+            read += len(piece)
+            parser.Parse(piece, False)
+            # Expat keeps an unfinished tag, and reads it again with each piece.
+            if read - parser.CurrentByteIndex > _LARGEST_TAG:
+                raise _malformed("It has a tag that is too long.")
+        if final:
+            parser.Parse(b"", True)
+    return call
 
 
 def _refuse_document_type(*_: object) -> None:
@@ -238,7 +223,7 @@ def failure(refusal: APIError, method: str, profile: ServerProfile) -> Iterator[
     """The answer to a call that failed. The number of elements depends on the version."""
     elements = [
         _flag(False),
-        _text(f"[{profile.tag(method)}] {refusal.text}"),
+        f"<value><string>{escape(f'[{profile.tag(method)}] {refusal.text}')}</string></value>\r\n",
         _integer(refusal.code),
         *([_integer(refusal.object_id), "<value><i8>-1</i8></value>\r\n"] if profile.release >= 5 else []),
     ]
@@ -259,7 +244,3 @@ def _flag(value: bool) -> str:
 
 def _integer(value: int) -> str:
     return f"<value><i4>{value:d}</i4></value>\r\n"
-
-
-def _text(value: str) -> str:
-    return f"<value><string>{escape(value)}</string></value>\r\n"

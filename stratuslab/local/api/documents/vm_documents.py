@@ -38,7 +38,6 @@ _SHORT_DISK = (
     *("CLONE", "CLONE_TARGET", "LN_TARGET", "DISK_SNAPSHOT_TOTAL_SIZE"),
 )
 _SHORT_NIC = ("IP", "EXTERNAL_PORT_RANGE", "MAC", "NETWORK", "NETWORK_ID", "NIC_ID", "SECURITY_GROUPS")
-_SOMETIMES = frozenset(["EXTERNAL_PORT_RANGE"])
 
 
 def instance(record: Record, profile: ServerProfile) -> str:
@@ -57,9 +56,7 @@ def extended_instance(record: Record, profile: ServerProfile) -> str:
 
 
 def monitoring(record: Record, profile: ServerProfile) -> str:
-    """The host's last report, for one.vmpool.monitoring; empty if there is none."""
-    if not record.polled:
-        return ""
+    """The host's last report, for one.vmpool.monitoring."""
     if profile.listed is None:
         return pooled_instance(record, profile)
     return wrapped("MONITORING", _figures(record, profile, _now(record)))
@@ -99,7 +96,6 @@ def _common(record: Record, profile: ServerProfile, polled: float) -> dict[str, 
         "STIME": record.stime,
         "ETIME": record.etime,
         "DEPLOY_ID": _deploy_id(record),
-        "LOCK": f"<LOCKED>{record.lock['level']}</LOCKED>" if record.lock else None,
     }
 
 
@@ -116,8 +112,10 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
         template = sorted([*template, *_legacy_attributes(record, profile)], key=lambda pair: pair[0])
     first = max(0, len(record.history) - 1) if latest else 0
     history = (_history(record, profile, number) for number in range(first, len(record.history)))
+    lock = "<LOCKED>{level}</LOCKED><OWNER>{owner}</OWNER><TIME>{time}</TIME><REQ_ID>-1</REQ_ID>"
     content = {
         **_common(record, profile, figures.get("polled", 0)),
+        "LOCK": lock.format(**record.lock) if record.lock else None,
         "PERMISSIONS": permissions(record.permissions or DEFAULT_PERMISSIONS),
         "MEMORY": record.memory_kib,
         "CPU": f"{record.cpu_percent:.0f}",
@@ -127,10 +125,6 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
         "HISTORY_RECORDS": "".join(history),
         "BACKUPS": "<BACKUP_CONFIG/><BACKUP_IDS/>",
     }
-    if record.lock:
-        content["LOCK"] = "<LOCKED>{level}</LOCKED><OWNER>{owner}</OWNER><TIME>{time}</TIME><REQ_ID>-1</REQ_ID>".format(
-            **record.lock
-        )
     return written("VM", _VM, profile.release, content)
 
 
@@ -183,6 +177,7 @@ def _short(record: Record, profile: ServerProfile) -> str:
     user_template = dict(_user_template(record, profile))
     content = {
         **_common(record, profile, usage.get("polled", 0)),
+        "LOCK": f"<LOCKED>{record.lock['level']}</LOCKED>" if record.lock else None,
         "TEMPLATE": _short_template(record, profile),
         "MONITORING": _short_figures(usage),
         "USER_TEMPLATE": attributes((name, user_template[name]) for name in profile.listed or () if name in user_template),
@@ -197,7 +192,8 @@ def _short_template(record: Record, profile: ServerProfile) -> str:
         if name == "DISK" and not isinstance(value, str):
             written += _vector("DISK", {key: value.get(key, "") for key in _SHORT_DISK})
         elif name == "NIC" and not isinstance(value, str):
-            written += _vector("NIC", {key: value.get(key, "") for key in _SHORT_NIC if key in value or key not in _SOMETIMES})
+            shown = (key for key in _SHORT_NIC if key in value or key != "EXTERNAL_PORT_RANGE")
+            written += _vector("NIC", {key: value.get(key, "") for key in shown})
     return written + attributes(("GRAPHICS", graphics) for graphics in record.vectors("GRAPHICS")[:1])
 
 
