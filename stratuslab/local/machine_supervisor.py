@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratuslab.local.machines.supervisor_processes import acquire, open_lock
+from stratuslab.local.machines import supervisor_processes
 from stratuslab.opennebula.states import Lcm
-from stratuslab.private_files import is_at
+from stratuslab.private_files import acquire, is_at
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.engine import Engine
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)
     signals = _catch_signals()
     place = directory / "instances" / str(instance)
-    lock = int(arguments[2]) if len(arguments) > 2 else open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
-    if not acquire(lock):
+    lock = int(arguments[2]) if len(arguments) > 2 else supervisor_processes.open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
+    if not acquire(lock, supervisor_processes.END_SECONDS):
         print(f"machine {instance} already has a supervisor", file=sys.stderr)
         return 1
     # Only QEMU is to inherit the lock, and gets it explicitly.

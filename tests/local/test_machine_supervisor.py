@@ -22,6 +22,7 @@ from stratuslab.local.machines import supervisor_processes
 from stratuslab.local.machines.supervisor_processes import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
+from stratuslab.private_files import acquire
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes.fake_qemu import FakeQemu, bootable, put_image
 from tests.fakes.staged_cloud import Actors
@@ -274,7 +275,7 @@ def test_a_second_one_by_hand_is_refused(cloud: Keeper, monkeypatch: pytest.Monk
     command = [sys.executable, "-c", program, str(cloud.directory), "3"]
     descriptor = os.open(lock / "lock", os.O_RDWR | os.O_CREAT)
     try:
-        assert supervisor_processes.acquire(descriptor)
+        assert acquire(descriptor, 0)
         ran = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=20, check=False)
         assert (ran.returncode, ran.stderr) == (1, "machine 3 already has a supervisor\n")
     finally:

@@ -15,14 +15,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stratuslab import private_files
 from stratuslab.local import child_python
 
 END_SECONDS = 2.0
-"""How long a process that is ending may still hold its lock."""
+"""How long a process that is ending, or one that checks the lock, may hold it."""
 
 KILL_SECONDS = 10.0
 """How long a killed process may take to end, as the kernel has to free the memory of a large machine."""
@@ -47,7 +47,7 @@ _PROGRAM = "stratuslab.local.machine_supervisor"
 class Supervisors:
     """The supervisors of the store in ``directory``; ``environ`` is their environment.
 
-    Implements :class:`stratuslab.local.machines.driver.SupervisorControl`. Methods raise OSError.
+    Implements :class:`stratuslab.local.machines.driver.SupervisorControl`.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
@@ -56,24 +56,19 @@ class Supervisors:
         self._started: set[int] = set()
 
     def spawn(self, instance: int) -> None:
-        """Start the instance's supervisor unless it is running. Returns at once."""
         self._reap()
-        place = self._place(instance)
-        private_files.private_directory(place)
+        place = private_files.private_directory(self._place(instance))
         lock = open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
         try:
-            if not acquire(lock):
-                return
-            # Remove the process number of an earlier supervisor.
-            os.ftruncate(lock, 0)
-            process = self._start(instance, place, lock)
-            os.pwrite(lock, str(process).encode(), 0)
+            if private_files.acquire(lock, END_SECONDS):
+                # Remove the process number of an earlier supervisor.
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, str(self._start(instance, place, lock)).encode(), 0)
         finally:
             # Closed but not unlocked, as the child has inherited the lock.
             os.close(lock)
 
     def alive(self, instance: int) -> bool:
-        """Whether the supervisor, or the machine that it started, is running."""
         self._reap()
         try:
             lock = open_lock(self._place(instance) / "lock", os.O_RDWR)
@@ -89,14 +84,13 @@ class Supervisors:
         return False
 
     def kill(self, instance: int) -> None:
-        """Kill the supervisor and all that it started; they are gone when this returns. Raises TimeoutError."""
         end = time.monotonic() + KILL_SECONDS
         while self.alive(instance):
             if time.monotonic() > end:
                 raise TimeoutError(errno.ETIMEDOUT, "the machine's process does not end", str(instance))
             # It has just ended, or just started and not yet become the leader of its group: then the next round kills it.
             with contextlib.suppress(ProcessLookupError):
-                self._signal(instance, signal.SIGKILL, group=True)
+                self._signal(instance, signal.SIGKILL)
             time.sleep(0.002)
         # The kernel releases the lock shortly before the process is gone.
         with contextlib.suppress(OSError, ValueError):
@@ -107,37 +101,29 @@ class Supervisors:
         self._reap()
 
     def halt(self, instance: int) -> None:
-        """Ask the guest to shut down. Returns at once. If the supervisor was killed and only its machine is running, that is
-        killed."""
-        if self.alive(instance):
-            try:
-                self._signal(instance, signal.SIGTERM, group=False)
-            except ProcessLookupError:
-                self.kill(instance)
+        try:
+            self._signal(instance, signal.SIGTERM, os.kill)
+        except ProcessLookupError:
+            # The supervisor was killed and only its machine is running.
+            self.kill(instance)
 
     def reboot(self, instance: int) -> None:
-        """Ask the guest to shut down, and start it again. Returns at once."""
-        if self.alive(instance):
-            self._signal(instance, signal.SIGUSR1, group=False)
+        self._signal(instance, signal.SIGUSR1, os.kill)
 
     def pause(self, instance: int) -> None:
-        """Pause the machine with its supervisor. The caller has locked the store, so the supervisor is not writing."""
-        if self.alive(instance):
-            self._signal(instance, signal.SIGSTOP, group=True)
+        self._signal(instance, signal.SIGSTOP)
 
     def resume(self, instance: int) -> None:
-        """Continue a paused machine."""
-        if self.alive(instance):
-            self._signal(instance, signal.SIGCONT, group=True)
+        self._signal(instance, signal.SIGCONT)
 
     def _place(self, instance: int) -> Path:
         return self._directory / "instances" / str(instance)
 
-    def _signal(self, instance: int, number: signal.Signals, group: bool) -> None:
+    def _signal(self, instance: int, number: signal.Signals, send: Callable[[int, int], None] = os.killpg) -> None:
+        """Send a signal to what runs the instance, if anything does."""
         with contextlib.suppress(FileNotFoundError):
-            text = (self._place(instance) / "lock").read_text()
-            if text.isdecimal():
-                (os.killpg if group else os.kill)(int(text), number)
+            if self.alive(instance) and (text := (self._place(instance) / "lock").read_text()).isdecimal():
+                send(int(text), number)
 
     def _start(self, instance: int, place: Path, lock: int) -> int:
         import subprocess
@@ -181,11 +167,6 @@ def open_lock(path: Path, flags: int) -> int:
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(descriptor)
-
-
-def acquire(lock: int) -> bool:
-    """Take the lock; False if another process keeps it. One that checks it or is ending holds it for a moment only."""
-    return private_files.acquire(lock, END_SECONDS)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
