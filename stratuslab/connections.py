@@ -31,7 +31,7 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
     """
     endpoint = settings.endpoint
     messages.step(f"Cloud: {shown(endpoint.value)} ({endpoint.origin})")
-    timeout = settings.timeout
+    timeout = settings.timeout  # an invalid one is refused for the embedded cloud, too
     if is_local(endpoint.value):
         if endpoint.origin == "default":
             if found := fallback(settings):
@@ -42,13 +42,9 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
         from stratuslab.local.api.in_process import LocalTransport
 
         directory = state_directory(environment.environ)
-        return Cloud(
-            LocalTransport(directory, settings.local_environ),
-            Credentials("oneadmin"),
-            "the embedded cloud",
-            address=f"local:{directory}",
-            trace=messages.wire,
-        )
+        local = LocalTransport(directory, settings.local_environ)
+        address = f"local:{directory}"
+        return Cloud(local, Credentials("oneadmin"), "the embedded cloud", address=address, trace=messages.wire)
     configured = settings.credentials()
     for text in exposed(settings.password_files):
         messages.note(text)
@@ -56,10 +52,8 @@ def open_cloud(settings: Settings, environment: Environment, messages: Messages)
     credentials = _with_password(configured, resolved.url, environment)
     messages.step(f"Credentials: {credentials}")
     messages.step(f"Calls go to {resolved.url}")
-    transport_http = HttpTransport(
-        resolved, credentials, timeout, environment.environ, ca_bundle=settings.ca_bundle, trace=messages.wire
-    )
-    return Cloud(transport_http, credentials, resolved.url, trace=messages.wire)
+    remote = HttpTransport(resolved, credentials, timeout, environment.environ, ca_bundle=settings.ca_bundle, trace=messages.wire)
+    return Cloud(remote, credentials, resolved.url, trace=messages.wire)
 
 
 def console(settings: Settings, environment: Environment, number: int) -> list[str]:
@@ -104,8 +98,7 @@ def _with_password(credentials: Credentials, endpoint: str, environment: Environ
         )
     prompt = f"'{credentials.username}' at '{endpoint}' password: "
     with contextlib.suppress(EOFError):
-        password = ask_secret(prompt, environment.stderr)
-        if password:
+        if password := ask_secret(prompt, environment.stderr):
             return credentials._replace(password=password)
     raise AuthenticationError(f"no password for {credentials} at {endpoint}")
 
@@ -149,7 +142,6 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
 
 
 def _catalogue_cache(settings: Settings, environment: Environment, messages: Messages) -> CatalogueCache | None:
-    """The user's cache; None if it is switched off, or has no place."""
     from stratuslab.marketplace.catalogue_cache import CatalogueCache, cache_directory
 
     directory = cache_directory(environment.environ, environment.home)

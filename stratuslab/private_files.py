@@ -8,10 +8,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from stratuslab.errors import StratusLabError
+from stratuslab.errors import UsageError
 
 WAIT_SECONDS = 10.0
 """Seconds to wait for a lock that is normally held only briefly."""
@@ -28,8 +26,7 @@ def private_directory(directory: Path) -> Path:
 def make_directory(directory: Path) -> None:
     """Make a directory and those above it where they are missing, closed to others whatever the umask."""
     if not directory.is_dir():
-        if not directory.parent.is_dir():
-            make_directory(directory.parent)
+        make_directory(directory.parent)
         try:
             directory.mkdir(mode=0o700)
         except FileExistsError:
@@ -60,6 +57,7 @@ def require_own(path: Path, *, or_root: bool = False) -> None:
         except OSError:
             continue
         is_end = place in ends
+        it = "it" if place == path.absolute() else place
         if stat.S_ISLNK(facts.st_mode):
             target = place.parent / place.readlink()
             todo.append(target)
@@ -67,19 +65,9 @@ def require_own(path: Path, *, or_root: bool = False) -> None:
         elif is_end and not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
             continue
         elif _others_can_write(facts) and (is_end or not facts.st_mode & stat.S_ISVTX):
-            raise _foreign(path, place, f"other users can write to {_it(path, place)}", f"close it: chmod go-w {place}")
+            raise UsageError(f"refusing to use {path}: other users can write to {it}", f"close it: chmod go-w {place}")
         if facts.st_uid not in ({user, 0} if is_end and or_root else {user} if is_end else trusted):
-            raise _foreign(path, place, f"{_it(path, place)} belongs to {_user_name(facts.st_uid)}", "use one of your own")
-
-
-def _it(path: Path, place: Path) -> str:
-    return "it" if place == path.absolute() else str(place)
-
-
-def _foreign(path: Path, place: Path, reason: str, remedy: str) -> StratusLabError:
-    from stratuslab.errors import UsageError
-
-    return UsageError(f"refusing to use {path}: {reason}", remedy)
+            raise UsageError(f"refusing to use {path}: {it} belongs to {_user_name(facts.st_uid)}", "use one of your own")
 
 
 def _others_can_write(facts: os.stat_result) -> bool:
@@ -88,7 +76,6 @@ def _others_can_write(facts: os.stat_result) -> bool:
 
 
 def _is_own_group(number: int) -> bool:
-    """Whether the group is the user's alone."""
     import grp
     import pwd
 
@@ -141,13 +128,10 @@ def acquire(descriptor: int, seconds: float | None) -> bool:
     import fcntl
     import time
 
-    if seconds is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return True
-    end = time.monotonic() + seconds
+    end = time.monotonic() + (seconds or 0)
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if seconds is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() >= end:

@@ -88,16 +88,13 @@ class Settings:
     @property
     def endpoint(self) -> Setting:
         """The cloud's endpoint: StratusLab's settings, then OpenNebula's, then the embedded cloud."""
-        found = self.find("endpoint")
-        if found:
+        if found := self.find("endpoint"):
             return found
         from stratuslab.cloud.endpoint import LOCAL, OPENNEBULA_PORT
 
-        variable = self._environment.environ.get("ONE_XMLRPC")
-        if variable:
+        if variable := self._environment.environ.get("ONE_XMLRPC"):
             return Setting(variable, "ONE_XMLRPC")
-        session = self._session_file()
-        if session:
+        if session := self._session_file():
             # If there is only a session file, OpenNebula's own commands use the daemon on this computer.
             return Setting(f"http://localhost:{OPENNEBULA_PORT}/RPC2", f"OpenNebula's default, because {session[0]} exists")
         return Setting(LOCAL, "default")
@@ -105,8 +102,7 @@ class Settings:
     @property
     def marketplace_endpoint(self) -> Setting:
         """The Marketplace: as set, else the embedded one for the embedded cloud, else StratusLab's own."""
-        found = self.find("marketplace_endpoint")
-        if found:
+        if found := self.find("marketplace_endpoint"):
             return found
         from stratuslab.cloud.endpoint import is_local
 
@@ -192,20 +188,18 @@ class Settings:
         if within and not self._option("username"):
             name, password = within
             return Credentials(name, password or self._password(), origin=f"in the endpoint, {self.endpoint.origin}")
-        user = self.find("username")
-        if user:
+        if user := self.find("username"):
             return Credentials(user.value, self._password(), origin=user.origin)
         certificate = self.find("pem_certificate")
         assert certificate is not None
-        session = self._session_file()
-        if session and certificate.origin == "default":
-            return self._session(*session)
         path = self._environment.expand(certificate.value)
-        if certificate.origin == "default" and not path.is_file():
-            return Credentials()
-        return Credentials(
-            certificate=str(path), key=str(self._environment.expand(self.get("pem_key"))), origin=certificate.origin
-        )
+        if certificate.origin == "default":
+            if session := self._session_file():
+                return self._session(*session)
+            if not path.is_file():
+                return Credentials()
+        key = str(self._environment.expand(self.get("pem_key")))
+        return Credentials(certificate=str(path), key=key, origin=certificate.origin)
 
     def _password(self) -> str:
         # A file named by an option takes precedence over a password in the environment, and so on.
@@ -237,8 +231,7 @@ class Settings:
         return self._standard_input
 
     def _session_file(self) -> tuple[Path, str] | None:
-        variable = self._environment.environ.get("ONE_AUTH")
-        if variable:
+        if variable := self._environment.environ.get("ONE_AUTH"):
             return self._environment.expand(variable), "ONE_AUTH"
         home = self._environment.home
         usual = home / ".one" / "one_auth" if home else None

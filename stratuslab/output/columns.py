@@ -111,10 +111,6 @@ def rfc3339(seconds: float | None) -> str | None:
         return None
 
 
-def _cause(row: InstanceRow) -> Value:
-    return row.explanation.cause.name if row.explanation is not None and row.explanation.cause is not None else None
-
-
 def _reason(row: InstanceRow) -> Value:
     if row.explanation is None:
         return None
@@ -178,7 +174,7 @@ INSTANCES = RowKind(
         _fact("ended", lambda instance: rfc3339(instance.ended), time=True),
         _fact("failed", yes_or_no=True),
         Column("message", lambda row: (row.note and masked_text(row.note)) or None),
-        Column("cause", _cause),
+        Column("cause", lambda row: row.explanation and row.explanation.cause and row.explanation.cause.name),
         Column("reason", _reason),
     ),
     guide=True,
@@ -239,16 +235,10 @@ def rows(result: Result) -> Iterable[Any]:
 
 def cell(value: Value) -> str:
     """A value in a table: ``-`` for what is unknown or empty."""
-    match value:
-        case str():
-            return word(value)
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.0f}"
-        case int():
-            return str(value)
-        case _:
-            return word(",".join(value))
+    if value is None or isinstance(value, str):
+        return word(value or "")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return str(value) if isinstance(value, int) else f"{value:.0f}"
+    return word(",".join(value))
