@@ -29,7 +29,7 @@ _CHOICES = (
     ("endorser", "Endorser", "email"),
     ("kind", "Kind", "kind"),
 )
-_STATUSES = ("valid", "expired", "deprecated", "all")
+_STATUSES = ["valid", "expired", "deprecated", "all"]
 _WEB_ADDRESS = re.compile(r"(?:https?|ftp)://[^\s/]", re.IGNORECASE)
 _CONTENT = {
     ContentLocation.HERE: "kept in this cloud",
@@ -88,14 +88,10 @@ def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str
 
 
 def _form(search: EntrySearch, words: str, chosen: Mapping[str, str], status: str, narrowed: bool) -> _Element:
-    def choice(name: str, label: str, options: list[tuple[str, str]], value: str) -> _Element:
-        if all(value != option for option, _ in options):
-            options = [*options, (value, value)]
-        made = (E.option({"value": option, **({"selected": ""} if option == value else {})}, text) for option, text in options)
+    def choice(name: str, label: str, options: list[str], value: str) -> _Element:
+        options = options if value in options else [*options, value]
+        made = (E.option({"value": word, **({"selected": ""} if word == value else {})}, word or "any") for word in options)
         return E.p(E.label({"for": name}, label), E.select({"id": name, "name": name}, *made))
-
-    def known(column: str) -> list[tuple[str, str]]:
-        return [("", "any"), *((value, value) for value in search.values(column, _MOST_CHOICES))]
 
     return E.form(
         {"role": "search", "method": "get", "action": ROOT, "aria-label": "Images"},
@@ -104,8 +100,11 @@ def _form(search: EntrySearch, words: str, chosen: Mapping[str, str], status: st
             E.label({"for": "q"}, "Words"),
             E.input({"type": "search", "id": "q", "name": "q", "value": words, "maxlength": str(_LONGEST_WORDS)}),
         ),
-        *(choice(name, label, known(column), chosen.get(name, "")) for name, label, column in _CHOICES),
-        choice("status", "Status", [(word, word) for word in _STATUSES], status),
+        *(
+            choice(name, label, ["", *search.values(column, _MOST_CHOICES)], chosen.get(name, ""))
+            for name, label, column in _CHOICES
+        ),
+        choice("status", "Status", _STATUSES, status),
         E.p({"class": "buttons"}, E.button({"type": "submit"}, "Search"), *([E.a({"href": ROOT}, "Clear")] if narrowed else [])),
     )
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _BASE = "http://mp.stratuslab.eu/"
 _COLUMNS = ("", "os", "os_version", "os_arch", "email", "kind", "created", "identifier", "locations", "description", "title")
 _SEARCHABLE = range(1, 6)
-_DEFAULT_ORDER = "6"
 MOST_ROWS = 1000
 """Rows of an answer."""
 
@@ -29,12 +28,11 @@ def search_results(store: Store, now: float, query: EntryQuery, parameters: Mapp
         if word := parameters.get(f"sSearch_{number}"):
             patterns.append((_COLUMNS[number], matching(word)))
     search = EntrySearch(store, now, query._replace(patterns=patterns))
-    order = parameters.get("iSortCol_0", _DEFAULT_ORDER)
-    column = next((name for number, name in enumerate(_COLUMNS) if name and str(number) == order), "created")
+    order = number_of(parameters, "iSortCol_0", 0)
     rows = search.rows(
         number_of(parameters, "iDisplayStart", 0),
         min(number_of(parameters, "iDisplayLength", MOST_ROWS), MOST_ROWS),
-        column,
+        _COLUMNS[order] if 0 < order < len(_COLUMNS) else "created",
         parameters.get("sSortDir_0", "desc").lower() != "asc",
     )
     found = {

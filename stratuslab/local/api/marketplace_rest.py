@@ -11,6 +11,7 @@ All are XML, JSON or HTML, as the header Accept or the parameter ``media`` wants
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -103,12 +104,12 @@ def _document(store: Store, now: float, query: EntryQuery, media: str) -> HttpRe
     if not newest:
         return failure(404, "metadata entry not found", media)
     document = next(search.documents([(newest[0].id, 0)]))[0]
-    name = newest[0].identifier
+    file = {"Content-Disposition": f'attachment; filename="{newest[0].identifier}.{media}"'}
     if media == "json":
         from stratuslab.local.api.marketplace_json import rdf_json
 
-        return whole(200, "application/json", rdf_json(document), **_attachment(f"{name}.json"))
-    return whole(200, _RDF, _DECLARATION + f"{document}\n".encode(), **_attachment(f"{name}.xml"))
+        return whole(200, "application/json", rdf_json(document), **file)
+    return whole(200, _RDF, _DECLARATION + f"{document}\n".encode(), **file)
 
 
 def _collection(store: Store, now: float, query: EntryQuery, parts: list[str], filters: Mapping[str, str]) -> HttpResponse:
@@ -162,11 +163,5 @@ def _not_modified(modified: str, since: str) -> bool:
 def failure(status: int, text: str, media: str = "xml") -> HttpResponse:
     """The response to a request that fails."""
     if media == "json":
-        import json
-
         return whole(status, "application/json", json.dumps({str(status): text}).encode())
     return whole(status, XML, _DECLARATION + f"<error>{escape(text)}</error>\n".encode("utf-8", "replace"))
-
-
-def _attachment(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -12,41 +12,21 @@ from functools import cached_property
 from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.opennebula.states import Lcm, State, has_failed
 
-_COMMON = {
-    "reboot": Verb.REBOOT,
-    "hold": Verb.HOLD,
-    "release": Verb.RELEASE,
-    "resume": Verb.RESUME,
-    "suspend": Verb.SUSPEND,
-    "stop": Verb.STOP,
-}
-_OF_3 = {
-    **_COMMON,
-    "shutdown": Verb.SHUTDOWN_RUNNING,
-    "cancel": Verb.CANCEL,
-    "finalize": Verb.DELETE,
-    "resume": Verb.RESUME_SAVED,
-    "restart": Verb.RESTART,
-    "resubmit": Verb.RECREATE,
-}
-_SINCE_4 = {
-    **_COMMON,
-    "poweroff": Verb.POWEROFF,
-    "poweroff-hard": Verb.POWEROFF_HARD,
-    "reboot-hard": Verb.REBOOT_HARD,
-    "undeploy": Verb.UNDEPLOY,
-    "undeploy-hard": Verb.UNDEPLOY,
-}
-_OF_4 = {
-    **_SINCE_4,
-    "shutdown": Verb.SHUTDOWN,
-    "shutdown-hard": Verb.SHUTDOWN_HARD,
-    "delete": Verb.DELETE,
-    "delete-recreate": Verb.RECREATE,
-    "poweroff-hard": Verb.POWEROFF_HARD_5,
-}
-_SINCE_6 = {**_SINCE_4, "terminate": Verb.TERMINATE, "terminate-hard": Verb.TERMINATE_HARD}
-_OF_5 = {**_SINCE_6, "terminate-hard": Verb.TERMINATE_HARD_5, "poweroff-hard": Verb.POWEROFF_HARD_5}
+
+def _actions(table: str) -> dict[str, Verb]:
+    """The actions in a table, each with its verb if that has another name."""
+    pairs = (word.partition("=") for word in table.split())
+    return {name: Verb[verb or name.upper().replace("-", "_")] for name, _, verb in pairs}
+
+
+_COMMON = "reboot hold release resume suspend stop"
+_OF_3 = _actions(
+    f"{_COMMON} shutdown=SHUTDOWN_RUNNING cancel finalize=DELETE resume=RESUME_SAVED restart resubmit=RECREATE",
+)
+_SINCE_4 = f"{_COMMON} poweroff poweroff-hard reboot-hard undeploy undeploy-hard=UNDEPLOY"
+_OF_4 = _actions(f"{_SINCE_4} shutdown shutdown-hard delete delete-recreate=RECREATE poweroff-hard=POWEROFF_HARD_5")
+_OF_5 = _actions(f"{_SINCE_4} terminate terminate-hard=TERMINATE_HARD_5 poweroff-hard=POWEROFF_HARD_5")
+_SINCE_6 = _actions(f"{_SINCE_4} terminate terminate-hard")
 
 
 @dataclass(frozen=True)
