@@ -77,24 +77,12 @@ class Environment(NamedTuple):
         """The home directory; None if neither the environment nor the system has one (cron, containers)."""
         from pathlib import Path
 
-        home = self._home
+        home = home_directory(self.environ)
         return Path(home) if home else None
-
-    @property
-    def _home(self) -> str | None:
-        named = self.environ.get("HOME")
-        if named:
-            return named
-        try:
-            import pwd
-
-            return pwd.getpwuid(os.getuid()).pw_dir
-        except (ImportError, KeyError):
-            return None
 
     def expanded(self, path: str) -> str:
         """The path with a leading ``~/`` replaced by the home directory."""
-        home = self._home if path.startswith("~/") else None
+        home = home_directory(self.environ) if path.startswith("~/") else ""
         return f"{home}/{path[2:]}" if home else path
 
     def expand(self, path: str) -> "Path":
@@ -115,3 +103,13 @@ def is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def home_directory(environ: Mapping[str, str]) -> str:
+    """The user's home directory, empty if neither the environment nor the system has one."""
+    try:
+        import pwd
+
+        return environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError):
+        return environ.get("HOME", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from stratuslab.environment import home_directory
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.private_files import is_disk_full, private_directory, why
 
@@ -24,10 +25,13 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     """
     directory = _named(environ)
     try:
-        private_directory(directory)
+        return private_directory(directory)
     except OSError as error:
-        _refuse(directory, error)
-    return directory
+        reason = "a file of that name exists" if isinstance(error, FileExistsError) else why(error)
+        message = f"cannot create the embedded cloud's directory {directory}: {reason}"
+        if is_disk_full(error):
+            raise StratusLabError(message, "free some space, or set STRATUSLAB_LOCAL_DIR to a directory elsewhere") from error
+        raise UsageError(message, "set STRATUSLAB_LOCAL_DIR to a directory of your own") from error
 
 
 def _named(environ: Mapping[str, str]) -> Path:
@@ -39,27 +43,7 @@ def _named(environ: Mapping[str, str]) -> Path:
     # The XDG base directory specification says to ignore relative paths.
     if state and Path(state).is_absolute():
         return Path(state, "stratuslab", "local")
-    home = environ.get("HOME") or _home_of_user()
+    home = home_directory(environ)
     if not home:
         raise UsageError("no home directory for the embedded cloud's state", "set HOME or STRATUSLAB_LOCAL_DIR")
     return Path(home, ".local", "state", "stratuslab", "local").absolute()
-
-
-def _home_of_user() -> str:
-    import os
-
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except (ImportError, KeyError):
-        return ""
-
-
-def _refuse(directory: Path, error: OSError) -> None:
-    in_the_way = isinstance(error, FileExistsError)
-    reason = "a file of that name exists" if in_the_way else why(error)
-    message = f"cannot create the embedded cloud's directory {directory}: {reason}"
-    if is_disk_full(error):
-        raise StratusLabError(message, "free some space, or set STRATUSLAB_LOCAL_DIR to a directory elsewhere") from error
-    raise UsageError(message, "set STRATUSLAB_LOCAL_DIR to a directory of your own") from error

@@ -23,7 +23,9 @@ def create(directory: Path) -> None:
     path = directory / NAME
     with contextlib.suppress(OSError):
         if not path.exists() and free_bytes(directory) > _PLENTY:
-            _make(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(b"\1" * _BYTES)
 
 
 def release(directory: Path) -> None:
@@ -38,14 +40,3 @@ def is_full(directory: Path) -> bool:
         return free_bytes(directory) < _FULL
     except OSError:
         return False
-
-
-def _make(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, _BYTES)
-        else:
-            os.write(descriptor, b"\1" * _BYTES)
-    finally:
-        os.close(descriptor)

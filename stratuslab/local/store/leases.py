@@ -6,11 +6,10 @@ OpenNebula it leases the next free one after the last, so an address is not reus
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import socket
+from typing import NamedTuple
 
-from stratuslab.local.api_error import APIError, BadTemplate, NoSuchNetwork
+from stratuslab.local.api_error import BadTemplate, NoSuchNetwork
 from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.database import Store
 from stratuslab.local.store.instance_record import User
@@ -18,8 +17,7 @@ from stratuslab.local.store.instance_record import User
 _NETWORKS = ("public", "local", "private")
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """A range of ``size`` addresses from ``first`` (as a number). ``next`` is the offset at which to look for a free one."""
 
     id: int
@@ -32,23 +30,27 @@ class Network:
     def bridge(self) -> str:
         return f"vbr{self.id}"
 
+    @property
+    def addresses(self) -> range:
+        return range(self.first, self.first + self.size)
+
 
 def address_text(number: int) -> str:
     """An IPv4 address in dotted form."""
-    return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+    return ".".join(map(str, number.to_bytes(4, "big")))
 
 
 def address_number(text: str) -> int | None:
     """The number of a dotted IPv4 address, None for anything else."""
-    parts = text.strip().split(".")
-    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 4 and int(part) < 256 for part in parts):
+    try:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, text.strip()), "big")
+    except (OSError, ValueError):
         return None
-    return sum(int(part) << shift for part, shift in zip(parts, (24, 16, 8, 0), strict=True))
 
 
 def mac_address(number: int) -> str:
     """The hardware address that OpenNebula derives from an IPv4 address."""
-    return "02:00:" + ":".join(f"{number >> shift & 255:02x}" for shift in (24, 16, 8, 0))
+    return f"02:00:{number.to_bytes(4, 'big').hex(':')}"
 
 
 class Leases:
@@ -75,23 +77,19 @@ class Leases:
     def network_for(self, nic: dict[str, str], user: User) -> Network | None:
         """The network that a NIC of a template names, None if it names none. Part of a transaction. Raises APIError."""
         self._use_own_block()
-        networks = self.networks()
-        number = nic.get("NETWORK_ID", "")
+        number, name = nic.get("NETWORK_ID", ""), nic.get("NETWORK", "")
         if number:
-            found = next((network for network in networks if str(network.id) == number.strip()), None)
-            if found is None:
-                raise NoSuchNetwork(f"Virtual network with ID: {number} does not exist")
-            return found
-        name = nic.get("NETWORK", "")
-        if not name:
+            found = [network for network in self.networks() if str(network.id) == number.strip()]
+            missing = f"Virtual network with ID: {number} does not exist"
+        elif name:
+            owner = owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
+            found = [network for network in self.networks() if network.name == name and owner == 0]
+            missing = f"User {owner} does not own a network with name: {name} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC."
+        else:
             return None
-        owner = owner_named(self._store, nic.get("NETWORK_UID", ""), nic.get("NETWORK_UNAME", ""), user)
-        found = next((network for network in networks if network.name == name), None)
-        if found is None or owner != 0:
-            raise NoSuchNetwork(
-                f"User {owner} does not own a network with name: {name} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC."
-            )
-        return found
+        if not found:
+            raise NoSuchNetwork(missing)
+        return found[0]
 
     def _use_own_block(self) -> None:
         """Move the networks to this cloud's own block of addresses, except for configured ranges."""
@@ -105,38 +103,26 @@ class Leases:
 
     def take(self, network: Network, instance: int, requested: str = "") -> int:
         """Lease an address of the network, the requested one if any. Part of a transaction. Raises APIError."""
+        offsets = ((network.next + step) % network.size for step in range(network.size))
+        wanted = [address_number(requested)] if requested else (network.first + offset for offset in offsets)
         taken = {address for address, _ in self.leased(network)}
-        candidates: Iterable[int]
-        if requested:
-            number = address_number(requested)
-            candidates = [] if number is None else [number - network.first]
-        else:
-            candidates = ((network.next + step) % network.size for step in range(network.size))
-        for place in candidates:
-            if 0 <= place < network.size and network.first + place not in taken:
-                break
-        else:
+        free = (address for address in wanted if address in network.addresses and address not in taken)
+        address = next(free, None)
+        if address is None:
             raise NoSuchNetwork(f"Cannot get IP/MAC lease from virtual network {network.id}.")
-        self._store.query("INSERT INTO leases VALUES (?, ?, ?)", (network.id, network.first + place, instance))
+        self._store.query("INSERT INTO leases VALUES (?, ?, ?)", (network.id, address, instance))
         if not requested:
-            self._store.query("UPDATE networks SET next = ? WHERE id = ?", ((place + 1) % network.size, network.id))
-        return network.first + place
+            following = (address + 1 - network.first) % network.size
+            self._store.query("UPDATE networks SET next = ? WHERE id = ?", (following, network.id))
+        return address
 
 
 def owner_named(store: Store, number: str, name: str, user: User) -> int:
     """The id of the owner that a NIC or DISK names by number or name, by default the user's. Raises APIError."""
-    if number:
-        try:
-            return int(number)
-        except ValueError:
-            raise _no_user(number) from None
-    if not name:
+    if not number and not name:
         return user.id
-    rows: list[tuple[Any, ...]] = store.query("SELECT id FROM users WHERE name = ?", (name,))
-    if not rows:
-        raise _no_user(name)
-    return int(rows[0][0])
-
-
-def _no_user(name: str) -> APIError:
-    return BadTemplate(f"User {name} does not exist")
+    rows: list[tuple[int]] = store.query("SELECT id FROM users WHERE name = ?", (name,))
+    try:
+        return int(number) if number else rows[0][0]
+    except (ValueError, IndexError):
+        raise BadTemplate(f"User {number or name} does not exist") from None
