@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from stratuslab.opennebula.numeric_constants import is_id
-from stratuslab.opennebula.template_grammar import Attribute, Vector
+from stratuslab.opennebula.template_grammar import Attribute, HasAttributes, Vector
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NetworkRequest:
 
 
 @dataclass(frozen=True)
-class MachineTemplate:
+class MachineTemplate(HasAttributes):
     """A machine template of the cloud. Attributes laid over it replace all attributes of the same name."""
 
     id: int
@@ -57,14 +57,6 @@ class MachineTemplate:
         )
         number = document.findtext("ID", "").strip()
         return cls(int(number) if is_id(number) else 0, document.findtext("NAME", "").strip(), attributes)
-
-    def text(self, name: str) -> str:
-        """A simple value, empty if there is none."""
-        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
-
-    def vectors(self, name: str) -> list[Vector]:
-        """All vectors of this name."""
-        return [value for key, value in self.attributes if key == name and not isinstance(value, str)]
 
     @property
     def context(self) -> Vector:

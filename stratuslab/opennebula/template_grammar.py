@@ -18,6 +18,21 @@ Vector = Mapping[str, str]
 Attribute = tuple[str, "str | Vector"]
 """A name with its value. Names may repeat (DISK, NIC), so a template is a sequence of these, not a dictionary."""
 
+
+class HasAttributes:
+    """Something with the attributes of a template."""
+
+    attributes: Sequence[Attribute]
+
+    def text(self, name: str) -> str:
+        """The value of a simple attribute, empty if missing."""
+        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
+
+    def vectors(self, name: str) -> list[dict[str, str]]:
+        """The values of a vector attribute that may repeat, such as NIC."""
+        return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
+
+
 # What XML forbids, and what OpenNebula's XML-RPC library (xmlrpc-c) refuses in every version: all beyond U+FFFF (fault -503).
 # Patterns are compiled when they are first used.
 _UNSENDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.opennebula.template_grammar import Attribute
+from stratuslab.opennebula.template_grammar import Attribute, HasAttributes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ DEFAULT_PERMISSIONS = "110000000"
 
 
 @dataclass
-class Record:
+class Record(HasAttributes):
     """One instance in the store. Times are seconds since the epoch, 0 for never.
 
     ``cpu`` and ``memory_mib`` are its share of the host, ``disk_mib`` the space that real disks take when they are full.
@@ -87,24 +87,13 @@ class Record:
         """Whether its process, if any, is paused."""
         return self.state in (State.SUSPENDED, State.STOPPED)
 
-    def vectors(self, name: str) -> list[dict[str, str]]:
-        """The values of a vector attribute that may repeat, such as NIC."""
-        return [dict(value) for key, value in self.attributes if key == name and not isinstance(value, str)]
-
-    def text(self, name: str) -> str:
-        """The value of a simple attribute, empty if missing."""
-        return next((value for key, value in self.attributes if key == name and isinstance(value, str)), "")
-
     def enter(self, lcm_state: Lcm) -> None:
         """Become ACTIVE with this LCM_STATE."""
-        self._keep_usage()
-        self.state, self.lcm_state = State.ACTIVE, lcm_state
+        self.leave_active(State.ACTIVE)
+        self.lcm_state = lcm_state
 
     def leave_active(self, state: State) -> None:
         """Leave ACTIVE for this STATE."""
-        self._keep_usage()
         self.state, self.lcm_state = state, Lcm.LCM_INIT
-
-    def _keep_usage(self) -> None:
         if self.polled:
             self.listed_usage = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}

@@ -15,6 +15,7 @@ from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.status_and_reset import reset, status
+from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 from tests.fakes.staged_cloud import Actors, Stage, configure
@@ -339,7 +340,7 @@ class TestTemplates:
             (SMALL + "NAME=" + "x" * 129, "Invalid NAME, max length is 128 chars"),
             (SMALL + "1ABC=x", 'Parse error: "1ABC" cannot be the name of an attribute'),
             (SMALL + "NOTE=[2=x]", 'Parse error: "2" cannot be the name of an attribute'),
-            ("<VM><CPU>1</CPU><a:b>1</a:b></VM>", 'Parse error: "A:B" cannot be the name of an attribute'),
+            ("<VM><CPU>1</CPU><a:b>1</a:b></VM>", "Parse error: unbound prefix"),
             ("<VM><CPU>1</CPU>", "Parse error: no element found"),
             ('<!DOCTYPE VM [<!ENTITY a "b">]><VM><CPU>1</CPU></VM>', "Parse error: a template cannot have a document type"),
         ],
@@ -381,10 +382,15 @@ class TestTemplates:
         )
         assert stage.actors.living == set()
 
+    @pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-16", "gbk", "no-such"])
+    def test_xml_is_text_whatever_encoding_it_declares(self, call: Caller, stage: Stage, encoding: str) -> None:
+        document = f"<?xml version='1.0' encoding='{encoding}'?><VM><CPU>1</CPU><MEMORY>64</MEMORY><NAME>caf\u00e9</NAME></VM>"
+        assert stage.engine.instance(ADMINISTRATOR, started(call, document)).name == "caf\u00e9"
+
     def test_xml_is_taken_as_well(self, call: Caller, stage: Stage) -> None:
         number = started(
             call,
-            "<VM><NAME>a &lt;b&gt;</NAME><CPU>0.5</CPU><MEMORY>64</MEMORY><NIC><NETWORK>local</NETWORK></NIC>"
+            '<VM xmlns="urn:x"><NAME>a &lt;b&gt;</NAME><CPU>0.5</CPU><MEMORY>64</MEMORY><NIC><NETWORK>local</NETWORK></NIC>'
             "<NOTE>x]]&gt;y</NOTE></VM>",
         )
         instance = shown(call, number)
