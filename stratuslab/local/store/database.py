@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import chain
@@ -89,8 +89,9 @@ _MIGRATIONS = (
 VERSION = len(_MIGRATIONS)
 _NAMES = [field.name for field in fields(Record) if field.name != "owner"]
 _JSON = ("attributes", "user_attributes", "history", "listed_usage", "lock")
+_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _COLUMNS = ", ".join(_NAMES)
-_SELECT = f"SELECT {_COLUMNS}, (SELECT name FROM users WHERE users.id = uid) FROM instances"
+_SELECT = f"SELECT {_COLUMNS}, coalesce((SELECT name FROM users WHERE users.id = uid), '') FROM instances"
 _BATCH = 200
 
 
@@ -211,14 +212,12 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Insert a new instance. Part of a transaction."""
-        values = _values(record)
-        self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
+        self.query(f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})", _values(record))
 
     def save(self, record: Record) -> None:
         """Save an instance, and release its leases and volumes if it is DONE. Part of the transaction in which it was read."""
-        values = _values(record)
-        changes = ", ".join(f"{name} = ?" for name in values)
-        self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*values.values(), record.id])
+        changes = ", ".join(f"{name} = ?" for name in _NAMES)
+        self.query(f"UPDATE instances SET {changes} WHERE id = ?", [*_values(record), record.id])
         if record.state == State.DONE:
             self.query("DELETE FROM leases WHERE instance = ?", (record.id,))
             self.query("UPDATE volumes SET instance = NULL WHERE instance = ?", (record.id,))
@@ -260,20 +259,14 @@ class Store:
             last, offset, limit = rows[-1][0], 0, limit - size if limit > 0 else limit
 
 
-def _values(record: Record) -> Mapping[str, Any]:
-    values = dict(vars(record))
-    del values["owner"]
-    for name in _JSON:
-        values[name] = json.dumps(values[name], ensure_ascii=False, separators=(",", ":"))
-    return values
+def _values(record: Record) -> list[Any]:
+    values = vars(record)
+    return [_written(values[name]) if name in _JSON else values[name] for name in _NAMES]
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    *plain, owner = row
-    values: dict[str, Any] = dict(zip(_NAMES, plain, strict=True))
-    for name in _JSON:
-        values[name] = json.loads(values[name])
-    return Record(owner=owner or "", **values)
+    pairs = zip((*_NAMES, "owner"), row, strict=True)
+    return Record(**{name: json.loads(value) if name in _JSON else value for name, value in pairs})
 
 
 def _make_private(directory: Path, path: Path) -> None:

@@ -64,9 +64,6 @@ class Volumes:
             raise UsageError(f'several volumes are called "{word}": {", ".join(volume.uuid for volume in found)}', "use a UUID")
         return found[0]
 
-    def find(self, uuid: str) -> Volume | None:
-        return next((volume for volume in self.all() if volume.uuid == uuid), None)
-
     def create(self, size_mib: int, name: str, now: int) -> Volume:
         """Create an empty volume. Raises StratusLabError if its file cannot be created."""
         from uuid import uuid4
@@ -74,17 +71,13 @@ class Volumes:
         volume = Volume(str(uuid4()), name, size_mib, now, None)
         with self._store.transaction():
             # Files are created in a transaction only, so one without a row is left from a process that was killed.
-            self._remove_unlisted()
-            values = (volume.uuid, name, size_mib, now)
-            self._store.query("INSERT INTO volumes (uuid, name, size_mib, created) VALUES (?, ?, ?, ?)", values)
+            listed = {volume.uuid for volume in self.all()}
+            for path in (self._store.directory / "volumes").glob("*"):
+                if path.name not in listed:
+                    path.unlink(missing_ok=True)
+            self._store.query("INSERT INTO volumes (uuid, name, size_mib, created, instance) VALUES (?, ?, ?, ?, ?)", volume)
             _make(volume_file(self._store.directory, volume.uuid), size_mib)
         return volume
-
-    def _remove_unlisted(self) -> None:
-        listed = {volume.uuid for volume in self.all()}
-        for path in (self._store.directory / "volumes").glob("*"):
-            if path.name not in listed:
-                path.unlink(missing_ok=True)
 
     def deletable(self, word: str) -> Volume:
         """The volume of that UUID or name. Raises as :meth:`named` does, and UsageError if it is attached."""
@@ -108,7 +101,7 @@ class Volumes:
 
         Returns None if it does not exist. Raises APIError if it is attached already.
         """
-        volume = self.find(uuid)
+        volume = next((volume for volume in self.all() if volume.uuid == uuid), None)
         if volume is None:
             return None
         if volume.instance is not None:
