@@ -61,10 +61,18 @@ class _GivenOnce(argparse._StoreAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+class _Repeatable(argparse._AppendAction):
+    """An option that may be repeated, with the list of its values (action="append"); its help says so."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, help: str, **details: Any) -> None:
+        end = "" if "may be repeated" in help else "; may be repeated"
+        super().__init__(option_strings, dest, default=[], help=f"{help}{end}", **details)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError, and prints to the environment's stream without colour.
 
-    Options are neither abbreviated nor given twice: an abbreviation may mean another option in the next version.
+    Options are not abbreviated, as an abbreviation may mean another one in the next version, and given twice only with "append".
     """
 
     output: TextIO | None = None
@@ -74,8 +82,8 @@ class Parser(argparse.ArgumentParser):
         # Only the examples keep their line breaks.
         details["description"] = " ".join((details.get("description") or "").split())
         super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **details)
-        for name in (None, "store"):
-            self.register("action", name, _GivenOnce)
+        for name, action in ((None, _GivenOnce), ("store", _GivenOnce), ("append", _Repeatable)):
+            self.register("action", name, action)
         self.color = False
 
     def error(self, message: str) -> object:  # type: ignore[override]

@@ -40,9 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_login_options(parser)
     what = parser.add_argument_group("actions")
     what.add_argument("--all", action="store_true", help="run the command on all of your running machines")
-    what.add_argument(
-        "--filter", action="append", default=[], metavar="TEST", help="with --all: those with COL=VALUE; may be repeated"
-    )
+    what.add_argument("--filter", action="append", metavar="TEST", help="with --all: those with COL=VALUE")
     what.add_argument(
         "--parallel", type=_at_once, metavar="N", help=f"machines to run the command on at once (default {_AT_ONCE})"
     )
@@ -59,7 +57,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
-    ssh_options = ssh_words(options.ssh_option or ())
+    ssh_options = ssh_words(options.ssh_option)
     words = list(dict.fromkeys(options.instances))
     _check_usage(session, words, ssh_options)
     login = SSHLogin(session, ssh_options, alone=len(words) == 1)

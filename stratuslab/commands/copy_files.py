@@ -51,7 +51,7 @@ def _run(session: Session) -> Iterator[Result]:
     _check_usage(places)
     *sources, destination = places
     words = list(destination.instances or dict.fromkeys(word for source in sources for word in source.instances))
-    login = SSHLogin(session, ssh_words(session.options.ssh_option or ()), alone=len(words) == 1)
+    login = SSHLogin(session, ssh_words(session.options.ssh_option), alone=len(words) == 1)
     wait_timeout = session.settings.wait_timeout(LOGIN_PATIENCE)
     ids, errors = patiently(session, lambda: numbers(session.cloud, words), wait_timeout)
     found = list(ids)

@@ -15,7 +15,7 @@ from stratuslab.commands.shared.instance_details import all_details, by_id, rows
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.parallel import all_of, report
 from stratuslab.errors import NotFound, StratusLabError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 from stratuslab.output.columns import INSTANCES
@@ -139,9 +139,8 @@ def _requested(session: Session) -> Iterator[Result]:
 
 def _asked(session: Session) -> tuple[list[InstanceRow], list[StratusLabError]]:
     numbers, errors = select(session.cloud, session.options.instances, _owner(session))
-    outcomes = list(in_order(session.cloud.instance, numbers))
-    found = list(rows_of(session, [outcome.value for outcome in outcomes if outcome.value is not None]))
-    return found, [*errors, *(outcome.error for outcome in outcomes if outcome.error)]
+    found, failed = all_of(session.cloud.instance, numbers)
+    return list(rows_of(session, found.values())), [*errors, *failed.values()]
 
 
 def _awaited(session: Session) -> Iterator[Result]:
@@ -206,14 +205,8 @@ def _by_cloud(session: Session) -> tuple[dict[str, list[InstanceRow]], list[Stra
     def look(section: str) -> list[InstanceRow]:
         return _all(session, session.cloud_of(section), section)
 
-    found: dict[str, list[InstanceRow]] = {}
-    errors: list[StratusLabError] = []
-    for outcome in in_order(look, session.settings.cloud_sections):
-        if outcome.value is not None:
-            found[outcome.item] = outcome.value
-        elif outcome.error is not None:
-            errors.append(outcome.error.replaced(f"[{outcome.item}] {outcome.error.message}"))
-    return found, errors
+    found, failed = all_of(look, session.settings.cloud_sections)
+    return found, [error.replaced(f"[{section}] {error.message}") for section, error in failed.items()]
 
 
 def _owner(session: Session) -> int:

@@ -45,7 +45,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:PASSWORD",
         type=_user,
         action="append",
-        default=[],
         help="allow this user; may be repeated; other users of this computer can see it, so prefer --users",
     )
     serve.add_argument(
@@ -57,7 +56,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         metavar="HOST",
         action="append",
-        default=[],
         help="accept requests for this host name; may be repeated; addresses and this computer's own name need no option",
     )
     serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")

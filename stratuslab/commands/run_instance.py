@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
@@ -57,9 +57,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
     group.add_argument("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
     group.add_argument("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
-    group.add_argument(
-        "--label", type=label, action="append", default=[], metavar="KEY", help="label to find them by; may be repeated"
-    )
+    group.add_argument("--label", type=label, action="append", metavar="KEY", help="label to find them by")
     group.add_argument("--vm-requirements", default="", metavar="TEXT", help="host requirements, in OpenNebula's syntax")
     group.add_argument(
         "--hypervisor",
@@ -71,60 +69,38 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--volatile-disk",
         type=size_in_mib("G", 1, _MOST_VOLATILE),
         action="append",
-        default=[],
         metavar="SIZE",
-        help="attach an empty disk of this size, in GB or as in 500M; may be repeated",
+        help="attach an empty disk of this size, in GB or as in 500M",
     )
     disks.add_argument(
-        "--persistent-disk",
-        action="append",
-        default=[],
-        metavar="DISK",
-        help="attach a persistent disk: its UUID, or an image on OpenNebula; may be repeated",
+        "--persistent-disk", action="append", metavar="DISK", help="attach a persistent disk: its UUID, or an image on OpenNebula"
     )
-    disks.add_argument(
-        "--readonly-disk", action="append", default=[], metavar="IMAGE", help="attach an image as a data disk; may be repeated"
-    )
+    disks.add_argument("--readonly-disk", action="append", metavar="IMAGE", help="attach an image as a data disk")
     disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
     network = parser.add_argument_group("network and console")
     instead = network.add_mutually_exclusive_group()
     instead.add_argument("--local-ip", action="store_true", help="use the local network instead of the public one")
     instead.add_argument("--private-ip", action="store_true", help="use the private network instead of the public one")
-    network.add_argument(
-        "--network", action="append", default=[], metavar="NAME", help="network by name, id or USER/NAME; may be repeated"
-    )
+    network.add_argument("--network", action="append", metavar="NAME", help="network by name, id or USER/NAME")
     network.add_argument("--address", type=ip_address, default="", metavar="IP", help="request this address")
     network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
     network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
     guest = parser.add_argument_group("access and contextualization")
-    repeatable: Mapping[str, Any] = {"action": "append", "default": []}
-    guest.add_argument("-k", "--key", **repeatable, metavar="FILE", help="public SSH key that may log in; may be repeated")
+    guest.add_argument("-k", "--key", action="append", metavar="FILE", help="public SSH key that may log in")
+    guest.add_argument("--context", action="append", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
     guest.add_argument(
-        "--context", **repeatable, metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...; may be repeated"
+        "--context-file", action="append", metavar="FILE", help="file of context variables, a KEY=VALUE on each line"
     )
+    guest.add_argument("--cloud-init", action="append", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
     guest.add_argument(
-        "--context-file",
-        **repeatable,
-        metavar="FILE",
-        help="file of context variables, a KEY=VALUE on each line; may be repeated",
-    )
-    guest.add_argument(
-        "--cloud-init", **repeatable, metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...; may be repeated"
-    )
-    guest.add_argument(
-        "--input",
-        type=name_and_value,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="value of an input of the machine template; may be repeated",
+        "--input", type=name_and_value, action="append", metavar="NAME=VALUE", help="value of an input of the machine template"
     )
     guest.add_argument(
         "--input-file",
         type=name_and_value,
-        **repeatable,
+        action="append",
         metavar="NAME=FILE",
-        help='file with the value of an input, "-" for standard input; may be repeated',
+        help='file with the value of an input, "-" for standard input',
     )
     image = parser.add_argument_group("image and output")
     image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
@@ -146,10 +122,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
-        "--wait-for",
-        type=running_or_ssh,
-        metavar="STATE",
-        help='wait until the machines are "running", or until "ssh" answers',
+        "--wait-for", type=running_or_ssh, metavar="STATE", help='wait until the machines are "running", or until "ssh" answers'
     )
     add_wait_timeout(waits)
     waits.add_argument(
@@ -204,7 +177,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
     --all-or-nothing all of them if one cannot."""
     from stratuslab.commands.shared.instance_details import all_details, rows_of
     from stratuslab.commands.shared.launch import kill_all
-    from stratuslab.commands.shared.parallel import in_order, report
+    from stratuslab.commands.shared.parallel import all_of, report
     from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.details_text import details_lines
 
@@ -224,10 +197,10 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
     elif session.options.kill_on_failure:
         # A machine whose state could not be read has not necessarily failed.
         lost = [number for number, error in waited.errors.items() if isinstance(error, (InstanceFailed, TimedOut))]
-        for outcome in in_order(session.cloud.kill, lost):
-            error = waited.errors[outcome.item]
-            then = f"; cannot kill it: {outcome.error}" if outcome.error else " (it was killed already: --kill-on-failure)"
-            waited.errors[outcome.item] = error.replaced(f"{error.message}{then}")
+        _, refused = all_of(session.cloud.kill, lost)
+        for number in lost:
+            then = f"; cannot kill it: {refused[number]}" if number in refused else " (it was killed already: --kill-on-failure)"
+            waited.errors[number] = waited.errors[number].replaced(f"{waited.errors[number].message}{then}")
     for row in rows_of(session, [waited.latest[number] for number in numbers if number in waited.latest]):
         yield InstanceAfterWait(row)
     report(session.messages, list(waited.errors.values()), done, "machines")

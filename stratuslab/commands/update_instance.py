@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def _add_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--name", type=machine_name, metavar="NAME", help="give the machine this name")
-    group.add_argument("--label", action="append", type=label, default=[], metavar="KEY", help="add a label; may be repeated")
-    group.add_argument("--remove-label", action="append", default=[], metavar="KEY", help="remove a label; may be repeated")
+    group.add_argument("--label", action="append", type=label, metavar="KEY", help="add a label")
+    group.add_argument("--remove-label", action="append", metavar="KEY", help="remove a label")
 
 
 def _check_options(options: argparse.Namespace) -> None:

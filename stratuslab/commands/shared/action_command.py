@@ -12,7 +12,7 @@ from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.parallel import all_of, in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
 from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
@@ -62,12 +62,7 @@ class ActionCommand(NamedTuple):
         parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"machines to {self.verb}")
         group = parser.add_argument_group("machines")
         group.add_argument(
-            "-i",
-            "--input",
-            action="append",
-            default=[],
-            metavar="FILE",
-            help='file with an id or name on each line; "-" for standard input; may be repeated',
+            "-i", "--input", action="append", metavar="FILE", help='file with an id or name on each line; "-" for standard input'
         )
         group.add_argument("--all", action="store_true", help="all of your machines, or those that match --filter")
         group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
@@ -102,58 +97,49 @@ class ActionCommand(NamedTuple):
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
                 self._confirm(session, numbers)
-        yield from self._acted(session, numbers, errors) if seconds is None else self._waited(session, numbers, errors, seconds)
+        yield from self._acted(session, numbers, errors, seconds)
 
     def _waits(self, options: argparse.Namespace) -> bool:
         return bool(self.wait_seconds) and not options.no_wait
 
     def _wanted(self, session: Session, row: InstanceRow) -> bool:
         where = f", {', '.join(row.places)}" if row.places else ""
-        return confirmed(
-            session.environment, f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?", "omit --interactive"
-        )
+        question = f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?"
+        return confirmed(session.environment, question, "omit --interactive")
 
     def _confirm(self, session: Session, numbers: Sequence[int]) -> None:
         question = f"{self.verb.title()} {len(numbers)} of your machines ({', '.join(map(str, numbers))})?"
         if not confirmed(session.environment, question, "use --yes"):
             raise StratusLabError("cancelled")
 
-    def _acted(self, session: Session, numbers: Sequence[int], errors: list[StratusLabError]) -> Iterator[Result]:
-        changed = []
-        for outcome in in_order(lambda number: self._changed(session, number), numbers):
+    def _acted(
+        self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float | None
+    ) -> Iterator[Result]:
+        """Act on the instances and yield each, with ``seconds`` to wait when it has reached the goal; report the errors."""
+        done = []
+        for outcome in in_order(lambda number: self._changed(session, number, seconds is not None), numbers):
             if outcome.value is None:
                 errors += [outcome.error] if outcome.error else []
                 continue
-            changed.append(outcome.item)
+            done.append(outcome.item)
             session.messages.step(f"{self.done_message} machine {outcome.item}")
-            yield InstanceChanged(outcome.value)
-        if self.goal == "Done" and not self.wait_seconds:
-            _forget_host_keys(session, changed)
-        report(session.messages, errors, len(changed), "machines")
+            if seconds is None:
+                yield InstanceChanged(outcome.value)
+        if seconds is not None:
+            from stratuslab.commands.shared.waiting import wait
 
-    def _waited(
-        self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float
-    ) -> Iterator[Result]:
-        """Like :meth:`_acted`, but wait and yield each instance when it is there."""
-        from stratuslab.commands.shared.waiting import wait
+            waited = wait(session, done, self.goal, seconds, asked_for=True)
+            done = waited.reached
+            for number in done:
+                yield InstanceChanged(InstanceRow.of(waited.latest[number], session.environment.clock()))
+            errors += waited.errors.values()
+        if self.goal == "Done" and (seconds is not None or not self.wait_seconds):
+            _forget_host_keys(session, done)
+        report(session.messages, errors, len(done), "machines")
 
-        accepted = []
-        for outcome in in_order(lambda number: self.act(session.cloud, number, session.options), numbers):
-            if outcome.error:
-                errors.append(outcome.error)
-            else:
-                accepted.append(outcome.item)
-                session.messages.step(f"{self.done_message} machine {outcome.item}")
-        waited = wait(session, accepted, self.goal, seconds, asked_for=True)
-        for number in waited.reached:
-            yield InstanceChanged(InstanceRow.of(waited.latest[number], session.environment.clock()))
-        if self.goal == "Done":
-            _forget_host_keys(session, waited.reached)
-        report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "machines")
-
-    def _changed(self, session: Session, number: int) -> InstanceRow:
+    def _changed(self, session: Session, number: int, is_waited_for: bool) -> InstanceRow:
         self.act(session.cloud, number, session.options)
-        if session.output.is_default or session.output.format == "ids":
+        if is_waited_for or session.output.is_default or session.output.format == "ids":
             return InstanceRow(number)  # only the id is shown
         try:
             return InstanceRow.of(session.cloud.instance(number), session.environment.clock())
@@ -166,9 +152,9 @@ def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError
     if session.options.all:
         rows = sorted(rows_of(session, listed(session, session.cloud, shown=session.options.dry_run)), key=by_id)
     else:
-        outcomes = list(in_order(session.cloud.instance, numbers))
-        errors += [outcome.error for outcome in outcomes if outcome.error]
-        rows = list(rows_of(session, [outcome.value for outcome in outcomes if outcome.value]))
+        found, failed = all_of(session.cloud.instance, numbers)
+        errors += failed.values()
+        rows = list(rows_of(session, found.values()))
     return session.output.selected(rows)
 
 

@@ -19,7 +19,7 @@ from stratuslab.cloud.machine_request import MachineRequest
 from stratuslab.cloud.reply import Refused
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.create import machine_requests
-from stratuslab.commands.shared.parallel import in_order, report
+from stratuslab.commands.shared.parallel import all_of, in_order, report
 from stratuslab.commands.shared.waiting import hopeless
 from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError
@@ -163,16 +163,12 @@ class _Run:
 def kill_all(session: Session, numbers: Sequence[int], ids: IdsFile) -> dict[int, StratusLabError]:
     """Kill the machines because of ``--all-or-nothing``, and leave only those in the file that cannot be killed, with an error
     for each."""
-    outcomes = list(in_order(session.cloud.kill, numbers))
-    killed = [outcome.item for outcome in outcomes if not outcome.error]
+    killed, failed = all_of(session.cloud.kill, numbers)
     if killed:
         session.messages.note(f"killed what was started (--all-or-nothing): {', '.join(map(str, killed))}")
     errors = {
-        outcome.item: StratusLabError(
-            f"cannot kill machine {outcome.item}: {outcome.error.message}", f"stratus-kill-instance {outcome.item}"
-        )
-        for outcome in outcomes
-        if outcome.error
+        number: StratusLabError(f"cannot kill machine {number}: {error.message}", f"stratus-kill-instance {number}")
+        for number, error in failed.items()
     }
     try:
         ids.keep(errors)

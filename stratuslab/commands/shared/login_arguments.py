@@ -21,7 +21,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
     login.add_argument(
         SSH_OPTION,
         nargs=argparse.REMAINDER,
-        action="append",
+        action="extend",
+        default=[],
         metavar="ARG",
         help="pass all following words, up to --, to ssh",
     )
@@ -54,12 +55,6 @@ def count(text: str) -> int:
     return int(text)
 
 
-def ssh_words(lists: Sequence[Sequence[str]]) -> list[str]:
+def ssh_words(given: Sequence[str]) -> list[str]:
     """The words for ssh: the first --ssh-option takes all words that follow, including further --ssh-option."""
-    words: list[str] = []
-    for word in (word for words in lists for word in words):
-        if word.startswith(f"{SSH_OPTION}="):
-            words.append(word.partition("=")[2])
-        elif word != SSH_OPTION:
-            words.append(word)
-    return words
+    return [word.removeprefix(f"{SSH_OPTION}=") for word in given if word != SSH_OPTION]

@@ -34,11 +34,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
     group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
     group.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="TEST",
-        help="show only rows with COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N; may be repeated",
+        "--filter", action="append", metavar="TEST", help="show only rows with COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N"
     )
     group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed machines in red")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError
 from stratuslab.output.messages import Messages
@@ -167,6 +167,18 @@ def in_order(
             # The caller may have lost interest: an answer could not be written, say.
             running.finish()
             raise
+
+
+def all_of(work: Callable[[_Item], _Value], items: Sequence[_Item]) -> tuple[dict[_Item, _Value], dict[_Item, StratusLabError]]:
+    """As :func:`in_order`, all at the end: the values by item, and the errors."""
+    values: dict[_Item, _Value] = {}
+    errors: dict[_Item, StratusLabError] = {}
+    for outcome in in_order(work, items):
+        if outcome.error:
+            errors[outcome.item] = outcome.error
+        else:
+            values[outcome.item] = cast(_Value, outcome.value)
+    return values, errors
 
 
 @contextmanager
