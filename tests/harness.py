@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from stratuslab.commands.base import main
 from stratuslab.commands.completion import MODULES
+from stratuslab.commands.main import main
 from stratuslab.environment import Environment
 
 CHECKOUT = Path(__file__).parents[1]

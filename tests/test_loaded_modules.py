@@ -64,7 +64,8 @@ HEAVY = {
 }
 
 HELP = """
-commands commands.base commands.session commands.shared commands.shared.instance_argument commands.shared.output_arguments
+commands commands.base commands.main commands.session commands.shared commands.shared.instance_argument
+commands.shared.output_arguments
 commands.standard_output environment errors known_settings opennebula opennebula.numeric_constants output output.columns
 output.messages output.redaction output.safe_text output.terminal results suggestion url_credentials version
 """

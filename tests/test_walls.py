@@ -63,7 +63,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "cloud", "settings", "output", "local", "local: store", "local: images", "local: api"},
     ),
     "commands: base": (
-        {"commands.base", "commands.session", "commands.standard_output", "commands.shared.output_arguments"},
+        {"commands.base", "commands.main", "commands.session", "commands.standard_output", "commands.shared.output_arguments"},
         {"ground", "marketplace", "cloud", "settings", "results", "output", "connections"},
     ),
     "commands: shared": (

@@ -19,7 +19,7 @@ def run(name: str) -> None:
     try:
         from importlib import import_module
 
-        from stratuslab.commands.base import main
+        from stratuslab.commands.main import main
 
         status = main(import_module(f"stratuslab.commands.{name}").COMMAND)
     except KeyboardInterrupt as error:

@@ -1,30 +1,21 @@
-"""What all commands share: common options, the session with the cloud, and ``main``, which turns errors into exit statuses."""
-
-from __future__ import annotations
+"""What a command is declared with: its name, its function, and its parser with the options that all commands share."""
 
 import argparse
-import contextlib
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from stratuslab.commands.standard_output import discard, flush, write
-from stratuslab.environment import Environment
-from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, TerminalGone, Terminated, UsageError
-from stratuslab.output.messages import Messages
+from stratuslab.errors import UsageError
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
 from stratuslab.version import __version__
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from stratuslab.commands.session import Session
     from stratuslab.output.columns import RowKind
-    from stratuslab.results import Problem, Result
-
+    from stratuslab.results import Result
 
 WAIT_TIMEOUT = 600.0
 """Seconds to wait for instances with --wait-for, unless set."""
@@ -108,7 +99,7 @@ class Parser(argparse.ArgumentParser):
             self.output.write(message)
 
 
-class Command:
+class Command(NamedTuple):
     """A command: its name, its options, and the function that runs it and yields results as they are known.
 
     ``related`` are the commands that its help names, ``rows`` says what its rows are about, ``waits`` whether it waits for
@@ -116,32 +107,17 @@ class Command:
     words after "--" are a command for the instance, in ``options.command``.
     """
 
-    def __init__(
-        self,
-        prog: str,
-        summary: str,
-        add_arguments: Callable[[argparse.ArgumentParser], None],
-        run: Callable[[Session], Iterator[Result]],
-        *,
-        usage: str | None = None,
-        related: Sequence[str],
-        epilog: str = "",
-        rows: Callable[[argparse.Namespace], RowKind | None] | None = None,
-        filters_choose: bool = False,
-        takes_command: bool = False,
-        waits: Callable[[argparse.Namespace], bool] = lambda options: False,
-    ) -> None:
-        self.prog = prog
-        self.summary = summary
-        self.add_arguments = add_arguments
-        self.run = run
-        self.usage = usage
-        self.epilog = epilog
-        self.related = related
-        self.rows = rows
-        self.filters_choose = filters_choose
-        self.takes_command = takes_command
-        self.waits = waits
+    prog: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[["Session"], Iterator["Result"]]
+    related: Sequence[str]
+    epilog: str = ""
+    usage: str | None = None
+    rows: Callable[[argparse.Namespace], "RowKind | None"] | None = None
+    filters_choose: bool = False
+    takes_command: bool = False
+    waits: Callable[[argparse.Namespace], bool] = lambda options: False
 
     def parser(self) -> Parser:
         """The command's parser, including the options that all commands have."""
@@ -152,7 +128,10 @@ class Command:
             epilog=f"{self.epilog}\nsee also:\n  {', '.join(self.related)}\n  man {self.prog}\n".lstrip(),
         )
         self.add_arguments(parser)
-        _add_common(parser, self.prog)
+        group = parser.add_argument_group("output")
+        group.add_argument("-v", "--verbose", action="count", default=0, help="print more on stderr; -vv and -vvv even more")
+        group.add_argument("-q", "--quiet", action="count", default=0, help="print less")
+        group.add_argument("--version", action="version", version=f"{self.prog} {__version__}")
         return parser
 
 
@@ -177,162 +156,3 @@ def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] =
 def add_wait_timeout(group: argparse._ArgumentGroup, usual: float = WAIT_TIMEOUT) -> None:
     """The option of every command that waits for instances."""
     group.add_argument("--wait-timeout", metavar="S", help=f"seconds to wait (default {usual:g})")
-
-
-def _add_common(parser: argparse.ArgumentParser, prog: str) -> None:
-    group = parser.add_argument_group("output")
-    group.add_argument("-v", "--verbose", action="count", default=0, help="print more on stderr; -vv and -vvv even more")
-    group.add_argument("-q", "--quiet", action="count", default=0, help="print less")
-    group.add_argument("--version", action="version", version=f"{prog} {__version__}")
-
-
-def main(command: Command, argv: Sequence[str] | None = None, environment: Environment | None = None) -> int:
-    """Run a command and return its exit status. The default ``argv`` and ``environment`` are those of this process."""
-    environment = environment or _process_environment()
-    messages = Messages(environment.stderr, command.prog)
-    try:
-        return _run(command, argv, environment, messages)
-    except StratusLabError as error:
-        messages.error(str(error))
-        return error.status
-    except BrokenPipeError:
-        discard(environment)
-        return ExitStatus.BROKEN_PIPE
-    except (KeyboardInterrupt, Exception) as error:
-        (problem,) = _problems(error)
-        messages.error(problem.message)
-        if isinstance(error, KeyboardInterrupt):
-            return problem.status
-        if messages.level >= 3:
-            import traceback
-
-            traceback.print_exception(error, file=environment.stderr)
-        return ExitStatus.FAILED
-
-
-def _problems(error: BaseException) -> list[Problem]:
-    """An error as results show it; one that sums up several, as each of them."""
-    from stratuslab.results import Problem
-
-    match error:
-        case SeveralFailed(causes=causes):
-            return [problem for cause in causes for problem in _problems(cause)]
-        case StratusLabError():
-            return [Problem(error.status, error.message, error.hint)]
-        case Terminated(status=status, message=message):
-            return [Problem(status, message)]
-        case KeyboardInterrupt():
-            return [Problem(ExitStatus.INTERRUPTED, "interrupted")]
-        case ModuleNotFoundError(name=str(name)) if not name.startswith("stratuslab"):
-            return [Problem(ExitStatus.FAILED, f"the Python package {name} is not installed (pip install {name})")]
-        case OSError():
-            reason = error.strerror or str(error) or type(error).__name__
-            return [Problem(ExitStatus.FAILED, f'cannot use "{error.filename}": {reason}' if error.filename else reason)]
-        case MemoryError():
-            return [Problem(ExitStatus.FAILED, "not enough memory")]
-        case _:
-            return [Problem(ExitStatus.FAILED, f"internal error: {type(error).__name__}: {error} (please report it)")]
-
-
-def _end_on_signals(environment: Environment) -> None:
-    """Let SIGTERM, and a terminal that goes away, end this process as Ctrl-C does, if it only runs this command."""
-    if environment.owns_process:
-        import signal
-
-        signal.signal(signal.SIGTERM, _terminate)
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not below nohup
-            signal.signal(signal.SIGHUP, _hang_up)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
-
-
-def _hang_up(_signal: int, _frame: FrameType | None) -> None:
-    raise TerminalGone
-
-
-def _process_environment() -> Environment:
-    environment = Environment.of_process()
-    for stream in (environment.stdout, environment.stderr):
-        with contextlib.suppress(AttributeError):
-            # Characters that the terminal's character set lacks are escaped, instead of raising an error.
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    return environment
-
-
-def _run(command: Command, argv: Sequence[str] | None, environment: Environment, messages: Messages) -> int:
-    parser = command.parser()
-    parser.output = environment.stdout
-    words = list(sys.argv[1:] if argv is None else argv)
-    remote: list[str] = []
-    if command.takes_command and "--" in words:
-        # argparse would take the remote command's options for ours.
-        words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
-    try:
-        if any("\0" in word for word in (*words, *remote)):
-            raise UsageError("an argument contains a NUL character")
-        options = parser.parse_args(words, argparse.Namespace(command=remote))
-    except SystemExit:  # --help and --version
-        flush(environment)
-        return ExitStatus.DONE
-    except UsageError as error:
-        if _asks_for_json(command, words):
-            _write_json_error(command, error, environment)
-        raise
-    messages.level = options.verbose - options.quiet
-    # --help needs none of these.
-    from stratuslab.commands.session import Session
-    from stratuslab.commands.shared.output_arguments import output_options
-    from stratuslab.output.formatters import formatter
-    from stratuslab.output.output_options import OutputOptions
-    from stratuslab.results import InstanceStarted
-
-    _end_on_signals(environment)
-    session = Session(options, environment, messages, waits=command.waits(options))
-    started: list[int] = []
-    shown = OutputOptions(format="json") if _asks_for_json(command, words) else OutputOptions()
-    writer = formatter(shown)
-    try:
-        shown = OutputOptions()
-        kind = command.rows(options) if command.rows is not None else None
-        if kind is not None:
-            session.output = shown = output_options(options, kind, environment)
-        if command.filters_choose:
-            shown = shown._replace(filters=())
-        writer = formatter(shown._replace(quiet=messages.level < 0, notes=messages.level > 0))
-        for result in command.run(session):
-            write(environment, writer.show(result))
-            if isinstance(result, InstanceStarted):
-                started.append(result.id)
-    except BrokenPipeError:
-        raise
-    except (KeyboardInterrupt, Exception) as error:
-        problems = _problems(error)
-        status = error.status if isinstance(error, StratusLabError) else problems[0].status
-        _write_end(environment, messages, writer.end(command.prog, status, problems), started)
-        raise
-    _write_end(environment, messages, writer.end(command.prog, session.status, ()), started)
-    return session.status
-
-
-def _asks_for_json(command: Command, words: Sequence[str]) -> bool:
-    """Whether the output is to be JSON, found out before parsing, so that usage errors are written as JSON too."""
-    return command.rows is not None and re.search(r"(^|\0)--format[=\0]json(\0|$)", "\0".join(words)) is not None
-
-
-def _write_json_error(command: Command, error: UsageError, environment: Environment) -> None:
-    from stratuslab.output.json_formatter import JsonFormatter
-    from stratuslab.output.output_options import OutputOptions
-
-    write(environment, JsonFormatter(OutputOptions()).end(command.prog, error.status, _problems(error)))
-
-
-def _write_end(environment: Environment, messages: Messages, text: Iterable[str], started: Sequence[int]) -> None:
-    """Write the rest of the output at the end. If that fails, list the started machines on stderr."""
-    try:
-        write(environment, text)
-    except BaseException:
-        if started:
-            messages.error(f"started: {', '.join(map(str, started))}")
-        raise

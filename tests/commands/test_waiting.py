@@ -18,8 +18,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from stratuslab.commands.base import main
 from stratuslab.commands.describe_instance import COMMAND as DESCRIBE
+from stratuslab.commands.main import main
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.waiting import Waited, wait
 from stratuslab.environment import Environment
