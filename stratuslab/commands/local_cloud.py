@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from stratuslab.commands import local_cloud_images, local_cloud_volumes
 from stratuslab.commands.base import Command, Parser
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.confirmation import require_yes
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.errors import StratusLabError, UsageError
+from stratuslab.errors import UsageError
 from stratuslab.output.columns import RowKind
 from stratuslab.private_files import require_own, why
 from stratuslab.results import Listing, Result, TextLine
@@ -75,16 +75,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _rows(options: argparse.Namespace) -> RowKind | None:
     """What the action lists."""
-    if options.action not in ("status", "images", "volumes"):
-        return None
-    from stratuslab.output import local_cloud_columns
+    from stratuslab.output.local_cloud_columns import CLOUD_STATUS, IMAGES, VOLUMES
 
-    kinds = {
-        "status": local_cloud_columns.CLOUD_STATUS,
-        "images": local_cloud_columns.IMAGES,
-        "volumes": local_cloud_columns.VOLUMES,
-    }
-    return kinds[options.action]
+    return {"status": CLOUD_STATUS, "images": IMAGES, "volumes": VOLUMES}.get(options.action)
 
 
 def _port(text: str) -> int:
@@ -102,7 +95,7 @@ def _user(text: str) -> tuple[str, str]:
 
 
 def _run(session: Session) -> Iterator[Result]:
-    yield from _ACTIONS[session.options.action](session)
+    return _ACTIONS[session.options.action](session)
 
 
 def _directory(session: Session) -> Path:
@@ -178,25 +171,18 @@ def _reset(session: Session) -> Iterator[Result]:
 
     with closing(_engine(session)) as engine:
         if not session.options.yes:
-            _confirm(session, engine.store.directory)
+            what = f"all machines of the embedded cloud in {engine.store.directory} and delete its users and images"
+            require_yes(session.environment, f"Kill {what} (volumes stay)?")
         killed = reset(engine)
     session.messages.step(f"Killed {killed} machine{'' if killed == 1 else 's'}")
     yield from ()
 
 
-def _confirm(session: Session, directory: Path) -> None:
-    question = f"Kill all machines of the embedded cloud in {directory} and delete its users and images (volumes stay)?"
-    if not confirmed(session.environment, question, "use --yes"):
-        raise StratusLabError("cancelled")
-
-
 def _add_entry(session: Session) -> Iterator[Result]:
     from stratuslab.local.images.embedded_marketplace import add_entries
-    from stratuslab.local.images.open_store import open_store
 
-    now = session.environment.clock()
-    with closing(open_store(_directory(session), now)) as store:
-        entries = add_entries(store, now, session.environment.expand(session.options.file))
+    with local_cloud_images.embedded_store(session) as store:
+        entries = add_entries(store, session.environment.clock(), session.environment.expand(session.options.file))
     yield from (TextLine(identifier) for identifier in dict.fromkeys(entry.metadata.identifier for entry in entries))
 
 

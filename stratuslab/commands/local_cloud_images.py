@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser
@@ -18,6 +18,7 @@ from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
     from stratuslab.local.images.add_image import ExpectedChecksum, ImageAdder
+    from stratuslab.local.store.database import Store
     from stratuslab.marketplace.metadata import Metadata
 
 _ADD_IMAGE = """Add the image in a file or at a URL to the embedded cloud, with an entry in its Marketplace, and print its
@@ -53,6 +54,14 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     return [add, remove, build, listing]
 
 
+def embedded_store(session: Session) -> AbstractContextManager[Store]:
+    """What the embedded cloud keeps; closed at the end of the block."""
+    from stratuslab.local import state_directory
+    from stratuslab.local.images.open_store import open_store
+
+    return closing(open_store(state_directory(session.environment.environ), session.environment.clock()))
+
+
 def add_image(session: Session) -> Iterator[Result]:
     """Add an image, and print its identifier."""
     from stratuslab.local.images.add_image import ExpectedChecksum
@@ -68,12 +77,11 @@ def add_image(session: Session) -> Iterator[Result]:
 
 def remove_image(session: Session) -> Iterator[Result]:
     """Remove an image."""
-    from stratuslab.local import state_directory
     from stratuslab.local.images import image_removal
-    from stratuslab.local.images.open_store import open_store
 
-    name, now = session.options.image, session.environment.clock()
-    with closing(open_store(state_directory(session.environment.environ), now)) as store:
+    name = session.options.image
+    with embedded_store(session) as store:
+        now = session.environment.clock()
         identifier, is_gone = image_removal.remove_image(store, now, name, force=session.options.force)
     if is_gone:
         session.messages.step(f"Removed image {identifier}")
@@ -84,13 +92,10 @@ def remove_image(session: Session) -> Iterator[Result]:
 
 def images(session: Session) -> Iterator[Result]:
     """List the images."""
-    from stratuslab.local import state_directory
     from stratuslab.local.images.image_listing import list_images
-    from stratuslab.local.images.open_store import open_store
 
-    now = session.environment.clock()
-    with closing(open_store(state_directory(session.environment.environ), now)) as store:
-        found = list_images(store, now)
+    with embedded_store(session) as store:
+        found = list_images(store, session.environment.clock())
     yield Listing(found)
 
 
@@ -126,15 +131,12 @@ def _bar(session: Session) -> Iterator[ProgressBar]:
 
 @contextmanager
 def _adding(session: Session, checksum: ExpectedChecksum | None, known: Metadata, bar: ProgressBar) -> Iterator[ImageAdder]:
-    from stratuslab.local import state_directory
     from stratuslab.local.images.add_image import ImageAdder
-    from stratuslab.local.images.open_store import open_store
 
-    now = session.environment.clock()
-    with closing(open_store(state_directory(session.environment.environ), now)) as store:
-        verify = session.settings.ca_bundle or True
-        data = getattr(session.options, "data", False)
-        yield ImageAdder(store, now, checksum, known, verify, _ProgressMessages(session, bar), data)
+    verify = session.settings.ca_bundle or True
+    data = getattr(session.options, "data", False)
+    with embedded_store(session) as store:
+        yield ImageAdder(store, session.environment.clock(), checksum, known, verify, _ProgressMessages(session, bar), data)
 
 
 def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None], None]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Parser
+from stratuslab.commands.local_cloud_images import embedded_store
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.confirmation import require_yes
 from stratuslab.commands.shared.option_values import size_in_mib
 from stratuslab.commands.shared.output_arguments import add_output_options
-from stratuslab.errors import NotFound, StratusLabError
+from stratuslab.errors import NotFound
 from stratuslab.output.safe_text import one_line
 from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
-    from stratuslab.local.store.database import Store
+    from stratuslab.local.store.volumes import Volumes
 
 _LARGEST_MIB = 2**24  # 16 TiB, the limit of common file systems
 _DESCRIPTION = """List, create or delete volumes, the disks that outlive machines. Attach one with stratus-run-instance
@@ -51,41 +52,30 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
 
 def volumes(session: Session) -> Iterator[Result]:
     """Run the verb."""
-    from stratuslab.local import state_directory
-    from stratuslab.local.images.open_store import open_store
-
-    with closing(open_store(state_directory(session.environment.environ), session.environment.clock())) as store:
-        yield from _VERBS[session.options.verb or "list"](session, store)
-
-
-def _list(session: Session, store: Store) -> Iterator[Result]:
     from stratuslab.local.store.volumes import Volumes
 
-    yield Listing(Volumes(store).all())
+    with embedded_store(session) as store:
+        yield from _VERBS[session.options.verb or "list"](session, Volumes(store))
 
 
-def _create(session: Session, store: Store) -> Iterator[Result]:
-    from stratuslab.local.store.volumes import Volumes
+def _list(session: Session, kept: Volumes) -> Iterator[Result]:
+    yield Listing(kept.all())
 
-    created = Volumes(store).create(session.options.size, session.options.name, int(session.environment.clock()))
+
+def _create(session: Session, kept: Volumes) -> Iterator[Result]:
+    created = kept.create(session.options.size, session.options.name, int(session.environment.clock()))
     yield TextLine(created.uuid)
 
 
-def _delete(session: Session, store: Store) -> Iterator[Result]:
-    from stratuslab.local.store.volumes import Volumes
-
-    kept = Volumes(store)
+def _delete(session: Session, kept: Volumes) -> Iterator[Result]:
     # Check all of them before the first is deleted.
     chosen = [kept.deletable(uuid) for uuid in dict.fromkeys(session.options.uuids)]
     named = ", ".join(f"{volume.uuid} ({one_line(volume.name)})" if volume.name else volume.uuid for volume in chosen)
-    question = f"Delete the volume{'s' if len(chosen) > 1 else ''} {named} with all data?"
-    if not (session.options.yes or confirmed(session.environment, question, "use --yes")):
-        raise StratusLabError("cancelled")
+    if not session.options.yes:
+        require_yes(session.environment, f"Delete the volume{'s' if len(chosen) > 1 else ''} {named} with all data?")
     for volume in chosen:
-        try:
+        with suppress(NotFound):  # deleted by another command meanwhile
             kept.delete(volume.uuid)
-        except NotFound:
-            continue  # deleted by another command meanwhile
     yield from ()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.commands.base import Command, add_cloud_options, add_wait_timeout
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import confirmed
+from stratuslab.commands.shared.confirmation import confirmed, require_yes
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_details import by_id, rows_of
 from stratuslab.commands.shared.instance_fetch import listed
@@ -96,7 +96,8 @@ class ActionCommand(NamedTuple):
                 return
             numbers = [row.id for row in rows if not options.interactive or self._wanted(session, row)]
             if options.all and rows and not (options.yes or options.interactive):
-                self._confirm(session, numbers)
+                which = f"{len(numbers)} of your machines ({', '.join(map(str, numbers))})"
+                require_yes(session.environment, f"{self.verb.title()} {which}?")
         yield from self._acted(session, numbers, errors, seconds)
 
     def _waits(self, options: argparse.Namespace) -> bool:
@@ -106,11 +107,6 @@ class ActionCommand(NamedTuple):
         where = f", {', '.join(row.places)}" if row.places else ""
         question = f"{self.verb.title()} {row.id} ({row.name}, {row.state}{where})?"
         return confirmed(session.environment, question, "omit --interactive")
-
-    def _confirm(self, session: Session, numbers: Sequence[int]) -> None:
-        question = f"{self.verb.title()} {len(numbers)} of your machines ({', '.join(map(str, numbers))})?"
-        if not confirmed(session.environment, question, "use --yes"):
-            raise StratusLabError("cancelled")
 
     def _acted(
         self, session: Session, numbers: Sequence[int], errors: list[StratusLabError], seconds: float | None

@@ -8,7 +8,7 @@ from stratuslab.output.safe_text import one_line
 
 
 class Cancelled(StratusLabError):
-    """The user ended the input instead of answering."""
+    """The user said no, or ended the input instead of answering."""
 
 
 def confirmed(environment: Environment, question: str, hint: str) -> bool:
@@ -24,6 +24,12 @@ def confirmed(environment: Environment, question: str, hint: str) -> bool:
         if not answer:  # Ctrl-D or Ctrl-C leave the cursor behind the question
             environment.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
+
+
+def require_yes(environment: Environment, question: str) -> None:
+    """Raise Cancelled unless the user says yes, and UsageError if there is no terminal."""
+    if not confirmed(environment, question, "use --yes"):
+        raise Cancelled("cancelled")
 
 
 def answered(environment: Environment, question: str, secret: bool = False) -> str:
