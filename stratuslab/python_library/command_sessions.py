@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import parallel
+from stratuslab.commands.shared.option_values import any_state
+from stratuslab.commands.shared.waiting import Waited, wait
 from stratuslab.environment import Environment
+from stratuslab.errors import UsageError
 from stratuslab.python_library.log_messages import LogMessages
 from stratuslab.python_library.program_errors import ARGUMENTS
 
@@ -49,9 +52,19 @@ class CommandSessions:
         session.cloud = self.cloud
         return session
 
-    def results(self, command: Command, arguments: Mapping[str, object], words: Sequence[str] = ()) -> Iterator[Result]:
-        """Run the command; its results, each as soon as it is known."""
-        return results(command, self.session(command, arguments, words))
+    def results(self, command: Command, arguments: Mapping[str, object], words: Sequence[str] = ()) -> list[Result]:
+        """Run the command to its end; its results."""
+        return list(results(command, self.session(command, arguments, words)))
+
+    def wait(self, numbers: Sequence[int], state: str, timeout: float, *, asked_for: bool = False) -> Waited:
+        """Wait for machines; what became of each. ``asked_for`` says that the cloud was asked for the state just now. Raises
+        UsageError."""
+        try:
+            goal = any_state(state)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(str(error)) from None
+        with parallel.signals_left_alone():
+            return wait(self.base, numbers, goal, timeout, asked_for=asked_for)
 
     def _opened(self, options: argparse.Namespace) -> Session:
         for key, value in self._given.items():

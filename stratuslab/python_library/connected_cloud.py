@@ -19,7 +19,6 @@ from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.columns import INSTANCES
 from stratuslab.python_library.command_sessions import CommandSessions, results
-from stratuslab.python_library.machine_waiting import wait_for
 from stratuslab.python_library.program_errors import for_program, for_programs
 from stratuslab.python_library.run_options import RunOptions
 from stratuslab.python_library.virtual_machine import BatchFailed, VirtualMachine
@@ -137,7 +136,7 @@ class ConnectedCloud:
         """
         by_id = {machine.id: machine for machine in machines}
         with for_programs():
-            waited = wait_for(self._sessions, list(by_id), state, timeout)
+            waited = self._sessions.wait(list(by_id), state, timeout)
         for number, latest in waited.latest.items():
             by_id[number]._seen(latest)
         if waited.errors:

@@ -28,7 +28,6 @@ from stratuslab.errors import NotFound, SeveralFailed, StratusLabError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.reason_text import reason
 from stratuslab.python_library.command_sessions import CommandSessions
-from stratuslab.python_library.machine_waiting import wait_for
 from stratuslab.python_library.program_errors import for_programs
 from stratuslab.results import FilesCopied
 from stratuslab.ssh.captured_command import captured
@@ -84,7 +83,7 @@ class VirtualMachine(Instance):
 
         Raises InstanceFailed, which says why it will not get there, or TimedOut.
         """
-        waited = wait_for(self._sessions, [self.id], state, timeout, asked_for=self._changing)
+        waited = self._sessions.wait([self.id], state, timeout, asked_for=self._changing)
         self._changing = False
         if self.id in waited.latest:
             self._seen(waited.latest[self.id])
@@ -163,7 +162,7 @@ class VirtualMachine(Instance):
 
     @for_programs()
     def _copied(self, words: Sequence[str], **arguments: object) -> FilesCopied:
-        done = list(self._sessions.results(copy_files.COMMAND, arguments, words))
+        done = self._sessions.results(copy_files.COMMAND, arguments, words)
         return next(result for result in done if isinstance(result, FilesCopied))
 
     def stop(self, *, hard: bool = False, wait: bool = True, timeout: float = 120.0) -> None:
@@ -198,8 +197,7 @@ class VirtualMachine(Instance):
     @for_programs()
     def _act(self, command: Command, **arguments: object) -> None:
         try:
-            for _ in self._sessions.results(command, arguments, [str(self.id)]):
-                pass
+            self._sessions.results(command, arguments, [str(self.id)])
         except SeveralFailed as error:
             raise error.causes[0] from None
         self._changing = bool(arguments.get("no_wait"))

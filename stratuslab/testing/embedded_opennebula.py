@@ -25,8 +25,7 @@ from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import replace
 from stratuslab.testing.call_faults import CallFault, FaultyApplication, refusal
-from stratuslab.testing.staged_cloud import Actors
-from stratuslab.testing.steered_machines import SteeredMachines
+from stratuslab.testing.steered_machines import Actors, SteeredMachines
 
 if TYPE_CHECKING:
     from stratuslab.python_library.connected_cloud import ConnectedCloud

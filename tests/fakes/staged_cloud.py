@@ -1,16 +1,42 @@
-"""The staged cloud, and what tests of this package configure of it."""
+"""An embedded cloud whose machines are only acted, so that a test moves them by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import CPU_SETTING, MEMORY_SETTING, Capacity
 from stratuslab.local.images.open_store import NEXT_INSTANCE
 from stratuslab.local.store.leases import address_number
-from stratuslab.testing.staged_cloud import Actors, Stage
+from stratuslab.opennebula.states import Lcm
+from stratuslab.testing.steered_machines import Actors
 
 __all__ = ["Actors", "Stage", "configure"]
+
+
+class Stage:
+    """An embedded cloud whose machines a test moves by hand, with the engine to do so."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time, environ: Mapping[str, str] | None = None) -> None:
+        self.actors = Actors()
+        # Without an environment this computer has no QEMU.
+        self.engine = Engine(directory, self.actors, clock, environ or {"PATH": ""})
+
+    def runs(self, instance: int) -> None:
+        """The instance gets to RUNNING."""
+        for step in (Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING):
+            assert self.engine.machine_reached(instance, step)
+
+    def polled(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
+        """The host reports what the instance uses."""
+        self.engine.machine_used(instance, cpu_percent, memory_kib)
+
+    def halts(self, instance: int) -> None:
+        """The guest halts itself."""
+        self.actors.living.discard(instance)
+        self.engine.machine_ended(instance)
 
 
 def configure(
