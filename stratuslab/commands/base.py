@@ -138,19 +138,19 @@ class Command(NamedTuple):
 def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] = ("-p", "--password")) -> None:
     """Add the options of every command that talks to a cloud; ``password`` are the names of the password option."""
     group = parser.add_argument_group("cloud")
-    group.add_argument("--endpoint", metavar="URL", help='cloud: a host, a URL, or "local" for the embedded cloud')
-    group.add_argument("-u", "--username", metavar="NAME", help="user name on the cloud")
-    one = group.add_mutually_exclusive_group()
-    one.add_argument(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
-    one.add_argument("--password-file", metavar="FILE", help='file whose first line is the password; "-" for standard input')
-    group.add_argument("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
-    group.add_argument("--pem-key", metavar="FILE", help="private key of the client certificate")
-    group.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust instead of the system's")
-    group.add_argument("--timeout", metavar="S", help="seconds to wait for data from a server (default 30)")
-    group.add_argument("-c", "--config", metavar="FILE", help="configuration (default ~/.stratuslab/stratuslab-user.cfg)")
-    group.add_argument(
-        "-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud"
-    )
+    add = group.add_argument
+    add("--endpoint", metavar="URL", help='cloud: a host, a URL, or "local" for the embedded cloud')
+    add("-u", "--username", metavar="NAME", help="user name on the cloud")
+    add = group.add_mutually_exclusive_group().add_argument
+    add(*password, metavar="TEXT", help="password; other users of this computer can see it, so prefer a file")
+    add("--password-file", metavar="FILE", help='file whose first line is the password; "-" for standard input')
+    add = group.add_argument
+    add("--pem-cert", dest="pem_certificate", metavar="FILE", help="client certificate, used without a user name")
+    add("--pem-key", metavar="FILE", help="private key of the client certificate")
+    add("--ca-bundle", metavar="FILE", help="certificates to trust instead of the system's")
+    add("--timeout", metavar="S", help="seconds to wait for data from a server (default 30)")
+    add("-c", "--config", metavar="FILE", help="configuration (default ~/.stratuslab/stratuslab-user.cfg)")
+    add("-S", "--user-config-section", metavar="NAME", help="section of the configuration that describes the cloud")
 
 
 def add_wait_timeout(group: argparse._ArgumentGroup, usual: float = WAIT_TIMEOUT) -> None:

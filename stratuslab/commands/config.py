@@ -35,11 +35,11 @@ class SectionRow(NamedTuple):
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("actions")
-    group.add_argument("--check", action="store_true", help="check first that the cloud accepts you")
-    group.add_argument("--list-sections", action="store_true", help="list the clouds in the configuration instead")
-    group.add_argument("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and exit")
-    group.add_argument("--values-of", choices=KINDS, metavar="KIND", help="print what completion offers: " + ", ".join(KINDS))
+    add = parser.add_argument_group("actions").add_argument
+    add("--check", action="store_true", help="check first that the cloud accepts you")
+    add("--list-sections", action="store_true", help="list the clouds in the configuration instead")
+    add("--completion", choices=SHELLS, help="print the completion of all commands for a shell, and exit")
+    add("--values-of", choices=KINDS, metavar="KIND", help="print what completion offers: " + ", ".join(KINDS))
     further = parser.add_argument_group("more settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
     add_cloud_options(parser)

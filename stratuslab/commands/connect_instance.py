@@ -39,17 +39,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="machines; put a command to run there after --")
     add_login_options(parser)
     what = parser.add_argument_group("actions")
-    what.add_argument("--all", action="store_true", help="run the command on all of your running machines")
-    what.add_argument("--filter", action="append", metavar="TEST", help="with --all: those with COL=VALUE")
-    what.add_argument(
-        "--parallel", type=_at_once, metavar="N", help=f"machines to run the command on at once (default {_AT_ONCE})"
-    )
-    shown = what.add_mutually_exclusive_group()
-    shown.add_argument("--print", dest="show", action="store_true", help="print the ssh command line and exit")
-    shown.add_argument(
-        "--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all machines if no ID is given"
-    )
-    shown.add_argument("--write-ssh-config", action="store_true", help="keep these blocks in ~/.stratuslab/ssh_config")
+    add = what.add_argument
+    add("--all", action="store_true", help="run the command on all of your running machines")
+    add("--filter", action="append", metavar="TEST", help="with --all: those with COL=VALUE")
+    add("--parallel", type=_at_once, metavar="N", help=f"machines to run the command on at once (default {_AT_ONCE})")
+    add = what.add_mutually_exclusive_group().add_argument
+    add("--print", dest="show", action="store_true", help="print the ssh command line and exit")
+    add("--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all machines if no ID is given")
+    add("--write-ssh-config", action="store_true", help="keep these blocks in ~/.stratuslab/ssh_config")
     what.add_argument("--include", action="store_true", help="with --write-ssh-config: include that file in ~/.ssh/config")
     # -p is the port's, as in ssh.
     add_cloud_options(parser, password=("--password",))

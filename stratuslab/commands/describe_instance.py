@@ -31,9 +31,9 @@ _REQUEST_AGE = 7 * 24 * 3600.0  # seconds; older instances are not searched for 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instances", nargs="*", metavar="ID or NAME", help="machines to show (default: all that are not Done)")
-    group = parser.add_argument_group("table")
-    group.add_argument("-n", "--no-dns", action="store_true", help="show addresses instead of host names")
-    group.add_argument(
+    add = parser.add_argument_group("table").add_argument
+    add("-n", "--no-dns", action="store_true", help="show addresses instead of host names")
+    add(
         "--watch",
         nargs="?",
         type=interval,
@@ -43,18 +43,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which = parser.add_argument_group("machines")
     which.add_argument("--all-states", action="store_true", help="include those that are Done")
-    whose = which.add_mutually_exclusive_group()
-    whose.add_argument("-a", "--all-users", action="store_true", help="include other users' machines that you may see")
-    whose.add_argument("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="machines of the user with this id")
-    which.add_argument("--request", metavar="TOKEN", help="machines that stratus-run-instance may have started, by its token")
-    which.add_argument("-m", "--all-sections", action="store_true", help="machines on all clouds in the configuration")
+    add = which.add_mutually_exclusive_group().add_argument
+    add("-a", "--all-users", action="store_true", help="include other users' machines that you may see")
+    add("--user-id", type=whole_number(0, LARGEST_ID), metavar="ID", help="machines of the user with this id")
+    add = which.add_argument
+    add("--request", metavar="TOKEN", help="machines that stratus-run-instance may have started, by its token")
+    add("-m", "--all-sections", action="store_true", help="machines on all clouds in the configuration")
     waits = parser.add_argument_group("waiting")
-    waits.add_argument(
-        "--wait-for",
-        type=any_state,
-        metavar="STATE",
-        help='wait for this state, or for "ssh"',
-    )
+    waits.add_argument("--wait-for", type=any_state, metavar="STATE", help='wait for this state, or for "ssh"')
     add_wait_timeout(waits)
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show the console of a machine of the embedded cloud")

@@ -38,27 +38,28 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
     )
     serve = actions.add_parser("serve", help="serve it over HTTP to other programs", description=_SERVE)
-    serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 for any free one)")
-    serve.add_argument(
+    add = serve.add_argument
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add("--port", metavar="N", type=_port, default=_PORT, help="port (default %(default)s; 0 for any free one)")
+    add(
         "--user",
         metavar="NAME:PASSWORD",
         type=_user,
         action="append",
         help="allow this user; may be repeated; other users of this computer can see it, so prefer --users",
     )
-    serve.add_argument(
+    add(
         "--users",
         metavar="FILE",
         help='file with a line NAME:PASSWORD for each user, or "-" for stdin (default: oneadmin, with a password kept in a file)',
     )
-    serve.add_argument(
+    add(
         "--name",
         metavar="HOST",
         action="append",
         help="accept requests for this host name; may be repeated; addresses and this computer's own name need no option",
     )
-    serve.add_argument("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
+    add("--flavour", choices=_FLAVOURS, default=_FLAVOURS[0], help="server to behave like (default %(default)s)")
     status = actions.add_parser("status", help="show its status", description="Show the status of the cloud.")
     add_output_options(status)
     reset = actions.add_parser("reset", help="kill all machines and delete everything but volumes", description=_RESET)

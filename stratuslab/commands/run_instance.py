@@ -43,59 +43,52 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="Marketplace identifier, title or tag, one:NAME, template:NAME, disk UUID, or URL",
     )
-    group = parser.add_argument_group("machine")
-    group.add_argument("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
-    group.add_argument("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
-    group.add_argument("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and exit")
-    group.add_argument("--cpu", type=whole_number(1, 1024), metavar="N", help="virtual CPUs, instead of the type's")
-    group.add_argument(
-        "--ram", type=size_in_mib("M", 1, _MOST_MEMORY), metavar="SIZE", help="RAM in MB, or as in 2G, instead of the type's"
-    )
-    group.add_argument(
-        "--swap", type=size_in_mib("M", 0, _MOST_MEMORY), metavar="SIZE", help="swap space, in the same form; 0 for none"
-    )
-    group.add_argument("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
-    group.add_argument("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
-    group.add_argument("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
-    group.add_argument("--label", type=label, action="append", metavar="KEY", help="label to find them by")
-    group.add_argument("--vm-requirements", default="", metavar="TEXT", help="host requirements, in OpenNebula's syntax")
-    group.add_argument(
+    add = parser.add_argument_group("machine").add_argument
+    add("-n", "--number", type=whole_number(1, 1000), default=1, metavar="N", help="machines to start (default 1)")
+    add("-t", "--type", metavar="NAME", dest="instance_type", help="instance type (default m1.small)")
+    add("-l", "--list-types", "--list-type", action="store_true", help="list the instance types and exit")
+    add("--cpu", type=whole_number(1, 1024), metavar="N", help="virtual CPUs, instead of the type's")
+    add("--ram", type=size_in_mib("M", 1, _MOST_MEMORY), metavar="SIZE", help="RAM in MB, or as in 2G, instead of the type's")
+    add("--swap", type=size_in_mib("M", 0, _MOST_MEMORY), metavar="SIZE", help="swap space, in the same form; 0 for none")
+    add("--vm-cpu-amount", type=positive_share, metavar="SHARE", help="guaranteed share of the CPUs, e.g. 0.5")
+    add("--vm-name", "--name", type=machine_name, metavar="NAME", help="name (default: one-ID)")
+    add("--name-prefix", type=name_prefix, metavar="TEXT", help="name the machines TEXT1, TEXT2, ...")
+    add("--label", type=label, action="append", metavar="KEY", help="label to find them by")
+    add("--vm-requirements", default="", metavar="TEXT", help="host requirements, in OpenNebula's syntax")
+    add(
         "--hypervisor",
         choices=HYPERVISORS,
         help="hypervisor of the embedded cloud (default: qemu if it is installed and the image can boot)",
     )
-    disks = parser.add_argument_group("disks")
-    disks.add_argument(
+    add = parser.add_argument_group("disks").add_argument
+    add(
         "--volatile-disk",
         type=size_in_mib("G", 1, _MOST_VOLATILE),
         action="append",
         metavar="SIZE",
         help="attach an empty disk of this size, in GB or as in 500M",
     )
-    disks.add_argument(
+    add(
         "--persistent-disk", action="append", metavar="DISK", help="attach a persistent disk: its UUID, or an image on OpenNebula"
     )
-    disks.add_argument("--readonly-disk", action="append", metavar="IMAGE", help="attach an image as a data disk")
-    disks.add_argument("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
+    add("--readonly-disk", action="append", metavar="IMAGE", help="attach an image as a data disk")
+    add("--vm-disks-bus", choices=("ide", "scsi", "virtio"), help="bus of the disks (default: the image's)")
     network = parser.add_argument_group("network and console")
-    instead = network.add_mutually_exclusive_group()
-    instead.add_argument("--local-ip", action="store_true", help="use the local network instead of the public one")
-    instead.add_argument("--private-ip", action="store_true", help="use the private network instead of the public one")
-    network.add_argument("--network", action="append", metavar="NAME", help="network by name, id or USER/NAME")
-    network.add_argument("--address", type=ip_address, default="", metavar="IP", help="request this address")
-    network.add_argument("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
-    network.add_argument("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
-    guest = parser.add_argument_group("access and contextualization")
-    guest.add_argument("-k", "--key", action="append", metavar="FILE", help="public SSH key that may log in")
-    guest.add_argument("--context", action="append", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
-    guest.add_argument(
-        "--context-file", action="append", metavar="FILE", help="file of context variables, a KEY=VALUE on each line"
-    )
-    guest.add_argument("--cloud-init", action="append", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
-    guest.add_argument(
-        "--input", type=name_and_value, action="append", metavar="NAME=VALUE", help="value of an input of the machine template"
-    )
-    guest.add_argument(
+    add = network.add_mutually_exclusive_group().add_argument
+    add("--local-ip", action="store_true", help="use the local network instead of the public one")
+    add("--private-ip", action="store_true", help="use the private network instead of the public one")
+    add = network.add_argument
+    add("--network", action="append", metavar="NAME", help="network by name, id or USER/NAME")
+    add("--address", type=ip_address, default="", metavar="IP", help="request this address")
+    add("--vnc-port", type=whole_number(-1, 65535), default=-1, metavar="PORT", help="port of the VNC console")
+    add("--vnc-listen", type=ip_address, default="", metavar="IP", help="address of the VNC console")
+    add = parser.add_argument_group("access and contextualization").add_argument
+    add("-k", "--key", action="append", metavar="FILE", help="public SSH key that may log in")
+    add("--context", action="append", metavar="PAIRS", help="context variables: KEY=VALUE#KEY=VALUE...")
+    add("--context-file", action="append", metavar="FILE", help="file of context variables, a KEY=VALUE on each line")
+    add("--cloud-init", action="append", metavar="PAIRS", help="cloud-init user data: TYPE,FILE#TYPE,FILE...")
+    add("--input", type=name_and_value, action="append", metavar="NAME=VALUE", help="value of an input of the machine template")
+    add(
         "--input-file",
         type=name_and_value,
         action="append",
@@ -103,23 +96,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help='file with the value of an input, "-" for standard input',
     )
     image = parser.add_argument_group("image and output")
-    image.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
-    image.add_argument("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
-    image.add_argument("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
-    image.add_argument("--allow-expired", action="store_true", help="start an image that has expired or is deprecated, too")
-    verified = image.add_mutually_exclusive_group()
-    verified.add_argument(
+    add = image.add_argument
+    add("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
+    add("--pdisk-endpoint", metavar="URL", help="persistent disk service (default: the cloud's host)")
+    add("--no-check-image-url", action="store_true", help="do not look the image up in the Marketplace")
+    add("--allow-expired", action="store_true", help="start an image that has expired or is deprecated, too")
+    add = image.add_mutually_exclusive_group().add_argument
+    add(
         "--verify-image",
         action="store_const",
         const="yes",
         help="start the image only if a trusted endorser has signed its metadata",
     )
-    verified.add_argument(
-        "--no-verify-image", action="store_const", const="no", dest="verify_image", help="do not check that, despite the setting"
-    )
-    image.add_argument("--dry-run", action="store_true", help="print the template that would be sent, and exit")
-    image.add_argument("--all-or-nothing", action="store_true", help="kill what was started if one of the machines fails")
-    image.add_argument("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")
+    add("--no-verify-image", action="store_const", const="no", dest="verify_image", help="do not check that, despite the setting")
+    add = image.add_argument
+    add("--dry-run", action="store_true", help="print the template that would be sent, and exit")
+    add("--all-or-nothing", action="store_true", help="kill what was started if one of the machines fails")
+    add("-o", "--output", metavar="FILE", help="write the id of each machine to this file when it is started")
     waits = parser.add_argument_group("waiting")
     waits.add_argument(
         "--wait-for", type=running_or_ssh, metavar="STATE", help='wait until the machines are "running", or until "ssh" answers'

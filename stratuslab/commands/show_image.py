@@ -47,9 +47,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE", help="identifier, title or tag, one:NAME, template:NAME, or the URL of an entry"
     )
-    group = parser.add_argument_group("image")
-    group.add_argument("--metadata", action="store_true", help="print the document itself")
-    group.add_argument("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
+    add = parser.add_argument_group("image").add_argument
+    add("--metadata", action="store_true", help="print the document itself")
+    add("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
     add_cloud_options(parser)
     add_output_options(parser)
 

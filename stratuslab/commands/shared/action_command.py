@@ -60,14 +60,12 @@ class ActionCommand(NamedTuple):
 
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"machines to {self.verb}")
-        group = parser.add_argument_group("machines")
-        group.add_argument(
-            "-i", "--input", action="append", metavar="FILE", help='file with an id or name on each line; "-" for standard input'
-        )
-        group.add_argument("--all", action="store_true", help="all of your machines, or those that match --filter")
-        group.add_argument("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
-        group.add_argument("--interactive", action="store_true", help="ask before each machine")
-        group.add_argument("--dry-run", action="store_true", help="show the machines that it would act on, and exit")
+        add = parser.add_argument_group("machines").add_argument
+        add("-i", "--input", action="append", metavar="FILE", help='file with an id or name on each line; "-" for standard input')
+        add("--all", action="store_true", help="all of your machines, or those that match --filter")
+        add("--yes", action="store_true", help="do not ask (required for --all without a terminal)")
+        add("--interactive", action="store_true", help="ask before each machine")
+        add("--dry-run", action="store_true", help="show the machines that it would act on, and exit")
         own = parser.add_argument_group("action")
         if self.hard:
             own.add_argument("--hard", action="store_true", help=self.hard)

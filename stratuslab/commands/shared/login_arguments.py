@@ -15,10 +15,11 @@ LOGIN_PATIENCE = 120.0
 def add_login_options(parser: argparse.ArgumentParser) -> None:
     """Add the options. ``-p`` is the port's, as in ssh, so the password has no short option."""
     login = parser.add_argument_group("login")
-    login.add_argument("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
-    login.add_argument("-l", "--login", metavar="USER", help="user on the machine (default: the template's, or root)")
-    login.add_argument("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
-    login.add_argument(
+    add = login.add_argument
+    add("-k", "--key", metavar="FILE", help="private SSH key (default: the one that it was started with)")
+    add("-l", "--login", metavar="USER", help="user on the machine (default: the template's, or root)")
+    add("--ssh-client", choices=("openssh", "paramiko"), help="SSH client to use (default: ssh if installed)")
+    add(
         SSH_OPTION,
         nargs=argparse.REMAINDER,
         action="extend",
@@ -26,19 +27,19 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         metavar="ARG",
         help="pass all following words, up to --, to ssh",
     )
-    login.add_argument("--forget-host-key", action="store_true", help="accept a changed host key")
+    add("--forget-host-key", action="store_true", help="accept a changed host key")
     add_wait_timeout(login, LOGIN_PATIENCE)
     where = parser.add_argument_group("address and port")
-    where.add_argument("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the machine (default 22)")
-    where.add_argument(
-        "-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas"
-    )
-    place = where.add_mutually_exclusive_group()
-    place.add_argument("--nic", type=count, metavar="N", help="use network interface N only, counted from 0")
-    place.add_argument("--address", metavar="HOST", help="use this address or name instead of the cloud's")
-    where.add_argument("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
-    where.add_argument("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
-    where.add_argument("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
+    add = where.add_argument
+    add("-p", "--port", type=_port, metavar="N", help="port of the SSH server on the machine (default 22)")
+    add("-J", dest="jump", default="", metavar="HOST", help="go through [USER@]HOST[:PORT], several separated by commas")
+    add = where.add_mutually_exclusive_group().add_argument
+    add("--nic", type=count, metavar="N", help="use network interface N only, counted from 0")
+    add("--address", metavar="HOST", help="use this address or name instead of the cloud's")
+    add = where.add_argument
+    add("--pat-enable", action="store_true", help="look the port up in StratusLab's port translation")
+    add("--pat-service-host", metavar="HOST", help="port translation service (default: the endpoint's host)")
+    add("--pat-gateway-host", metavar="HOST", help="gateway host (default: the endpoint's host)")
 
 
 def _port(text: str) -> int:

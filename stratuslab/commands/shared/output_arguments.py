@@ -23,22 +23,20 @@ _CONDITION = r"(?s)([^=~<>!]+)(!=|[=~<>])(.*)"
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that shows rows."""
-    group = parser.add_argument_group("output format")
-    group.add_argument(
+    add = parser.add_argument_group("output format").add_argument
+    add(
         "--format",
         choices=_FORMATS,
         default=_FORMATS[0],
         metavar="FORM",
         help=f"form of the answer: {', '.join(_FORMATS)} (default table)",
     )
-    group.add_argument("--columns", metavar="A,B,...", help="columns to show, in this order")
-    group.add_argument("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
-    group.add_argument(
-        "--filter", action="append", metavar="TEST", help="show only rows with COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N"
-    )
-    group.add_argument("--no-header", action="store_true", help="do not print the columns' titles")
-    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show failed machines in red")
-    group.add_argument("--wide", action="store_true", help="do not cut lines at the terminal's width")
+    add("--columns", metavar="A,B,...", help="columns to show, in this order")
+    add("--sort", metavar="COL", help="sort by this column; descending with --sort=-COL")
+    add("--filter", action="append", metavar="TEST", help="show only rows with COL=VALUE, COL!=VALUE, COL~REGEX, COL>N or COL<N")
+    add("--no-header", action="store_true", help="do not print the columns' titles")
+    add("--color", choices=("auto", "always", "never"), default="auto", help="show failed machines in red")
+    add("--wide", action="store_true", help="do not cut lines at the terminal's width")
 
 
 def output_options(options: argparse.Namespace, kind: RowKind, environment: Environment) -> OutputOptions:
