@@ -70,7 +70,7 @@ commands.standard_output environment errors known_settings opennebula opennebula
 output.messages output.redaction output.safe_text output.terminal results suggestion url_credentials version
 """
 LISTING = """
-commands.shared.instance_details commands.shared.instance_fetch commands.shared.parallel
+commands.shared.instance_rows commands.shared.parallel
 """
 DESCRIBE_HELP = HELP + LISTING + "commands.describe_instance commands.shared.option_values"
 KILL_HELP = HELP + LISTING + "commands.kill_instance commands.shared.action_command commands.shared.confirmation context_input"

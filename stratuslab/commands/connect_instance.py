@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers, select
-from stratuslab.commands.shared.instance_details import by_id
+from stratuslab.commands.shared.instance_rows import by_id
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
 from stratuslab.commands.shared.output_arguments import condition
 from stratuslab.commands.shared.parallel import report

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import all_details, by_id, rows_of, shows_details
-from stratuslab.commands.shared.instance_fetch import listed
+from stratuslab.commands.shared.instance_rows import all_details, by_id, listed, rows_of, shows_details
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import all_of, report
@@ -60,39 +59,47 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
+    has_console = options.console is not None
     if options.all_sections and (options.instances or options.wait_for):
         raise UsageError("--all-sections cannot be combined with ids, names or --wait-for")
     if options.all_sections and options.endpoint:
         raise UsageError("--all-sections cannot be combined with --endpoint")
-    if options.console is not None and (options.all_sections or options.instances):
+    if has_console and (options.all_sections or options.instances):
         raise UsageError("--console cannot be combined with other machines or --all-sections")
-    if (options.console is not None) + bool(options.wait_for) + bool(options.watch) > 1:
+    if has_console + bool(options.wait_for) + bool(options.watch) > 1:
         raise UsageError("--console, --wait-for and --watch cannot be combined")
-    if options.request and (
-        options.console is not None or options.all_sections or options.instances or options.wait_for or options.watch
-    ):
+    if options.request and (has_console or options.all_sections or options.instances or options.wait_for or options.watch):
         raise UsageError("--request cannot be combined with other machines, --all-sections, --console, --wait-for or --watch")
-    if options.console is not None:
+    if has_console:
         yield from _console(session)
     elif options.wait_for:
         yield from _awaited(session)
     elif options.request:
         yield from _requested(session)
     elif options.watch:
-        known: dict[str, str] = {}
         from stratuslab.commands.shared.watch import watch
 
-        def look() -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
-            found, errors = _watched(session)
-            return _with_names(session, found, known), errors
-
-        yield from watch(session, look)
-    elif options.all_sections:
-        yield from _all_clouds(session)
-    elif options.instances:
-        yield from _some(session)
+        known: dict[str, str] = {}
+        yield from watch(session, lambda: _watched(session, known))
     else:
-        yield from _shown(session, _all(session, session.cloud))
+        found, errors, read = _found(session)
+        if read:
+            yield from _shown(session, found)
+        report(session.messages, errors, read, "clouds" if options.all_sections else "machines")
+
+
+def _found(session: Session) -> tuple[list[InstanceRow], list[StratusLabError], int]:
+    """The instances that the options name, the errors of instances or clouds that cannot be read, and how many could be."""
+    if session.options.all_sections:
+        sections = session.settings.cloud_sections
+        clouds, unread = all_of(lambda section: _all(session, session.cloud_of(section), section), sections)
+        errors = [error.replaced(f"[{section}] {error.message}") for section, error in unread.items()]
+        return list(chain.from_iterable(clouds.values())), errors, len(clouds)
+    if session.options.instances:
+        numbers, errors = select(session.cloud, session.options.instances, _owner(session))
+        instances, lost = all_of(session.cloud.instance, numbers)
+        return list(rows_of(session, instances.values())), [*errors, *lost.values()], len(instances)
+    return _all(session, session.cloud), [], 1
 
 
 def _all(session: Session, cloud: Cloud, name: str = "") -> list[InstanceRow]:
@@ -117,26 +124,12 @@ def _shown(session: Session, found: Sequence[InstanceRow]) -> Iterator[Result]:
     yield from all_details(session, session.output.selected(rows))
 
 
-def _some(session: Session) -> Iterator[Result]:
-    """The requested instances in their order; errors are reported at the end."""
-    found, errors = _asked(session)
-    if found:
-        yield from _shown(session, found)
-    report(session.messages, errors, len(found), "machines")
-
-
 def _requested(session: Session) -> Iterator[Result]:
     """The instances of a request, of which the answer may have been lost."""
     found = session.cloud.of_request(session.options.request, _REQUEST_AGE)
     if not found:
         raise NotFound(f'no machine was started by the request "{session.options.request}"')
     yield from _shown(session, sorted(rows_of(session, found), key=by_id))
-
-
-def _asked(session: Session) -> tuple[list[InstanceRow], list[StratusLabError]]:
-    numbers, errors = select(session.cloud, session.options.instances, _owner(session))
-    found, failed = all_of(session.cloud.instance, numbers)
-    return list(rows_of(session, found.values())), [*errors, *failed.values()]
 
 
 def _awaited(session: Session) -> Iterator[Result]:
@@ -148,7 +141,7 @@ def _awaited(session: Session) -> Iterator[Result]:
     numbers, errors = waiting.patiently(session, lambda: _selected(session), wait_timeout)
     left = max(begin + wait_timeout - time.monotonic(), 0.0)
     waited = waiting.wait(session, numbers, session.options.wait_for, left)
-    found = [waited.latest[number] for number in numbers if number in waited.latest]
+    found = waited.seen(numbers)
     if found or not numbers:
         yield from _shown(session, list(rows_of(session, found)))
     report(session.messages, [*errors, *waited.errors.values()], len(waited.reached), "machines")
@@ -161,21 +154,13 @@ def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:
     return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
 
 
-def _watched(session: Session) -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
+def _watched(session: Session, known: dict[str, str]) -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
     """The instances as they are now, and the errors of clouds that cannot be read while others can. Raises the first of any other
     errors, also where only one of several instances cannot be read."""
-    if session.options.all_sections:
-        by_cloud, errors = _by_cloud(session)
-        if by_cloud:
-            return list(chain.from_iterable(by_cloud.values())), errors
-        found: Sequence[InstanceRow] = []
-    elif session.options.instances:
-        found, errors = _asked(session)
-    else:
-        found, errors = _all(session, session.cloud), []
-    if errors:
+    found, errors, read = _found(session)
+    if errors and not (session.options.all_sections and read):
         raise errors[0]
-    return found, []
+    return _with_names(session, found, known), errors
 
 
 def _console(session: Session) -> Iterator[Result]:
@@ -187,22 +172,6 @@ def _console(session: Session) -> Iterator[Result]:
         raise errors[0]
     for line in console(session.settings, session.environment, numbers[0]):
         yield TextLine(harmless(masked_text(line)))
-
-
-def _all_clouds(session: Session) -> Iterator[Result]:
-    """The instances on the cloud of each section; a cloud that is down does not hide the others."""
-    found, errors = _by_cloud(session)
-    if found:
-        yield from _shown(session, list(chain.from_iterable(found.values())))
-    report(session.messages, errors, len(found), "clouds")
-
-
-def _by_cloud(session: Session) -> tuple[dict[str, list[InstanceRow]], list[StratusLabError]]:
-    def look(section: str) -> list[InstanceRow]:
-        return _all(session, session.cloud_of(section), section)
-
-    found, failed = all_of(look, session.settings.cloud_sections)
-    return found, [error.replaced(f"[{section}] {error.message}") for section, error in failed.items()]
 
 
 def _owner(session: Session) -> int:

@@ -168,7 +168,7 @@ def _run(session: Session) -> Iterator[Result]:
 def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: IdsFile) -> Iterator[Result]:
     """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there, with
     --all-or-nothing all of them if one cannot."""
-    from stratuslab.commands.shared.instance_details import all_details, rows_of
+    from stratuslab.commands.shared.instance_rows import all_details, rows_of
     from stratuslab.commands.shared.launch import kill_all
     from stratuslab.commands.shared.parallel import all_of, report
     from stratuslab.commands.shared.waiting import wait
@@ -180,9 +180,8 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
         session.messages.error(f"stopped waiting; these machines keep running: {', '.join(map(str, sorted(numbers)))}")
         raise
     if session.messages.level >= 2:
-        for row in rows_of(session, [waited.latest[number] for number in waited.errors if number in waited.latest]):
-            for details in all_details(session, [row]):
-                session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
+        for details in all_details(session, list(rows_of(session, waited.seen(waited.errors)))):
+            session.messages.detail("\n".join(details_lines(details, session.output.terminal)))
     done = len(waited.reached)
     if session.options.all_or_nothing and waited.errors:
         waited.errors = {**kill_all(session, sorted(numbers), ids), **waited.errors}
@@ -194,8 +193,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
         for number in lost:
             then = f"; cannot kill it: {refused[number]}" if number in refused else " (it was killed already: --kill-on-failure)"
             waited.errors[number] = waited.errors[number].replaced(f"{waited.errors[number].message}{then}")
-    for row in rows_of(session, [waited.latest[number] for number in numbers if number in waited.latest]):
-        yield InstanceAfterWait(row)
+    yield from map(InstanceAfterWait, rows_of(session, waited.seen(numbers)))
     report(session.messages, list(waited.errors.values()), done, "machines")
 
 

@@ -9,8 +9,7 @@ from stratuslab.commands.base import Command, add_cloud_options, add_wait_timeou
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed, require_yes
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.instance_details import by_id, rows_of
-from stratuslab.commands.shared.instance_fetch import listed
+from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import all_of, in_order, report
 from stratuslab.errors import StratusLabError, UsageError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -48,6 +48,10 @@ class Waited:
     @property
     def reached(self) -> list[int]:
         return [number for number in self.latest if number not in self.errors]
+
+    def seen(self, numbers: Iterable[int]) -> list[Instance]:
+        """Those of the instances that were seen, in this order."""
+        return [self.latest[number] for number in numbers if number in self.latest]
 
 
 def patiently(session: Session, ask: Callable[[], _Value], seconds: float, *, known: bool = False) -> _Value:
