@@ -82,9 +82,7 @@ def _sections(session: Session) -> Iterator[SectionRow]:
 
 def _row(session: Session, key: str) -> SettingRow:
     found = _setting(session, key)
-    if found is None or not found.value:
-        return SettingRow(key, "", "")
-    return SettingRow(key, _masked(key, found.value), found.origin)
+    return SettingRow(key, _masked(key, found.value), found.origin) if found and found.value else SettingRow(key, "", "")
 
 
 def _setting(session: Session, key: str) -> Setting | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from stratuslab.commands.base import Command, add_cloud_options
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers, select
-from stratuslab.commands.shared.instance_rows import by_id
+from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
 from stratuslab.commands.shared.output_arguments import condition
 from stratuslab.commands.shared.parallel import report
@@ -22,7 +22,8 @@ from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
 from stratuslab.output.columns import INSTANCES
-from stratuslab.results import InstanceRow, Result, TextLine
+from stratuslab.output.output_options import OutputOptions
+from stratuslab.results import Result, TextLine
 from stratuslab.ssh.login_target import Target
 
 _AT_ONCE = 10
@@ -81,10 +82,9 @@ def _run(session: Session) -> Iterator[Result]:
 
 def _all(session: Session) -> tuple[dict[str, int], list[StratusLabError]]:
     """The user's running instances that match --filter, by their names, or by their ids where several share a name."""
-    tests = [condition(INSTANCES, text) for text in session.options.filter]
-    now = session.environment.clock()
-    running = (InstanceRow.of(one, now) for one in session.cloud.instances() if one.phase == Phase.UP)
-    rows = sorted((row for row in running if all(one.passes(row) for one in tests)), key=by_id)
+    session.output = OutputOptions(INSTANCES, filters=[condition(INSTANCES, text) for text in session.options.filter])
+    running = (one for one in listed(session, session.cloud, shown=False) if one.phase == Phase.UP)
+    rows = sorted(session.output.selected(list(rows_of(session, running))), key=by_id)
     names = [row.name for row in rows]
     return {row.name if names.count(row.name) == 1 else str(row.id): row.id for row in rows}, []
 

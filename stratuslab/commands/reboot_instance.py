@@ -10,7 +10,7 @@ COMMAND = ActionCommand(
     verb="reboot",
     done_message="Rebooting",
     act=lambda cloud, number, options: cloud.reboot(number, hard=options.hard),
-    hard="do not ask the guest: like the reset button",
+    add_options=lambda add: add("--hard", action="store_true", help="do not ask the guest: like the reset button"),
     related=("stratus-stop-instance", "stratus-connect-instance"),
     examples="""examples:
   stratus-reboot-instance 165 web1                 by id and by name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from stratuslab.commands.base import Command, add_cloud_options
@@ -20,7 +20,7 @@ from stratuslab.results import Listing, Result
 
 _PORTION = 1000  # rows of a table that are lined up with each other
 _FIRST_PORTION = 250  # so that somebody who waits sees them soon
-_CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")
+_CRITERIA = ("os", "os_version", "arch", "endorser", "kind", "image_format", "tag")  # in the order of ImageQuery
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,46 +45,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
-    query = ImageQuery(
-        options.words,
-        options.os,
-        options.os_version,
-        options.arch,
-        options.endorser,
-        options.kind,
-        options.image_format,
-        options.tag,
-        options.since,
-        options.status,
-    )
-    hits = _Hits(search(session, query))
-    first = next(hits, None)
-    if first is None:
-        if options.format == "json":
-            yield Listing([])
-            return
-        raise NotFound("no image matches", _loosen(session))
+    hits = search(session, ImageQuery(*(getattr(options, name) for name in ("words", *_CRITERIA, "since", "status"))))
     # What needs no order is printed as it arrives.
     portion = _PORTION if session.output.is_default else 1 if options.format != "table" and not options.sort else None
-    rows = [first, *islice(hits, portion and min(portion, _FIRST_PORTION) - 1)]
+    rows = list(islice(hits, portion and min(portion, _FIRST_PORTION)))
+    if not rows and options.format != "json":
+        raise NotFound("no image matches", _loosen(session))
     yield Listing(rows)
+    first_to_run = _first_to_run(rows)
     while portion and (rows := list(islice(hits, portion))):
         yield Listing(rows, continues=True)
-    if hits.first_to_run and is_terminal(session.environment.stdout):
-        session.messages.note(f"start the first one with: stratus-run-instance {word(hits.first_to_run)}")
+        first_to_run = first_to_run or _first_to_run(rows)
+    if first_to_run and is_terminal(session.environment.stdout):
+        session.messages.note(f"start the first one with: stratus-run-instance {word(first_to_run)}")
 
 
-class _Hits(Iterator[FoundImage]):
-    """The hits; remembers the first that can be run."""
-
-    def __init__(self, found: Iterable[FoundImage]) -> None:
-        self._found = iter(found)
-        self.first_to_run = ""
-
-    def __next__(self) -> FoundImage:
-        hit = next(self._found)
-        self.first_to_run = self.first_to_run or hit.word
-        return hit
+def _first_to_run(rows: Sequence[FoundImage]) -> str:
+    return next((hit.word for hit in rows if hit.word), "")
 
 
 def _loosen(session: Session) -> str:

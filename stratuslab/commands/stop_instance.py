@@ -13,7 +13,7 @@ COMMAND = ActionCommand(
     goal="Poweroff",
     goal_word="off",
     wait_seconds=120.0,
-    hard="do not ask the guest: like pulling the power cord",
+    add_options=lambda add: add("--hard", action="store_true", help="do not ask the guest: like pulling the power cord"),
     related=("stratus-start-instance", "stratus-shutdown-instance"),
     examples="""examples:
   stratus-stop-instance 165 web1                   by id and by name

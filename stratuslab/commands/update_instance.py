@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.shared.action_command import ActionCommand
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
 
 
-def _add_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--name", type=machine_name, metavar="NAME", help="give the machine this name")
-    group.add_argument("--label", action="append", type=label, metavar="KEY", help="add a label")
-    group.add_argument("--remove-label", action="append", metavar="KEY", help="remove a label")
+def _add_options(add: Callable[..., object]) -> None:
+    add("--name", type=machine_name, metavar="NAME", help="give the machine this name")
+    add("--label", action="append", type=label, metavar="KEY", help="add a label")
+    add("--remove-label", action="append", metavar="KEY", help="remove a label")
 
 
 def _check_options(options: argparse.Namespace) -> None:

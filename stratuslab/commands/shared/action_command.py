@@ -24,8 +24,8 @@ class ActionCommand(NamedTuple):
     """A command that acts on instances: its verb, the message on success, and the call, which gets the options.
 
     ``goal`` is the state that the instances will be in (empty: the one they are in), ``goal_word`` what people call it, and
-    ``wait_seconds`` how long to wait for it, 0 if it comes immediately. ``hard`` is the help of the option --hard, if it has one.
-    ``add_options`` adds the command's own options, and ``check_options`` raises UsageError if they make no sense.
+    ``wait_seconds`` how long to wait for it, 0 if it comes immediately. ``add_options`` gets the ``add_argument`` for the
+    command's own options, and ``check_options`` raises UsageError if they make no sense.
     """
 
     prog: str
@@ -38,8 +38,7 @@ class ActionCommand(NamedTuple):
     goal: str = ""
     goal_word: str = ""
     wait_seconds: float = 0.0
-    hard: str = ""
-    add_options: Callable[[argparse._ArgumentGroup], object] = lambda group: None
+    add_options: Callable[[Callable[..., object]], object] = lambda add: None
     check_options: Callable[[argparse.Namespace], object] = lambda options: None
 
     @property
@@ -66,9 +65,7 @@ class ActionCommand(NamedTuple):
         add("--interactive", action="store_true", help="ask before each machine")
         add("--dry-run", action="store_true", help="show the machines that it would act on, and exit")
         own = parser.add_argument_group("action")
-        if self.hard:
-            own.add_argument("--hard", action="store_true", help=self.hard)
-        self.add_options(own)
+        self.add_options(own.add_argument)
         if self.wait_seconds:
             own.add_argument("--no-wait", action="store_true", help=f"do not wait until they are {self.goal_word}")
             add_wait_timeout(own, self.wait_seconds)
@@ -152,11 +149,10 @@ def _rows(session: Session, numbers: Sequence[int], errors: list[StratusLabError
 
 
 def _forget_host_keys(session: Session, numbers: list[int]) -> None:
-    """Forget the SSH host keys of instances that will never come back."""
-    if session.environment.home is None:
-        return
-    path = session.environment.home / ".stratuslab" / "known_hosts"
-    if not path.exists():
+    """Of instances that will never come back."""
+    home = session.environment.home
+    path = home / ".stratuslab" / "known_hosts" if home else None
+    if path is None or not path.exists():
         return
     from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 
