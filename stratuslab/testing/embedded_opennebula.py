@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stratuslab.errors import UsageError
 from stratuslab.local.api.accounts import Accounts
 from stratuslab.local.api.http_server import Urls, open_server
-from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, EMBEDDED, PLAIN_3, SERVER_PROFILES
+from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, SERVER_PROFILES
 from stratuslab.local.engine import lifecycle
 from stratuslab.local.engine.driver_choice import VARIABLE
 from stratuslab.local.engine.engine import Engine
@@ -29,16 +29,6 @@ from stratuslab.testing.steered_machines import Actors, SteeredMachines
 
 if TYPE_CHECKING:
     from stratuslab.python_library.connected_cloud import ConnectedCloud
-
-PROFILES = {**SERVER_PROFILES, EMBEDDED.name: EMBEDDED, PLAIN_3.name: PLAIN_3}
-"""Every profile by its name."""
-
-
-def served_cloud(
-    engine: Engine, users: Mapping[str, str], profile: str = DEFAULT_PROFILE.name, host: str = "127.0.0.1"
-) -> AbstractContextManager[Urls]:
-    """A server on a free port, which ends with the block."""
-    return open_server(engine, host, 0, Accounts(dict(users)), PROFILES[profile]).running()
 
 
 class EmbeddedOpenNebula:

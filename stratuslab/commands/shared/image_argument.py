@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PDISK_PORT = 8445
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _FORMS = "expected a Marketplace identifier of 27 characters, one:NAME, or a URL; stratus-search-image lists images"
 
 
@@ -41,23 +42,18 @@ def chosen(session: Session, text: str) -> str:
     """The text, or the identifier, ``one:NAME`` or ``template:NAME`` that a title, a tag or a beginning stands for.
 
     Raises NotFound, UsageError if it stands for several images, and StratusLabError if it must be verified but cannot be."""
-    word = _chosen(session, text)
+    word = text
+    if not (is_identifier(text) or _UUID.fullmatch(text) or _SCHEME.match(text)):
+        from stratuslab.commands.shared.image_search import named
+
+        word = named(session, text).word
+        session.messages.step(f'Image "{text}": {word}')
     if session.settings.is_on("verify_image"):
         if not is_identifier(word):
             raise StratusLabError(f"{shown(word)} cannot be verified: only entries of a Marketplace are signed", UNVERIFIED)
         if session.options.no_check_image_url:
             raise StratusLabError("an image that is not looked up (--no-check-image-url) cannot be verified", UNVERIFIED)
     return word
-
-
-def _chosen(session: Session, text: str) -> str:
-    if is_identifier(text) or _UUID.fullmatch(text) or re.match(r"[a-z][a-z0-9+.-]*:", text):
-        return text
-    from stratuslab.commands.shared.image_search import named
-
-    image = named(session, text)
-    session.messages.step(f'Image "{text}": {image.word}')
-    return image.word
 
 
 def find(session: Session, text: str) -> BootImage:
@@ -77,14 +73,14 @@ def disk(session: Session, text: str) -> ImageDisk:
         return ImageDisk(_metadata_url(session, text), image.id if image else None)
     if text.startswith("one:"):
         return ImageDisk(image_id=session.cloud.find(ResourceKind.IMAGE, text.removeprefix("one:")).id)
-    if re.match(r"[a-z][a-z0-9+.-]*:", text):
+    if _SCHEME.match(text):
         return ImageDisk(text)
     raise NotFound(f'"{text}" is not an image', _FORMS)
 
 
 def data_disk(session: Session, text: str) -> ImageDisk:
     """The image of ``--readonly-disk``: as for :func:`disk`; on OpenNebula also ``ID``, ``NAME`` and ``USER/NAME``."""
-    plain = not is_identifier(text) and not re.match(r"[a-z][a-z0-9+.-]*:", text)
+    plain = not is_identifier(text) and not _SCHEME.match(text)
     return disk(session, f"one:{text}" if plain and not session.cloud.server.is_stratuslab else text)
 
 
@@ -97,16 +93,15 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
         session.messages.note("not looking the image up in the Marketplace")
         return BootImage(booted)
     verify = session.settings.is_on("verify_image")
-    if image and not verify and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
-        session.messages.note(
-            f"image {identifier} is the cloud's own image {image} ({image.id}); not looked up in the Marketplace"
-        )
+    own = f"image {identifier} is the cloud's own image {image} ({image.id})" if image and not verify else ""
+    if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+        session.messages.note(f"{own}; not looked up in the Marketplace")
         return BootImage(booted)
     try:
         metadata = _metadata(session, identifier, verify)
     except (Unreachable, NotFound) as error:
-        if image and not verify:
-            session.messages.note(f"image {identifier} is the cloud's own image {image} ({image.id}); {error.message}")
+        if own:
+            session.messages.note(f"{own}; {error.message}")
             return BootImage(booted)
         if not session.cloud.server.is_stratuslab and session.settings.marketplace_endpoint.value != LOCAL_MARKETPLACE:
             raise NotFound(f'this cloud has no image with the identifier "{identifier}"; {error.message}', error.hint) from None
@@ -168,7 +163,6 @@ def _metadata(session: Session, identifier: str, verify: bool) -> Metadata:
 
 
 def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
-    """Reasons not to use the image."""
     if metadata.deprecated is not None:
         yield f"its endorser has deprecated it: {metadata.deprecated or 'no reason given'}"
     if metadata.expired(now):

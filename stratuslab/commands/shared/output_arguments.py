@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stratuslab.environment import Environment, is_terminal
@@ -48,7 +47,9 @@ def output_options(options: argparse.Namespace, kind: RowKind, environment: Envi
     return OutputOptions(
         kind,
         format=options.format,
-        columns=_columns(kind, options.columns, "--columns"),
+        columns=[]
+        if options.columns is None
+        else [_column(kind, name.strip(), "--columns") for name in options.columns.split(",")],
         sort=_column(kind, order.removeprefix("-"), "--sort") if order else None,
         descending=order.startswith("-"),
         filters=[condition(kind, text) for text in options.filter],
@@ -64,12 +65,6 @@ def _color(when: str, environment: Environment) -> bool:
     environ = environment.environ
     wanted = is_terminal(environment.stdout) and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
     return wanted if when == "auto" else when == "always"
-
-
-def _columns(kind: RowKind, text: str | None, option: str) -> Sequence[Column]:
-    if text is None:
-        return ()
-    return [_column(kind, name.strip(), option) for name in text.split(",")]
 
 
 def _column(kind: RowKind, name: str, option: str) -> Column:

@@ -118,16 +118,13 @@ class SSHLogin:
         except NotRecorded as error:
             self.not_recorded(error)
             return [], replace(target, known_hosts=Path(os.devnull), recorded=False)
+        known = []
         try:
             known = self._known_hosts.keys(target.alias)
+            if not known and self._recorded:
+                self._known_hosts.prepare()
         except NotRecorded as error:
             self.not_recorded(error)
-            known = []
-        if not known and self._recorded:
-            try:
-                self._known_hosts.prepare()
-            except NotRecorded as error:
-                self.not_recorded(error)
         return known, replace(target, recorded=self._recorded)
 
     def not_recorded(self, error: StratusLabError) -> None:
