@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ def add_image(session: Session) -> Iterator[Result]:
     options = session.options
     checksum = ExpectedChecksum.of(options.checksum) if options.checksum else None
     known = Metadata(identifier="", title=one_line(options.title), version="1.0")
-    with _bar(session) as bar, _adding(session, checksum, known, bar) as adding:
+    with _shown_progress(session) as progress, _adding(session, checksum, known, progress) as adding:
         entry = adding.of(options.source, session.environment.expand(options.source))
     yield TextLine(entry.identifier)
 
@@ -106,8 +106,8 @@ def build_image(session: Session) -> Iterator[Result]:
     from stratuslab.marketplace.metadata import Metadata
 
     environ = session.environment.environ
-    with _bar(session) as bar:
-        image = build(state_directory(environ) / "cache" / "tiny", environ, _report(session, bar))
+    with _shown_progress(session) as progress:
+        image = build(state_directory(environ) / "cache" / "tiny", environ, progress.part)
         known = Metadata(
             identifier="",
             title="tiny",
@@ -117,49 +117,37 @@ def build_image(session: Session) -> Iterator[Result]:
             os_arch="x86_64",
             version=image.version,
         )
-        with _adding(session, None, known, bar) as adding:
+        with _adding(session, None, known, progress) as adding:
             entry = adding.of_file(image.path)
     yield TextLine(entry.identifier)
 
 
 @contextmanager
-def _bar(session: Session) -> Iterator[ProgressBar]:
-    context = session.environment
-    with Progress(context.stderr, context.environ, wanted=session.messages.level >= 0) as progress:
-        yield ProgressBar(progress)
-
-
-@contextmanager
-def _adding(session: Session, checksum: ExpectedChecksum | None, known: Metadata, bar: ProgressBar) -> Iterator[ImageAdder]:
+def _adding(
+    session: Session, checksum: ExpectedChecksum | None, known: Metadata, progress: _ShownProgress
+) -> Iterator[ImageAdder]:
     from stratuslab.local.images.add_image import ImageAdder
 
     verify = session.settings.ca_bundle or True
     data = getattr(session.options, "data", False)
     with embedded_store(session) as store:
-        yield ImageAdder(store, session.environment.clock(), checksum, known, verify, _ProgressMessages(session, bar), data)
+        yield ImageAdder(store, session.environment.clock(), checksum, known, verify, progress, data)
 
 
-def _report(session: Session, bar: ProgressBar) -> Callable[[str, float | None], None]:
-    """Shows what is being built, and how far it is."""
-    last = ""
-
-    def report(what: str, part: float | None) -> None:
-        nonlocal last
-        if what != last:
-            last = what
-            bar.clear()
-            session.messages.step(what[:1].upper() + what[1:])
-        bar.part(what[:1].upper() + what[1:], part)
-
-    return report
+@contextmanager
+def _shown_progress(session: Session) -> Iterator[_ShownProgress]:
+    context = session.environment
+    with Progress(context.stderr, context.environ, wanted=session.messages.level >= 0) as progress:
+        yield _ShownProgress(session, ProgressBar(progress))
 
 
-class _ProgressMessages(ProgressListener):
-    """Shows the progress to the user."""
+class _ShownProgress(ProgressListener):
+    """Shows the user what is done, and how far it is."""
 
     def __init__(self, session: Session, bar: ProgressBar) -> None:
         self._messages = session.messages
         self._bar = bar
+        self._part = ""
 
     def step(self, text: str) -> None:
         self._bar.clear()
@@ -171,3 +159,11 @@ class _ProgressMessages(ProgressListener):
 
     def moved(self, what: str, done: int, total: int | None) -> None:
         self._bar.bytes(what, done, total)
+
+    def part(self, what: str, part: float | None) -> None:
+        """So much of a part of a build is done (None: not known)."""
+        what = what[:1].upper() + what[1:]
+        if what != self._part:
+            self._part = what
+            self.step(what)
+        self._bar.part(what, part)

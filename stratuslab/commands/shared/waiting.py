@@ -95,29 +95,25 @@ def wait(
     if numbers and messages.level >= 1:
         messages.step(f"Waiting for {goal.lower()}, at most {duration(round(seconds))}")
     elif numbers and not announce:
-        what = f"machine {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} machines are"
-        messages.hint(f"waiting until {what} {_reached(goal)}, at most {duration(round(seconds))}")
-    progress = _progress(session, visible)
-    with progress, closing(_Wait(session, goal, seconds, way or _usual_way(session), progress, asked_for)) as waiting:
+        messages.hint(f"waiting until {_have_reached(numbers, goal)}, at most {duration(round(seconds))}")
+    way = way or (lambda instance: (login_points(session, instance), read_banner))
+    with _progress(session, visible) as progress, closing(_Wait(session, goal, seconds, way, progress, asked_for)) as waiting:
         waited = waiting.until_over(numbers, announce and not progress.visible)
     if waited.reached and not announce:
-        what = f"machine {waited.reached[0]} is" if len(waited.reached) == 1 else f"{len(waited.reached)} machines are"
-        messages.hint(f"{what} {_reached(goal)} after {duration(int(session.environment.clock() - waited.begun))}")
+        passed = duration(int(session.environment.clock() - waited.begun))
+        messages.hint(f"{_have_reached(waited.reached, goal)} after {passed}")
     return waited
 
 
-def _reached(goal: str) -> str:
-    return "ready for SSH" if goal == SSH else goal.lower()
+def _have_reached(numbers: Sequence[int], goal: str) -> str:
+    who = f"machine {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} machines are"
+    return f"{who} {'ready for SSH' if goal == SSH else goal.lower()}"
 
 
 def _progress(session: Session, visible: bool = True) -> Progress:
     # With -v other lines come meanwhile, and would stand behind it.
     environment = session.environment
     return Progress(environment.stderr, environment.environ, visible and session.messages.level == 0)
-
-
-def _usual_way(session: Session) -> Way:
-    return lambda instance: (login_points(session, instance), read_banner)
 
 
 class _NotYet(StratusLabError):
@@ -151,7 +147,7 @@ class _Wait:
         while waiting:
             now = time.monotonic()
             waiting = self._look(waiting, late=now >= self._deadline)
-            for instance in (self._waited.latest[number] for number in waiting if number in self._waited.latest and announce):
+            for instance in self._waited.seen(waiting) if announce else ():
                 if instance.phase != Phase.UP:
                     self._session.messages.note(f"machine {instance.id} is {instance.state_label}, waiting for it")
             announce = False
@@ -168,14 +164,10 @@ class _Wait:
         found = []
         lost: StratusLabError | None = None
         for outcome in in_order(self._instance, waiting):
-            number, error = outcome.item, outcome.error
-            if outcome.value is not None:
-                error = self._missing_of(outcome.value, late)
-            elif not late and isinstance(error, Unreachable) and (number in self._waited.latest or not error.lasting):
-                lost = error
-                found.append(number)
-                self._missing[number] = "the cloud does not answer"
-                continue
+            number = outcome.item
+            error = self._missing_of(outcome.value, late) if outcome.value is not None else outcome.error
+            if not late and isinstance(error, Unreachable) and (number in self._waited.latest or not error.lasting):
+                lost, error = error, _NotYet("the cloud does not answer")
             if isinstance(error, _NotYet):
                 self._missing[number] = error.message
                 if not late:
@@ -224,9 +216,13 @@ class _Wait:
         if has_reached(instance.state, instance.lcm_state, self._goal):
             return False
         # The first sight may be from before the cloud was asked. A busy cloud starts a machine seconds after it has agreed to.
-        if fails and before is not None and instance.state == before.state and instance.state in _AT_REST:
+        if before is None:
+            return False
+        if fails and instance.state == before.state and instance.state in _AT_REST:
             fails = time.monotonic() - self._begin > _LAG
-        return before is not None and (fails or _came_back(instance, before) or self._was_refused(instance))
+        # Its driver could not shut it down, or power it off.
+        came_back = before.lcm_state in (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF) and instance.phase == Phase.UP
+        return fails or came_back or self._was_refused(instance)
 
     def _was_refused(self, instance: Instance) -> bool:
         """Whether its driver refused to shut it down, so fast that no look saw it try. An earlier refusal does not count."""
@@ -258,11 +254,6 @@ class _Wait:
             return
         numbers = ", ".join(f"{number} {state}" for state, number in Counter(states.values()).most_common(3))
         self._progress.show(f"{count - len(waiting)} of {count} machines are ready; {numbers}; {self._passed()}")
-
-
-def _came_back(instance: Instance, before: Instance) -> bool:
-    """Whether it was being shut down or powered off and runs again: its driver could not do it."""
-    return before.lcm_state in (Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWEROFF) and instance.phase == Phase.UP
 
 
 def hopeless(session: Session, instance: Instance) -> InstanceFailed:
