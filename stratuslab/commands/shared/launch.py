@@ -61,36 +61,33 @@ class _Run:
 
     def machines(self) -> Iterator[InstanceStarted]:
         held: list[InstanceStarted] = []
-        count = undone = 0
         with closing(in_order(self._start, list(self._requests.values()), stop_at_failure=True)) as outcomes:
             for place, outcome in enumerate(outcomes, 1):
                 if outcome.value is None:
                     assert outcome.error is not None
                     self._failed[outcome.item.token] = outcome.error
                     continue
-                instance = outcome.value.row.instance
+                started = outcome.value._replace(place=place)
+                instance = started.row.instance
                 if isinstance(instance, Instance) and instance.failed and not self._session.options.wait_for:
                     # With --wait-for the wait finds out.
                     self._failed[outcome.item.token] = hopeless(self._session, instance)
-                    count -= 1
                 if self._all_or_nothing:
-                    held.append(outcome.value._replace(place=place))
+                    held.append(started)
                 else:
-                    count += 1
-                    yield outcome.value._replace(place=place)
-        for late in self._latecomers():
-            count += 1
-            yield late._replace(place=len(self._started))
+                    yield started
+        yield from self._latecomers()
         errors = list(self._failed.values())
+        done, undone = len(self._started.keys() - self._failed.keys()), 0
         if errors and self._all_or_nothing:
             kept = kill_all(self._session, sorted(self._started.values()), self._ids)
             errors += kept.values()
-            undone, held, count = len(self._started) - len(kept), [], 0
+            held, done, undone = [], 0, len(self._started) - len(kept)
         yield from held
         not_begun = len(self._requests) - len(self._started.keys() | self._failed.keys())
         if not_begun:
             self._session.messages.note(f"{not_begun} more were not started")
-        report(self._session.messages, errors, count, "machines", undone)
+        report(self._session.messages, errors, done, "machines", undone)
 
     def cut_short(self, error: BaseException) -> None:
         """Account for what was started by the time that something unforeseen ended the run."""
@@ -148,7 +145,8 @@ class _Run:
                 self._failed.pop(instance.token, None)
                 self._started[instance.token] = instance.id
                 self._ids.add(instance.id)
-                yield _row(self._requests[instance.token], instance, self._session.environment.clock())
+                late = _row(self._requests[instance.token], instance, self._session.environment.clock())
+                yield late._replace(place=len(self._started))
             elif not instance.done:
                 twice = f"the network delivered the request for machine {self._started.get(instance.token)} twice"
                 try:
@@ -193,7 +191,6 @@ _CAUSES_WITH_ADVICE = ("quota", "leases exhausted", "restricted", "disk in use",
 
 
 def _with_hint(session: Session, request: MachineRequest, error: StratusLabError) -> StratusLabError:
-    """The error with a hint, if the cloud's message shows what it is about."""
     from stratuslab.diagnosis.causes import known_cause
 
     words = error.message.lower()
@@ -215,10 +212,7 @@ def _with_hint(session: Session, request: MachineRequest, error: StratusLabError
             "(--persistent-disk, --readonly-disk: NAME), or a machine template as template:NAME"
         )
     if re.search(r"image with id: \d+ does not exist|does not own an image", words):
-        return NotFound(
-            error.message,
-            "check the disks of the machine template" if request.template else "see one:NAME",
-        )
+        return NotFound(error.message, "check the disks of the machine template" if request.template else "see one:NAME")
     return error
 
 
