@@ -15,12 +15,13 @@ from stratuslab.commands.shared.instance_rows import all_details, by_id, listed,
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import all_of, report
-from stratuslab.errors import NotFound, StratusLabError, UsageError
+from stratuslab.environment import is_terminal
+from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import harmless
-from stratuslab.results import InstanceRow, Listing, Result, TextLine
+from stratuslab.results import InstanceRow, Listing, Result, TextLine, WatchedInstances
 
 if TYPE_CHECKING:
     from stratuslab.cloud.client import Cloud
@@ -77,10 +78,7 @@ def _run(session: Session) -> Iterator[Result]:
     elif options.request:
         yield from _requested(session)
     elif options.watch:
-        from stratuslab.commands.shared.watch import watch
-
-        known: dict[str, str] = {}
-        yield from watch(session, lambda: _watched(session, known))
+        yield from _watched(session)
     else:
         found, errors, read = _found(session)
         if read:
@@ -154,17 +152,57 @@ def _selected(session: Session) -> tuple[list[int], list[StratusLabError]]:
     return sorted(instance.id for instance in session.cloud.instances(_owner(session))), []
 
 
-def _watched(session: Session, known: dict[str, str]) -> tuple[Sequence[InstanceRow], list[StratusLabError]]:
+def _watched(session: Session) -> Iterator[Result]:
+    """The table again and again, where nobody sees a terminal only if it differs, until none of the instances can change by
+    itself: all are done, failed, or put aside.
+
+    Each time the cloud may be unreachable for as long as commands wait. One of several clouds that cannot be read is named, and
+    the others are shown; its error is raised at the end.
+    """
+    from stratuslab.commands.shared.waiting import patiently
+    from stratuslab.opennebula.states import Phase
+
+    if session.output.format != "table":
+        raise UsageError(f"--watch cannot be combined with --format {session.output.format}", "it shows tables")
+    last: list[tuple[object, ...]] | None = None
+    names: dict[str, str] = {}
+    live = is_terminal(session.environment.stdout)
+    seconds = session.settings.wait_timeout(WAIT_TIMEOUT)
+    complete = time.monotonic()
+    while True:
+        found, errors = patiently(session, lambda: _now(session), seconds, known=last is not None)
+        rows = session.output.selected(_with_names(session, found, names))
+        for error in errors:
+            session.messages.note(str(error))
+        away = any(isinstance(error, Unreachable) for error in errors)
+        if not away:
+            complete = time.monotonic()
+        seen = [_seen(row) for row in rows]
+        if live or seen != last:
+            yield WatchedInstances(rows)
+        last = seen
+        settled = all(row.instance is not None and row.instance.phase == Phase.AWAY for row in rows)
+        if settled and (not away or time.monotonic() - complete > seconds):
+            return report(session.messages, errors, 1, "clouds")
+        time.sleep(session.options.watch)
+
+
+def _now(session: Session) -> tuple[list[InstanceRow], list[StratusLabError]]:
     """The instances as they are now, and the errors of clouds that cannot be read while others can. Raises the first of any other
     errors, also where only one of several instances cannot be read."""
     found, errors, read = _found(session)
     if errors and not (session.options.all_sections and read):
         raise errors[0]
-    return _with_names(session, found, known), errors
+    return found, errors
+
+
+def _seen(row: InstanceRow) -> tuple[object, ...]:
+    """What the table shows of a row, without what only time changes."""
+    cpu = None if row.cpu_percent is None else f"{row.cpu_percent:.0f}"
+    return (row.cloud, row.id, row.state, row.vcpu, row.memory_kib, cpu, *row.places, row.name, row.note)
 
 
 def _console(session: Session) -> Iterator[Result]:
-    """The console of one instance."""
     from stratuslab.connections import console
 
     numbers, errors = select(session.cloud, [session.options.console], _owner(session))
