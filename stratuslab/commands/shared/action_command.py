@@ -43,18 +43,9 @@ class ActionCommand(NamedTuple):
 
     @property
     def command(self) -> Command:
-        return Command(
-            self.prog,
-            self.summary,
-            self._add_arguments,
-            self._run,
-            usage="%(prog)s [options] ID or NAME ...",
-            epilog=self.examples,
-            related=self.related,
-            rows=lambda options: INSTANCES,
-            filters_choose=True,
-            waits=self._waits,
-        )
+        usage = "%(prog)s [options] ID or NAME ..."
+        own = Command(self.prog, self.summary, self._add_arguments, self._run, self.related, self.examples, usage)
+        return own._replace(rows=lambda options: INSTANCES, filters_choose=True, waits=self._waits)
 
     def _add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("instances", nargs="*", metavar="ID or NAME", help=f"machines to {self.verb}")

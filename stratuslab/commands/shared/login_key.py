@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from stratuslab.commands.session import Session
@@ -28,9 +29,9 @@ class LoginKey:
 
     def __init__(self, session: Session, asks: bool, agent: Callable[[], str]) -> None:
         self._session = session
+        self._messages = session.messages
         self._asks = asks
         self._agent_address = agent
-        self._agent: list[bytes] | None = None
         self.given = self._given(session.options.key) if session.options.key else None
 
     def for_instance(self, instance: Instance) -> tuple[Path | None, bool]:
@@ -39,7 +40,7 @@ class LoginKey:
         wanted = [key.blob for key in public_keys(instance.public_keys)]
         if self.given is not None:
             if wanted and self.given.blob and self.given.blob not in wanted:
-                self._note(f"the key {self.given.path} is not the one that machine {instance.id} was started with")
+                self._messages.note(f"the key {self.given.path} is not the one that machine {instance.id} was started with")
             return self.given.path, True
         # What is set names the key; otherwise one is looked for that the instance was given.
         named = self._session.settings.find("user_public_key_file")
@@ -47,22 +48,24 @@ class LoginKey:
             try:
                 blob = public_blob(public)
             except UsageError as error:
-                self._note(str(error))
+                self._messages.note(str(error))
                 continue
             if not named and blob not in wanted:
                 continue
             if named and wanted and blob and blob not in wanted:
-                self._note(f"the key {public} ({named.origin}) is not the one that machine {instance.id} was started with")
+                self._messages.note(
+                    f"the key {public} ({named.origin}) is not the one that machine {instance.id} was started with"
+                )
             path = self._usable(public, blob)
             if path is not None or named:
                 return path, path is not None and blob in wanted
             wanted = []  # what is wrong with it was said
         if not wanted:
             return None, False
-        if key := next((key for key in public_keys(instance.public_keys) if key.blob in self._agents()), None):
+        if key := next((key for key in public_keys(instance.public_keys) if key.blob in self._agents), None):
             path = self._written(key)
             return path, path is not None
-        self._note(f"neither ~/.ssh nor an SSH agent has the key that machine {instance.id} was started with, see --key")
+        self._messages.note(f"neither ~/.ssh nor an SSH agent has the key that machine {instance.id} was started with, see --key")
         return None, False
 
     def _written(self, key: PublicKey) -> Path | None:
@@ -83,7 +86,7 @@ class LoginKey:
         named = self._session.environment.expand(text)
         private = user_public_key.private_half(named)
         blob = public_blob(named)
-        if named != private and not private.exists() and blob in self._agents():
+        if named != private and not private.exists() and blob in self._agents:
             return PrivateKey(named, blob)
         key = examine(private)
         if self._locked(key):
@@ -98,28 +101,24 @@ class LoginKey:
 
     def _usable(self, public: Path, blob: bytes) -> Path | None:
         private = user_public_key.private_half(public)
-        if not private.exists() and blob and blob in self._agents():
+        if not private.exists() and blob and blob in self._agents:
             return public
         try:
             key = examine(private)
         except UsageError as error:
-            self._note(str(error))
+            self._messages.note(str(error))
             return None
         if self._locked(key):
-            self._note(f"{_locked_text(key)} (add it to an SSH agent with ssh-add)")
+            self._messages.note(f"{_locked_text(key)} (add it to an SSH agent with ssh-add)")
         return private
 
     def _locked(self, key: PrivateKey) -> bool:
         """Whether the key needs a passphrase that nobody can be asked for."""
-        return key.encrypted and not self._asks and (key.blob not in self._agents() if key.blob else not self._agents())
+        return key.encrypted and not self._asks and (key.blob not in self._agents if key.blob else not self._agents)
 
+    @cached_property
     def _agents(self) -> list[bytes]:
-        if self._agent is None:
-            self._agent = agent_keys(self._agent_address())
-        return self._agent
-
-    def _note(self, text: str) -> None:
-        self._session.messages.note(text)
+        return agent_keys(self._agent_address())
 
 
 def _locked_text(key: PrivateKey) -> str:

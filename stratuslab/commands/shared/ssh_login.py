@@ -87,13 +87,12 @@ class SSHLogin:
 
         Raises InstanceFailed, TimedOut, SSHError for a host key that has changed, and what the cloud raises.
         """
-        reader, direct = None, False
+        reader = None
 
         def way(instance: Instance) -> tuple[Sequence[Point], ReadBanner | None]:
-            nonlocal reader, direct
+            nonlocal reader
             points = self._points(instance)
-            if points:
-                reader, direct = self._reader(points[0])
+            reader = self._reader(points[0]) if points else None
             return points, reader
 
         left = max(self._deadline - time.monotonic(), 0.0)
@@ -105,7 +104,7 @@ class SSHLogin:
             self._session.messages.step(f"Instance {number} answers at {host} port {port}")
         target = self._described(waited.latest[number], host, port)
         known, target = self._known(target)
-        if known and self.ssh is not None and direct:
+        if known and self.ssh is not None and reader is read_banner:
             check_shown_key(self.ssh, host, port, known)
         patience = max(self._deadline - time.monotonic(), 1.0) if reader is None and self.ssh is None else 0.0
         return replace(target, known=bool(known), patience=patience)
@@ -142,7 +141,7 @@ class SSHLogin:
         if not points:
             raise no_address(instance)
         host, port = points[0]
-        reader, _ = self._reader(points[0])
+        reader = self._reader(points[0])
         if len(points) > 1 and reader is not None:
             with closing(Knocking(time.monotonic() + _FIRST_LOOK)) as knocking:
                 knocking.begin(instance.id, points, reader)
@@ -174,24 +173,21 @@ class SSHLogin:
             return [(self._options.address, port)]
         return login_points(self._session, instance, port, self._options.nic)
 
-    def _reader(self, point: Point) -> tuple[ReadBanner | None, bool]:
-        """How a banner is read, None where that cannot be done beforehand; and whether the connection is a direct one."""
-        through = self._options.jump
+    def _reader(self, point: Point) -> ReadBanner | None:
+        """How a banner is read: by read_banner if the connection is a direct one, None where that cannot be done beforehand."""
+        through, by_command = self._options.jump, False
         if self.ssh is None:
             # Paramiko's way through other hosts is the session's own.
-            return (None, False) if through else (read_banner, True)
-        by_command = False
+            return None if through else read_banner
         if not through:
             through, by_command = jump_hosts.detour(self._configured(point[0]))
-        if by_command:
-            return None, False
-        if not through:
-            return read_banner, True
+        if by_command or not through:
+            return None if by_command else read_banner
         try:
-            return jump_hosts.banner_through(self.ssh, through, _without_jump(self._ssh_options)), False
+            return jump_hosts.banner_through(self.ssh, through, _without_jump(self._ssh_options))
         except UsageError:
             # ssh's configuration may have it in a form that only ssh understands.
-            return None, False
+            return None
 
     def sftp(self, target: Target) -> AbstractContextManager[SFTPClient]:
         """An SFTP connection to the target. Raises SSHError."""
