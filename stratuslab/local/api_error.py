@@ -27,15 +27,9 @@ def no_such(kind: str, number: int) -> APIError:
 class WrongState(APIError):
     """The instance's state does not allow the action."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(ErrorCode.ACTION, text)
-
 
 class Unsupported(APIError):
     """The server does not know the action."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(ErrorCode.ACTION, f'Action "{name}" is not supported')
 
 
 class BadTemplate(APIError):

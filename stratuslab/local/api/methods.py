@@ -106,7 +106,7 @@ def _action(call: MethodCall) -> Answer:
             call.engine.access.require_administrator(call.user, number)
         if verb is None:
             call.engine.instance(call.user, number, "MANAGE")
-            raise Unsupported(name)
+            raise Unsupported(ErrorCode.ACTION, f'Action "{name}" is not supported')
         call.engine.act(call.user, number, verb)
     except APIError as refusal:
         raise refusal_words.action(refusal, call.profile, name, number) from None

@@ -195,7 +195,7 @@ class Engine:
     def machine_used(self, instance: int, cpu_percent: float, memory_kib: int) -> None:
         """What a poll measured: percent of one CPU, and KiB of memory."""
         with self.store.changing(instance) as record:
-            if record is not None and record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+            if record is not None and record.lcm_state == Lcm.RUNNING:
                 record.cpu_percent, record.memory_kib, record.polled = cpu_percent, memory_kib, self.now
 
     def machine_ended(self, instance: int, reason: str = "") -> None:

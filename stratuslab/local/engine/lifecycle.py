@@ -20,6 +20,7 @@ from time import asctime, localtime
 from stratuslab.local.api_error import WrongState
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.store.instance_record import SIMULATED, Record, User
+from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State
 
@@ -59,8 +60,6 @@ def reached(record: Record, step: Lcm, now: int) -> bool:
         # The process that started the supervisor was killed before it could commit.
         placed(record, now)
         return True
-    if record.state != State.ACTIVE:
-        return False
     if record.lcm_state in STARTING_AGAIN:
         if step == Lcm.RUNNING:
             record.enter(Lcm.RUNNING)
@@ -77,8 +76,6 @@ def reached(record: Record, step: Lcm, now: int) -> bool:
 
 def failed(record: Record, step: Lcm, message: str, now: int) -> None:
     """The prolog or the boot has failed."""
-    if record.state != State.ACTIVE:
-        return
     if record.lcm_state == Lcm.PROLOG and step == Lcm.PROLOG:
         record.enter(Lcm.PROLOG_FAILURE)
     elif record.lcm_state in (Lcm.PROLOG, Lcm.BOOT):
@@ -107,10 +104,7 @@ def machine_gone(record: Record, now: int, reason: str = _LOST_PROCESS) -> None:
     elif record.lcm_state in (Lcm.RUNNING, Lcm.BOOT_UNKNOWN):
         record.enter(Lcm.UNKNOWN)
         if reason:
-            record.user_attributes = [
-                *record.user_attributes,
-                (MONITORING_ERROR_ATTRIBUTE, f"{asctime(localtime(now))}: {reason}"),
-            ]
+            record.user_attributes.append((MONITORING_ERROR_ATTRIBUTE, f"{asctime(localtime(now))}: {reason}"))
     record.cpu_percent = 0.0
 
 
@@ -168,7 +162,7 @@ def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
 
 def _end(record: Record, now: int) -> Step:
     """Ask a running guest to shut down."""
-    if record.state == State.ACTIVE and record.lcm_state == Lcm.RUNNING:
+    if record.lcm_state == Lcm.RUNNING:
         _stamp(record, now, "estime")
         record.enter(Lcm.SHUTDOWN)
         return Step.HALT
@@ -220,7 +214,7 @@ def _stop(record: Record, now: int) -> Step:
 
 def paused(record: Record, now: int) -> None:
     """The machine is paused and keeps its memory."""
-    if record.state == State.ACTIVE and record.lcm_state in SAVING:
+    if record.lcm_state in SAVING:
         _stamp(record, now, "retime", "etime")
         record.leave_active(State.SUSPENDED if record.lcm_state == Lcm.SAVE_SUSPEND else State.STOPPED)
         record.cpu_percent = 0.0
@@ -270,9 +264,10 @@ def transfer_failure(message: str) -> str:
 
 
 def _wrong_state(record: Record, verb: Verb) -> WrongState:
+    text = f"This action is not available for state {record.state_name}"
     if verb in (Verb.TERMINATE, Verb.TERMINATE_HARD, Verb.TERMINATE_HARD_5):
-        return WrongState(f"Could not terminate VM {record.id}, wrong state {record.state_name}.")
-    return WrongState(f"This action is not available for state {record.state_name}")
+        text = f"Could not terminate VM {record.id}, wrong state {record.state_name}."
+    return WrongState(ErrorCode.ACTION, text)
 
 
 def _add_history(record: Record, **times: int) -> None:

@@ -14,10 +14,8 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.engine import lifecycle
-from stratuslab.local.engine.free_resources import FreeCapacity
 from stratuslab.local.engine.lifecycle import Step
-from stratuslab.local.engine.resource_demand import InstanceLoad
-from stratuslab.local.engine.scheduler import next_fit
+from stratuslab.local.engine.scheduler import FreeCapacity, InstanceLoad, next_fit
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.database import DiskFull, Store
 from stratuslab.local.store.instance_record import Record
@@ -77,7 +75,7 @@ class Reconciler:
                 self._machine_gone(record)
 
     def _is_lost(self, instance: InstanceLoad | Record) -> bool:
-        if instance.state != State.ACTIVE or instance.lcm_state not in lifecycle.SUPERVISED:
+        if instance.lcm_state not in lifecycle.SUPERVISED:
             return False
         try:
             return not self.alive(instance.id)

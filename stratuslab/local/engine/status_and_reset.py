@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.engine.resource_demand import InstanceLoad
-from stratuslab.local.engine.scheduler import Capacity
+from stratuslab.local.engine.scheduler import Capacity, InstanceLoad
 from stratuslab.local.images.image_removal import delete_discarded, discard
 from stratuslab.local.images.open_store import NEXT_INSTANCE, initialize
 from stratuslab.local.store.volumes import Volumes

@@ -38,7 +38,7 @@ DEFAULT_PERMISSIONS = "110000000"
 
 @dataclass
 class Record(HasAttributes):
-    """One instance in the store. Times are seconds since the epoch, 0 for never.
+    """One instance in the store. Times are seconds since the epoch, 0 for never. Only an ACTIVE one has an ``lcm_state``.
 
     ``cpu`` and ``memory_mib`` are its share of the host, ``disk_mib`` the space that real disks take when they are full.
     ``attributes`` is the completed template, sorted by name; ``user_attributes`` what the server does not know of it.

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
-from stratuslab.local.engine.resource_demand import InstanceLoad
+from stratuslab.local.engine.scheduler import InstanceLoad
 from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU
 from stratuslab.opennebula.states import Lcm, State
 from tests.fakes.staged_cloud import Stage

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.local.engine.free_resources import FreeCapacity, _free_memory_mib
+from stratuslab.local.engine.scheduler import FreeCapacity, _free_memory_mib
 from stratuslab.local.images.builtin_images import add_builtin_images
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.machines.driver import DiskKind
@@ -178,8 +178,8 @@ class TestRoom:
         assert self.reason(call, number).startswith("[SYSTEM_DS] Not enough free space on this computer's disk: ")
 
     def test_what_is_promised_is_not_free(self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.engine.free_resources._free_memory_mib", lambda: 1000)
-        monkeypatch.setattr("stratuslab.local.engine.free_resources.free_bytes", lambda directory: 1000 << 20)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler._free_memory_mib", lambda: 1000)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler.free_bytes", lambda directory: 1000 << 20)
         first, second, third = (
             started(call, f'CPU=1 MEMORY={memory} DISK=[SOURCE="{kept}"] DISK=[TYPE=fs, SIZE={disk}]')
             for memory, disk in ((400, 100), (400, 100), (10, 900))
@@ -200,13 +200,13 @@ class TestRoom:
     ) -> None:
         with (stage.engine.store.directory / "images" / kept / "image").open("r+b") as content:
             content.truncate(900 << 20)
-        monkeypatch.setattr("stratuslab.local.engine.free_resources.free_bytes", lambda directory: 1000 << 20)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler.free_bytes", lambda directory: 1000 << 20)
         read_only = started(call, f'{SMALL}DISK=[SOURCE="{kept}", READONLY=YES]')
         first, second = (started(call, f'{SMALL}DISK=[SOURCE="{kept}"]') for _ in range(2))
         assert [shown(call, number).state_label for number in (read_only, first, second)] == ["Prolog", "Prolog", "Pending"]
 
     def test_a_volume_may_be_filled(self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.engine.free_resources.free_bytes", lambda directory: 1000 << 20)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler.free_bytes", lambda directory: 1000 << 20)
         volumes = Volumes(stage.engine.store)
         large, small = volumes.create(900, "", 0), volumes.create(100, "", 0)
         first, second = (
@@ -219,7 +219,7 @@ class TestRoom:
     def test_a_machine_that_was_off_needs_its_memory_again(
         self, stage: Stage, call: Caller, kept: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("stratuslab.local.engine.free_resources._free_memory_mib", lambda: 1000)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler._free_memory_mib", lambda: 1000)
         first, second = (started(call, f'CPU=1 MEMORY=600 DISK=[SOURCE="{kept}"]') for _ in range(2))
         stage.runs(first)
         call("one.vm.action", "poweroff-hard", first)
@@ -230,7 +230,7 @@ class TestRoom:
         assert call("one.vm.action", "resume", first)[0] is True
 
     def test_in_a_container_its_limit_counts_but_not_its_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stratuslab.local.engine.free_resources._CGROUP", tmp_path)
+        monkeypatch.setattr("stratuslab.local.engine.scheduler._CGROUP", tmp_path)
         for name, text in (
             ("memory.max", 300 << 20),
             ("memory.current", 250 << 20),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.engine.resource_demand import InstanceLoad
-from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity
+from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity, InstanceLoad
 from stratuslab.local.store.instance_record import QEMU, SIMULATED
 from stratuslab.local.xml_writer import attributes, cdata
 from stratuslab.opennebula.states import State
