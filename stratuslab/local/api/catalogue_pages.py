@@ -130,7 +130,7 @@ def _table(search: EntrySearch, rows: list[CatalogueRow], caption: str) -> _Elem
             row.os_arch or "\u2013",
             size_text(row.bytes),
             E.bdi(row.email or "\u2013"),
-            _date(row.created),
+            moment(datetime.fromisoformat(row.created.replace("Z", "+00:00"))) if row.created else "\u2013",
         ]
         body.append(
             E.tr(
@@ -259,11 +259,6 @@ def _locations(metadata: Metadata) -> _Element:
 
 def _system(name: str, version: str) -> _Element:
     return E.bdi(f"{name} {version}".strip() or "\u2013")
-
-
-def _date(text: str) -> _Element:
-    """The day of a date in a document."""
-    return moment(datetime.fromisoformat(text.replace("Z", "+00:00"))) if text else E.span("\u2013")
 
 
 def _address(row: CatalogueRow, media: str = "") -> str:

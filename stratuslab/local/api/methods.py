@@ -51,7 +51,7 @@ def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], pr
 
 
 def _run(engine: Engine, authenticate: Authenticate, profile: ServerProfile, name: str, parameters: Parameters) -> Answer:
-    if system_methods.is_own(name):
+    if name in system_methods.NAMES:
         signatures = {known: method.signature for known, method in _METHODS.items() if profile.number >= method.since}
         return system_methods.answer(name, parameters, signatures, partial(_run, engine, authenticate, profile))
     method = _METHODS.get(name)
@@ -65,10 +65,6 @@ def _run(engine: Engine, authenticate: Authenticate, profile: ServerProfile, nam
         return method.answer(MethodCall(engine, user, profile, parameters))
     except APIError as refusal:
         return xmlrpc_wire.failure(refusal, name, profile)
-
-
-def _version(call: MethodCall) -> Answer:
-    return xmlrpc_wire.document([call.profile.version])
 
 
 def _allocate(call: MethodCall) -> Answer:
@@ -131,17 +127,10 @@ def _instances(write: Callable[[Record, ServerProfile], str], call: MethodCall) 
     owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
     if call.profile.number >= _SEARCHES and call.parameters.text(5, ""):
         raise APIError(ErrorCode.INTERNAL, "Full text search is not supported by the SQL backend")
-    records = call.engine.pool(
-        call.user,
-        owner,
-        start,
-        end,
-        state,
-        legacy_states=call.profile.legacy,
-        newest_first=call.profile.release >= 5,
-        pages=not call.profile.legacy,
-    )
-    return xmlrpc_wire.document(chain(["<VM_POOL>"], (write(record, call.profile) for record in records), ["</VM_POOL>"]))
+    profile = call.profile
+    newest_first = profile.release >= 5
+    records = call.engine.pool(call.user, owner, start, end, state, legacy=profile.legacy, newest_first=newest_first)
+    return xmlrpc_wire.document(chain(["<VM_POOL>"], (write(record, profile) for record in records), ["</VM_POOL>"]))
 
 
 def _set(call: MethodCall) -> Answer:
@@ -258,7 +247,7 @@ def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Method:
 _SEARCHES = (5, 8)
 
 _METHODS = {
-    "one.system.version": Method(_version, since=(4,)),
+    "one.system.version": Method(lambda call: xmlrpc_wire.document([call.profile.version]), since=(4,)),
     "one.vm.allocate": Method(_allocate, "string boolean"),
     "one.vm.info": Method(_info, "int"),
     "one.vm.action": Method(_action, "string int"),

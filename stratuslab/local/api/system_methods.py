@@ -12,13 +12,10 @@ from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault, array, fault,
 from stratuslab.opennebula.error_codes import FaultCode
 
 _MULTICALL = "system.multicall"
-_LISTED = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)
+NAMES = ("system.listMethods", "system.methodHelp", "system.methodSignature", _MULTICALL)
+"""The library's methods."""
+
 Run = Callable[[str, Parameters], Iterable[bytes]]
-
-
-def is_own(name: str) -> bool:
-    """Whether it is one of the library's methods."""
-    return name in _LISTED
 
 
 def answer(name: str, parameters: Parameters, methods: Mapping[str, str], run: Run) -> Iterator[bytes]:
@@ -29,13 +26,13 @@ def answer(name: str, parameters: Parameters, methods: Mapping[str, str], run: R
     if name == _MULTICALL:
         return _several(parameters.array(0), run)
     if name == "system.listMethods":
-        return value([*sorted(methods), *_LISTED])
+        return value([*sorted(methods), *NAMES])
     asked = parameters.text(0)
-    if asked not in methods and not is_own(asked):
+    if asked not in methods and asked not in NAMES:
         raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{asked}' not defined")
     if name == "system.methodHelp":
         return value("No help is available for this method.")
-    if is_own(asked):
+    if asked in NAMES:
         return value("undef")
     return value([["array", "string", *methods[asked].split()]])
 

@@ -10,7 +10,7 @@ import re
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from xml.parsers import expat
 
 from stratuslab.local.api.server_profiles import ServerProfile
@@ -41,25 +41,10 @@ class RpcFault(Exception):
         self.text = text
 
 
-class _LongInteger(int):
-    """An ``<i8>``, which is not accepted as an ``<int>``."""
-
-
-def _end_i8(unmarshaller: Any, data: str) -> None:
-    unmarshaller.append(_LongInteger(data))
-    unmarshaller._value = 0
-
-
-def _end_string(unmarshaller: Any, data: str) -> None:
-    unmarshaller.end_string(data)
-
-
 _BEYOND_16_BITS = re.compile(r"[\U00010000-\U0010ffff]")
 
 
 class _Unmarshaller(xmlrpc.client.Unmarshaller):
-    _stack: list[Any]
-
     def __init__(self) -> None:
         super().__init__(use_datetime=False, use_builtin_types=True)
         self.xml(None, None)  # type: ignore[arg-type]  # the parser's text is decoded already
@@ -86,7 +71,9 @@ class _Unmarshaller(xmlrpc.client.Unmarshaller):
             )
         super().end_string(data)
 
-    dispatch = {**xmlrpc.client.Unmarshaller.dispatch, "i8": _end_i8, "string": _end_string, "name": _end_string}  # noqa: RUF012
+    _known = xmlrpc.client.Unmarshaller.dispatch
+    # An <i8> is not accepted as an <int>.
+    dispatch: ClassVar[dict[str, Any]] = {**_known, "i8": _known["double"], "string": end_string, "name": end_string}
 
 
 class Parameters:

@@ -92,34 +92,25 @@ class Engine:
         return [record for record in found if record is not None and may(user, record)]
 
     def pool(
-        self,
-        user: User,
-        owner: int,
-        start: int,
-        end: int,
-        state: int,
-        *,
-        legacy_states: bool = False,
-        newest_first: bool = True,
-        pages: bool = True,
+        self, user: User, owner: int, start: int, end: int, state: int, *, legacy: bool = False, newest_first: bool = True
     ) -> Iterator[Record]:
         """The instances of an owner (a filter number or an id) in a state (a number or a :class:`PoolState`).
 
-        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page (if the server has ``pages``), else the
-        first and the last id. ``legacy_states`` counts failed instances as STATE 7.
+        ``start`` and ``end`` are -1 for all, an offset and a negative size for a page, else the first and the last id. ``legacy``
+        is 3.x: it has no pages, and counts failed instances as STATE 7.
         """
         if owner < _GROUP:
             raise APIError(ErrorCode.API, "Incorrect filter_flag")
         if state < PoolState.ANY or state > State.CLONING_FAILURE:
             raise APIError(ErrorCode.API, "Incorrect filter_flag, state")
         self.reconciler.reconcile()
-        conditions = [_state_condition(state, legacy_states)]
+        conditions = [_state_condition(state, legacy)]
         arguments: list[int] = []
         for condition, users in visible(user, owner):
             conditions.append(condition)
             arguments += users
         offset, limit = 0, -1
-        if start >= 0 and end < -1 and pages:
+        if start >= 0 and end < -1 and not legacy:
             offset, limit = start, -end
         elif start >= 0:
             conditions.append("id BETWEEN ? AND ?")
