@@ -10,7 +10,7 @@ import re
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from xml.parsers import expat
 
 from stratuslab.local.api.server_profiles import ServerProfile
@@ -73,7 +73,7 @@ class _Unmarshaller(xmlrpc.client.Unmarshaller):
 
     _known = xmlrpc.client.Unmarshaller.dispatch
     # An <i8> is not accepted as an <int>.
-    dispatch: ClassVar[dict[str, Any]] = {**_known, "i8": _known["double"], "string": end_string, "name": end_string}
+    dispatch: dict[str, Any] = {**_known, "i8": _known["double"], "string": end_string, "name": end_string}  # noqa: RUF012
 
 
 class Parameters:
