@@ -37,6 +37,7 @@ class MethodCall(NamedTuple):
 
 Answer = Iterator[bytes]
 Authenticate = Callable[[str], "User | None"]
+Documents = Callable[..., Sequence[str]]
 
 
 def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], profile: ServerProfile) -> Answer:
@@ -201,31 +202,24 @@ class Method(NamedTuple):
     since: tuple[int, ...] = (3, 2)
 
 
-def _of_pool(tag: str, write: Callable[[Engine, int], Sequence[str]], since: tuple[int, ...] = (3, 2)) -> Method:
-    def all_of_them(call: MethodCall) -> Answer:
-        release = call.profile.release
-        return xmlrpc_wire.document([pool(tag, write(call.engine, release), release)])
-
-    return Method(all_of_them, "", since)
-
-
+_SEARCHES = (5, 8)
 _LEAST_FILTER = -4  # what belongs to the user's group
 
 
-def _of_filtered_pool(tag: str, write: Callable[[Engine, int], Sequence[str]]) -> Method:
-    """A pool of what everybody may use: the filter and the range are required, and make no difference."""
-    whole = _of_pool(tag, write)
+def _of_everybody(
+    name: str, tag: str, kind: str, write: Documents, *, filtered: bool = False, since: tuple[int, ...] = (3, 2)
+) -> dict[str, Method]:
+    """The methods for all and for one of the objects that everybody may use. With ``filtered`` a filter and a range are required,
+    and make no difference."""
 
-    def filtered(call: MethodCall) -> Answer:
-        owner, _, _ = (call.parameters.integer(place) for place in range(1, 4))
-        if owner < _LEAST_FILTER:
-            raise APIError(ErrorCode.API, "Incorrect filter_flag")
-        return whole.answer(call)
+    def every(call: MethodCall) -> Answer:
+        if filtered:
+            owner, _, _ = (call.parameters.integer(place) for place in range(1, 4))
+            if owner < _LEAST_FILTER:
+                raise APIError(ErrorCode.API, "Incorrect filter_flag")
+        release = call.profile.release
+        return xmlrpc_wire.document([pool(tag, write(call.engine, release), release)])
 
-    return Method(filtered, "int int int")
-
-
-def _of_number(kind: str, write: Callable[[Engine, int, int], Sequence[str]], since: tuple[int, ...] = (3, 2)) -> Method:
     def one(call: MethodCall) -> Answer:
         number = call.parameters.integer(1)
         documents = write(call.engine, call.profile.release, number)
@@ -233,18 +227,21 @@ def _of_number(kind: str, write: Callable[[Engine, int, int], Sequence[str]], si
             raise no_such(kind, number)
         return xmlrpc_wire.document(documents)
 
-    return Method(one, "int", since)
+    signature = "int int int" if filtered else ""
+    return {f"one.{name}pool.info": Method(every, signature, since), f"one.{name}.info": Method(one, "int", since)}
 
 
-def _seen_by_user(write: Callable[[Engine, User], str]) -> Method:
-    return Method(lambda call: xmlrpc_wire.document([write(call.engine, call.user)]))
+def _of_user(name: str, write: Callable[..., str]) -> dict[str, Method]:
+    """The methods for all and for one of the objects of which a user sees the own one."""
 
+    def one(call: MethodCall) -> Answer:
+        return xmlrpc_wire.document([write(call.engine, call.user, call.parameters.integer(1))])
 
-def _number_seen_by_user(write: Callable[[Engine, User, int], str]) -> Method:
-    return Method(lambda call: xmlrpc_wire.document([write(call.engine, call.user, call.parameters.integer(1))]), "int")
+    return {
+        f"one.{name}pool.info": Method(lambda call: xmlrpc_wire.document([write(call.engine, call.user)])),
+        f"one.{name}.info": Method(one, "int"),
+    }
 
-
-_SEARCHES = (5, 8)
 
 _METHODS = {
     "one.system.version": Method(lambda call: xmlrpc_wire.document([call.profile.version]), since=(4,)),
@@ -262,21 +259,13 @@ _METHODS = {
     "one.vmpool.infoset": Method(_set, "string boolean", since=(5, 12, 0, 1)),
     "one.vmpool.monitoring": Method(_pool_monitoring, "int int", since=(4,)),
     "one.vm.monitoring": Method(_monitoring, "int", since=(4,)),
-    "one.imagepool.info": _of_filtered_pool("IMAGE_POOL", image_documents.images),
-    "one.image.info": _of_number("image", image_documents.images),
-    "one.vnpool.info": _of_filtered_pool("VNET_POOL", network_documents.networks),
-    "one.vn.info": _of_number("virtual network", network_documents.networks),
-    "one.templatepool.info": _of_filtered_pool("VMTEMPLATE_POOL", template_documents.templates),
-    "one.template.info": _of_number("virtual machine template", template_documents.templates),
     "one.template.instantiate": Method(_instantiate, "int string boolean string"),
-    "one.hostpool.info": _of_pool("HOST_POOL", infrastructure_documents.hosts),
-    "one.host.info": _of_number("host", infrastructure_documents.hosts),
-    "one.datastorepool.info": _of_pool("DATASTORE_POOL", infrastructure_documents.datastores, since=(3, 4)),
-    "one.datastore.info": _of_number("datastore", infrastructure_documents.datastores, since=(3, 4)),
-    "one.clusterpool.info": _of_pool("CLUSTER_POOL", infrastructure_documents.clusters, since=(3, 4)),
-    "one.cluster.info": _of_number("cluster", infrastructure_documents.clusters, since=(3, 4)),
-    "one.userpool.info": _seen_by_user(user_documents.users),
-    "one.user.info": _number_seen_by_user(user_documents.users),
-    "one.grouppool.info": _seen_by_user(user_documents.groups),
-    "one.group.info": _number_seen_by_user(user_documents.groups),
+    **_of_everybody("image", "IMAGE_POOL", "image", image_documents.images, filtered=True),
+    **_of_everybody("vn", "VNET_POOL", "virtual network", network_documents.networks, filtered=True),
+    **_of_everybody("template", "VMTEMPLATE_POOL", "virtual machine template", template_documents.templates, filtered=True),
+    **_of_everybody("host", "HOST_POOL", "host", infrastructure_documents.hosts),
+    **_of_everybody("datastore", "DATASTORE_POOL", "datastore", infrastructure_documents.datastores, since=(3, 4)),
+    **_of_everybody("cluster", "CLUSTER_POOL", "cluster", infrastructure_documents.clusters, since=(3, 4)),
+    **_of_user("user", user_documents.users),
+    **_of_user("group", user_documents.groups),
 }
