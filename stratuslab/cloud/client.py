@@ -6,16 +6,14 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.instance_actions import LOOKS, InstanceActions, no_instance
+from stratuslab.cloud.instance_actions import LOOKS, InstanceActions
 from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.transport_errors import AnswerLost
-from stratuslab.cloud.version_differences import ServerVersion
-from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, Unreachable
+from stratuslab.errors import PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState, is_id
 from stratuslab.opennebula.states import Lcm, Phase
@@ -59,27 +57,14 @@ class Cloud(InstanceActions):
         self.address = address or name
         self.user = credentials.username or credentials.certificate
         super().__init__(Caller(transport, credentials, name, trace, sleep), sleep)
-        self._server: ServerVersion | None = None
         self._catalogues: dict[ResourceKind, list[Resource]] = {}
-        self._version_lock = Lock()
         self._lost_at: float | None = None  # when an answer to a request for a machine was lost last, on the monotonic clock
-
-    @property
-    def server(self) -> ServerVersion:
-        """The server's version, requested once, even if several threads need it."""
-        with self._version_lock:
-            if self._server is None:
-                try:
-                    self._server = ServerVersion(self._caller.text("one.system.version"))
-                except (reply.Fault, reply.Refused):
-                    self._server = ServerVersion()  # the call is new in OpenNebula 3.8
-            return self._server
 
     @cached_property
     def _lost(self) -> LostRequests:
         from stratuslab.cloud.lost_request import LostRequests
 
-        return LostRequests(self._caller, lambda: self.server)
+        return LostRequests(self._caller)
 
     def allocate(self, request: MachineRequest) -> int:
         """Start a machine and return its id.
@@ -139,13 +124,6 @@ class Cloud(InstanceActions):
                 return self.of_request(token, seconds, known)
             self._sleep(pause)
         return self.of_request(token, seconds, known)
-
-    def instance(self, number: int) -> Instance:
-        """One instance. Raises NotFound."""
-        try:
-            return Instance(self._caller.document("VM", "one.vm.info", number))
-        except NotFound as error:
-            raise no_instance(self.name, number, error) from None
 
     def instances(self, owner: int = Owner.MINE, state: int = PoolState.NOT_DONE, *, usage: bool = False) -> Iterator[Instance]:
         """The instances of an owner (see Owner), in the server's order, one at a time, in constant memory.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from stratuslab.cloud import reply
@@ -27,21 +26,24 @@ _OFF = (state_label(State.POWEROFF, None), state_label(State.ACTIVE, Lcm.SHUTDOW
 _MERGE = 1  # one.vm.update: keep the attributes that are not given
 
 
-class InstanceActions(ABC):
-    """The part of a cloud's client that changes instances."""
+class InstanceActions:
+    """The part of a cloud's client that looks at one instance and changes it."""
 
     def __init__(self, caller: Caller, sleep: Callable[[float], None]) -> None:
         self._caller = caller
         self._sleep = sleep
 
     @property
-    @abstractmethod
     def server(self) -> ServerVersion:
         """The server's version."""
+        return self._caller.server
 
-    @abstractmethod
     def instance(self, number: int) -> Instance:
         """One instance. Raises NotFound."""
+        try:
+            return Instance(self._caller.document("VM", "one.vm.info", number))
+        except NotFound as error:
+            raise self._no_instance(number, error) from None
 
     def kill(self, number: int) -> None:
         """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
@@ -49,22 +51,10 @@ class InstanceActions(ABC):
         OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
         waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
         """
-        for pause in (*_KILL_RETRIES, None):
-            try:
-                self._act(self.server.kill_actions, number, _killed)
-                return
-            except reply.Refused as error:
-                if not _WRONG_STATE.search(error.message):
-                    raise
-                if self._is_there(number, _killed):
-                    return  # an earlier request for it, whose answer was lost perhaps
-                if pause is None:
-                    # Up to 4.x a machine can be killed in every state, and recover cannot delete.
-                    administrator = f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
-                    hint = f"try again later{administrator if self.server.number >= (5,) else ''}"
-                    self._refused_in_state(number, "kill", error, hint)
-                    return
-            self._sleep(pause)
+        hint = "try again later"
+        if self.server.number >= (5,):  # up to 4.x a machine can be killed in every state, and recover cannot delete
+            hint += f'; if that does not help, an administrator can run "onevm recover --delete {number}"'
+        self._do(number, "kill", self.server.kill_actions, _killed, hint, _KILL_RETRIES)
 
     def shut_down(self, number: int) -> None:
         """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE, or on its way there. Returns
@@ -72,14 +62,8 @@ class InstanceActions(ABC):
 
         Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
         """
-        try:
-            self._act(self.server.shutdown_actions, number, _shut_down)
-        except reply.Refused as error:
-            if not _WRONG_STATE.search(error.message):
-                raise
-            if self._is_there(number, _shut_down):
-                return
-            self._refused_in_state(number, "shut down", error, f"try again later, or kill it: stratus-kill-instance {number}")
+        hint = f"try again later, or kill it: stratus-kill-instance {number}"
+        self._do(number, "shut down", self.server.shutdown_actions, _shut_down, hint)
 
     def stop(self, number: int, *, hard: bool = False) -> None:
         """Power an instance off; it keeps its disks and addresses. ``hard`` does not ask the guest. Does nothing if it is off, or
@@ -87,7 +71,7 @@ class InstanceActions(ABC):
 
         Raises NotFound, and InstanceFailed in a state that does not allow it.
         """
-        self._change_power(number, "stop", ("poweroff-hard",) if hard else ("poweroff",), lambda one: one.state_label in _OFF)
+        self._do(number, "stop", ("poweroff-hard",) if hard else ("poweroff",), lambda one: one.state_label in _OFF)
 
     def start(self, number: int) -> None:
         """Start an instance that is powered off, suspended, stopped, or not seen by its host. Does nothing if it runs, or is on
@@ -98,30 +82,44 @@ class InstanceActions(ABC):
         *others, last = self.server.start_actions
         for action in others:
             with contextlib.suppress(reply.Refused):
-                self._act((action,), number, _runs)
+                self._act(number, "start", (action,), _runs)
                 return
-        self._change_power(number, "start", (last,), _runs)
+        self._do(number, "start", (last,), _runs)
 
     def reboot(self, number: int, *, hard: bool = False) -> None:
         """Ask the guest of an instance to reboot, or reset it (``hard``). Returns before it has.
 
         Raises NotFound, and InstanceFailed in a state that does not allow it.
         """
-        actions = self.server.hard_reboot_actions if hard else ("reboot",)
-        self._change_power(number, "reboot", actions, lambda one: False)
+        self._do(number, "reboot", self.server.hard_reboot_actions if hard else ("reboot",), lambda one: False)
 
-    def _change_power(self, number: int, what: str, actions: Iterable[str], is_there: Callable[[Instance], bool]) -> None:
-        try:
-            self._act(actions, number, is_there)
-        except reply.Refused as error:
-            if _UNKNOWN_ACTION.search(error.message):
-                raise StratusLabError(f"{self._caller.cloud} cannot {what} machines: {error.message}") from None
-            if not _WRONG_STATE.search(error.message):
-                raise
-            instance = self.instance(number)
-            if not is_there(instance):
-                said = f"cannot {what} machine {number} while it is {instance.state_label}"
-                raise InstanceFailed(said, _remedy(instance, what)) from None
+    def _do(
+        self,
+        number: int,
+        what: str,
+        actions: Iterable[str],
+        is_there: Callable[[Instance], bool],
+        hint: str = "",
+        pauses: Sequence[float] = (),
+    ) -> None:
+        """Do an action, and again after each of the ``pauses`` if the instance's state does not allow it, unless the instance
+        ``is_there``, as after an earlier request whose answer was lost."""
+        for pause in (*pauses, None):
+            try:
+                self._act(number, what, actions, is_there)
+                return
+            except reply.Refused as error:
+                if not _WRONG_STATE.search(error.message):
+                    raise
+                instance = self._look(number)
+                if instance is not None and is_there(instance):
+                    return
+                if pause is None:
+                    # The state, which the server's message may lack.
+                    now = f"now: {error.message}" if instance is None else f"while it is {instance.state_label}"
+                    remedy = hint or _remedy(instance, what)
+                    raise InstanceFailed(f"cannot {what} machine {number} {now}", remedy) from None
+            self._sleep(pause)
 
     def rename(self, number: int, name: str) -> None:
         """Give an instance another name. Raises NotFound, and Refused if the cloud does not accept it."""
@@ -137,30 +135,21 @@ class InstanceActions(ABC):
         """Make a call that is new in 4.0 and needs the right to manage the instance."""
         if self.server.number < (4,):
             raise StratusLabError(f"{self._caller.cloud} cannot change the name or labels of a machine: it needs OpenNebula 4")
-        try:
-            self._surely(number, call, is_there)
-        except NotFound as error:
-            raise no_instance(self._caller.cloud, number, error) from None
-        except PermissionDenied as error:
-            raise self._with_lock(number, error) from None
+        self._surely(number, call, is_there)
 
-    def _act(self, actions: Iterable[str], number: int, is_there: Callable[[Instance], bool]) -> None:
+    def _act(self, number: int, what: str, actions: Iterable[str], is_there: Callable[[Instance], bool]) -> None:
         """Do the first of the actions that the server supports. ``is_there`` tells an instance to which it was done."""
         unsupported: StratusLabError | None = None
         for action in actions:
             try:
                 self._surely(number, partial(self._caller.text, "one.vm.action", action, number), is_there)
                 return
-            except NotFound as error:
-                raise no_instance(self._caller.cloud, number, error) from None
-            except PermissionDenied as error:
-                raise self._with_lock(number, error) from None
             except reply.Refused as error:
                 if not _UNKNOWN_ACTION.search(error.message):
                     raise
                 unsupported = unsupported or error
         assert unsupported is not None
-        raise unsupported
+        raise unsupported.replaced(f"{self._caller.cloud} cannot {what} machines: {unsupported.message}")
 
     def _surely(self, number: int, call: Callable[[], object], is_there: Callable[[Instance], bool]) -> None:
         """Make a call. If anything but the cloud's own answer comes back, look whether the instance ``is_there``."""
@@ -169,40 +158,35 @@ class InstanceActions(ABC):
             return
         except StratusLabError as error:
             if error.nothing_done:
-                raise
+                raise self._explained(number, error) from None
             lost = error
         for pause in LOOKS:
             self._sleep(pause)
-            if self._is_there(number, is_there):
+            instance = self._look(number)
+            if instance is not None and is_there(instance):
                 return
         raise lost.replaced(
             f"{lost.message}; whether it was done to machine {number} is not known", f"stratus-describe-instance {number}"
         )
 
-    def _is_there(self, number: int, is_there: Callable[[Instance], bool]) -> bool:
+    def _look(self, number: int) -> Instance | None:
+        """The instance, if the cloud shows it."""
         with contextlib.suppress(StratusLabError):
-            return is_there(self.instance(number))
-        return False
+            return self.instance(number)
+        return None
 
-    def _refused_in_state(self, number: int, what: str, error: reply.Refused, hint: str) -> None:
-        """Raise InstanceFailed with the instance's state, which the server's message may lack; return if it is DONE by now."""
-        try:
-            instance = self.instance(number)
-        except StratusLabError:
-            raise InstanceFailed(f"cannot {what} machine {number} now: {error.message}", hint) from None
-        if not instance.done:
-            raise InstanceFailed(f"cannot {what} machine {number} while it is {instance.state_label}", hint)
-
-    def _with_lock(self, number: int, error: PermissionDenied) -> PermissionDenied:
-        """The error, with the machine's lock if it has one: the server's message does not mention it."""
-        try:
-            lock = self.instance(number).lock
-        except StratusLabError:
-            return error
+    def _explained(self, number: int, error: StratusLabError) -> StratusLabError:
+        """The error, with the machine's lock if that is the reason: the server's message does not mention it."""
+        if isinstance(error, NotFound):
+            return self._no_instance(number, error)
+        lock = instance.lock if isinstance(error, PermissionDenied) and (instance := self._look(number)) else None
         if lock is None:
             return error
         by = "" if lock.owner_id is None else f" by user {lock.owner_id}"
         return PermissionDenied(f"machine {number} is locked{by}: {error.message}", f"unlock it with onevm unlock {number}")
+
+    def _no_instance(self, number: int, error: NotFound) -> NotFound:
+        return NotFound(f"no machine {number} at {self._caller.cloud}: {error.message}")
 
 
 def _killed(instance: Instance) -> bool:
@@ -217,8 +201,10 @@ def _runs(instance: Instance) -> bool:
     return instance.phase <= Phase.UP
 
 
-def _remedy(instance: Instance, what: str) -> str:
+def _remedy(instance: Instance | None, what: str) -> str:
     """What can be done with an instance whose state does not allow to stop, start or reboot it."""
+    if instance is None:
+        return "try again later"
     if instance.done:
         return "stratus-run-instance starts a new one"
     if instance.failed:
@@ -226,8 +212,3 @@ def _remedy(instance: Instance, what: str) -> str:
     if instance.phase is Phase.AWAY and what != "start":
         return f"start it: stratus-start-instance {instance.id}"
     return "try again later"
-
-
-def no_instance(cloud: str, number: int, error: StratusLabError) -> NotFound:
-    """The error of a cloud that has no such instance."""
-    return NotFound(f"no machine {number} at {cloud}: {error.message}")

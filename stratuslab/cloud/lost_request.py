@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
-from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import NotFound, PermissionDenied
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
@@ -28,9 +27,8 @@ class LostRequests:
     The newest machines are read first, and only those that can belong to the request, so a large pool is not read as a whole.
     """
 
-    def __init__(self, calls: Caller, server: Callable[[], ServerVersion]) -> None:
+    def __init__(self, calls: Caller) -> None:
         self._caller = calls
-        self._server = server
         self._whole_listing: str | None = None
         self._taken = 1  # all ids below this one are known to be taken
         self._count = 0  # the user has at least this many machines, if listings begin with the oldest; 0: unknown
@@ -40,7 +38,7 @@ class LostRequests:
         first request was sent at most ``seconds`` ago."""
         self._taken = max(self._taken, *(number + 1 for number in known), 1)
         if self._whole_listing is None:
-            self._whole_listing = self._server().whole_listing
+            self._whole_listing = self._caller.server.whole_listing
         try:
             if self._whole_listing:
                 for one in self._recent(self._whole_listing, seconds):
@@ -71,7 +69,7 @@ class LostRequests:
             yield instance
 
     def _newest_first(self, method: str) -> Iterator[Instance]:
-        if not self._server().has_pages:
+        if not self._caller.server.has_pages:
             self._taken = _first_missing(self._exists, self._taken)
             # On a server that does not say which ids are taken, all of them seem to be.
             first = 0 if self._taken > LARGEST_ID else max(self._taken - _IDS, 0)

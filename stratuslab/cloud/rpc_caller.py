@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.transport_errors import ConnectionDropped, DroppedEarly
+from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, is_id
 from stratuslab.opennebula.template_grammar import check_characters
@@ -47,6 +49,19 @@ class Caller:
         self.cloud = cloud
         self._trace = trace
         self._sleep = sleep
+        self._server: ServerVersion | None = None
+        self._version_lock = Lock()
+
+    @property
+    def server(self) -> ServerVersion:
+        """The server's version, requested once, even if several threads need it."""
+        with self._version_lock:
+            if self._server is None:
+                try:
+                    self._server = ServerVersion(self.text("one.system.version"))
+                except (reply.Fault, reply.Refused):
+                    self._server = ServerVersion()  # the call is new in OpenNebula 3.8
+            return self._server
 
     def text(self, method: str, *arguments: object) -> str:
         """The value that the call returns, as text."""
@@ -64,7 +79,7 @@ class Caller:
         """The documents that the call returns, one at a time; with ``at_once`` the whole answer is received before the first."""
         chunks = self._post(method, arguments)
         with self._cloud_named():
-            yield from reply.documents(_received(chunks) if at_once else chunks, tag)
+            yield from reply.documents(list(chunks) if at_once else chunks, tag)
 
     def document(self, tag: str, method: str, *arguments: object) -> Element:
         """The document that the call returns. Raises InvalidAnswer unless there is exactly one."""
@@ -119,10 +134,6 @@ class Caller:
     def _say(self, line: str) -> None:
         if self._trace is not None:
             self._trace(line)
-
-
-def _received(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield from list(chunks)
 
 
 def _shown(argument: object) -> str:
