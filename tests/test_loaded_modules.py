@@ -82,9 +82,8 @@ configuration_file private_files
 CLOUD = """
 cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.http_connection cloud.http_transport cloud.instance_actions
 cloud.ordinary_pool cloud.pool_documents cloud.reply cloud.rpc_caller cloud.transport_errors cloud.version_differences
-connections http_proxy opennebula.error_codes opennebula.history opennebula.instance opennebula.nic opennebula.states
-opennebula.template_grammar
-opennebula.usage paced_reader
+connections http_proxy opennebula.document_values opennebula.error_codes opennebula.history opennebula.instance opennebula.nic
+opennebula.states opennebula.template_grammar paced_reader
 """
 COMMANDS = {
     "describe_instance --help": DESCRIBE_HELP,

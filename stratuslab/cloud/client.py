@@ -14,10 +14,10 @@ from stratuslab.cloud.instance_actions import LOOKS, InstanceActions
 from stratuslab.cloud.rpc_caller import Caller, Transport
 from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.errors import PermissionDenied, StratusLabError, Unreachable
+from stratuslab.opennebula.document_values import Usage
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState, is_id
 from stratuslab.opennebula.states import Lcm, Phase
-from stratuslab.opennebula.usage import Usage
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -167,8 +167,7 @@ class Cloud(InstanceActions):
         # A listing without usage is better than none.
         with contextlib.suppress(reply.Fault, reply.Refused, PermissionDenied):
             for record in self._caller.documents("MONITORING", "one.vmpool.monitoring", int(owner), 0):
-                number = record.findtext("ID", "")
-                if number.isdigit() and len(number) <= 10:
+                if is_id(number := record.findtext("ID", "").strip()):
                     found[int(number)] = Usage.of(record)
         return found
 
@@ -181,7 +180,7 @@ class Cloud(InstanceActions):
         from stratuslab.cloud.catalogue import entries
 
         if again or kind not in self._catalogues:
-            self._catalogues[kind] = list(entries(self._caller, kind))
+            self._catalogues[kind] = entries(self._caller, kind)
         return self._catalogues[kind]
 
     def images(self) -> Iterator[CloudImage]:
@@ -201,10 +200,10 @@ class Cloud(InstanceActions):
 
         Raises NotFound, which lists the resources there are, or UsageError if the name matches several.
         """
-        from stratuslab.cloud.catalogue import by_id, by_name
+        from stratuslab.cloud.catalogue import by_name, document, entry
 
         if is_id(text):
-            return by_id(self._caller, kind, int(text))
+            return entry(document(self._caller, kind, int(text)))
         return by_name(self.catalogue(kind), kind, text)
 
     def machine_template(self, text: str) -> MachineTemplate:

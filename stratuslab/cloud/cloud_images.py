@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud import reply
-from stratuslab.cloud.catalogue import Resource, ResourceKind, entry, names_to_use
+from stratuslab.cloud.catalogue import Resource, ResourceKind, documents, entry, names_to_use
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import PermissionDenied
-from stratuslab.opennebula.numeric_constants import Owner, is_id
+from stratuslab.opennebula.document_values import count, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -49,15 +49,15 @@ class CloudImage(NamedTuple):
 
 def cloud_images(calls: Caller) -> Iterator[CloudImage]:
     """The images, then the templates, then the appliances, each in the order of their ids."""
-    images = [one for one in _documents(calls, ResourceKind.IMAGE) if _text(one, "TYPE") in _BOOTABLE]
+    images = [one for one in _by_id(calls, ResourceKind.IMAGE) if text(one, "TYPE") in _BOOTABLE]
     imported = {}
     for found in _named(images, "image", "one:"):
-        imported[_text(found[1], "TEMPLATE/FROM_APP")] = found[0].word
+        imported[text(found[1], "TEMPLATE/FROM_APP")] = found[0].word
         yield found[0]
-    for found in _named(_documents(calls, ResourceKind.TEMPLATE), "template", "template:"):
+    for found in _named(_by_id(calls, ResourceKind.TEMPLATE), "template", "template:"):
         yield found[0]
     with suppress(reply.Fault, reply.Refused, PermissionDenied):  # the call is new in OpenNebula 5.0
-        apps = [one for one in _documents(calls, ResourceKind.APPLIANCE) if _text(one, "TYPE") != _SERVICE]
+        apps = [one for one in _by_id(calls, ResourceKind.APPLIANCE) if text(one, "TYPE") != _SERVICE]
         for found in _named(apps, "appliance", ""):
             yield found[0]._replace(word=imported.get(str(found[0].resource.id), ""))
 
@@ -70,37 +70,36 @@ def described(document: Element, kind: str, word: str) -> CloudImage:
 def users(document: Element) -> list[str]:
     """Who may use the image or template."""
     rights = {
-        "OWNER_U": f"owner {_text(document, 'UNAME')}",
-        "GROUP_U": f"group {_text(document, 'GNAME')}",
+        "OWNER_U": f"owner {text(document, 'UNAME')}",
+        "GROUP_U": f"group {text(document, 'GNAME')}",
         "OTHER_U": "everybody",
     }
-    return [who for name, who in rights.items() if _text(document, f"PERMISSIONS/{name}") == "1"]
+    return [who for name, who in rights.items() if text(document, f"PERMISSIONS/{name}") == "1"]
 
 
 def machine_size(document: Element) -> MachineSize:
     """How large a machine the template makes."""
     return MachineSize(
-        _text(document, "TEMPLATE/VCPU") or _text(document, "TEMPLATE/CPU"),
-        _text(document, "TEMPLATE/MEMORY"),
+        text(document, "TEMPLATE/VCPU") or text(document, "TEMPLATE/CPU"),
+        text(document, "TEMPLATE/MEMORY"),
         _named_in(document, "TEMPLATE/DISK", "IMAGE"),
         _named_in(document, "TEMPLATE/NIC", "NETWORK"),
     )
 
 
 def _named_in(document: Element, path: str, name: str) -> tuple[str, ...]:
-    found = (_text(one, name) or _text(one, f"{name}_ID") for one in document.iterfind(path))
-    return tuple(text for text in found if text)
+    found = (text(one, name) or text(one, f"{name}_ID") for one in document.iterfind(path))
+    return tuple(filter(None, found))
 
 
-def _documents(calls: Caller, kind: ResourceKind) -> list[Element]:
-    found = calls.documents(kind.value, kind.pool_call, Owner.ALL, -1, -1)
-    return sorted((one for one in found if is_id(_text(one, "ID"))), key=lambda one: int(_text(one, "ID")))
+def _by_id(calls: Caller, kind: ResourceKind) -> list[Element]:
+    return sorted(documents(calls, kind), key=lambda one: int(text(one, "ID")))
 
 
-def _named(documents: list[Element], kind: str, prefix: str) -> Iterator[tuple[CloudImage, Element]]:
-    resources = [entry(one) for one in documents]
+def _named(found: list[Element], kind: str, prefix: str) -> Iterator[tuple[CloudImage, Element]]:
+    resources = [entry(one) for one in found]
     words = names_to_use(resources)
-    for resource, one in zip(resources, documents, strict=True):
+    for resource, one in zip(resources, found, strict=True):
         yield _image(resource, one, kind, f"{prefix}{words[resource.id]}"), one
 
 
@@ -109,19 +108,10 @@ def _image(resource: Resource, document: Element, kind: str, word: str) -> Cloud
         word,
         kind,
         resource,
-        _text(document, "DESCRIPTION") or _text(document, "TEMPLATE/DESCRIPTION"),
-        _number(document, "REGTIME"),
-        _number(document, "SIZE"),
-        _text(document, "FORMAT") or _text(document, "TEMPLATE/DRIVER") or _text(document, "FSTYPE"),
-        kind != "image" or _text(document, "TYPE") in _BOOTABLE,
-        _UNUSABLE.get(kind, {}).get(_text(document, "STATE"), ""),
+        text(document, "DESCRIPTION") or text(document, "TEMPLATE/DESCRIPTION"),
+        count(text(document, "REGTIME")),
+        count(text(document, "SIZE")),
+        text(document, "FORMAT") or text(document, "TEMPLATE/DRIVER") or text(document, "FSTYPE"),
+        kind != "image" or text(document, "TYPE") in _BOOTABLE,
+        _UNUSABLE.get(kind, {}).get(text(document, "STATE"), ""),
     )
-
-
-def _text(element: Element, path: str) -> str:
-    return (element.findtext(path) or "").strip()
-
-
-def _number(element: Element, path: str) -> int | None:
-    text = _text(element, path)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.cloud.catalogue import ResourceKind, entry, names_to_use
+from stratuslab.cloud.catalogue import ResourceKind, documents, entry, names_to_use
 from stratuslab.cloud.rpc_caller import Caller
-from stratuslab.opennebula.numeric_constants import Owner, is_id
+from stratuslab.opennebula.document_values import count, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -29,9 +29,7 @@ class VirtualNetwork(NamedTuple):
 
 def virtual_networks(calls: Caller) -> list[VirtualNetwork]:
     """The networks that the user may use, in the order of their ids."""
-    kind = ResourceKind.NETWORK
-    documents = calls.documents(kind.value, kind.pool_call, Owner.ALL, -1, -1)
-    found = sorted((entry(one), *_addresses(one)) for one in documents if is_id(one.findtext("ID", "").strip()))
+    found = sorted((entry(one), *_addresses(one)) for one in documents(calls, ResourceKind.NETWORK))
     words = names_to_use([known for known, *_ in found])
     return [
         VirtualNetwork(words[known.id], known.id, known.name, known.owner, size, free, ranges)
@@ -46,18 +44,18 @@ def _addresses(network: Element) -> tuple[int | None, int | None, tuple[tuple[st
     sizes = [size for _, _, size in found]
     size = sum(one for one in sizes if one is not None) if found and None not in sizes else None
     # 3.x counts the leases that are in use as TOTAL_LEASES.
-    used = _number(network.findtext("USED_LEASES") or network.findtext("TOTAL_LEASES"))
+    used = count(text(network, "USED_LEASES") or text(network, "TOTAL_LEASES"))
     free = None if size is None or used is None else max(size - used, 0)
     return size, free, tuple((first, last) for first, last, _ in found if first)
 
 
 def _ranges(network: Element) -> Iterator[tuple[str, str, int | None]]:
     for one in network.iterfind("AR_POOL/AR"):
-        size = _number(one.findtext("SIZE"))
+        size = count(text(one, "SIZE"), digits=39)
         names = ("IP", "IP6", "IP6_GLOBAL", "GLOBAL_PREFIX", "ULA_PREFIX")
-        first = next((text for text in ((one.findtext(name) or "").strip() for name in names) if text), "")
+        first = next(filter(None, (text(one, name) for name in names)), "")
         yield first, _last(first, size), size
-    first, last = ((network.findtext(f"RANGE/IP_{end}") or "").strip() for end in ("START", "END"))
+    first, last = (text(network, f"RANGE/IP_{end}") for end in ("START", "END"))
     if first and last:
         yield first, last, _between(first, last)
 
@@ -74,8 +72,3 @@ def _between(first: str, last: str) -> int | None:
         return max(int(ipaddress.IPv4Address(last)) - int(ipaddress.IPv4Address(first)) + 1, 0)
     except ValueError:
         return None
-
-
-def _number(text: str | None) -> int | None:
-    text = (text or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 40 else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from stratuslab.opennebula.document_values import count
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -29,12 +31,11 @@ def disks(document: Element) -> tuple[Disk, ...]:
 
 def _disk(element: Element) -> Disk:
     texts = {child.tag: (child.text or "").strip() for child in element}
-    size = texts.get("SIZE", "")
     source = texts.get("IMAGE") or texts.get("SOURCE", "")
     return Disk(
         number=texts.get("DISK_ID", ""),
         source=source,
-        size_mib=int(size) if size.isascii() and size.isdigit() and len(size) < 12 else None,
+        size_mib=count(texts.get("SIZE", "")),
         target=texts.get("TARGET", ""),
         kind=_kind({name: text.upper() for name, text in texts.items()}, source),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from stratuslab.opennebula.document_values import count, text
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -59,25 +61,22 @@ def history_records(document: Element) -> tuple[HistoryRecord, ...]:
 
 
 def _record(element: Element) -> HistoryRecord:
-    def time(tag: str) -> int:
-        text = (element.findtext(tag) or "").strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
+    def number(tag: str) -> int | None:
+        return count(text(element, tag))
 
-    def known(tag: str) -> int | None:
-        """A number that is -1 or missing if it is unknown."""
-        text = (element.findtext(tag) or "").strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+    def time(tag: str) -> int:
+        return number(tag) or 0
 
     return HistoryRecord(
-        host=(element.findtext("HOSTNAME") or "").strip(),
+        host=text(element, "HOSTNAME"),
         begin=time("STIME"),
         end=time("ETIME"),
         prolog=(time("PSTIME"), time("PETIME")),
         running=(time("RSTIME"), time("RETIME")),
         epilog=(time("ESTIME"), time("EETIME")),
         action=time("ACTION"),
-        user_id=known("UID"),
-        request_id=known("REQUEST_ID"),
+        user_id=number("UID"),
+        request_id=number("REQUEST_ID"),
         reason=time("REASON"),
     )
 
@@ -93,31 +92,19 @@ class Action(IntEnum):
 
 _PAUSES = {"suspend": "suspended", "stop": "stopped", "poweroff": "poweroff", "undeploy": "undeployed"}
 
-# Numbers have kept their meaning since 4.2 introduced them; 5.0 replaced 3, 4 and 12 by 27 and 28.
-_ACTIONS = (
-    "",
-    *("migrate", "live-migrate", "shutdown", "shutdown-hard", "undeploy", "undeploy-hard", "hold", "release", "stop", "suspend"),
-    *(
-        "resume",
-        "boot",
-        "delete",
-        "delete-recreate",
-        "reboot",
-        "reboot-hard",
-        "resched",
-        "unresched",
-        "poweroff",
-        "poweroff-hard",
-    ),
-    *("disk-attach", "disk-detach", "nic-attach", "nic-detach", "disk-snapshot-create", "disk-snapshot-delete", "terminate"),
-    *("terminate-hard", "disk-resize", "deploy", "chown", "chmod", "updateconf", "rename", "resize", "update"),
-    *("snapshot-create", "snapshot-delete", "snapshot-revert", "disk-saveas", "disk-snapshot-revert", "recover", "retry"),
-    *("monitor", "disk-snapshot-rename", "alias-attach", "alias-detach", "poweroff-migrate", "poweroff-hard-migrate", "backup"),
-    *("nic-update", "backup-cancel", "sched-add", "sched-update", "sched-delete", "sg-attach", "sg-detach", "pci-attach"),
-    *("pci-detach", "restore", "exec", "exec-retry", "exec-cancel", "vmgroup-add", "vmgroup-del"),
-)
+# By number, from 1. Numbers have kept their meaning since 4.2 introduced them; 5.0 replaced 3, 4 and 12 by 27 and 28.
+_ACTIONS = """
+migrate live-migrate shutdown shutdown-hard undeploy undeploy-hard hold release stop suspend resume boot delete
+delete-recreate reboot reboot-hard resched unresched poweroff poweroff-hard disk-attach disk-detach nic-attach
+nic-detach disk-snapshot-create disk-snapshot-delete terminate terminate-hard disk-resize deploy chown chmod updateconf
+rename resize update snapshot-create snapshot-delete snapshot-revert disk-saveas disk-snapshot-revert recover retry
+monitor disk-snapshot-rename alias-attach alias-detach poweroff-migrate poweroff-hard-migrate backup nic-update
+backup-cancel sched-add sched-update sched-delete sg-attach sg-detach pci-attach pci-detach restore exec exec-retry
+exec-cancel vmgroup-add vmgroup-del
+"""
 
 
 def action_name(number: int) -> str:
     """OpenNebula's name of an action; empty for none, ``action 99`` for an unknown number."""
-    return _ACTIONS[number] if 0 <= number < len(_ACTIONS) else f"action {number}"
+    names = ["", *_ACTIONS.split()]
+    return names[number] if 0 <= number < len(names) else f"action {number}"

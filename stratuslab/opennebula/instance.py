@@ -10,9 +10,9 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stratuslab.opennebula.document_values import Usage, integer, number
 from stratuslab.opennebula.nic import Nic, nics
 from stratuslab.opennebula.states import Lcm, Phase, State, has_failed, phase, state_label
-from stratuslab.opennebula.usage import Usage, integer, number
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

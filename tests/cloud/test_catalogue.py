@@ -63,7 +63,7 @@ def test_an_id_is_looked_up(scripted: Scripted) -> None:
 @pytest.mark.parametrize("unknown", ["99", "9999999999"])
 def test_an_id_that_is_not_there(scripted: Scripted, kind: ResourceKind, word: str, unknown: str) -> None:
     pool = servers.document(recording(RECORDED[kind][1]))
-    gone = servers.document(failure(f"[{kind.call}] Error getting {word} [99].", ErrorCode.NO_EXISTS))
+    gone = servers.document(failure(f"[{RECORDED[kind][0].replace('pool', '')}] Error getting {word} [99].", ErrorCode.NO_EXISTS))
     server = scripted(*([] if len(unknown) > 2 else [gone]), pool)
     with pytest.raises(NotFound) as raised:
         cloud_at(server).find(kind, unknown)

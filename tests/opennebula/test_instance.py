@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stratuslab.opennebula.document_values import Usage
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.lock import Lock
 from stratuslab.opennebula.nic import Nic
 from stratuslab.opennebula.states import Phase
-from stratuslab.opennebula.usage import Usage
 
 
 def instance(inner: str) -> Instance:

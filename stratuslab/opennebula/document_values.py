@@ -1,4 +1,4 @@
-"""What an instance uses of its host, and the numbers of a VM document."""
+"""The values in OpenNebula's documents, of which none is relied upon: text, numbers, and what an instance uses of its host."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,11 @@ class Usage(NamedTuple):
         return cls(number(texts.get("MEMORY", "")), number(texts.get("CPU", "")), max(measured, 0), " ".join(reported))
 
 
+def text(element: "Element", path: str) -> str:
+    """The text of an element below another one; empty if there is none."""
+    return element.findtext(path, "").strip()
+
+
 def number(text: str) -> float | None:
     """A number of a document; None for other text."""
     try:
@@ -40,3 +45,8 @@ def integer(text: str) -> int | None:
         return int(text)
     found = number(text)
     return None if found is None else int(found)
+
+
+def count(text: str, digits: int = 11) -> int | None:
+    """A number of a document that has neither a sign nor a decimal point; None for other text, and for more digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
