@@ -7,7 +7,8 @@ environment of their own.
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
@@ -29,17 +30,28 @@ def ask_secret(prompt: str, stream: TextIO | None = None) -> str:
     import signal
     from getpass import getpass
 
-    def quits(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+    with signals_handled(end_process, signal.SIGQUIT):
+        return getpass(prompt, stream)
 
+
+def end_process(number: int, frame: object) -> None:
+    """A handler of signals that ends the process as the signal would, but not before what is to be done at the end."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def signals_handled(handler: Callable[[int, object], object], *numbers: int) -> Iterator[None]:
+    """Let a function handle these signals in the block. Does nothing outside of the main thread, which gets all signals."""
+    import signal
+    import threading
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers if in_main}
     try:
-        before = signal.signal(signal.SIGQUIT, quits)
-    except ValueError:  # only the main thread handles signals
-        return getpass(prompt, stream)
-    try:
-        return getpass(prompt, stream)
+        yield
     finally:
-        signal.signal(signal.SIGQUIT, before)
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 class Environment(NamedTuple):

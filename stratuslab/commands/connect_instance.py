@@ -146,7 +146,7 @@ def _write_ssh_config(session: Session, login: SSHLogin) -> None:
 
 
 def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
-    from stratuslab.ssh.host_block import host_block
+    from stratuslab.ssh.ssh_config_file import host_block
 
     names = [instance.name for instance, _ in found]
     for instance, target in found:

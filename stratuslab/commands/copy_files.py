@@ -104,11 +104,11 @@ def _copied(
 
         copy = FileCopy(sftp, word, session.options.recursive, show)
         if destination.instances:
-            done = copy.put([session.environment.expand(source.path) for source in sources], destination.path)
+            copy.put([session.environment.expand(source.path) for source in sources], destination.path)
         else:
             mine = [source.path for source in sources if source.instances[0] == word]
-            done = copy.get(mine, Path(destination.path), several=len(sources) > 1)
-    return FilesCopied(number, done.files, done.size), copy.errors
+            copy.get(mine, Path(destination.path), several=len(sources) > 1)
+    return FilesCopied(number, copy.files, copy.size), copy.errors
 
 
 COMMAND = Command(

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from queue import SimpleQueue
-from typing import Protocol
 
 from stratuslab.errors import Unreachable
 
@@ -49,17 +48,7 @@ def read_banner(host: str, port: int, timeout: float) -> str:
     return banner_from(connection, deadline)
 
 
-class Connection(Protocol):
-    """What a banner is read from: a socket, or a channel through another host that behaves like one."""
-
-    def settimeout(self, seconds: float, /) -> object: ...
-
-    def recv(self, size: int, /) -> bytes: ...
-
-    def close(self) -> object: ...
-
-
-def banner_from(connection: Connection, deadline: float) -> str:
+def banner_from(connection: socket.socket, deadline: float) -> str:
     """Like read_banner, on an open connection, until a time of time.monotonic(); closes the connection."""
     with closing(connection):
         received = bytearray()

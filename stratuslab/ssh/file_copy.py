@@ -12,12 +12,12 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from stratuslab.errors import StratusLabError, UsageError
 
 if TYPE_CHECKING:
-    from paramiko import SFTPClient
+    from paramiko import SFTPClient, SFTPFile
 
 _BLOCK = 1 << 15  # bytes; every SFTP server takes so many at once
 _DEEPEST = 64  # folders in each other: a link that leads back to its own folder ends here
@@ -26,19 +26,10 @@ Report = Callable[[str, int, int], object]
 """Gets the name of the file that is being copied, how many bytes of it are done, and of how many."""
 
 
-class Copied(NamedTuple):
-    """What was copied: the number of files and their size in bytes."""
-
-    files: int = 0
-    size: int = 0
-
-    def plus(self, other: Copied) -> Copied:
-        return Copied(self.files + other.files, self.size + other.size)
-
-
 class FileCopy:
     """Copies over one connection. ``name`` is what messages call the instance. Files that cannot be copied are in ``errors``; the
-    others are copied all the same. With ``recursive`` folders are copied with all that is in them."""
+    others are copied all the same: ``files`` counts them, and ``size`` their bytes. With ``recursive`` folders are copied with
+    all that is in them."""
 
     def __init__(self, sftp: SFTPClient, name: str, recursive: bool, report: Report) -> None:
         self._sftp = sftp
@@ -46,37 +37,33 @@ class FileCopy:
         self._recursive = recursive
         self._report = report
         self.errors: list[StratusLabError] = []
+        self.files = 0
+        self.size = 0
 
-    def put(self, sources: list[Path], destination: str) -> Copied:
+    def put(self, sources: list[Path], destination: str) -> None:
         """Copy files of this computer to a path of the instance: into it if it is a folder. Raises UsageError if it must be a
         folder and is none."""
         into = _is_folder(self._remote_mode(destination))
         if not into and (len(sources) > 1 or destination.endswith("/")):
             raise UsageError(f"{self._shown(destination)} is not a folder", "create it first")
-        done = Copied()
         for source in sources:
             name = posixpath.join(destination, source.resolve().name).removeprefix("./")
-            target = name if into else destination
-            done = done.plus(self._put(source, target, 0))
-        return done
+            self._put(source, name if into else destination, 0)
 
-    def get(self, sources: list[str], destination: Path, several: bool) -> Copied:
+    def get(self, sources: list[str], destination: Path, several: bool) -> None:
         """Copy files of the instance to a path of this computer: into it if it is a folder, which it must be for ``several``.
         Raises UsageError if it is none."""
         into = destination.is_dir()
         if not into and several:
             raise UsageError(f'"{destination}" is not a folder', "create it first")
-        done = Copied()
         for source in sources:
             name = posixpath.basename(posixpath.normpath(source))
             with self._errors_kept(self._shown(source)):
                 if into and name in ("", ".", "..", "/"):
                     name = posixpath.basename(self._sftp.normalize(source))
-                done = done.plus(self._get(source, destination / name if into else destination, 0))
-        return done
+                self._get(source, destination / name if into else destination, 0)
 
-    def _put(self, source: Path, target: str, depth: int) -> Copied:
-        done = Copied()
+    def _put(self, source: Path, target: str, depth: int) -> None:
         with self._errors_kept(str(source), self._shown(target)):
             mode = source.stat().st_mode
             if stat.S_ISDIR(mode):
@@ -84,13 +71,11 @@ class FileCopy:
                 if not _is_folder(self._remote_mode(target)):
                     self._sftp.mkdir(target, stat.S_IMODE(mode))
                 for entry in sorted(source.iterdir()):
-                    done = done.plus(self._put(entry, posixpath.join(target, entry.name), depth + 1))
-                return done
+                    self._put(entry, posixpath.join(target, entry.name), depth + 1)
+                return
             _check_regular(str(source), mode)
             with source.open("rb") as content:
                 self._put_file(content, source.name, target, os.fstat(content.fileno()))
-                done = Copied(1, content.tell())
-        return done
 
     def _put_file(self, content: BinaryIO, name: str, target: str, found: os.stat_result) -> None:
         before = self._remote_mode(target)
@@ -101,11 +86,7 @@ class FileCopy:
             with self._sftp.open(part, "w" if part == target else "wx") as file:
                 # In a pipeline errors can be missed: the size of the file is compared at the end, which a device does not have.
                 file.set_pipelined(part != target)
-                done = 0
-                while block := content.read(_BLOCK):
-                    file.write(block)
-                    done += len(block)
-                    self._report(name, done, found.st_size)
+                done = self._carry(content, file, name, found.st_size)
             if part != target:
                 if self._sftp.stat(part).st_size != done:
                     raise OSError(f"{self._shown(target)} arrived incomplete; the machine's disk may be full")
@@ -116,6 +97,8 @@ class FileCopy:
                 with suppress(OSError, EOFError):
                     self._sftp.remove(part)
             raise
+        self.files += 1
+        self.size += done
 
     def _replace(self, part: str, target: str) -> None:
         try:
@@ -126,8 +109,7 @@ class FileCopy:
                 self._sftp.remove(target)
             self._sftp.rename(part, target)
 
-    def _get(self, source: str, target: Path, depth: int) -> Copied:
-        done = Copied()
+    def _get(self, source: str, target: Path, depth: int) -> None:
         with self._errors_kept(self._shown(source), str(target)):
             mode = self._sftp.stat(source).st_mode or 0
             if stat.S_ISDIR(mode):
@@ -136,13 +118,12 @@ class FileCopy:
                 for name in sorted(self._sftp.listdir(source)):
                     if name in ("", ".", "..") or "/" in name or "\0" in name:
                         raise OSError(f"the machine names a file {name!r}, which no file can be called")
-                    done = done.plus(self._get(posixpath.join(source, name), target / name, depth + 1))
-                return done
+                    self._get(posixpath.join(source, name), target / name, depth + 1)
+                return
             _check_regular(self._shown(source), mode)
-            done = Copied(1, self._get_file(source, target, mode))
-        return done
+            self._get_file(source, target, mode)
 
-    def _get_file(self, source: str, target: Path, mode: int) -> int:
+    def _get_file(self, source: str, target: Path, mode: int) -> None:
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder")
         special = target.exists() and not target.is_file()
@@ -153,11 +134,7 @@ class FileCopy:
             with os.fdopen(opened, "wb") as file, self._sftp.open(source, "rb") as content:
                 size = content.stat().st_size or 0
                 content.prefetch(size)
-                done = 0
-                while block := content.read(_BLOCK):
-                    file.write(block)
-                    done += len(block)
-                    self._report(posixpath.basename(source), done, size)
+                done = self._carry(content, file, posixpath.basename(source), size)
             if not special:
                 part.replace(target)
         except BaseException:
@@ -165,6 +142,16 @@ class FileCopy:
                 with suppress(OSError):
                     part.unlink()
             raise
+        self.files += 1
+        self.size += done
+
+    def _carry(self, source: BinaryIO | SFTPFile, target: BinaryIO | SFTPFile, name: str, size: int) -> int:
+        """Copy the content, and report it; its size in the end."""
+        done = 0
+        while block := source.read(_BLOCK):
+            target.write(block)
+            done += len(block)
+            self._report(name, done, size)
         return done
 
     def _remote_mode(self, path: str) -> int | None:

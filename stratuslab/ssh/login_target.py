@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,12 +90,3 @@ def _jump(piece: str) -> Jump:
     if match is None or port > 65535 or (match["user"] and not _USER.match(match["user"])):
         raise UsageError(f"invalid jump host {piece[:60]!r}", "-J takes [USER@]HOST[:PORT], separated by commas")
     return Jump(match["bracketed"] or match["host"], port, match["user"] or "")
-
-
-def remote_command(words: Sequence[str]) -> str:
-    """The command line for the remote shell: the words joined with blanks, nothing quoted.
-
-    ``ssh host WORDS`` does the same, so the remote shell expands ``-- echo '$USER'`` and runs ``-- 'cd /tmp && ls'`` as a shell
-    line. To keep words together, quote twice, as with ssh.
-    """
-    return " ".join(words)

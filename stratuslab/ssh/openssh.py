@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from stratuslab.environment import signals_handled
 from stratuslab.errors import SSHError
 from stratuslab.ssh.login_target import Target
 
@@ -84,9 +84,8 @@ def command_line(
 ) -> list[str]:
     """The command line that logs in to the target with ``ssh``; without a command, for an interactive session.
 
-    ``command`` is passed on unchanged: ``ssh`` joins the words with blanks for the remote shell (see
-    :func:`stratuslab.ssh.login_target.remote_command`). ``options`` are the user's own and come first, since ssh uses the
-    first value of an option; ``settings`` come after them.
+    ``command`` is passed on unchanged: ``ssh`` joins the words with blanks, so the remote shell expands ``echo '$USER'``.
+    ``options`` are the user's own and come first, since ssh uses the first value of an option; ``settings`` come after them.
     """
     return [
         ssh,
@@ -153,32 +152,16 @@ def run(argv: Sequence[str]) -> int:
 
     Ctrl-C and Ctrl-\ go to ssh meanwhile. Raises SSHError if it cannot be started.
     """
+    import signal
     import subprocess
 
-    with _left_to_the_child():
+    # Ignored by a handler: the child would inherit SIG_IGN.
+    with signals_handled(lambda *_: None, signal.SIGINT, signal.SIGQUIT):
         try:
             status = subprocess.call(argv)
         except OSError as error:
             raise _cannot_start(argv[0], error) from error
     return status if status >= 0 else 128 - status
-
-
-@contextmanager
-def _left_to_the_child() -> Iterator[None]:
-    """Ignore SIGINT and SIGQUIT: with a handler, not SIG_IGN, which the child would inherit."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread is ever interrupted.
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def exec_ssh(argv: Sequence[str]) -> NoReturn:

@@ -8,12 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
+from stratuslab.environment import end_process, signals_handled
 from stratuslab.errors import SSHError, StratusLabError
 from stratuslab.ssh.known_hosts import KnownHosts
-from stratuslab.ssh.login_target import Target, remote_command
+from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
     from paramiko import Channel
@@ -46,14 +46,15 @@ def session(
 
     from stratuslab.ssh.paramiko_login import log_in, watched
 
-    line = remote_command(command)
+    line = " ".join(command)  # as ssh does: nothing is quoted, and the remote shell reads it as its own
     with ExitStack() as stack:
         transport = log_in(target, KnownHosts(target.known_hosts), ask, complain)
         stack.callback(transport.close)
         is_lost = stack.enter_context(watched(transport, target.silence))
         try:
             channel = transport.open_session(timeout=target.connect_timeout)
-            streams = stack.enter_context(_streams(channel, stdin, stderr))
+            streams = _Streams(channel, stdin, stderr)
+            stack.callback(streams.end)
             if line:
                 channel.exec_command(line)
             elif streams.terminal is None:
@@ -61,7 +62,7 @@ def session(
             else:
                 size = os.get_terminal_size(streams.terminal)
                 channel.get_pty(terminal, size.columns, size.lines)
-                stack.enter_context(_resizes(streams.wake))
+                stack.enter_context(signals_handled(streams.resized, signal.SIGWINCH))
                 channel.invoke_shell()
                 stack.enter_context(_raw(streams.terminal))
             status = streams.carry(stdout, errors)
@@ -82,11 +83,12 @@ def session(
 class _Streams:
     """Three streams and a channel: one thread feeds the channel, one drains its errors, the caller's carries the output."""
 
-    def __init__(self, channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO, pipe: tuple[int, int]) -> None:
+    def __init__(self, channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO) -> None:
         self._channel = channel
         self._stdin = stdin
         self._stderr = stderr
-        self._woken, self.wake = pipe
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)  # a signal handler writes to it
         self._descriptor = _descriptor(stdin)
         self.terminal = self._descriptor if self._descriptor is not None and os.isatty(self._descriptor) else None
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._drain_errors)]
@@ -105,10 +107,17 @@ class _Streams:
     def end(self) -> None:
         # Closing the channel ends the threads that wait for it, the wake-up the one that waits for input.
         self._channel.close()
-        os.write(self.wake, _OVER)
+        os.write(self._wake, _OVER)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(2)
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def resized(self, *_signal: object) -> None:
+        """Have the window's new size sent: by the thread, as the signal may have interrupted a lock's holder."""
+        with suppress(BlockingIOError):
+            os.write(self._wake, _RESIZED)
 
     def _feed(self) -> None:
         # OSError: the channel was closed, nobody reads on.
@@ -128,16 +137,13 @@ class _Streams:
             if self._woken in ready:
                 if _OVER in os.read(self._woken, 64):
                     return
-                self._resize()
+                if self.terminal is not None:
+                    size = os.get_terminal_size(self.terminal)
+                    self._channel.resize_pty(size.columns, size.lines)
             elif data := os.read(self._descriptor, _CHUNK):
                 yield data
             else:
                 return
-
-    def _resize(self) -> None:
-        if self.terminal is not None:
-            size = os.get_terminal_size(self.terminal)
-            self._channel.resize_pty(size.columns, size.lines)
 
     def _drain_errors(self) -> None:
         writable = True
@@ -151,20 +157,6 @@ class _Streams:
                     writable = False
 
 
-@contextmanager
-def _streams(channel: Channel, stdin: BinaryIO | None, stderr: BinaryIO) -> Iterator[_Streams]:
-    pipe = os.pipe()
-    # A signal handler writes to it and must not block.
-    os.set_blocking(pipe[1], False)
-    streams = _Streams(channel, stdin, stderr, pipe)
-    try:
-        yield streams
-    finally:
-        streams.end()
-        for descriptor in pipe:
-            os.close(descriptor)
-
-
 def _descriptor(stream: BinaryIO | None) -> int | None:
     try:
         return None if stream is None else stream.fileno()
@@ -173,42 +165,13 @@ def _descriptor(stream: BinaryIO | None) -> int | None:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None], *signals: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        # Python lets only the main thread handle signals.
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handled in before.items():
-            signal.signal(number, handled)
-
-
-@contextmanager
-def _resizes(wake: int) -> Iterator[None]:
-    """Wake the feeding thread when the window is resized; the handler itself may have interrupted a lock's holder."""
-
-    def resized(number: int, frame: FrameType | None) -> None:
-        with suppress(BlockingIOError):
-            os.write(wake, _RESIZED)
-
-    with _handled(resized, signal.SIGWINCH):
-        yield
-
-
-@contextmanager
 def _raw(terminal: int) -> Iterator[None]:
     """Send every key to the other side; the terminal is restored afterwards, also when this process is terminated."""
     import termios
     import tty
 
-    def terminated(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
     before = termios.tcgetattr(terminal)
-    with _handled(terminated, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    with signals_handled(end_process, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         try:
             tty.setraw(terminal)
             yield

@@ -1,4 +1,5 @@
-"""The file of ``Host`` blocks that ``stratus-connect-instance --write-ssh-config`` keeps, and its line in ``~/.ssh/config``.
+"""``Host`` blocks (ssh_config(5)), with which scp, rsync and ansible reach instances: the file of them that
+``stratus-connect-instance --write-ssh-config`` keeps, and its line in ``~/.ssh/config``.
 
 The file has a section for each cloud, so that what one cloud has now does not touch the others. ``~/.ssh/config`` is the user's:
 it gets one line, at the top, since an Include further down would belong to the Host block above it.
@@ -13,10 +14,30 @@ from pathlib import Path
 
 from stratuslab.errors import StratusLabError
 from stratuslab.private_files import locked, private_directory, replace, why
+from stratuslab.ssh.login_target import Target
+from stratuslab.ssh.openssh import host_settings, quoted
 from stratuslab.url_credentials import without_login
 
+# A name must not be read as a pattern, an option or several names.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 _HEADER = "# Written by stratus-connect-instance --write-ssh-config. Changes are lost.\n"
 _END = "# end\n"
+
+
+def host_block(instance: int, name: str, target: Target) -> Iterator[str]:
+    """The lines of the block, named ``stratus-ID`` and, where ssh allows it, like the instance."""
+    number = f"stratus-{instance}"
+    own = f" {name}" if _NAME.match(name) and name != number else ""
+    yield f"Host {number}{own}"
+    settings = [("HostName", target.host.replace("%", "%%")), ("Port", target.port), ("User", target.user)]
+    settings += host_settings(target)
+    if target.jump:
+        settings.append(("ProxyJump", target.jump))
+    if target.key is not None:
+        settings.append(("IdentityFile", quoted(target.key)))
+        if target.only_key:
+            settings.append(("IdentitiesOnly", "yes"))
+    yield from (f"    {key} {value}" for key, value in settings)
 
 
 class SSHConfigFile:

@@ -14,7 +14,7 @@ import pytest
 import stratuslab
 from stratuslab.errors import SSHError, UsageError
 from stratuslab.ssh.known_hosts import KnownHosts
-from stratuslab.ssh.login_target import Target, remote_command
+from stratuslab.ssh.login_target import Target
 from stratuslab.ssh.openssh import command_line, find_ssh, run
 from stratuslab.ssh.user_public_key import make_key_pair
 
@@ -84,11 +84,6 @@ def test_no_port(port: int) -> None:
 )
 def test_hosts(host: str) -> None:
     assert Target(host, 22, "a", Path("/k")).host == host
-
-
-def test_remote_command() -> None:
-    assert remote_command(["echo", "$USER", "a  b"]) == "echo $USER a  b"
-    assert remote_command([]) == ""
 
 
 @needs_ssh

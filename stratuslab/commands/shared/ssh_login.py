@@ -17,6 +17,7 @@ from stratuslab.commands.shared.login_address import login_points, no_address
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.login_key import LoginKey, can_ask
 from stratuslab.commands.shared.waiting import hopeless, wait
+from stratuslab.environment import ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import SSH_PORT
@@ -195,9 +196,7 @@ class SSHLogin:
         from stratuslab.ssh import sftp_connection
 
         if self.ssh is None:
-            from getpass import getpass
-
-            return sftp_connection.by_paramiko(target, getpass if self.asks else None, self.not_recorded)
+            return sftp_connection.by_paramiko(target, ask_secret if self.asks else None, self.not_recorded)
         nobody = () if self.asks else ("-o", "BatchMode=yes")
         return sftp_connection.by_openssh(self.words(target, ["sftp"], (*sftp_connection.SFTP_WORDS, *nobody)), target.host)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from stratuslab.environment import signals_handled
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.api.client_connections import LOOPBACK, ClientConnections, Incoming, TooMuch, client_of
@@ -255,12 +256,12 @@ def serving(
     engine = Engine(directory, environ=environ)
     accounts = named if users else Accounts({ADMINISTRATOR.name: administrator_password(directory)})
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with open_server(engine, host, port, accounts, profile, names).running() as urls:
+        with (
+            signals_handled(lambda *_: stop.set(), signal.SIGINT, signal.SIGTERM),
+            open_server(engine, host, port, accounts, profile, names).running() as urls,
+        ):
             engine.reconciler.reconcile()
             yield Serving(urls, None if users else directory / AUTH_FILE, stop.wait)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         engine.close()
