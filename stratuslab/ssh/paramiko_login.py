@@ -1,9 +1,7 @@
-"""Logging in with paramiko: connecting, checking the host key, offering the user's keys."""
+"""Logging in with paramiko: connecting, checking the host key, offering the user's keys. Loads paramiko."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import socket
 import threading
@@ -11,26 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+from paramiko import AuthenticationException, Channel, SSHException, Transport
 
 from stratuslab.errors import SSHError, StratusLabError, TimedOut
-from stratuslab.key_format import take_string
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.ssh.host_key import changed
 from stratuslab.ssh.known_hosts import KnownHosts, NotRecorded
 from stratuslab.ssh.login_target import Jump, Target, jumps
-from stratuslab.ssh.user_public_key import USUAL_NAMES, private_half
-
-if TYPE_CHECKING:
-    from paramiko import Agent, Channel, PKey, Transport
-
-Ask = Callable[[str], str]
-"""Asks the user for a secret; its argument is the prompt."""
+from stratuslab.ssh.offered_keys import Ask, OfferedKeys
 
 _KEEPALIVE = 30
 _PAUSE = 1.0
-
 
 Complain = Callable[[StratusLabError], object]
 """Is given an error that does not prevent the login."""
@@ -43,8 +33,6 @@ def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None, comp
     refused. ``ask`` asks for the passphrase of ``target.key``; without it an encrypted key is not used. Raises SSHError, and
     TimedOut if the target cannot be reached through its jump hosts within ``target.patience``.
     """
-    from paramiko import SSHException, Transport
-
     # Failures are exceptions; without a handler Python would print paramiko's warnings as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     connection = _connection(target, known_hosts, ask, complain)
@@ -111,8 +99,6 @@ def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None, compla
         except (OSError, UnicodeError) as error:
             why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
             raise SSHError(f"cannot connect to {target.host} port {target.port}: {why}") from error
-    from paramiko import SSHException
-
     way = log_in(_jump_host(target, last, before), known_hosts, ask, complain)
     place, origin, deadline = (target.host, target.port), ("127.0.0.1", 0), time.monotonic() + target.patience
     while True:
@@ -194,9 +180,7 @@ def _check_host_key(
 
 
 def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None:
-    from paramiko import AuthenticationException, SSHException
-
-    offer = _Offer(target, ask)
+    offer = OfferedKeys(target, ask)
     try:
         for key in offer.in_order():
             try:
@@ -215,125 +199,3 @@ def _authenticate(transport: Transport, target: Target, ask: Ask | None) -> None
         f"{target.host} rejected every key for {target.user} ({'; '.join([tried, *offer.problems])})",
         "name the private key that belongs to the machine's public key with --key",
     )
-
-
-class _Offer:
-    """The keys to offer, in OpenSSH's order: the named one, the agent's, those in ``~/.ssh``."""
-
-    def __init__(self, target: Target, ask: Ask | None) -> None:
-        self._target = target
-        self._ask = ask
-        self._agent: Agent | None = None
-        self.tried = 0
-        self.problems: list[str] = []
-
-    def in_order(self) -> Iterator[PKey]:
-        offered = set()
-        for key in self._candidates():
-            shown = (key.asbytes(), getattr(key, "public_blob", None) is not None)
-            if shown not in offered:
-                offered.add(shown)
-                self.tried += 1
-                yield key
-
-    def close(self) -> None:
-        if self._agent is not None:
-            self._agent.close()
-
-    def _candidates(self) -> Iterator[PKey]:
-        named = self._target.key
-        locked: Path | None = None
-        if named is not None and named.suffix != ".pub":
-            key, locked = self._loaded(named)
-            if key is not None:
-                yield from self._with_certificate(key, named)
-        wanted = _blob(named)
-        for agent_key in self._agent_keys():
-            if not self._target.only_key or agent_key.asbytes() == wanted:
-                yield agent_key
-        if locked is not None and self._ask is not None:
-            try:
-                key, _ = self._loaded(locked, self._ask(f"Passphrase of {locked}: "))
-            except EOFError:
-                self.problems.append(f"no passphrase for {locked}")
-                key = None
-            if key is not None:
-                yield from self._with_certificate(key, locked)
-        elif locked is not None:
-            self.problems.append(f"{locked} is protected by a passphrase")
-        if not self._target.only_key:
-            yield from self._usual_keys()
-
-    def _loaded(self, path: Path, passphrase: str | None = None) -> tuple[PKey | None, Path | None]:
-        """The private key; or None, and the path again if it needs a passphrase."""
-        try:
-            return _private_key(path, passphrase), None
-        except _PassphraseWanted:
-            return None, path
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            if take_string(_blob(path))[0].startswith(b"sk-"):
-                why = "only OpenSSH's client can use a FIDO key"
-            self.problems.append(f"{path}: {why}")
-            return None, None
-
-    def _with_certificate(self, key: PKey, path: Path) -> Iterator[PKey]:
-        """The key with the certificate beside it, as ssh offers it, then the key alone."""
-        from paramiko import SSHException
-
-        certificate = path.with_name(f"{path.name}-cert.pub")
-        if certificate.is_file():
-            try:
-                key.load_certificate(str(certificate))
-                yield key
-            except (OSError, ValueError, SSHException) as error:
-                self.problems.append(f"{certificate}: {error}")
-            key.public_blob = None
-        yield key
-
-    def _agent_keys(self) -> Iterator[PKey]:
-        from paramiko import Agent, SSHException
-
-        try:
-            self._agent = Agent()
-            yield from self._agent.get_keys()
-        except (SSHException, OSError) as error:
-            self.problems.append(f"no answer from the SSH agent: {error}")
-
-    def _usual_keys(self) -> Iterator[PKey]:
-        for name in USUAL_NAMES:
-            path = private_half(Path("~/.ssh").expanduser() / name)
-            if path.is_file() and path != self._target.key:
-                try:
-                    yield _private_key(path, None)
-                except (OSError, ValueError):
-                    # The user did not name this key, so a broken one is not an error.
-                    continue
-
-
-class _PassphraseWanted(ValueError):
-    pass
-
-
-def _private_key(path: Path, passphrase: str | None) -> PKey:
-    from paramiko import ECDSAKey, Ed25519Key, PasswordRequiredException, RSAKey, SSHException
-
-    for kind in (Ed25519Key, ECDSAKey, RSAKey):
-        try:
-            return kind.from_private_key_file(str(path), passphrase)
-        except PasswordRequiredException:
-            raise _PassphraseWanted from None
-        except SSHException:
-            continue
-    raise ValueError("not a readable private key" + (", or the passphrase is wrong" if passphrase else ""))
-
-
-def _blob(key: Path | None) -> bytes:
-    """The public key that belongs to the file, in SSH's wire format; empty if unknown."""
-    if key is None:
-        return b""
-    public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
-    try:
-        return base64.b64decode(public.read_text().split()[1])
-    except (OSError, ValueError, IndexError, binascii.Error):
-        return b""
