@@ -76,7 +76,7 @@ class Cloud(InstanceActions):
         from stratuslab.cloud.template_writer import template
 
         text = template(request, self.server)
-        if request.template is None or not self.server.can_overlay:
+        if request.template is None or self.server.is_stratuslab:
             return self._once(request.token, lambda: self._caller.number("one.vm.allocate", text))
         number = request.template.id
         return self._once(

@@ -89,7 +89,11 @@ def resolve(text: str, credentials: Credentials) -> Endpoint:
         raise UsageError(f'the endpoint "{shown(text)}" has an invalid port')
     if parts.query or parts.fragment:
         raise UsageError(f'the endpoint "{shown(text)}" must not have a query or a fragment')
-    path = _with_authentication(path or _usual_path(parts.scheme), credentials)
+    # StratusLab's clouds are always behind TLS; OpenNebula's daemon speaks plain HTTP itself.
+    *before, last = (path or ("/xmlrpc" if parts.scheme == "https" else "/RPC2")).split("/")
+    if last == "xmlrpc" and not {"pswd", "cert"} & set(before):
+        before.append("pswd" if credentials.username else "cert")
+    path = "/".join([*before, last])
     location = host if port is None else f"{host}:{port}"
     basic = "pswd" in path.split("/") and bool(credentials.username)
     return Endpoint(urlunsplit((parts.scheme, location, path, "", "")), basic)
@@ -144,15 +148,3 @@ def _host(parts: SplitResult) -> str:
     if name.isascii() and all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
         return name  # as the codec would, which takes long to load
     return name.encode("idna").decode("ascii")
-
-
-def _usual_path(scheme: str) -> str:
-    # StratusLab's clouds are always behind TLS; OpenNebula's daemon speaks plain HTTP itself.
-    return "/xmlrpc" if scheme == "https" else "/RPC2"
-
-
-def _with_authentication(path: str, credentials: Credentials) -> str:
-    *before, last = path.split("/")
-    if last != "xmlrpc" or {"pswd", "cert"} & set(before):
-        return path
-    return "/".join([*before, "pswd" if credentials.username else "cert", last])

@@ -112,13 +112,12 @@ class _Answer:
         if self._decoder is None:
             # The declaration says how the answer is encoded, and may arrive in pieces.
             self._head += chunk
-            if len(self._head) < 128 and b"?>" not in self._head:
-                return
-            chunk = self._begin()
-        assert self._decoder is not None
-        self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
+            if len(self._head) >= 128 or b"?>" in self._head:
+                self._begin()
+        else:
+            self._parse(chunk)
 
-    def _begin(self) -> bytes:
+    def _begin(self) -> None:
         declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["']""", self._head)
         name = declared[1].decode("ascii") if declared else "utf-8"
         # Python's other codecs decompress, or turn bytes into bytes; no server uses them.
@@ -126,10 +125,13 @@ class _Answer:
             codec = codecs.lookup(name)
             if codec.name in _ENCODINGS:
                 self._decoder = codec.incrementaldecoder(errors="replace")
-                return self._head.lstrip()
+                self._parse(self._head.lstrip())
+                return
         raise InvalidAnswer(f"the answer has an unknown encoding: {name[:40]}")
 
-    def _parse(self, text: str, final: bool = False) -> None:
+    def _parse(self, data: bytes, final: bool = False) -> None:
+        assert self._decoder is not None
+        text = self._decoder.decode(data.translate(_WITHOUT_CONTROLS))
         try:
             self._parser.parse(text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd").encode(), final)
         except expat.ExpatError as error:
@@ -143,10 +145,8 @@ class _Answer:
         if self._decoder is None:
             if not self._head.strip():
                 raise InvalidAnswer("the answer is empty")
-            chunk = self._begin()
-            assert self._decoder is not None
-            self._parse(self._decoder.decode(chunk.translate(_WITHOUT_CONTROLS)))
-        self._parse("", final=True)
+            self._begin()
+        self._parse(b"", final=True)
         if self._fault:
             raise Fault(self._fault.get("faultString", "").strip()[:_LONGEST_MESSAGE], _integer(self._fault.get("faultCode", "")))
         if not self._array:

@@ -105,9 +105,14 @@ class Caller:
         """Send the call and yield the answer as it arrives.
 
         Calls that only read, or that can be repeated without harm, are sent again if the connection drops before the answer; the
-        others only if it drops before the request.
+        others only if it drops before the request. Raises UsageError for text that XML-RPC or the server does not accept.
         """
-        body = self._body(method, arguments)
+        session = self._credentials.session
+        check_characters(session, "the user name or password")
+        for argument in arguments:
+            if isinstance(argument, str):
+                check_characters(argument, f"the text for {method}")
+        body = _method_call(method, (session, *arguments)).encode()
         for pause in (*_BACK_OFF, None):
             begin, size = time.perf_counter(), 0
             self._say(f"> {method}({', '.join(['***', *map(_shown, arguments)])})")
@@ -122,14 +127,6 @@ class Caller:
                     raise
                 self._say(f"! {method}: {dropped.message}; retrying in {pause:g} s")
             self._sleep(pause)
-
-    def _body(self, method: str, arguments: tuple[object, ...]) -> bytes:
-        """The request's XML. Raises UsageError for text that XML-RPC or the server does not accept."""
-        check_characters(self._credentials.session, "the user name or password")
-        for argument in arguments:
-            if isinstance(argument, str):
-                check_characters(argument, f"the text for {method}")
-        return _method_call(method, (self._credentials.session, *arguments)).encode()
 
     def _say(self, line: str) -> None:
         if self._trace is not None:

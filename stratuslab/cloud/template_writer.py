@@ -18,17 +18,15 @@ _CONTEXT_TARGET = "hdd"  # where StratusLab's images look for the contextualizat
 
 
 def template(request: MachineRequest, server: ServerVersion) -> str:
-    """The template text for ``one.vm.allocate``, or, for a machine template on a server that ``can_overlay``, what
+    """The template text for ``one.vm.allocate``, or, for a machine template on OpenNebula 4.0 and later, what
     ``one.template.instantiate`` is to lay over it.
 
     Raises UsageError for values that a template cannot contain.
     """
-    if request.template is not None and server.can_overlay:
-        check_characters(request.name, "NAME")  # an argument of the call
-        return render(_laid_over(request, request.template))
-    if request.template is not None:
-        return render(_merged(request, request.template))
-    return render(_stratuslab(request) if server.is_stratuslab else _opennebula(request))
+    check_characters(request.name, "NAME")  # it may be an argument of the call
+    if not server.is_stratuslab:
+        return render(_opennebula(request))
+    return render(_stratuslab(request) if request.template is None else _merged(request, request.template))
 
 
 def _size(request: MachineRequest) -> Iterator[Attribute]:
@@ -111,31 +109,23 @@ def _laid_over_before_4(request: MachineRequest, base: MachineTemplate) -> Itera
 
 
 def _opennebula(request: MachineRequest) -> Iterator[Attribute]:
-    """The form of OpenNebula 4.0 and later: the server chooses each disk's target and the console's port."""
-    yield "NAME", request.name
-    yield from _size(request)
-    yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
-    yield "DISK", {**_origin(request.root), **_bus(request)}
-    yield from _further_disks(request)
-    yield from (network.nic() for network in request.networks)
-    yield _console(request)
-    yield "CONTEXT", guest_context(request)
-    yield LABELS_ATTRIBUTE, ",".join(request.labels)
-    yield TOKEN_ATTRIBUTE, request.token
-
-
-def _laid_over(request: MachineRequest, base: MachineTemplate) -> Iterator[Attribute]:
-    """What the user wants laid over a machine template. The name is an argument of the call."""
+    """The form of OpenNebula 4.0 and later: the server chooses each disk's target and the console's port. With a machine
+    template, only what is laid over it."""
+    base = request.template
+    if base is None:
+        yield "NAME", request.name
     yield from _size(request)
     yield "SCHED_REQUIREMENTS", literal("SCHED_REQUIREMENTS", request.requirements)
     further = list(_further_disks(request))
-    if further or request.bus:
-        yield from (("DISK", {**disk, **_bus(request)}) for disk in base.vectors("DISK"))
+    if base is None or further or request.bus:
+        disks = [_origin(request.root)] if base is None else base.vectors("DISK")
+        yield from (("DISK", {**disk, **_bus(request)}) for disk in disks)
         yield from further
-    if request.vnc_port >= 0 or request.vnc_listen:
-        yield _console(request)
     yield from (network.nic() for network in request.networks)
-    yield "CONTEXT", laid_over(base.context, guest_context(request))
+    if base is None or request.vnc_port >= 0 or request.vnc_listen:
+        port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
+        yield "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
+    yield "CONTEXT", laid_over(base.context if base else {}, guest_context(request))
     yield from request.inputs.items()
     yield LABELS_ATTRIBUTE, ",".join(request.labels)
     yield TOKEN_ATTRIBUTE, request.token
@@ -149,11 +139,6 @@ def _origin(disk: ImageDisk) -> dict[str, str]:
 
 def _persistent(disk: ImageDisk) -> dict[str, str]:
     return _origin(disk) if disk.image_id is not None else {"SOURCE": disk.source, "TYPE": "block"}
-
-
-def _console(request: MachineRequest) -> Attribute:
-    port = str(request.vnc_port) if request.vnc_port >= 0 else ""  # 7.4 refuses the port -1 that StratusLab sends
-    return "GRAPHICS", {"TYPE": "vnc", "PORT": port, "LISTEN": request.vnc_listen}
 
 
 def _bus(request: MachineRequest) -> dict[str, str]:

@@ -19,13 +19,9 @@ class ServerVersion(NamedTuple):
 
     @property
     def is_stratuslab(self) -> bool:
-        """Whether templates need StratusLab's form (its clouds are OpenNebula 3.2 with drivers of their own)."""
+        """Whether templates need StratusLab's form (its clouds are OpenNebula 3.2 with drivers of their own), and
+        ``one.template.instantiate`` accepts no attributes to lay over the template."""
         return self.number < (4,)
-
-    @property
-    def can_overlay(self) -> bool:
-        """Whether ``one.template.instantiate`` accepts attributes to lay over the template."""
-        return self.number >= (4,)
 
     @property
     def has_pages(self) -> bool:

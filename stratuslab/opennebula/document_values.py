@@ -1,9 +1,14 @@
 """The values in OpenNebula's documents, of which none is relied upon: text, numbers, and what an instance uses of its host."""
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
+
+
+_MAX_GUEST_ADDRESSES = 16
 
 
 class Usage(NamedTuple):
@@ -22,6 +27,26 @@ class Usage(NamedTuple):
         reported = [texts[name][:4096] for name in ("GUEST_IP", "GUEST_IP_ADDRESSES") if name in texts]
         measured = integer(texts.get("TIMESTAMP", "")) or 0
         return cls(number(texts.get("MEMORY", "")), number(texts.get("CPU", "")), max(measured, 0), " ".join(reported))
+
+    def other_addresses(self, given: Iterable[str]) -> tuple[str, ...]:
+        """The addresses that the guest reports besides those ``given``: the first few that others may be able to reach."""
+        if not self.guest_addresses:
+            return ()
+        new = dict.fromkeys(re.split(r"[,\s]+", self.guest_addresses))
+        for address in given:
+            new.pop(address, None)
+        return tuple(filter(_is_global, new))[:_MAX_GUEST_ADDRESSES]
+
+
+def _is_global(text: str) -> bool:
+    """Whether the text is an address that other computers may be able to reach."""
+    from ipaddress import ip_address
+
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
 
 
 def text(element: "Element", path: str) -> str:

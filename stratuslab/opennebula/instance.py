@@ -6,7 +6,6 @@ that is missing, empty or not a number gives None or an empty value.
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,10 +29,6 @@ LABELS_ATTRIBUTE = "LABELS"
 MONITORING_ERROR_ATTRIBUTE = "ERROR_MONITOR"
 SIMULATED_ATTRIBUTE = "STRATUSLAB_SIMULATED"
 """The template attribute in which the embedded cloud says why it simulates a machine that could be a real one."""
-
-
-_MAX_GUEST_ADDRESSES = 16
-"""Maximum number of addresses to accept from the guest's own report."""
 
 
 class Instance:
@@ -187,12 +182,7 @@ class Instance:
     @property
     def guest_addresses(self) -> tuple[str, ...]:
         """The addresses that the guest's agent reports and the cloud did not give; only the guest vouches for them."""
-        if not self._usage.guest_addresses:
-            return ()
-        given = {address for nic in self.nics for address in nic.addresses}
-        texts = re.split(r"[,\s]+", self._usage.guest_addresses)
-        new = dict.fromkeys(text for text in texts if text not in given and _is_global(text))
-        return tuple(new)[:_MAX_GUEST_ADDRESSES]
+        return self._usage.other_addresses(address for nic in self.nics for address in nic.addresses)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -211,9 +201,8 @@ class Instance:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its labels. 4.x and later keep them below USER_TEMPLATE, even in short listings; 3.x below TEMPLATE."""
-        text = self._text(f"USER_TEMPLATE/{LABELS_ATTRIBUTE}") or self._text(f"TEMPLATE/{LABELS_ATTRIBUTE}")
-        return tuple(word for word in map(str.strip, text.split(",")) if word)
+        """Its labels, which even short listings have."""
+        return tuple(word for word in map(str.strip, self._attribute(LABELS_ATTRIBUTE).split(",")) if word)
 
     @property
     def hostname(self) -> str:
@@ -232,7 +221,7 @@ class Instance:
     @property
     def simulated_because(self) -> str:
         """Why the embedded cloud simulates a machine that could be a real one; empty if it does not."""
-        return self._text(f"USER_TEMPLATE/{SIMULATED_ATTRIBUTE}") or self._text(f"TEMPLATE/{SIMULATED_ATTRIBUTE}")
+        return self._attribute(SIMULATED_ATTRIBUTE)
 
     @property
     def _history_elements(self) -> list[Element]:
@@ -294,11 +283,13 @@ class Instance:
 
     @property
     def token(self) -> str:
-        """The token of the request that started the instance; empty if another client started it.
+        """The token of the request that started the instance; empty if another client started it."""
+        return self._attribute(TOKEN_ATTRIBUTE)
 
-        3.x keeps unknown attributes below TEMPLATE, later versions below USER_TEMPLATE.
-        """
-        return self._text(f"USER_TEMPLATE/{TOKEN_ATTRIBUTE}") or self._text(f"TEMPLATE/{TOKEN_ATTRIBUTE}")
+    def _attribute(self, name: str) -> str:
+        """One of the attributes that OpenNebula does not know: 3.x keeps them below TEMPLATE, later versions below
+        USER_TEMPLATE."""
+        return self._text(f"USER_TEMPLATE/{name}") or self._text(f"TEMPLATE/{name}")
 
     def _text(self, path: str) -> str:
         element: Element | None = self.document
@@ -309,17 +300,6 @@ class Instance:
 
     def _integer(self, path: str) -> int | None:
         return integer(self._text(path))
-
-
-def _is_global(text: str) -> bool:
-    """Whether the text is an address that other computers may be able to reach."""
-    from ipaddress import ip_address
-
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
 
 
 def _stripped(element: Element) -> str:

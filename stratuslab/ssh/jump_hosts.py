@@ -41,28 +41,25 @@ def banner_through(ssh: str, through: str, options: Sequence[str] = ()) -> Calla
         ours, theirs = socket.socketpair()
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         argv = [ssh, *options, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={seconds:.0f}", *way, "-W", place, "--", last.host]
-        try:
+        with theirs:
             end = theirs.fileno()
-            process = subprocess.Popen(argv, stdin=end, stdout=end, stderr=subprocess.PIPE, start_new_session=True)
-        except OSError as error:
-            ours.close()
-            raise Unreachable(f"cannot start {ssh}: {error.strerror}") from error
-        finally:
-            theirs.close()
-        try:
-            return banner_from(ours, time.monotonic() + seconds)
-        except Unreachable as error:
-            process.kill()
-            said = (process.stderr.read() if process.stderr else b"").decode("utf-8", "replace")
-            if any(sign in said for sign in _NEEDS_A_PERSON):
-                return ""
-            reason = said.strip().splitlines()
-            raise Unreachable(f"through {last.host}: {reason[0][:200] if reason else error.message}") from error
-        finally:
-            process.kill()
-            process.wait()
-            if process.stderr:
-                process.stderr.close()
+            try:
+                process = subprocess.Popen(argv, stdin=end, stdout=end, stderr=subprocess.PIPE, start_new_session=True)
+            except OSError as error:
+                ours.close()
+                raise Unreachable(f"cannot start {ssh}: {error.strerror}") from error
+        with process:
+            try:
+                return banner_from(ours, time.monotonic() + seconds)
+            except Unreachable as error:
+                process.kill()
+                said = (process.stderr.read() if process.stderr else b"").decode("utf-8", "replace")
+                if any(sign in said for sign in _NEEDS_A_PERSON):
+                    return ""
+                reason = said.strip().splitlines()
+                raise Unreachable(f"through {last.host}: {reason[0][:200] if reason else error.message}") from error
+            finally:
+                process.kill()
 
     return read
 

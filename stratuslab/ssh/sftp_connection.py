@@ -57,13 +57,9 @@ def by_openssh(words: Sequence[str], host: str) -> Iterator[SFTPClient]:
 
     pair, theirs = socket.socketpair()
     with _Connection(fileno=pair.detach()) as ours:
-        try:
+        with theirs:
             end = theirs.fileno()
             process = subprocess.Popen([*_LEFT_ALONE, *words], stdin=end, stdout=end, stderr=subprocess.PIPE)
-        except OSError as error:
-            raise SSHError(f"cannot start {words[0]}: {error.strerror}", "install OpenSSH's client") from error
-        finally:
-            theirs.close()
         try:
             yield _opened(ours, lambda: _reason(process, host))
         except _BROKEN:
@@ -124,11 +120,8 @@ def _no_server(host: str) -> SSHError:
 def _end(process: subprocess.Popen[bytes]) -> None:
     import subprocess
 
-    assert process.stderr is not None
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    finally:
-        process.stderr.close()
+    with process:
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()

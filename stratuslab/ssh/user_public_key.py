@@ -104,11 +104,10 @@ def make_key_pair(directory: Path) -> Path:
     try:
         private_directory(directory)
         with locked(private):
-            if not private.is_file():
-                # The private key first: the public one can be made from it, but not the other way round.
+            # The private key first: the public one can be made from it, but not the other way round.
+            if is_new := not private.is_file():
                 replace(private, new_private_key())
-                replace(public, _public_half(private), 0o644)
-            elif not public.is_file():
+            if is_new or not public.is_file():
                 replace(public, _public_half(private), 0o644)
     except OSError as error:
         raise StratusLabError(
