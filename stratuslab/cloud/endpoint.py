@@ -61,19 +61,7 @@ def is_local(text: str) -> bool:
 
 
 def resolve(text: str, credentials: Credentials) -> Endpoint:
-    """The endpoint that the user's text stands for. Raises UsageError if it is not a valid endpoint.
-
-    ==============================  ==============================================================
-    ``HOST``                        ``https://HOST:2634/pswd/xmlrpc`` (``cert`` without a user name)
-    ``HOST:PORT``                   ``https://HOST:PORT/pswd/xmlrpc``
-    ``HOST:2633``                   ``http://HOST:2633/RPC2``, OpenNebula itself
-    ``HOST/PATH``                   ``https://HOST/PATH``
-    ``localhost``                   ``http://localhost:2633/RPC2``, OpenNebula itself
-    ``https://HOST/a/xmlrpc``       ``https://HOST/a/pswd/xmlrpc``
-    ``http://HOST:2633``            ``http://HOST:2633/RPC2``
-    any other URL                   as it is, without trailing slashes
-    ==============================  ==============================================================
-    """
+    """The endpoint that the user's text stands for (docs/configuration.rst lists the forms). Raises UsageError for other text."""
     try:
         parts = _split(text)
         host, path = _host(parts), quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")

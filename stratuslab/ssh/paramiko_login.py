@@ -26,16 +26,17 @@ Complain = Callable[[StratusLabError], object]
 """Is given an error that does not prevent the login."""
 
 
-def log_in(target: Target, known_hosts: KnownHosts, ask: Ask | None = None, complain: Complain = lambda error: None) -> Transport:
+def log_in(target: Target, ask: Ask | None, complain: Complain) -> Transport:
     """An authenticated connection to the target; the caller closes it.
 
-    The key of a new host is added to ``known_hosts``, or ``complain`` is called if it cannot be; a host whose key has changed is
+    The key of a new host is added to the known ones, or ``complain`` is called if it cannot be; a host whose key has changed is
     refused. ``ask`` asks for the passphrase of ``target.key``; without it an encrypted key is not used. Raises SSHError, and
     TimedOut if the target cannot be reached through its jump hosts within ``target.patience``.
     """
     # Failures are exceptions; without a handler Python would print paramiko's warnings as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    connection = _connection(target, known_hosts, ask, complain)
+    connection = _connection(target, ask, complain)
+    known_hosts = KnownHosts(target.known_hosts)
     transport: Transport | None = None
     try:
         transport = Transport(connection)
@@ -91,7 +92,7 @@ def watched(transport: Transport, silence: int) -> Iterator[Callable[[], bool]]:
         over.set()
 
 
-def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None, complain: Complain) -> socket.socket | Channel:
+def _connection(target: Target, ask: Ask | None, complain: Complain) -> socket.socket | Channel:
     *before, last = jumps(target.jump) or (None,)
     if last is None:
         try:
@@ -99,7 +100,7 @@ def _connection(target: Target, known_hosts: KnownHosts, ask: Ask | None, compla
         except (OSError, UnicodeError) as error:
             why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
             raise SSHError(f"cannot connect to {target.host} port {target.port}: {why}") from error
-    way = log_in(_jump_host(target, last, before), known_hosts, ask, complain)
+    way = log_in(_jump_host(target, last, before), ask, complain)
     place, origin, deadline = (target.host, target.port), ("127.0.0.1", 0), time.monotonic() + target.patience
     while True:
         try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from stratuslab.environment import end_process, signals_handled
 from stratuslab.errors import SSHError, StratusLabError
-from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def session(
 
     line = " ".join(command)  # as ssh does: nothing is quoted, and the remote shell reads it as its own
     with ExitStack() as stack:
-        transport = log_in(target, KnownHosts(target.known_hosts), ask, complain)
+        transport = log_in(target, ask, complain)
         stack.callback(transport.close)
         is_lost = stack.enter_context(watched(transport, target.silence))
         try:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from paramiko import SFTPClient, SFTPError, SSHException
 
 from stratuslab.errors import SSHError, StratusLabError
-from stratuslab.ssh.known_hosts import KnownHosts
 from stratuslab.ssh.login_target import Target
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def by_paramiko(
     Raises SSHError."""
     from stratuslab.ssh.paramiko_login import log_in, watched
 
-    transport = log_in(target, KnownHosts(target.known_hosts), ask, complain)
+    transport = log_in(target, ask, complain)
     with closing(transport), watched(transport, target.silence):
         try:
             channel = transport.open_session(timeout=target.connect_timeout)
