@@ -21,6 +21,7 @@ import pytest
 
 from stratuslab.cloud import user_inputs
 from stratuslab.diagnosis import causes
+from stratuslab.opennebula import template_grammar
 from stratuslab.output import redaction
 from stratuslab.python_library import program_errors
 from tests.harness import CHECKOUT
@@ -40,6 +41,7 @@ COMPUTED: dict[str, list[str] | None] = {
     "causes: part": [part for cause in causes.CAUSES for text in cause.patterns for part in text.split(".*")],
     "program_errors: pattern": [text for text, _ in program_errors._SAYINGS],
     "redaction: pattern": [text for text, _ in redaction._IN_TEXT],
+    "template_grammar: pattern": [r"\w+", r"=[ \t]*", r"[,\]]", template_grammar._VALUE],
     "user_inputs: _NUMBERS[self.type]": list(user_inputs._NUMBERS.values()),
     "output_options: self.operand": None,
     "output_arguments: operand": None,

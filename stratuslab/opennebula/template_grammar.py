@@ -92,14 +92,8 @@ class TemplateSyntaxError(ValueError):
     """Template text that OpenNebula would not accept; the message names the line, counted from 1."""
 
 
-_TOKEN = r"""(?xa)
-    (?P<skip>[ \t]*\#[^\n]*(?:\n|\Z)|[ \t\r\n]+)
-  | (?P<name>\w+)
-  | (?P<equals>=[ \t]*)
-  | (?P<comma>,)
-  | (?P<close>\])
-    """
-_VALUE = r'(?P<open>\[)|"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^=#\s,\[\]][^=#\n\t ,\[\]]*)'
+_BLANK = r"(?:[ \t\r\n]+|#[^\n]*)*"
+_VALUE = r'"(?P<quoted>(?:\\"|[^"])*)"|(?P<bare>[^=#\s,\[\]][^=#\n\t ,\[\]]*)'
 
 
 def parse(text: str) -> Sequence[Attribute]:
@@ -114,63 +108,53 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self._tokens, self._values = re.compile(_TOKEN), re.compile(_VALUE)
 
     def attributes(self) -> list[Attribute]:
         found: list[Attribute] = []
-        while (name := self._next("name", "")) is not None:
-            self._expect("equals")
-            found.append((name.upper(), self._value()))
+        while self._goes_on():
+            found.append((self._name(), self._value()))
         return found
 
-    def _value(self) -> str | Vector:
-        match = self._values.match(self.text, self.at)
-        if match is None:
-            if self.text.startswith("\n", self.at):
-                return ""
-            raise self._error("a value")
-        self.at = match.end()
-        return self._vector() if match["open"] else self._plain(match)
+    def _goes_on(self) -> bool:
+        """Whether anything but blanks and comments follows."""
+        self.at = re.compile(_BLANK).match(self.text, self.at).end()  # type: ignore[union-attr]  # it matches everywhere
+        return self.at < len(self.text)
 
-    def _plain(self, match: re.Match[str]) -> str:
+    def _take(self, pattern: str, what: str) -> re.Match[str]:
+        match = re.compile(pattern, re.ASCII).match(self.text, self.at)
+        if match is None:
+            raise self._error(what)
+        self.at = match.end()
+        return match
+
+    def _name(self) -> str:
+        self._goes_on()
+        name = self._take(r"\w+", "a name")[0].upper()
+        self._goes_on()
+        self._take(r"=[ \t]*", "an equals sign")
+        return name
+
+    def _value(self) -> str | Vector:
+        if self.text.startswith("\n", self.at):
+            return ""
+        if not self.text.startswith("[", self.at):
+            return self._plain()
+        self.at += 1
+        vector: dict[str, str] = {}
+        while True:
+            name = self._name()
+            vector[name] = self._plain()
+            self._goes_on()
+            if self._take(r"[,\]]", "a comma or a bracket")[0] == "]":
+                return vector
+
+    def _plain(self) -> str:
+        match = self._take(_VALUE, "a value")
         if "]]>" in match[0]:
             raise self._error('no "]]>"')
         quoted: str | None = match["quoted"]
         return match["bare"] if quoted is None else quoted.replace('\\"', '"')
 
-    def _vector(self) -> Vector:
-        vector: dict[str, str] = {}
-        while True:
-            key = self._expect("name").upper()
-            self._expect("equals")
-            match = self._values.match(self.text, self.at)
-            if match is None or match["open"]:
-                raise self._error("a value")
-            self.at = match.end()
-            vector[key] = self._plain(match)
-            if self._next("close", "comma") is not None:
-                return vector
-            self._expect("comma")
-
-    def _next(self, wanted: str, otherwise: str) -> str | None:
-        """Take a token of the wanted kind; None at the end of the text or before a token of the other kind."""
-        while self.at < len(self.text):
-            match = self._tokens.match(self.text, self.at)
-            if match is None or match.lastgroup not in ("skip", wanted):
-                if match is not None and match.lastgroup == otherwise:
-                    return None
-                raise self._error(f"a {wanted}")
-            self.at = match.end()
-            if match.lastgroup == wanted:
-                return match[0]
-        return None
-
-    def _expect(self, wanted: str) -> str:
-        token = self._next(wanted, "")
-        if token is None:
-            raise self._error(f"a {wanted}")
-        return token
-
     def _error(self, expected: str) -> TemplateSyntaxError:
-        line = self.text[: self.at].count("\n") + 1
+        line = self.text.count("\n", 0, self.at) + 1
         return TemplateSyntaxError(f"syntax error, expecting {expected} at line {line}")
