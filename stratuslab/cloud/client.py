@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud import reply
@@ -77,12 +77,11 @@ class Cloud(InstanceActions):
 
         text = template(request, self.server)
         if request.template is None or self.server.is_stratuslab:
-            return self._once(request.token, lambda: self._caller.number("one.vm.allocate", text))
-        number = request.template.id
-        return self._once(
-            request.token,
-            lambda: self._caller.number("one.template.instantiate", number, request.name, False, text, False),
-        )
+            start = partial(self._caller.number, "one.vm.allocate", text)
+        else:
+            number = request.template.id
+            start = partial(self._caller.number, "one.template.instantiate", number, request.name, False, text, False)
+        return self._once(request.token, start)
 
     def _once(self, token: str, start: Callable[[], int]) -> int:
         begun = time.monotonic()

@@ -91,7 +91,8 @@ class InstanceActions:
 
         Raises NotFound, and InstanceFailed in a state that does not allow it.
         """
-        self._do(number, "reboot", self.server.hard_reboot_actions if hard else ("reboot",), lambda one: False)
+        # 3.8 has the second name.
+        self._do(number, "reboot", ("reboot-hard", "reset") if hard else ("reboot",), lambda one: False)
 
     def _do(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import uuid4
 from xml.etree.ElementTree import Element
 
 from stratuslab.opennebula.numeric_constants import is_id
@@ -63,12 +64,6 @@ class MachineTemplate(HasAttributes):
         return next(iter(self.vectors("CONTEXT")), {})
 
 
-def _new_token() -> str:
-    from uuid import uuid4
-
-    return str(uuid4())
-
-
 @dataclass(frozen=True)
 class MachineRequest:
     """One machine to start: from a root disk, or from a template of the cloud with everything else laid over it.
@@ -96,7 +91,7 @@ class MachineRequest:
     cpu: int
     ram: int
     swap: int
-    token: str = field(default_factory=_new_token)
+    token: str = field(default_factory=lambda: str(uuid4()))
     template: MachineTemplate | None = None
     cpu_share: float | None = None
     name: str = ""

@@ -59,11 +59,6 @@ class ServerVersion(NamedTuple):
         """The names of the actions that start a machine again: up to 4.12 each is for states of its own."""
         return ("resume",) if self.number >= (4, 14) else ("resume", "restart")
 
-    @property
-    def hard_reboot_actions(self) -> tuple[str, ...]:
-        """The names of the action that resets a machine; 3.8 has the second."""
-        return ("reboot-hard", "reset")
-
 
 # The version since which a name is the usual one, newest first. 5.0 renamed most actions, 6.0 dropped the old names.
 _KILL = (((5,), "terminate-hard"), ((4,), "delete"), ((0,), "finalize"))

@@ -1,7 +1,7 @@
 """An instance as OpenNebula's VM document describes it (``one.vm.info`` and the elements of ``one.vmpool.info``).
 
-Documents of all versions are read, the full ones and the pool's short ones. Nothing in a document is relied upon: an element
-that is missing, empty or not a number gives None or an empty value.
+Documents of all versions are read, the full ones and the pool's short ones. What is missing, empty or not a number is None
+or empty.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Instance:
 
     @property
     def ended(self) -> int | None:
-        """When it became Done, in seconds since the epoch; None before."""
+        """When it became Done; None before."""
         return self._integer("ETIME") or None
 
     @property

@@ -60,7 +60,7 @@ def by_openssh(words: Sequence[str], host: str) -> Iterator[SFTPClient]:
             end = theirs.fileno()
             process = subprocess.Popen([*_LEFT_ALONE, *words], stdin=end, stdout=end, stderr=subprocess.PIPE)
         try:
-            yield _opened(ours, lambda: _reason(process, host))
+            yield _opened(ours)
         except _BROKEN:
             raise _reason(process, host) from None
         finally:
@@ -85,16 +85,16 @@ def by_paramiko(
                 channel.invoke_subsystem("sftp")
             except SSHException:
                 raise _no_server(target.host) from None
-            yield _opened(channel, lambda: _closed(target.host))
+            yield _opened(channel)
         except _BROKEN:
             raise _closed(target.host) from None
 
 
-def _opened(connection: object, reason: Callable[[], SSHError]) -> SFTPClient:
+def _opened(connection: object) -> SFTPClient:
     try:
         return _Client(connection)  # type: ignore[arg-type]
-    except (*_BROKEN, OSError):
-        raise reason() from None
+    except OSError:
+        raise EOFError from None
 
 
 def _reason(process: subprocess.Popen[bytes], host: str) -> SSHError:
