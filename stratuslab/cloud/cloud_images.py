@@ -51,15 +51,14 @@ def cloud_images(calls: Caller) -> Iterator[CloudImage]:
     """The images, then the templates, then the appliances, each in the order of their ids."""
     images = [one for one in _by_id(calls, ResourceKind.IMAGE) if text(one, "TYPE") in _BOOTABLE]
     imported = {}
-    for found in _named(images, "image", "one:"):
-        imported[text(found[1], "TEMPLATE/FROM_APP")] = found[0].word
-        yield found[0]
-    for found in _named(_by_id(calls, ResourceKind.TEMPLATE), "template", "template:"):
-        yield found[0]
+    for image, document in _named(images, "image", "one:"):
+        imported[text(document, "TEMPLATE/FROM_APP")] = image.word
+        yield image
+    yield from (template for template, _ in _named(_by_id(calls, ResourceKind.TEMPLATE), "template", "template:"))
     with suppress(reply.Fault, reply.Refused, PermissionDenied):  # the call is new in OpenNebula 5.0
         apps = [one for one in _by_id(calls, ResourceKind.APPLIANCE) if text(one, "TYPE") != _SERVICE]
-        for found in _named(apps, "appliance", ""):
-            yield found[0]._replace(word=imported.get(str(found[0].resource.id), ""))
+        for appliance, _ in _named(apps, "appliance", ""):
+            yield appliance._replace(word=imported.get(str(appliance.resource.id), ""))
 
 
 def described(document: Element, kind: str, word: str) -> CloudImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 
 from stratuslab.cloud import reply
@@ -37,13 +38,17 @@ class LostRequests:
         """The machines that carry the token, or one of the same run (``TOKEN/1``), newest first, without the ``known`` ones. The
         first request was sent at most ``seconds`` ago."""
         self._taken = max(self._taken, *(number + 1 for number in known), 1)
+        for one in self._whole(seconds, known):
+            if one.token == token or one.token.startswith(f"{token}/"):
+                yield one
+
+    def _whole(self, seconds: float, known: Collection[int]) -> Iterator[Instance]:
+        """The whole documents of the machines that may be meant, newest first."""
         if self._whole_listing is None:
             self._whole_listing = self._caller.server.whole_listing
         try:
             if self._whole_listing:
-                for one in self._recent(self._whole_listing, seconds):
-                    if one.id not in known and _belongs(one.token, token):
-                        yield one
+                yield from (one for one in self._recent(self._whole_listing, seconds) if one.id not in known)
                 return
         except (reply.Fault, reply.Refused):
             if self._whole_listing == _LISTING:
@@ -52,9 +57,7 @@ class LostRequests:
         for listed in self._recent(_LISTING, seconds):
             if listed.id not in known:
                 with contextlib.suppress(NotFound):  # removed in the meantime
-                    one = Instance(self._caller.document("VM", "one.vm.info", listed.id))
-                    if _belongs(one.token, token):
-                        yield one
+                    yield Instance(self._caller.document("VM", "one.vm.info", listed.id))
 
     def _recent(self, method: str, seconds: float) -> Iterator[Instance]:
         """The machines that were started in the last ``seconds``, newest first."""
@@ -106,10 +109,6 @@ class LostRequests:
         return True
 
 
-def _belongs(token: str, run: str) -> bool:
-    return token == run or token.startswith(f"{run}/")
-
-
 def _by_id(instances: list[Instance]) -> list[Instance]:
     return sorted(instances, key=lambda one: one.id, reverse=True)
 
@@ -120,8 +119,4 @@ def _first_missing(exists: Callable[[int], bool], known: int) -> int:
     low, step = known, 1
     while exists(low + step - 1):
         low, step = low + step, 2 * step
-    high = low + step - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if exists(middle) else (low, middle)
-    return low
+    return low + bisect_left(range(low, low + step - 1), True, key=lambda number: not exists(number))

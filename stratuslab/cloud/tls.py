@@ -25,7 +25,8 @@ def client_context(ca_bundle: str, credentials: Credentials) -> ssl.SSLContext:
     if credentials.certificate and not credentials.username:
         certificate, key = credentials.certificate, credentials.key or None
         try:
-            context.load_cert_chain(certificate, key, password=_no_passphrase)
+            # Without a passphrase OpenSSL would ask on the terminal, in the middle of a script.
+            context.load_cert_chain(certificate, key, password="")
         except OSError as error:
             pair = f'"{certificate}" with the key "{key}"' if key else f'"{certificate}"'
             raise UsageError(
@@ -62,11 +63,6 @@ def certificate_refused(error: Exception, url: str) -> StratusLabError | None:
     )
     refused.nothing_done = True
     return refused
-
-
-def _no_passphrase() -> str:
-    # Without this OpenSSL would ask on the terminal, in the middle of a script.
-    return ""
 
 
 def _reason(error: Exception) -> str:

@@ -38,11 +38,9 @@ def agent_keys(address: str) -> list[bytes]:
         return []
     if len(answer) < 5 or answer[0] != _IDENTITIES_ANSWER:
         return []
-    keys = []
+    keys: list[bytes] = []
     rest = answer[5:]
-    for _ in range(int.from_bytes(answer[1:5], "big")):
-        if not rest:
-            break
+    while rest and len(keys) < int.from_bytes(answer[1:5], "big"):
         key, rest = take_string(rest)
         _, rest = take_string(rest)  # its comment
         keys.append(key)

@@ -6,6 +6,7 @@ accepts them before its sshd answers.
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -71,10 +72,8 @@ def banner_from(connection: socket.socket, deadline: float) -> str:
 
 def _banner(received: bytearray) -> str:
     # Only whole lines count: a server that is being killed may send half a banner.
-    for line in bytes(received).split(b"\n")[:-1]:
-        if line.startswith(b"SSH-"):
-            return line.rstrip(b"\r").decode("ascii", "backslashreplace")
-    return ""
+    found = re.search(rb"^(SSH-[^\n]*)\n", received, re.MULTILINE)
+    return found[1].rstrip(b"\r").decode("ascii", "backslashreplace") if found else ""
 
 
 def _instead(received: bytearray) -> str:

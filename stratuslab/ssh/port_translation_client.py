@@ -12,6 +12,7 @@ from typing import Any
 
 from stratuslab.errors import StratusLabError, Unreachable
 from stratuslab.http_proxy import login_wanted, proxy_for
+from stratuslab.opennebula.document_values import count
 
 _MAXIMUM_SIZE = 1 << 20
 
@@ -79,13 +80,8 @@ def _ports(document: Any, instance: int) -> dict[int, int]:
     pairs = document.get(str(instance)) if isinstance(document, dict) else None
     found: dict[int, int] = {}
     for pair in pairs if isinstance(pairs, list) else []:
-        if isinstance(pair, list) and len(pair) == 2 and all(map(_is_port, pair)):
-            found.setdefault(int(pair[0]), int(pair[1]))
+        # The service is an old script: numbers may come as text.
+        ports = [count(str(port), digits=5) or 0 for port in pair] if isinstance(pair, list) else []
+        if len(ports) == 2 and all(0 < port < 65536 for port in ports):
+            found.setdefault(*ports)
     return found
-
-
-def _is_port(value: object) -> bool:
-    # The service is an old script: numbers may come as text.
-    if isinstance(value, str):
-        value = int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536

@@ -19,11 +19,7 @@ _MADE_NAME = "id_ed25519"
 
 def public_key_file(home: Path) -> Path | None:
     """The first of the usual public keys in this home directory; None without one."""
-    for name in USUAL_NAMES:
-        path = home / ".ssh" / name
-        if path.is_file():
-            return path
-    return None
+    return next((path for name in USUAL_NAMES if (path := home / ".ssh" / name).is_file()), None)
 
 
 def private_half(public: Path) -> Path:
