@@ -60,21 +60,17 @@ class HttpTransport:
 
         Raises NeverSent, AnswerLost, AuthenticationError (HTTP 401), PermissionDenied (403) or Unreachable.
         """
-        url = urlsplit(self.endpoint.url)
         proxy = proxy_for(self.endpoint.url, self.environ)
-        headers, target = self._headers(url), url.path
-        if proxy and url.scheme == "http":
-            headers, target = {**headers, **_authorization_at(proxy)}, self.endpoint.url
         kept = self._kept()
         if kept is not None and once:
             kept.close()  # each open one takes a place at the server, which has 15, until it has been idle for 15 s
         elif kept is not None:
             try:
-                yield from self._answer(kept, target, body, headers, proxy)
+                yield from self._answer(kept, body, proxy)
                 return
             except ConnectionDropped:
                 pass  # the server closed it just now
-        yield from self._answer(self._connected(url, proxy), target, body, headers, proxy)
+        yield from self._answer(self._connected(proxy), body, proxy)
 
     def _kept(self) -> HttpConnection | None:
         """The connection that was used last, if there is one and it is still open."""
@@ -86,17 +82,10 @@ class HttpTransport:
                 connection.close()
         return None
 
-    def _answer(
-        self,
-        connection: HttpConnection,
-        target: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        proxy: SplitResult | None,
-    ) -> Iterator[bytes]:
+    def _answer(self, connection: HttpConnection, body: bytes, proxy: SplitResult | None) -> Iterator[bytes]:
         url, begun = self.endpoint.url, False
         try:
-            head, pieces = connection.post(target, headers, body)
+            head, pieces = connection.post(*self._request_head(proxy), body)
             if self.trace:
                 self.trace(f"< HTTP {head.status} {head.reason}, {head.headers.get('content-type', 'no type')}")
             if head.status != 200:
@@ -131,16 +120,21 @@ class HttpTransport:
             if not connection.is_reusable:
                 connection.close()
 
-    def _headers(self, url: SplitResult) -> dict[str, str]:
+    def _request_head(self, proxy: SplitResult | None) -> tuple[str, dict[str, str]]:
+        """The request's target and headers."""
+        url = urlsplit(self.endpoint.url)
         # The zone of an address means something on this computer only (RFC 6874).
         host = re.sub(r"%25[^\]]*", "", url.netloc)
         headers = {"Host": host, "Content-Type": "text/xml", "User-Agent": "stratuslab", "Connection": "keep-alive"}
         if self.endpoint.basic:
             headers["Authorization"] = _basic(self.credentials.username, self.credentials.password)
-        return headers
+        if proxy and url.scheme == "http":
+            return self.endpoint.url, {**headers, **_authorization_at(proxy)}
+        return url.path, headers
 
-    def _connected(self, url: SplitResult, proxy: SplitResult | None) -> HttpConnection:
+    def _connected(self, proxy: SplitResult | None) -> HttpConnection:
         """A new connection."""
+        url = urlsplit(self.endpoint.url)
         host, port = host_in(self.endpoint.url), url.port or _PORTS[url.scheme]
         connection = None
         try:
