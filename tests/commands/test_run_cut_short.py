@@ -131,6 +131,13 @@ def test_all_or_nothing_names_what_cannot_be_killed(shell: Shell, at: At, tmp_pa
     assert ids.read_text() == "1\n"
 
 
+def test_all_or_nothing_with_ids_that_nobody_keeps(shell: Shell, at: At) -> None:
+    at(None, mishaps.refused)
+    ran = shell("run", "--no-check-image-url", "--all-or-nothing", "-n", "2", "-o", "/dev/null", TTYLINUX)
+    assert ran.status == ExitStatus.FAILED
+    assert "/dev/null" not in ran.err
+
+
 def test_all_or_nothing_counts_what_it_killed(shell: Shell, at: At) -> None:
     one = at(None, None, mishaps.refused)
     one.mishaps["one.vm.action"] = [mishaps.refused]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
@@ -241,45 +240,44 @@ class IdsFile(AbstractContextManager["IdsFile"]):
     def __init__(self, environment: Environment, name: str | None) -> None:
         self._path: Path | None = environment.expand(name) if name else None
         self._file: TextIO | None = None
-        self._begun = False
+        self._begun = self._is_regular = False
         self._lock = Lock()
 
     def __enter__(self) -> IdsFile:
         if self._path is not None:
             try:
                 self._file = self._path.open("a", encoding="ascii")
+                self._is_regular = self._path.is_file()  # others cannot be emptied or synced
             except OSError as error:
                 raise UsageError(f'cannot write the file "{self._path}" (--output): {error.strerror}') from None
         return self
 
     def add(self, number: int) -> None:
         """Write an id. Raises StratusLabError, which names the id, if that fails (the disk is full)."""
-        if self._file is None:
-            return
         try:
-            with self._lock:
-                regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)  # others cannot be emptied or synced
-                if regular and not self._begun:
-                    self._file.truncate(0)
-                self._begun = True
-                self._file.write(f"{number}\n")
-                self._file.flush()
-                if regular:
-                    os.fsync(self._file.fileno())
+            self._write([number])
         except OSError as error:
             raise StratusLabError(f'machine {number} was started, but cannot write "{self._path}": {error.strerror}') from None
 
     def keep(self, numbers: Collection[int]) -> None:
         """Leave only these ids in the file: the other machines were killed."""
-        if self._file is None or not self._begun or not self._file.seekable():
-            return
         try:
-            with self._lock:
-                self._file.truncate(0)
-                self._file.write("".join(f"{number}\n" for number in numbers))
-                self._file.flush()
+            if self._begun and self._is_regular:
+                self._write(numbers, afresh=True)
         except OSError as error:
             raise StratusLabError(f'cannot write "{self._path}": {error.strerror}') from None
+
+    def _write(self, numbers: Collection[int], afresh: bool = False) -> None:
+        if self._file is None:
+            return
+        with self._lock:
+            if self._is_regular and (afresh or not self._begun):
+                self._file.truncate(0)
+            self._begun = True
+            self._file.write("".join(f"{number}\n" for number in numbers))
+            self._file.flush()
+            if self._is_regular:
+                os.fsync(self._file.fileno())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
