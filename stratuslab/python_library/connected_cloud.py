@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from stratuslab import instance_types
 from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.client import Cloud
-from stratuslab.commands import run_instance
+from stratuslab.commands import describe_instance, run_instance
 from stratuslab.commands.shared.instance_argument import select
-from stratuslab.commands.shared.output_arguments import condition
+from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
+from stratuslab.commands.shared.output_arguments import output_options
 from stratuslab.context_input import from_option
 from stratuslab.errors import InstanceFailed, SeveralFailed, StratusLabError
 from stratuslab.instance_types import InstanceType
@@ -22,7 +22,7 @@ from stratuslab.python_library.command_sessions import CommandSessions, results
 from stratuslab.python_library.program_errors import for_program, for_programs
 from stratuslab.python_library.run_options import RunOptions
 from stratuslab.python_library.virtual_machine import BatchFailed, VirtualMachine
-from stratuslab.results import InstanceRow, InstanceStarted
+from stratuslab.results import InstanceStarted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -123,11 +123,11 @@ class ConnectedCloud:
         """The user's machines that are not done, by id. ``label="web"``, ``state="running"`` or ``name="db"`` keep those that
         have it, as ``--filter`` does; a condition is text as there: ``"name~^web"``, ``"vcpu>2"``. Raises UsageError."""
         texts = [*conditions, *(f"{column}={value}" for column, value in equal.items())]
-        tests = [condition(INSTANCES, text) for text in texts]
-        now = time.time()
-        listed = self.client.instances(usage=any("memory" in text or "cpu" in text for text in texts))
-        found = (one for one in listed if all(test.passes(InstanceRow.of(one, now)) for test in tests))
-        return [VirtualMachine(self._sessions, one) for one in sorted(found, key=lambda one: one.id)]
+        session = self._sessions.session(describe_instance.COMMAND, {"filter": texts})
+        session.output = output_options(session.options, INSTANCES, session.environment)
+        known = {one.id: one for one in listed(session, session.cloud, shown=False)}
+        found = session.output.selected(list(rows_of(session, known.values())))
+        return [VirtualMachine(self._sessions, known[row.id]) for row in sorted(found, key=by_id)]
 
     def wait(self, machines: Iterable[VirtualMachine], state: str = "running", timeout: float = 600.0) -> None:
         """Wait until all machines are in a state, or answer by ``"ssh"``, for at most ``timeout`` seconds in all.

@@ -149,6 +149,11 @@ def test_other_users_figures(reconciler: CountingSite) -> None:
     assert reconciler.calls == reconciler.listing(figures=True)
 
 
+def test_figures_choose_where_a_command_runs(reconciler: CountingSite) -> None:
+    ran = reconciler("connect", "--all", "--filter", "cpu%<1", "--wait-timeout", "0.1", "--", "true")
+    assert "failed on 1 of 1 machines" in ran.err
+
+
 @pytest.mark.parametrize("what", ["kill", "shutdown"])
 def test_figures_choose_what_is_ended(reconciler: CountingSite, what: str) -> None:
     assert reconciler(what, "--all", "--dry-run", "--format", "ids", "--filter", "cpu%<1").out == "2\n"

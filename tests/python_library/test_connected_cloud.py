@@ -84,6 +84,7 @@ def test_actions_follow_each_other(cloud: stratuslab.ConnectedCloud, stage: Stag
     assert (vm.name, vm.labels, vm.state_label) == ("db", ("y",), "Poweroff")
     assert vm.wait("poweroff", timeout=5) is vm
     assert vm.why().startswith("has been powered off for ")
+    assert [one.id for one in cloud.instances("reason~powered off")] == [vm.id]
     vm.start(wait=False)
     stage.runs(vm.id)
     vm.wait("running", timeout=5)
