@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import selectors
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from io import RawIOBase
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import Outcome, Parallel
@@ -27,9 +29,9 @@ _LONGEST = 1 << 16
 class _Sink:
     """One of our outputs, to which whole lines are written by many threads until it is shut."""
 
-    def __init__(self, stream: TextIO | None, errors: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    def __init__(self, stream: TextIO | None, errors: Callable[[], AbstractContextManager[object]]) -> None:
         self._stream = stream
-        self._errors = errors  # what turns the errors of a write into those that a user can meet
+        self._errors = errors  # what turns the errors of a write into those that a user can meet, or ignores them
         self._lock = threading.Lock()
         self._shut = False
         self._failure: BaseException | None = None
@@ -99,7 +101,7 @@ class ParallelSSH:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._out = _Sink(session.environment.stdout, lambda: write_errors(session.environment))
-        self._err = _Sink(session.environment.stderr)
+        self._err = _Sink(session.environment.stderr, lambda: suppress(OSError, ValueError))  # nobody has to read the errors
 
     def run(self, names: Mapping[int, str]) -> list[Outcome[int, int]]:
         """Run it on all of them, whose lines begin with these names; the status of each, or its error, in their order. On Ctrl-C
@@ -136,22 +138,21 @@ class ParallelSSH:
                 raise StratusLabError("not begun")
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             self._processes.add(process)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors = threading.Thread(target=_errors_copied, args=(process.stderr, err), daemon=True)
-        errors.start()
-        try:
-            _copied(process.stdout, out)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            process.stdout.close()
-            status = process.wait()
-            errors.join()
-            process.stderr.close()
-            with self._lock:
-                self._processes.discard(process)
+        with process, selectors.DefaultSelector() as ready:
+            for stream, lines in ((process.stdout, out), (process.stderr, err)):
+                assert stream is not None
+                ready.register(stream, selectors.EVENT_READ, lines)
+            try:
+                while ready.get_map():
+                    for source, _ in ready.select():
+                        if data := os.read(source.fd, _LONGEST):
+                            source.data.write(data)
+                        else:
+                            ready.unregister(source.fileobj)
+            except BaseException:
+                process.kill()
+                raise
+        status = process.returncode
         if status == ExitStatus.SSH and not err.used:
             # With LogLevel=ERROR ssh does not say that the server no longer answers.
             raise SSHError(f"the connection to {target.host} was lost, or the command exited with status {status}")
@@ -171,19 +172,6 @@ class ParallelSSH:
             process.terminate()
         self._out.shut()
         self._err.shut()
-
-
-def _copied(source: IO[bytes], lines: _Lines) -> None:
-    read: Callable[[int], bytes] = source.read1  # type: ignore[attr-defined]
-    while data := read(_LONGEST):
-        lines.write(data)
-
-
-def _errors_copied(source: IO[bytes], lines: _Lines) -> None:
-    # Nobody has to read the errors; they are taken all the same, so that ssh goes on.
-    while True:
-        with suppress(OSError, ValueError):
-            return _copied(source, lines)
 
 
 def summed_up(session: Session, outcomes: Sequence[Outcome[int, int]], errors: Sequence[StratusLabError]) -> int:
