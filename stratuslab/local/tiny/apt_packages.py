@@ -6,14 +6,12 @@ It uses the system's sources, keys and package lists. If the system has no lists
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.private_files import make_directory
@@ -21,10 +19,7 @@ from stratuslab.private_files import make_directory
 Report = Callable[[str, float | None], None]
 """Called with the current step, and the part of it that is done: 0 to 1, or None if unknown."""
 
-ALTERNATIVE = "it is built from Debian's or Ubuntu's packages; to add another image: stratus-local-cloud add-image FILE"
-
-_DEPENDENCY = re.compile(r" [ |](?:Pre)?Depends: <?([^:>\s]+)")
-_DOWNLOAD = re.compile(r"'[^']+' (\S+) (\d+) \S*")
+_DOWNLOAD = re.compile(r"'[^']+' (\S+) (\d+)")
 _STATUS = re.compile(r"dlstatus:\d+:([\d.]+):")
 
 
@@ -32,8 +27,7 @@ class AptError(StratusLabError):
     """Apt or dpkg has failed; the text is its error message."""
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(NamedTuple):
     """The version of a package that apt would install: file name, ``NAME_VERSION_ARCHITECTURE.deb``, and size in bytes."""
 
     file: str
@@ -54,11 +48,10 @@ class Apt:
     Methods raise AptError, and OSError if the directory cannot be written.
     """
 
-    def __init__(self, directory: Path, environ: Mapping[str, str], own_lists: bool) -> None:
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._environ = {**environ, "LC_ALL": "C"}
-        self._search = environ.get("PATH", os.defpath)
-        make_directory(directory)
+        make_directory(directory / "cache/archives/partial")
         # Packages that are installed here must be downloaded, too.
         status = directory / "status"
         status.touch()
@@ -72,100 +65,73 @@ class Apt:
             "APT::Architectures::": "amd64",
             # As root, apt would download as a user who cannot enter the directory.
             "APT::Sandbox::User": "root",
+            "APT::Status-Fd": "1",
             "Acquire::Languages": "none",
             "Acquire::Retries": "2",
         }
-        make_directory(directory / "cache/archives/partial")
-        if own_lists:
-            lists = directory / "lists"
-            make_directory(lists / "partial")
-            self._options["Dir::State::Lists"] = str(lists)
 
     def update(self, report: Report) -> None:
-        """Download own package lists. Raises AptError only if all sources fail, as a single one may not be needed."""
+        """Download own package lists, and use them. Raises AptError only if all sources fail: a single one may not be needed."""
+        lists = self._directory / "lists"
+        make_directory(lists / "partial")
+        self._options["Dir::State::Lists"] = str(lists)
         what = "downloading the package lists"
-        _, errors = self._fetch("update", [], self._directory, lambda part: report(what, part))
-        lists = Path(self._options.get("Dir::State::Lists", "/var/lib/apt/lists"))
+        _, lines = self._run("apt-get", "update", report=lambda part: report(what, part))
         if not any("_Packages" in path.name for path in lists.iterdir()):
-            raise AptError(_reason(errors) or "this computer has no package sources")
+            raise AptError(_reason(lines) or "this computer has no package sources")
 
-    def dependencies(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """The direct dependencies of the packages and, recursively, of their dependencies. Unknown packages are missing."""
-        output = self._run("apt-cache", "--important", "--recurse", "depends", *names)
-        found: dict[str, list[str]] = {}
-        below: list[str] = []
-        for line in output.splitlines():
-            dependency = _DEPENDENCY.match(line)
-            if dependency:
-                below.append(dependency[1])
-            elif line[:1] not in (" ", "<", ""):
-                below = found.setdefault(line.strip(), [])
-        return found
+    def names(self, beginning: str) -> set[str]:
+        """The names of all packages that begin like this."""
+        return set(self._run("apt-cache", "pkgnames", beginning)[1])
 
-    def candidates(self, names: Iterable[str]) -> list[Package]:
-        """The versions that would be downloaded, sorted."""
-        output = self._run("apt-get", "-qq", "--print-uris", "download", *sorted(names))
-        return sorted((Package(match[1], int(match[2])) for match in _DOWNLOAD.finditer(output)), key=lambda it: it.file)
+    def needed(self, names: Iterable[str]) -> list[Package]:
+        """The packages and all that they depend on, in the versions that would be downloaded; sorted."""
+        status, lines = self._run("apt-get", "--print-uris", "--no-install-recommends", "install", *names)
+        if status:
+            raise AptError(_reason(lines) or f"apt-get install ended with status {status}")
+        return sorted(Package(match[1], int(match[2])) for line in lines if (match := _DOWNLOAD.match(line)))
 
-    def download(self, packages: Iterable[Package], directory: Path, report: Callable[[float], None]) -> None:
+    def download(self, packages: Collection[Package], directory: Path, report: Callable[[float], None]) -> None:
         """Download the packages into the directory. ``report`` is called with the part that is done."""
-        packages = list(packages)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=directory) as incoming:
             wanted = [f"{package.name}={package.version}" for package in packages]
-            status, errors = self._fetch("download", wanted, Path(incoming), report)
-            if status:
-                raise AptError(_reason(errors) or f"apt-get download ended with status {status}")
+            status, lines = self._run("apt-get", "download", *wanted, place=Path(incoming), report=report)
             for package in packages:
                 arrived = Path(incoming, package.file)
-                if not arrived.is_file() or arrived.stat().st_size != package.size:
-                    raise AptError(_reason(errors) or f"package {package.name} was not downloaded")
+                if status or not arrived.is_file() or arrived.stat().st_size != package.size:
+                    raise AptError(_reason(lines) or f"package {package.name} was not downloaded")
                 arrived.replace(directory / package.file)
 
-    def _fetch(self, action: str, arguments: list[str], place: Path, report: Callable[[float], None]) -> tuple[int, str]:
-        """Run apt-get and report its progress. Returns its status and its error output."""
-        command = self._command("apt-get", "-qq", "-o", "APT::Status-Fd=1", action, *arguments)
-        silent = subprocess.DEVNULL
-        with tempfile.TemporaryFile() as errors:
-            with subprocess.Popen(
-                command, cwd=place, env=self._environ, stdin=silent, stdout=subprocess.PIPE, stderr=errors
-            ) as process:
-                try:
-                    for line in process.stdout or ():
-                        status = _STATUS.match(line.decode("utf-8", "replace"))
-                        if status:
-                            report(min(float(status[1]) / 100, 1.0))
-                except BaseException:
-                    process.terminate()
-                    raise
-            errors.seek(0)
-            text = errors.read().decode("utf-8", "replace")
-        return process.returncode, text
-
-    def _run(self, program: str, *arguments: str) -> str:
-        command = self._command(program, *arguments)
-        ran = subprocess.run(command, env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        errors = ran.stderr.decode("utf-8", "replace")
-        if ran.returncode:
-            raise AptError(_reason(errors) or f"{program} ended with status {ran.returncode}")
-        return ran.stdout.decode("utf-8", "replace")
-
-    def _command(self, program: str, *arguments: str) -> list[str]:
-        path = find_program(program, self._search)
+    def _run(
+        self, program: str, *arguments: str, place: Path | None = None, report: Callable[[float], None] = lambda part: None
+    ) -> tuple[int, list[str]]:
+        """The status of a program and the lines that it writes, errors too; those about its progress are reported."""
         options = [word for name, value in self._options.items() for word in ("-o", f"{name}={value}")]
-        return [path, *options, *arguments]
+        lines: list[str] = []
+        with subprocess.Popen(
+            [program, "-qq", *options, *arguments],
+            cwd=place or self._directory,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    if status := _STATUS.match(line):
+                        report(min(float(status[1]) / 100, 1.0))
+                    else:
+                        lines.append(line.strip())
+            except BaseException:
+                process.terminate()
+                raise
+        return process.returncode, lines
 
 
-def find_program(name: str, search: str) -> str:
-    """The program's path. Raises StratusLabError if it is not installed, as on other systems than Debian."""
-    path = shutil.which(name, path=search)
-    if path is None:
-        raise StratusLabError(f"cannot build the tiny image on this computer: {name} is not installed", ALTERNATIVE)
-    return path
-
-
-def _reason(errors: str) -> str:
-    """The first error in apt's error output, or the first warning if there is no error."""
-    lines = [line.strip() for line in errors.splitlines()]
+def _reason(lines: Iterable[str]) -> str:
+    """The first error among apt's lines, or the first warning if there is no error."""
     for mark in ("E: ", "W: ", "Err:", ""):
         for line in lines:
             if line.startswith(mark) and line:

@@ -9,13 +9,14 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.tiny.apt_packages import ALTERNATIVE, Apt, AptError, Package, Report, find_program
+from stratuslab.local.tiny.apt_packages import Apt, AptError, Package, Report
 from stratuslab.local.tiny.initrd import GUEST, guest_paths, initrd
 from stratuslab.local.tiny.kernel_modules import Modules
 from stratuslab.local.tiny.package_files import PROGRAMS, PackageSelection, files, programs, select
@@ -30,6 +31,7 @@ PARAMETERS = "console=ttyS0 quiet loglevel=1 cryptomgr.notests"
 # The kernel stays compressed and the initrd is not. Until SSH answers, without KVM, this takes 2.15 s of CPU time; 0.1 s more
 # with gzip for the initrd; 0.15 s less with the kernel uncompressed, but the image has 61 MB then, not 23.
 
+_ALTERNATIVE = "it is built from Debian's or Ubuntu's packages; to add another image: stratus-local-cloud add-image FILE"
 _NETWORK = "check the network, and the package sources with apt-get update"
 
 _KERNEL = re.compile(r"boot/vmlinuz-(.+)")
@@ -55,12 +57,12 @@ def build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
     ``cache`` is a directory for this only; ``environ`` is apt's environment. One process at a time builds in a cache, others
     wait. Raises StratusLabError if apt or dpkg is not installed, a package cannot be downloaded, or the disk is full.
     """
-    search = environ.get("PATH", os.defpath)
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
-        find_program(program, search)
+        if shutil.which(program, path=environ.get("PATH", os.defpath)) is None:
+            raise StratusLabError(f"cannot build the tiny image on this computer: {program} is not installed", _ALTERNATIVE)
     try:
         with locked(private_directory(cache) / "build", None, lambda: report("waiting for another build", None)):
-            return _build(cache, {**environ, "PATH": search}, report)
+            return _build(cache, environ, report)
     except OSError as error:
         if is_disk_full(error):
             raise _full(cache) from error
@@ -68,7 +70,7 @@ def build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
     except AptError as error:
         if re.search("No space left|enough free space", error.message):
             raise _full(cache) from error
-        hint = _NETWORK if "Failed to fetch" in error.message else ALTERNATIVE
+        hint = _NETWORK if "Failed to fetch" in error.message else _ALTERNATIVE
         raise StratusLabError(f"cannot build the tiny image: {error.message}", hint) from error
 
 
@@ -77,13 +79,12 @@ def _full(cache: Path) -> StratusLabError:
 
 
 def _build(cache: Path, environ: Mapping[str, str], report: Report) -> TinyImage:
-    store = cache / "packages"
-    store.mkdir(mode=0o700, exist_ok=True)
+    (cache / "packages").mkdir(mode=0o700, exist_ok=True)
+    apt = Apt(cache / "apt", environ)
     try:
-        return _build_with(Apt(cache / "apt", environ, own_lists=False), cache, environ, report)
+        return _build_with(apt, cache, environ, report)
     except AptError:
         # The system has no package lists, as in a new container, or old ones with versions that no longer exist.
-        apt = Apt(cache / "apt", environ, own_lists=True)
         apt.update(report)
         return _build_with(apt, cache, environ, report)
 
@@ -164,8 +165,6 @@ def _write(path: Path, content: Mapping[str, bytes]) -> None:
 
 def _remove_others(image: Path, packages: Iterable[Package]) -> None:
     """Remove older images and packages, and what a killed build has left, so that the cache does not grow."""
-    import shutil
-
     kept = {image.name, *(package.file for package in packages)}
     for path in [*image.parent.glob("tiny-*"), *(image.parent / "packages").iterdir()]:
         if path.name in kept:

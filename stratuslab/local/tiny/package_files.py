@@ -6,10 +6,10 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from stratuslab.local.tiny.apt_packages import Apt, AptError, Package, find_program
+from stratuslab.local.tiny.apt_packages import Apt, AptError, Package
 
 PROGRAMS = {
     "busybox-static": ("bin/busybox",),
@@ -28,47 +28,34 @@ _DEPENDENCY = re.compile(r"linux-modules-\d\S*|(lib(blkid|c|com-err|crypt|ext2fs
 """The dependencies to download: Ubuntu's modules, and the libraries that the programs need on any release."""
 
 
-@dataclass(frozen=True)
-class PackageSelection:
+class PackageSelection(NamedTuple):
     """The current packages of an image, and the kernel's among them."""
 
-    packages: tuple[Package, ...]
+    packages: list[Package]
     kernel: Package
 
 
 def select(apt: Apt) -> PackageSelection:
     """Select the packages of the image. Raises AptError, also if a package does not exist."""
-    below = apt.dependencies([*PROGRAMS, *_KERNELS])
-    for name in PROGRAMS:
-        if name not in below:
-            raise AptError(f"package {name} does not exist")
-    meta = next((name for name in _KERNELS if name in below), None)
-    kernel = next((name for name in below[meta] if _KERNEL.fullmatch(name)), None) if meta else None
+    known = apt.names("linux-image-")
+    meta = next((name for name in _KERNELS if name in known), _KERNELS[0])
+    needed = apt.needed([*PROGRAMS, meta])
+    kernel = next((package for package in needed if _KERNEL.fullmatch(package.name)), None)
     if kernel is None:
-        raise AptError(f"package {_KERNELS[0]} or {_KERNELS[1]} does not exist")
-    names = {kernel, *PROGRAMS}
-    open_ = list(names)
-    while open_:
-        new = {name for name in below.get(open_.pop(), ()) if _DEPENDENCY.fullmatch(name)} - names
-        names |= new
-        open_ += new
-    packages = tuple(apt.candidates(names))
-    missing = names - {package.name for package in packages}
-    if missing:
-        raise AptError(f"package {min(missing)} does not exist")
-    return PackageSelection(packages, next(package for package in packages if package.name == kernel))
+        raise AptError(f"package {meta} has no kernel")
+    libraries = [package for package in needed if package.name in PROGRAMS or _DEPENDENCY.fullmatch(package.name)]
+    return PackageSelection(sorted([*libraries, kernel]), kernel)
 
 
 def files(package: Path, environ: Mapping[str, str], wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """The wanted files in a package by path, without a leading slash; links are replaced by the files.
 
     Raises AptError for a damaged package."""
-    command = [find_program("dpkg-deb", environ.get("PATH", "")), "--fsys-tarfile", str(package)]
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     found: dict[str, bytes] = {}
     links: dict[str, str] = {}
-    with subprocess.Popen(
-        command, env={**environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environ, stdin=silent, stdout=subprocess.PIPE, stderr=silent) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 for member in archive:
@@ -82,10 +69,7 @@ def files(package: Path, environ: Mapping[str, str], wanted: Callable[[str], boo
                         links[path] = str(Path(path).with_name(member.linkname))
         except (tarfile.TarError, EOFError) as error:
             raise AptError(f"package {package.name} is damaged") from error
-        finally:
-            # dpkg-deb blocks unless the rest after the last member is read.
-            while process.stdout is not None and process.stdout.read(1 << 16):
-                pass
+        process.communicate()  # dpkg-deb fails unless the rest after the last member is read
     if process.returncode:
         raise AptError(f"package {package.name} is damaged")
     return found | {path: found[target] for path, target in links.items() if target in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -54,7 +55,7 @@ DEPENDENCIES = {
 }
 
 FAKE = """#!{python} -SE
-import os, shutil, sys
+import json, os, shutil, sys
 from pathlib import Path
 place = Path({place!r})
 name = Path(sys.argv[0]).name
@@ -67,6 +68,7 @@ def fail(text):
     sys.exit(100)
 def known():
     return (place / "system-lists").exists() or own_lists and (place / "updated").exists()
+depends = json.loads((place / "depends").read_text()) if known() else {{}}
 if name == "dpkg-deb":
     sys.stdout.buffer.write(Path(arguments[0]).read_bytes())
 elif arguments[0] == "update":
@@ -80,18 +82,23 @@ elif arguments[0] == "update":
 elif not known():
     fail("E: No packages found")
 elif name == "apt-cache":
-    sys.stdout.write((place / "depends").read_text())
+    assert arguments[0] == "pkgnames"
+    print(*(name for name in depends if name.startswith(arguments[1])), sep="\\n")
+elif arguments[0] == "install":
+    assert "--print-uris" in sys.argv
+    needed = arguments[1:]
+    for package in needed:
+        if package not in depends:
+            fail("E: Unable to locate package " + package)
+        needed += [name for name in depends[package] if name not in needed]
+        for file in (place / "pool").glob(package + "_*"):
+            # Security updates come without a hash at the end.
+            print(f"'http://deb.example.org/{{file.name}}' {{file.name}} {{file.stat().st_size}} ")
 else:
     assert arguments.pop(0) == "download"
     for argument in arguments:
-        package = argument.partition("=")[0]
-        found = list((place / "pool").glob(package + "_*"))
-        if not found:
-            fail("E: Unable to locate package " + package)
-        file = found[0]
-        if "--print-uris" in sys.argv:
-            print(f"'http://deb.example.org/{{file.name}}' {{file.name}} {{file.stat().st_size}} SHA256:00")
-        elif (place / "full").exists():
+        [file] = (place / "pool").glob(argument.partition("=")[0] + "_*")
+        if (place / "full").exists():
             fail("E: You don't have enough free space in /somewhere.")
         elif not (place / "network").exists():
             fail("E: Failed to fetch http://deb.example.org/x  Could not resolve 'deb.example.org'")
@@ -136,8 +143,8 @@ class Distribution:
         self.depends({name: DEPENDENCIES.get(name, []) for name in known})
 
     def depends(self, dependencies: Mapping[str, list[str]]) -> None:
-        text = "".join(f"{name}\n" + "".join(f"  Depends: {it}\n" for it in its) for name, its in dependencies.items())
-        (self.place / "depends").write_text(text + "<virtual>\n  Depends: nothing\n")
+        others: dict[str, list[str]] = {other: [] for names in dependencies.values() for other in names}
+        (self.place / "depends").write_text(json.dumps({**others, **dependencies}))
 
     def have(self, *names: str) -> None:
         for name in names:
@@ -200,7 +207,7 @@ def test_an_image_that_exists_is_taken(distribution: Distribution, tmp_path: Pat
     distribution.calls()
     distribution.lack("network")
     assert distribution.build(tmp_path / "cache") == first
-    assert distribution.calls() == ["apt-cache depends", "apt-get download"]
+    assert distribution.calls() == ["apt-cache pkgnames", "apt-get install"]
 
 
 def test_a_new_version_makes_a_new_image_of_the_new_package(distribution: Distribution, tmp_path: Path):
