@@ -13,12 +13,6 @@ from stratuslab.local.xml_writer import cdata, wrapped
 
 T = TypeVar("T")
 
-OWNED = "ID UID=0 GID=0 UNAME=oneadmin GNAME=oneadmin NAME PERMISSIONS"
-"""The first elements of documents of what the administrator owns."""
-
-SHARED = "110100100"
-"""The permissions of what everybody can use."""
-
 
 class Element(NamedTuple):
     """An element's name, the first and last release (its major number) that has it, and its content if that is constant."""
@@ -70,3 +64,7 @@ def permissions(digits: str) -> str:
     """Nine digits: use, manage and administer, for the owner, the group and others."""
     bits = (f"{who}_{right}" for who in ("OWNER", "GROUP", "OTHER") for right in "UMA")
     return "".join(f"<{name}>{digit}</{name}>" for name, digit in zip(bits, digits, strict=True))
+
+
+OWNED = f"ID UID=0 GID=0 UNAME=oneadmin GNAME=oneadmin NAME PERMISSIONS={permissions('110100100')}"
+"""The first elements of documents of what the administrator owns and everybody can use."""

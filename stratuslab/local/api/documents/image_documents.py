@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stratuslab.local.api.documents.element_tables import OWNED, SHARED, elements, ids, permissions, written
+from stratuslab.local.api.documents.element_tables import OWNED, elements, ids, written
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.xml_writer import attributes, cdata, escape
 from stratuslab.opennebula.states import State
@@ -46,7 +46,6 @@ def _image(row: tuple[Any, ...], users: Mapping[str, list[int]], release: int) -
     content = {
         "ID": number,
         "NAME": escape(title),
-        "PERMISSIONS": permissions(SHARED),
         "REGTIME": registered,
         "MODTIME": registered,
         "SOURCE": cdata(identifier),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
+from stratuslab.local.api.documents.element_tables import OWNED, contents, elements, filled, ids, written
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity, InstanceLoad
 from stratuslab.local.store.instance_record import QEMU, SIMULATED
@@ -22,11 +22,12 @@ _SHARE = elements(
 _DATASTORES_OF_HOST = elements("DISK_USAGE:5-=[0] FREE_DISK:5-=[0] MAX_DISK:5-=[0] USED_DISK:5-=[0]")
 _HOST_TEMPLATE = elements("HOSTNAME HYPERVISOR IM_MAD:4-=local RESERVED_CPU:4- RESERVED_MEM:4- VM_MAD:4- VN_MAD:4-4=local")
 _DATASTORE = elements(
-    f"{OWNED} DS_MAD=[local] TM_MAD=[local] BASE_PATH TYPE DISK_TYPE=0 STATE=0 CLUSTERS TOTAL_MB=0 FREE_MB=0 USED_MB=0 IMAGES "
-    "TEMPLATE"
+    f"{OWNED} DS_MAD=[local] TM_MAD=[local] BASE_PATH TYPE DISK_TYPE=0 STATE=0 CLUSTERS=<ID>0</ID> TOTAL_MB=0 FREE_MB=0 "
+    "USED_MB=0 IMAGES TEMPLATE"
 )
 _DATASTORES = ((0, "system", 1), (1, "default", 0))
-_CLUSTER = elements("ID=0 NAME=default HOSTS DATASTORES VNETS TEMPLATE")
+_RESERVED = attributes([("RESERVED_CPU", ""), ("RESERVED_MEM", "")])
+_CLUSTER = elements(f"ID=0 NAME=default HOSTS=<ID>{HOST_ID}</ID> DATASTORES VNETS TEMPLATE={_RESERVED}")
 
 
 def hosts(engine: Engine, release: int, number: int | None = None) -> list[str]:
@@ -70,9 +71,7 @@ def _datastore(engine: Engine, number: int, name: str, kind: int, release: int) 
     content = {
         "ID": number,
         "NAME": name,
-        "PERMISSIONS": permissions(SHARED),
         "TYPE": kind,
-        "CLUSTERS": ids([0]),
         "IMAGES": ids(images),
     }
     return written("DATASTORE", _DATASTORE, release, content)
@@ -83,9 +82,7 @@ def clusters(engine: Engine, release: int, number: int | None = None) -> list[st
     if number not in (None, 0):
         return []
     content = {
-        "HOSTS": ids([HOST_ID]),
         "DATASTORES": ids(facts[0] for facts in _DATASTORES),
         "VNETS": ids(sorted(network.id for network in engine.leases.networks())),
-        "TEMPLATE": attributes([("RESERVED_CPU", ""), ("RESERVED_MEM", "")]),
     }
     return [written("CLUSTER", _CLUSTER, release, content)]

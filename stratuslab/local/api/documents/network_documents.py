@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from stratuslab.local.api.documents.element_tables import OWNED, SHARED, contents, elements, filled, ids, permissions, written
+from stratuslab.local.api.documents.element_tables import OWNED, contents, elements, filled, ids, written
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.leases import Network, address_text, mac_address
 from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
 
 _NETWORK = elements(
-    f"{OWNED} TYPE:-3=0 CLUSTER_ID:4-4=-1 CLUSTER:4-4 CLUSTERS:5- BRIDGE BRIDGE_TYPE:5-=[linux] VLAN:-4=0  STATE:6-=[1] "
-    "PREV_STATE:6-=[1] PARENT_NETWORK_ID:4- TEMPLATE_ID:7- VN_MAD:5-=[local] PHYDEV VLAN_ID  OUTER_VLAN_ID:5- "
+    f"{OWNED} TYPE:-3=0 CLUSTER_ID:4-4=-1 CLUSTER:4-4 CLUSTERS:5-=<ID>0</ID> BRIDGE BRIDGE_TYPE:5-=[linux] VLAN:-4=0 "
+    "STATE:6-=[1] PREV_STATE:6-=[1] PARENT_NETWORK_ID:4- TEMPLATE_ID:7- VN_MAD:5-=[local] PHYDEV VLAN_ID  OUTER_VLAN_ID:5- "
     "VLAN_ID_AUTOMATIC:5-=0 OUTER_VLAN_ID_AUTOMATIC:5-=0 RANGE:-3 TOTAL_LEASES:-3 USED_LEASES:4-  VROUTERS:5- "
     "UPDATED_VMS:6- OUTDATED_VMS:6-  UPDATING_VMS:6- ERROR_VMS:6- TEMPLATE AR_POOL:4- LEASES:-3"
 )
@@ -26,28 +26,12 @@ Leases = Sequence[tuple[int, int]]
 
 def networks(engine: Engine, release: int, number: int | None = None) -> list[str]:
     """All virtual networks, or that of the number with its leases."""
-    write = _listed if number is None else _alone
     found = sorted(engine.leases.networks(), key=lambda network: network.id)
-    return [write(network, _leases(engine, network), release) for network in found if number in (None, network.id)]
-
-
-def _listed(network: Network, leases: Leases, release: int) -> str:
-    """A lease is its offset in the range and its owner, a number whose upper half marks an instance."""
-    allocated = "".join(f" {address - network.first} {(16 << 32) + instance}" for address, instance in leases)
-    alone = dict.fromkeys(("MAC_END", "IP_END", "USED_LEASES", "LEASES"))
-    return _network(network, leases, {**alone, "ALLOCATED": cdata(allocated) if leases else None}, None, release)
-
-
-def _alone(network: Network, leases: Leases, release: int) -> str:
-    """With its leases in its range, and up to 3.x in the network itself."""
-    owner = "<USED>1</USED><VID>{0}</VID>" if release < 4 else "<VM>{0}</VM>"
-    leased = "".join(
-        f"<LEASE><IP>{address_text(address)}</IP><MAC>{mac_address(address)}</MAC>{owner.format(instance)}</LEASE>"
-        for address, instance in leases
-    )
-    last = network.first + network.size - 1
-    ends = {"MAC_END": cdata(mac_address(last)), "IP_END": cdata(address_text(last))}
-    return _network(network, leases, {"ALLOCATED": None, **ends, "USED_LEASES": len(leases), "LEASES": leased}, leased, release)
+    return [
+        _network(network, _leases(engine, network), release, listed=number is None)
+        for network in found
+        if number in (None, network.id)
+    ]
 
 
 def _leases(engine: Engine, network: Network) -> Leases:
@@ -56,28 +40,40 @@ def _leases(engine: Engine, network: Network) -> Leases:
     return [(address, instance) for address, instance in leased if 0 <= address - network.first < network.size]
 
 
-def _network(network: Network, leases: Leases, of_range: Mapping[str, object], of_network: str | None, release: int) -> str:
-    """The document, with the leases in the range and in the network itself; None omits them."""
+def _network(network: Network, leases: Leases, release: int, listed: bool) -> str:
+    """The document, which has the leases in the range, and up to 3.x in the network itself."""
+    first, last = network.first, network.first + network.size - 1
+    # In a pool a lease is its offset in the range and its owner, a number whose upper half marks an instance.
+    allocated = "".join(f" {address - first} {(16 << 32) + instance}" for address, instance in leases)
+    owner = "<USED>1</USED><VID>{0}</VID>" if release < 4 else "<VM>{0}</VM>"
+    leased = "".join(
+        f"<LEASE><IP>{address_text(address)}</IP><MAC>{mac_address(address)}</MAC>{owner.format(instance)}</LEASE>"
+        for address, instance in leases
+    )
+    alone = {
+        "MAC_END": cdata(mac_address(last)),
+        "IP_END": cdata(address_text(last)),
+        "USED_LEASES": len(leases),
+        "LEASES": leased,
+    }
     span: dict[str, object] = {
-        **of_range,
-        "IP": cdata(address_text(network.first)),
-        "MAC": cdata(mac_address(network.first)),
+        **(dict.fromkeys(alone) if listed else alone),
+        "ALLOCATED": cdata(allocated) if listed and leases else None,
+        "IP": cdata(address_text(first)),
+        "MAC": cdata(mac_address(first)),
         "NEXT_INDEX": cdata(str(network.next)),
         "SIZE": cdata(str(network.size)),
     }
-    ends = (address_text(address) for address in (network.first, network.first + network.size - 1))
     content = {
         "ID": network.id,
         "NAME": escape(network.name),
-        "PERMISSIONS": permissions(SHARED),
-        "CLUSTERS": ids([0]),
         "BRIDGE": cdata(network.bridge),
-        "RANGE": "<IP_START>{}</IP_START><IP_END>{}</IP_END>".format(*ends),
+        "RANGE": f"<IP_START>{address_text(first)}</IP_START><IP_END>{address_text(last)}</IP_END>",
         "TOTAL_LEASES": len(leases),
         "USED_LEASES": len(leases),
         "UPDATED_VMS": ids(sorted({instance for _, instance in leases})),
         "TEMPLATE": attributes(contents(_TEMPLATE, release, {"BRIDGE": network.bridge})),
         "AR_POOL": wrapped("AR", filled(_RANGE, release, span)),
-        "LEASES": of_network,
+        "LEASES": None if listed else leased,
     }
     return written("VNET", _NETWORK, release, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratuslab.local.api import ready_templates
-from stratuslab.local.api.documents.element_tables import OWNED, SHARED, elements, permissions, written
+from stratuslab.local.api.documents.element_tables import OWNED, elements, written
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.xml_writer import attributes, escape
 
@@ -21,7 +21,6 @@ def _document(template: ready_templates.ReadyTemplate, release: int) -> str:
     content = {
         "ID": template.id,
         "NAME": escape(template.name),
-        "PERMISSIONS": permissions(SHARED),
         "TEMPLATE": attributes(sorted([*template.attributes, *own], key=lambda attribute: attribute[0])),
     }
     return written("VMTEMPLATE", _TEMPLATE, release, content)

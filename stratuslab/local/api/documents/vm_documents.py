@@ -19,7 +19,7 @@ from stratuslab.opennebula.template_grammar import Attribute
 _VM = elements(
     "ID UID GID UNAME GNAME NAME PERMISSIONS LAST_POLL STATE LCM_STATE PREV_STATE:4- PREV_LCM_STATE:4- RESCHED:4-=0 STIME "
     "ETIME DEPLOY_ID LOCK MEMORY:-3 CPU:-3 NET_TX:-3=0 NET_RX:-3=0 MONITORING:4- SCHED_ACTIONS:6- TEMPLATE USER_TEMPLATE:4- "
-    "HISTORY_RECORDS BACKUPS:6-"
+    "HISTORY_RECORDS BACKUPS:6-=<BACKUP_CONFIG/><BACKUP_IDS/>"
 )
 _SHORT_VM = elements(
     "ID UID GID UNAME GNAME NAME LAST_POLL STATE LCM_STATE RESCHED=0 STIME ETIME DEPLOY_ID LOCK TEMPLATE MONITORING "
@@ -123,7 +123,6 @@ def _whole(record: Record, profile: ServerProfile, figures: Mapping[str, float],
         "TEMPLATE": attributes(template),
         "USER_TEMPLATE": attributes(_user_template(record, profile)),
         "HISTORY_RECORDS": "".join(history),
-        "BACKUPS": "<BACKUP_CONFIG/><BACKUP_IDS/>",
     }
     return written("VM", _VM, profile.release, content)
 
