@@ -13,8 +13,6 @@ from stratuslab.environment import home_directory
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.private_files import is_disk_full, private_directory, why
 
-__all__ = ["state_directory"]
-
 
 def state_directory(environ: Mapping[str, str]) -> Path:
     """The directory of the embedded cloud's state, created if missing, as are those above it, with mode 0700.

@@ -55,7 +55,12 @@ def main(arguments: list[str]) -> int:
     from stratuslab.local.engine.engine import Engine
 
     try:
-        _supervise(Engine(directory), instance, lock, signals)
+        engine = Engine(directory)
+        # The machine always ends with its supervisor.
+        with contextlib.ExitStack() as cleanup:
+            machine = _started(engine, instance, lock, signals, cleanup)
+            if machine is not None and _watch(engine, instance, machine, lock):
+                engine.machine_ended(instance, machine.end_reason)
     except Exception:
         _log_exception()
         return 1
@@ -81,14 +86,6 @@ def _catch_signals() -> int:
     # They may be blocked in the process that started this one, and so in this one.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return readable
-
-
-def _supervise(engine: Engine, instance: int, lock: int, signals: int) -> None:
-    # The machine always ends with its supervisor.
-    with contextlib.ExitStack() as cleanup:
-        machine = _started(engine, instance, lock, signals, cleanup)
-        if machine is not None and _watch(engine, instance, machine, lock):
-            engine.machine_ended(instance, machine.end_reason)
 
 
 def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:

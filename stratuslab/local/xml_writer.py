@@ -20,11 +20,6 @@ def cdata(text: str) -> str:
     return "<![CDATA[" + text.translate(_NO_CHARACTERS).replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
-def element(name: str, value: str | int) -> str:
-    """An element with a text, ``<NAME/>`` if empty."""
-    return wrapped(name, escape(str(value)))
-
-
 def wrapped(name: str, content: str) -> str:
     """An element around markup, ``<NAME/>`` if that is empty."""
     return f"<{name}>{content}</{name}>" if content else f"<{name}/>"

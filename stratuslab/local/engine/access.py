@@ -29,7 +29,8 @@ class Access:
         record = self._store.instance(number)
         if record is None:
             raise no_such("virtual machine", number)
-        if not may(user, record, right) or not (past_lock or user.is_administrator or _unlocked(record, right)):
+        locked = record.lock and record.lock["level"] <= _REFUSED_UP_TO[right] and not (past_lock or user.is_administrator)
+        if locked or not may(user, record, right):
             raise not_authorized(user.id, right, number)
         return record
 
@@ -120,10 +121,6 @@ def visible(user: User, owner: int) -> Iterator[tuple[str, list[int]]]:
         yield "uid = ?", [user.id]
     elif owner == Owner.MINE_AND_GROUP or not user.is_administrator:
         yield "(uid = ? OR substr(permissions, 7, 1) = '1' OR (uid <> 0 AND substr(permissions, 4, 1) = '1'))", [user.id]
-
-
-def _unlocked(record: Record, right: str) -> bool:
-    return not record.lock or record.lock["level"] > _REFUSED_UP_TO[right]
 
 
 def _digest(token: str) -> str:

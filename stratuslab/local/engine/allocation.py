@@ -66,13 +66,13 @@ def allocate(
     attributes += [("DISK", disk) for disk in disks.all]
     attributes += [("NIC", nic) for nic in nics]
     attributes += _automatic(template, bool(disks.all), bool(nics), number, hold)
-    context = template.vector("CONTEXT")
     unknown = [pair for pair in template.attributes if pair[0] not in _COPIED | _COMPLETED | _SERVER_WRITTEN]
     if choice.simulated_because:
         unknown.append((SIMULATED_ATTRIBUTE, choice.simulated_because))
-    if context is not None:
+    contexts = template.vectors("CONTEXT")
+    if contexts:
         known = [*attributes, *unknown, ("NAME", name or f"one-{number}")]
-        attributes.append(("CONTEXT", _context(context, known, nics, len(disks.all), user, rules)))
+        attributes.append(("CONTEXT", _context(contexts[0], known, nics, len(disks.all), user, rules)))
     return Record(
         id=number,
         uid=user.id,
@@ -103,10 +103,11 @@ def _automatic(template: Template, disks: bool, nics: bool, number: int, hold: b
     """The attributes that the server adds."""
     from uuid import uuid4
 
+    system = next(iter(template.vectors("OS")), {})
     cluster = "(CLUSTER_ID = 0) & " if disks or nics else ""
     added: list[Attribute] = [
         ("AUTOMATIC_REQUIREMENTS", f"{cluster}!(PIN_POLICY = PINNED)"),
-        ("OS", {**(template.vector("OS") or {}), "UUID": str(uuid4())}),
+        ("OS", {**system, "UUID": str(uuid4())}),
         ("VMID", str(number)),
     ]
     if disks:

@@ -42,18 +42,13 @@ def replaced(context: Mapping[str, str], find: Find, *, escapes: bool, line: int
             variable = _VARIABLE.match(text, at)
             match = _AFTER.match(text, variable.end()) if variable else None
             if variable is None or match is None:
-                raise _error(text, variable.end() if variable else at + 1, line, in_variable=variable is not None)
+                at = variable.end() if variable else at + 1
+                detail = "" if variable else ", unexpected EOA, expecting $end or VARIABLE or RSTRING"
+                place = f"at line {line + text.count(chr(10), 0, at)}, columns {at + 1}:{min(at + 1, len(text)) + 1}"
+                raise VariableError(f"Error parsing: {text}. syntax error{detail} {place}")
             name, key, where, quoted, bare = (word or "" for word in variable.groups())
             pieces.append(find(name.upper(), key.upper(), where.upper(), quoted or bare))
         pieces.append(match[0])
         at = match.end()
     pairs = (piece.partition("=") for piece in "".join(pieces).split(_SEPARATOR))
     return {name: value for name, equals, value in pairs if equals}
-
-
-def _error(text: str, at: int, line: int, *, in_variable: bool) -> VariableError:
-    detail = "" if in_variable else ", unexpected EOA, expecting $end or VARIABLE or RSTRING"
-    line += text.count("\n", 0, at)
-    return VariableError(
-        f"Error parsing: {text}. syntax error{detail} at line {line}, columns {at + 1}:{min(at + 1, len(text)) + 1}"
-    )

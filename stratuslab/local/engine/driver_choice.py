@@ -54,7 +54,6 @@ class DriverChoice:
         self._environ = environ
 
     def choose(self, requirements: str, disks: DiskAllocation) -> Choice:
-        """The hypervisor for an instance."""
         match = _REQUESTED.search(requirements)
         requested = _NAMES.get((match[1] if match else self._environ.get(VARIABLE, "")).lower(), "")
         if (requested or (QEMU if disks.boots else SIMULATED)) == SIMULATED:
@@ -63,7 +62,9 @@ class DriverChoice:
         if missing and not requested:
             return Choice(SIMULATED, disks.missing, missing)
         lacking = "" if disks.fetchable else disks.missing
-        return Choice(QEMU, missing or lacking or ("" if disks.boots else _empty(disks)))
+        what = f"image {disks.image}" if disks.image else "first disk"
+        empty = "" if disks.boots else f"the {what} has no known content, so a real machine cannot boot from it"
+        return Choice(QEMU, missing or lacking or empty)
 
     def missing(self) -> str:
         """Why this computer cannot run real machines; empty if it can."""
@@ -83,8 +84,3 @@ class DriverChoice:
             return f"simulated ({'as requested' if program else self.missing()})"
         which = "as requested" if name else "simulated for images that cannot boot"
         return f"qemu ({describe_qemu(program)}), {which}"
-
-
-def _empty(disks: DiskAllocation) -> str:
-    what = f"image {disks.image}" if disks.image else "first disk"
-    return f"the {what} has no known content, so a real machine cannot boot from it"

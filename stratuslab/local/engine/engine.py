@@ -27,7 +27,6 @@ from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
-_FIRST_USER = 2
 _GROUP = -4
 _NEVER_IN_NAMES = f"{ServerRules.name_characters}\t\n\v\f\r"
 
@@ -65,9 +64,8 @@ class Engine:
         """The user of that name, added if new."""
         if name == ADMINISTRATOR.name:
             return ADMINISTRATOR
-        new = "INSERT OR IGNORE INTO users (id, name) SELECT max(max(id) + 1, ?), ? FROM users"
         with self.store.transaction():
-            self.store.query(new, (_FIRST_USER, name))
+            self.store.query("INSERT OR IGNORE INTO users (name) VALUES (?)", (name,))
             return User(self.store.query("SELECT id FROM users WHERE name = ?", (name,))[0][0], name)
 
     def allocate(self, user: User, template: str, hold: bool = False, rules: ServerRules = LENIENT) -> int:
@@ -140,7 +138,6 @@ class Engine:
         self.reconciler.reconcile(number)
 
     def rename(self, user: User, number: int, name: str) -> None:
-        """Rename an instance."""
         problem = name_problem(name, _NEVER_IN_NAMES) if name else "Invalid NAME, it cannot be empty"
         if problem:
             raise APIError(ErrorCode.ACTION, problem)

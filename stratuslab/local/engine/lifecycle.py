@@ -118,7 +118,6 @@ def _recreated(record: Record, now: int) -> None:
 
 
 def done(record: Record, now: int) -> None:
-    """The instance is DONE."""
     record.etime = now
     _close_history(record, now)
     record.leave_active(State.DONE)
@@ -172,7 +171,8 @@ def _end(record: Record, now: int) -> Step:
 def _end_hard(record: Record, now: int) -> Step:
     if record.state == State.DONE:
         return Step.NOTHING
-    if record.state != State.ACTIVE and not record.is_paused:
+    # The process of a machine that was suspended or stopped is still there.
+    if record.state not in (State.ACTIVE, State.SUSPENDED, State.STOPPED):
         done(record, now)
         return Step.NOTHING
     return _enter(Lcm.CLEANUP_DELETE, Step.KILL, record)

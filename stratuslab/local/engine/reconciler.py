@@ -83,7 +83,6 @@ class Reconciler:
             return False  # it cannot be found out: the last known state counts, and the others are still shown
 
     def alive(self, number: int) -> bool:
-        """Whether the instance's supervisor is running."""
         with _process_errors(number):
             return self._supervisors.alive(number)
 

@@ -152,7 +152,11 @@ def _shortage(load: InstanceLoad, used: Capacity, capacity: Capacity) -> str:
 
 def _free_memory_mib() -> int:
     """Memory that is available without swapping, within the limit of our container."""
-    free = _available_mib()
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) >> 10
+    except (OSError, ValueError, StopIteration):
+        free = _installed_mib()
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
         # The cache of files that were read counts as used, but is freed on demand.
@@ -160,14 +164,6 @@ def _free_memory_mib() -> int:
     except (OSError, ValueError):
         return free
     return min(free, (limit - used + int(cached[1] if cached else 0)) >> 20)
-
-
-def _available_mib() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) >> 10
-    except (OSError, ValueError, StopIteration):
-        return _installed_mib()
 
 
 def _installed_mib() -> int:

@@ -28,10 +28,6 @@ class Template(HasAttributes):
                 if not _ELEMENT_NAME.match(word):
                     raise BadTemplate(f'Parse error: "{word[:60]}" cannot be the name of an attribute')
 
-    def vector(self, name: str) -> dict[str, str] | None:
-        """The value of a vector attribute, None if missing."""
-        return next(iter(self.vectors(name)), None)
-
 
 def _parse_xml(text: str) -> list[Attribute]:
     """Below the root, an element with children is a vector; deeper ones are ignored. Document types are refused."""

@@ -131,7 +131,7 @@ class Store:
                 raise
 
     def _prepare(self) -> None:
-        version = self._version()
+        version = self.query("PRAGMA user_version")[0][0]
         if version > VERSION:
             raise StratusLabError(
                 f"{self.path} was written by a newer version of this program",
@@ -141,12 +141,10 @@ class Store:
         if version < VERSION:
             self._log_ahead()
             with self.transaction():
-                for statement in chain.from_iterable(_MIGRATIONS[self._version() :]):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+                version = self.query("PRAGMA user_version")[0][0]
+                for statement in chain.from_iterable(_MIGRATIONS[version:]):
+                    self.query(statement)
+                self.query(f"PRAGMA user_version = {VERSION}")
 
     def _log_ahead(self) -> None:
         # SQLite does not wait for locks here, so several first commands at once have to retry.
@@ -199,16 +197,12 @@ class Store:
         except sqlite3.Error as error:
             raise _explained(self.path, error) from error
 
-    # Settings
-
     def setting(self, name: str) -> str | None:
         rows = self.query("SELECT value FROM settings WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
     def set_setting(self, name: str, value: str) -> None:
         self.query("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
-
-    # Instances
 
     def add(self, record: Record) -> None:
         """Insert a new instance. Part of a transaction."""
@@ -236,23 +230,15 @@ class Store:
         return _record(rows[0]) if rows else None
 
     def instances(
-        self,
-        condition: str = "1",
-        arguments: Sequence[Any] = (),
-        *,
-        offset: int = 0,
-        limit: int = -1,
-        newest_first: bool = True,
+        self, condition: str = "1", arguments: Sequence[Any] = (), *, offset: int = 0, limit: int = -1, newest_first: bool = True
     ) -> Iterator[Record]:
         """The instances that match an SQL condition, ordered by id and read in batches to save memory."""
         order, beyond = ("DESC", "id < ?") if newest_first else ("ASC", "id > ?")
         last = 2**62 if newest_first else -1
         while limit:
             size = _BATCH if limit < 0 else min(_BATCH, limit)
-            rows = self.query(
-                f"{_SELECT} WHERE ({condition}) AND {beyond} ORDER BY id {order} LIMIT ? OFFSET ?",
-                [*arguments, last, size, offset],
-            )
+            batch = f"{_SELECT} WHERE ({condition}) AND {beyond} ORDER BY id {order} LIMIT ? OFFSET ?"
+            rows = self.query(batch, [*arguments, last, size, offset])
             yield from map(_record, rows)
             if len(rows) < size:
                 return

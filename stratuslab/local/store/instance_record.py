@@ -31,7 +31,6 @@ SIMULATED = "simulated"
 QEMU = "qemu"
 """The names of the drivers, in the store and in documents."""
 
-
 DEFAULT_PERMISSIONS = "110000000"
 """Use, manage and administer: for the owner, the group and others."""
 
@@ -82,18 +81,11 @@ class Record(HasAttributes):
         """The state's name in OpenNebula's messages, such as ``RUNNING`` or ``PENDING``."""
         return Lcm(self.lcm_state).name if self.state == State.ACTIVE else State(self.state).name
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether its process, if any, is paused."""
-        return self.state in (State.SUSPENDED, State.STOPPED)
-
     def enter(self, lcm_state: Lcm) -> None:
-        """Become ACTIVE with this LCM_STATE."""
         self.leave_active(State.ACTIVE)
         self.lcm_state = lcm_state
 
     def leave_active(self, state: State) -> None:
-        """Leave ACTIVE for this STATE."""
         self.state, self.lcm_state = state, Lcm.LCM_INIT
         if self.polled:
             self.listed_usage = {"cpu_percent": self.cpu_percent, "memory_kib": self.memory_kib, "polled": self.polled}

@@ -36,7 +36,6 @@ class Network(NamedTuple):
 
 
 def address_text(number: int) -> str:
-    """An IPv4 address in dotted form."""
     return ".".join(map(str, number.to_bytes(4, "big")))
 
 
@@ -54,8 +53,6 @@ def mac_address(number: int) -> str:
 
 
 class Leases:
-    """The networks and leases of a store."""
-
     def __init__(self, store: Store) -> None:
         self._store = store
 

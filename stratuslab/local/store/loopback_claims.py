@@ -53,8 +53,8 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
     # Other users can only add claims; our own processes also remove them, one process at a time.
     with locked(shared / f"{os.geteuid()}"):
         # Others can add any number of files.
-        names = {entry.name for entry in islice(os.scandir(shared), 4 * _BLOCKS)}
-        owners = {name: owner for name in names if (owner := _owner(shared / name)) is not None}
+        claims = islice(shared.iterdir(), 4 * _BLOCKS)
+        owners = {claim.name: owner for claim in claims if (owner := _owner(claim)) is not None}
         for block in chain([preferred], range(_BLOCKS)):
             if owners.get(_name(block)) == path:
                 return block
@@ -62,12 +62,10 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
             claim = shared / _name(block)
             if claim.name in owners and not _is_cloud(owners[claim.name]):
                 claim.unlink()
-            elif claim.name in names:
-                continue
             try:
                 descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileExistsError:
-                continue  # claimed by another user just now
+                continue  # perhaps by another user just now
             with os.fdopen(descriptor, "wb") as file:
                 file.write(path)
             return block

@@ -45,8 +45,6 @@ def volume_file(directory: Path, uuid: str) -> Path:
 
 
 class Volumes:
-    """The volumes of a store."""
-
     def __init__(self, store: Store) -> None:
         self._store = store
 
@@ -88,13 +86,14 @@ class Volumes:
 
     def delete(self, uuid: str) -> None:
         """Delete a volume and its data. Raises like :meth:`deletable`."""
-        self._store.with_reserve(lambda: self._forget(uuid))
-        volume_file(self._store.directory, uuid).unlink(missing_ok=True)
 
-    def _forget(self, uuid: str) -> None:
-        with self._store.transaction():
-            self.deletable(uuid)
-            self._store.query("DELETE FROM volumes WHERE uuid = ?", (uuid,))
+        def forget() -> None:
+            with self._store.transaction():
+                self.deletable(uuid)
+                self._store.query("DELETE FROM volumes WHERE uuid = ?", (uuid,))
+
+        self._store.with_reserve(forget)
+        volume_file(self._store.directory, uuid).unlink(missing_ok=True)
 
     def attach(self, uuid: str, instance: int, disk: int) -> Volume | None:
         """Attach a volume to an instance as the disk of that number, and return it. Part of a transaction.
