@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -64,7 +63,8 @@ class QemuMachine:
         self._qemu: QemuProcess | None = None
         self._trial_ends = 0.0
         self._stopped = self._over = False
-        self._button = threading.Lock()
+        # Each press of the power button is a byte.
+        self._presses, self._button = socket.socketpair()
         self._pressed = self._reboots = False
         self._power_cut = 0.0
         self._rebooted = -REBOOT_SECONDS
@@ -145,17 +145,19 @@ class QemuMachine:
         qemu = self._qemu
         if self._over or qemu is None:
             return True
-        qemu.ended.wait(seconds)
+        qemu.watch(seconds, self._presses)
         self._console.shorten()
         qemu.shorten_log()
+        self._take_presses()
         failure = self._failure(qemu)
         if failure and not self._without_kvm and time.monotonic() < self._trial_ends:
             self._give_up_kvm(failure)
             self._start_again()
-        elif not qemu.ended.is_set():
-            self._press_again(qemu)
-        elif self._is_to_reboot():
+        elif qemu.status is None:
+            self._press(qemu)
+        elif self._reboots:
             self._console.log("the guest is started again")
+            self._pressed = self._reboots = False
             self._start_again()
         else:
             self._console.log(_end_reason(qemu))
@@ -171,7 +173,7 @@ class QemuMachine:
 
     def _failure(self, qemu: QemuProcess) -> str:
         """How QEMU has failed; empty if it runs, or was switched off or killed. One that has stopped the machine is killed."""
-        if qemu.ended.is_set():
+        if qemu.status is not None:
             return "" if qemu.status in (0, -signal.SIGKILL, -signal.SIGTERM) else _end_reason(qemu)
         if not self._stopped:
             return ""
@@ -194,42 +196,32 @@ class QemuMachine:
     # The power button
 
     def halt(self) -> None:
-        self._press(reboot=False)
+        self._button.send(b"h")
 
     def reboot(self) -> None:
-        self._press(reboot=True)
+        self._button.send(b"r")
 
-    def _press(self, reboot: bool) -> None:
-        """Press the button. A halt takes precedence over a reboot."""
-        with self._button:
+    def _take_presses(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            presses = self._presses.recv(4096, socket.MSG_DONTWAIT)
+            self._reboots = b"h" not in presses and (self._reboots or not self._pressed)
             if not self._pressed:
-                self._console.log("the power button is pressed to reboot" if reboot else "the power button is pressed")
+                self._console.log("the power button is pressed to reboot" if self._reboots else "the power button is pressed")
                 self._power_cut = time.monotonic() + SHUTDOWN_SECONDS
-            self._reboots = reboot and (self._reboots or not self._pressed)
             self._pressed = True
-        if self._qemu is not None:
-            with contextlib.suppress(QmpError):
-                self._qemu.execute("system_powerdown")
 
-    def _press_again(self, qemu: QemuProcess) -> None:
-        """Press the button once more if the guest is to end: one that was still booting has ignored it."""
+    def _press(self, qemu: QemuProcess) -> None:
+        """Press the button if the guest is to end, each time anew: one that is still booting ignores it."""
         if self._pressed:
-            self._press(self._reboots)
+            with contextlib.suppress(QmpError):
+                qemu.execute("system_powerdown")
         if self._reboots and time.monotonic() > self._power_cut:
             self._console.log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: cutting its power")
             qemu.kill()
 
-    def _is_to_reboot(self) -> bool:
-        """Whether the machine, which is off now, is to be started again. The button can be pressed anew then."""
-        with self._button:
-            reboots = self._reboots
-            self._pressed, self._reboots = self._pressed and not reboots, False
-        return reboots
-
     # Events
 
     def _handle_event(self, name: str, data: Mapping[str, Any]) -> None:
-        """Handle an event of QEMU, in the monitor's thread."""
         if name == "STOP":
             # Nobody pauses a machine, so QEMU has stopped it because of an error.
             self._stopped = True
@@ -258,11 +250,10 @@ class QemuMachine:
 
 
 def _end_reason(qemu: QemuProcess) -> str:
-    if qemu.status < 0:
-        return f"QEMU was killed by signal {-qemu.status}"
-    if qemu.status > 0:
-        return f"QEMU ended with status {qemu.status}: {qemu.last_error()}"
-    return "the machine is off"
+    status = qemu.status or 0
+    if status < 0:
+        return f"QEMU was killed by signal {-status}"
+    return f"QEMU ended with status {status}: {qemu.last_error()}" if status else "the machine is off"
 
 
 def _free_port() -> int:

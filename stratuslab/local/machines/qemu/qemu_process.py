@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,12 @@ class QemuProcess:
     """A running QEMU. It is started in the main thread, and killed by the system when that ends.
 
     ``command`` makes its command line, given the descriptor of the monitor. It runs in ``directory``, appends its errors to
-    ``qemu.log`` there, and inherits the descriptor ``lock``. ``on_event`` is called with its events, in a thread. :attr:`ended`
-    is set when the process has ended. Raises MachineError.
+    ``qemu.log`` there, and inherits the descriptor ``lock``. ``on_event`` is called with its events, inside the other methods.
+    Raises MachineError.
     """
 
     def __init__(self, command: Callable[[int], list[str]], directory: Path, on_event: Event, lock: int | None) -> None:
         self._log = directory / "qemu.log"
-        self.ended = threading.Event()
         ours, its = socket.socketpair()
         try:
             with its:
@@ -48,7 +47,6 @@ class QemuProcess:
             what = f"{error.filename}: " if error.filename else ""
             raise MachineError(f"cannot start QEMU: {what}{why(error)}") from error
         self._monitor = QmpClient(ours, on_event)
-        threading.Thread(target=self._follow, daemon=True, name="qemu").start()
         try:
             self._monitor.open()
         except QmpError as error:
@@ -73,12 +71,13 @@ class QemuProcess:
         finally:
             os.close(log)
 
-    def _follow(self) -> None:
-        try:
-            self._monitor.listen()
-        finally:
-            self._process.wait()
-            self.ended.set()
+    def watch(self, seconds: float, wake: socket.socket) -> None:
+        """Handle events for so long, at most until QEMU ends or there is something to read from ``wake``."""
+        end = time.monotonic() + seconds
+        self._monitor.watch(seconds, wake)
+        if self._monitor.closed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(end - time.monotonic(), 0))
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The result of a monitor command. Raises QmpError."""
@@ -87,22 +86,23 @@ class QemuProcess:
     def kill(self) -> None:
         """Kill the process; it is gone when this returns."""
         self._process.kill()
-        if not self.ended.wait(END_SECONDS):
-            # The monitor is still open: the process was a script, and QEMU is its child.
+        self._monitor.watch(END_SECONDS)
+        if not self._monitor.closed:
+            # The process was a script, and QEMU is its child.
             with contextlib.suppress(QmpError):
                 self.execute("quit")
-            self.ended.wait(END_SECONDS)
+            self._monitor.watch(END_SECONDS)
             self._monitor.close()
-        self.ended.wait()
+        self._process.wait()
+
+    @property
+    def status(self) -> int | None:
+        """The exit status as in subprocess: 0 if the guest was switched off, negative for a signal. None while it runs."""
+        return self._process.returncode
 
     def used(self) -> tuple[float, int]:
         """CPU seconds used so far and memory in KiB; zeros if the process has ended."""
-        return (0.0, 0) if self.ended.is_set() else used(self._process.pid)
-
-    @property
-    def status(self) -> int:
-        """The exit status as in subprocess: 0 if the guest was switched off, negative for a signal."""
-        return self._process.returncode or 0
+        return used(self._process.pid) if self.status is None else (0.0, 0)
 
     def last_error(self) -> str:
         """The last error in the log, on one line; empty if none. It begins with QEMU's name, and may have several lines."""

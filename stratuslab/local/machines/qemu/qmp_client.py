@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 LONGEST_LINE = 1 << 20
@@ -28,78 +29,75 @@ class QmpError(Exception):
 
 
 class QmpClient:
-    """The connection to one QEMU. One thread runs :meth:`listen`; any thread can :meth:`execute`.
+    """The connection to one QEMU. ``on_event`` is called with each event's name and data, inside the other methods.
 
-    ``on_event`` is called in the listening thread with each event's name and data.
+    :attr:`closed` is set when QEMU has ended or sends something else than QMP.
     """
 
     def __init__(self, connection: socket.socket, on_event: Event) -> None:
         self._connection = connection
         self._on_event = on_event
-        self._one_at_a_time = threading.Lock()
-        self._news = threading.Condition()
-        self._greeted = False
-        self._over = False
-        self._awaited = 0
-        self._reply: Mapping[str, Any] | None = None
+        self._received = b""
+        self._asked = 0
+        self.closed = False
 
     def open(self) -> None:
         """Wait for QEMU's greeting and enter the command mode. Raises QmpError."""
-        with self._news:
-            self._news.wait_for(lambda: self._greeted or self._over, GREETING_SECONDS)
-            if not self._greeted:
-                raise QmpError("QEMU does not answer")
+        if not any("QMP" in message for message in self._messages(GREETING_SECONDS)):
+            raise QmpError("QEMU does not answer")
         self.execute("qmp_capabilities")
 
     def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """The result of a command. Raises QmpError."""
-        with self._one_at_a_time, self._news:
-            self._awaited += 1
-            self._reply = None
-            request = {"execute": command, "arguments": arguments or {}, "id": self._awaited}
-            try:
-                self._connection.sendall(json.dumps(request).encode() + b"\n")
-            except OSError as error:
-                raise QmpError("QEMU has closed its monitor") from error
-            self._news.wait_for(lambda: self._reply is not None or self._over, REPLY_SECONDS)
-            reply = self._reply
+        self._asked += 1
+        request = {"execute": command, "arguments": arguments or {}, "id": self._asked}
+        try:
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise QmpError("QEMU has closed its monitor") from error
+        reply = next((message for message in self._messages(REPLY_SECONDS) if message.get("id") == self._asked), None)
         if reply is None:
             raise QmpError(f"QEMU does not answer {command}")
         if "return" in reply:
             return reply["return"]
-        error = reply.get("error")
-        raise QmpError(str(error.get("desc", "")) if isinstance(error, Mapping) else "QEMU refused the command")
+        refusal = reply.get("error")
+        raise QmpError(str(refusal.get("desc", "")) if isinstance(refusal, Mapping) else "QEMU refused the command")
+
+    def watch(self, seconds: float, *wake: socket.socket) -> None:
+        """Handle events for so long, at most until QEMU ends or there is something to read from ``wake``."""
+        for _ in self._messages(seconds, *wake):
+            pass
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+        self.closed = True
+        self._connection.close()
 
-    def listen(self) -> None:
-        """Read messages until QEMU ends or sends something else than QMP."""
-        try:
-            with self._connection, self._connection.makefile("rb") as lines:
-                # A line that is cut off is not JSON.
-                while (message := _parsed(lines.readline(LONGEST_LINE))) is not None:
-                    self._take(message)
-        except OSError:
-            pass  # it has closed its monitor
-        finally:
-            with self._news:
-                self._over = True
-                self._news.notify_all()
-
-    def _take(self, message: Mapping[str, Any]) -> None:
-        name, data = message.get("event"), message.get("data", {})
-        if isinstance(name, str):
-            self._on_event(name, data if isinstance(data, Mapping) else {})
-            return
-        with self._news:
-            if "QMP" in message:
-                self._greeted = True
-            elif message.get("id") == self._awaited:
-                self._reply = message
-            self._news.notify_all()
+    def _messages(self, seconds: float, *wake: socket.socket) -> Iterator[Mapping[str, Any]]:
+        """The messages of this time other than events."""
+        end = time.monotonic() + seconds
+        while not self.closed:
+            line, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                message = _parsed(line)
+                if message is None:
+                    self.close()
+                elif isinstance(name := message.get("event"), str):
+                    data = message.get("data")
+                    self._on_event(name, data if isinstance(data, Mapping) else {})
+                else:
+                    yield message
+                continue
+            left = end - time.monotonic()
+            if left < 0 or self._connection not in select.select([self._connection, *wake], [], [], left)[0]:
+                return
+            read = b""
+            with contextlib.suppress(OSError):
+                read = self._connection.recv(65536)
+            self._received += read
+            if not read or len(self._received) > LONGEST_LINE:
+                self.close()
 
 
 def _parsed(line: bytes) -> Mapping[str, Any] | None:

@@ -55,16 +55,14 @@ def conversation(
     ours, its = socket.socketpair()
     qemu = Qemu(its, answers)
     monitor = QmpClient(ours, tell)
-    listening = threading.Thread(target=monitor.listen, daemon=True)
-    listening.start()
     try:
         yield monitor
     finally:
         its.shutdown(socket.SHUT_RDWR)
-        listening.join(10)
+        monitor.watch(10)
+        assert monitor.closed
         qemu.thread.join(10)
         its.close()
-        assert not listening.is_alive()
 
 
 def test_what_is_asked_is_answered():
@@ -128,30 +126,28 @@ def test_a_qemu_that_goes_away_is_not_waited_for():
     ends = [its]
     Qemu(its, leave)
     monitor = QmpClient(ours, lambda name, data: None)
-    listening = threading.Thread(target=monitor.listen, daemon=True)
-    listening.start()
     monitor.open()
     with pytest.raises(QmpError, match="QEMU does not answer quit"):
         monitor.execute("quit")
-    listening.join(10)
     with pytest.raises(QmpError, match="QEMU has closed its monitor"):
         monitor.execute("quit")
 
 
-def test_several_threads_get_their_own_answers():
-    with conversation(lambda request: {"return": request["arguments"]["number"]}) as monitor:
+def test_events_are_watched_for_until_something_else_is_to_be_done():
+    def answer(request: dict[str, Any]) -> bytes:
+        return spoken({"return": {}, "id": request["id"]}) + spoken({"event": "LATE"})
+
+    told: list[str] = []
+    with conversation(answer, lambda name, data: told.append(name)) as monitor:
         monitor.open()
-        answers: dict[int, Any] = {}
-
-        def ask(number: int) -> None:
-            answers[number] = monitor.execute("echo", {"number": number})
-
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        assert answers == {number: number for number in range(20)}
+        monitor.execute("query")
+        wakes, wake = socket.socketpair()
+        monitor.watch(0.1, wakes)
+        assert told == ["LATE"]
+        wake.sendall(b"x")
+        monitor.watch(1000, wakes)
+        wake.close()
+        wakes.close()
 
 
 @pytest.mark.parametrize(
@@ -198,6 +194,7 @@ def test_whatever_is_said_listening_comes_to_an_end(said: list[bytes]):
     with its:
         its.sendall(b"".join(said))
     monitor = QmpClient(ours, lambda name, data: None)
-    monitor.listen()
+    monitor.watch(10)
+    assert monitor.closed
     with pytest.raises(QmpError):
         monitor.execute("query")
