@@ -34,13 +34,10 @@ def kvm_problem() -> str:
     if not has_extensions:
         return "the processor has no vmx or svm"
     try:
-        device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        with _DEVICE.open("r+b", buffering=0) as device:
+            return _trial(device.fileno())
     except OSError as error:
         return f"cannot open {_DEVICE}: {why(error)}"
-    try:
-        return _trial(device)
-    finally:
-        os.close(device)
 
 
 def _trial(device: int) -> str:

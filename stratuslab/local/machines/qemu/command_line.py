@@ -63,6 +63,7 @@ def command(program: Path, hardware: Hardware, kvm: bool, monitor: int, console_
     ``monitor`` is the descriptor of a connected socket for QMP. The serial port is the socket :data:`CONSOLE_SOCKET`; its output
     is appended to the file ``console_log``.
     """
+    kernel = hardware.kernel
     return [
         str(program),
         *("-name", f"one-{hardware.id}"),
@@ -77,8 +78,8 @@ def command(program: Path, hardware: Hardware, kvm: bool, monitor: int, console_
         # Without a ROM there is no attempt to boot from the network, which would cause a delay.
         *("-netdev", f"user,id={NETWORK},ipv6=off", "-device", f"virtio-net-pci,netdev={NETWORK},mac={hardware.mac},romfile="),
         *("-device", "virtio-rng-pci"),
-        *_drives(hardware.drives, hardware.kernel is None),
-        *(_kernel(hardware.kernel) if hardware.kernel else ()),
+        *_drives(hardware.drives, boots=kernel is None),
+        *(("-kernel", str(kernel.file), "-initrd", str(kernel.initrd), "-append", kernel.parameters) if kernel else ()),
     ]
 
 
@@ -90,10 +91,6 @@ def _processor(kvm: bool) -> Sequence[str]:
         return ("-accel", "kvm", "-cpu", "host")
     # All features, including RDRAND, so that the guest does not wait for entropy.
     return ("-accel", f"tcg,thread=multi,tb-size={_TRANSLATED_MIB}", "-cpu", "max")
-
-
-def _kernel(kernel: Kernel) -> Sequence[str]:
-    return ("-kernel", str(kernel.file), "-initrd", str(kernel.initrd), "-append", kernel.parameters)
 
 
 def _drives(drives: Sequence[Drive], boots: bool) -> Iterator[str]:

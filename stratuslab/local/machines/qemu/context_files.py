@@ -88,11 +88,6 @@ def _keys(spec: MachineSpec) -> list[str]:
 
 
 def _document(content: Mapping[str, object]) -> str:
-    """JSON that is also YAML: without characters that YAML does not allow, or that JSON escapes as surrogates."""
+    """JSON that is also YAML: without control characters, and lone surrogates, which JSON would escape."""
     text = json.dumps(content, ensure_ascii=False, indent=1)
-    return "".join(character if character in "\n" or _plain(character) else "?" for character in text) + "\n"
-
-
-def _plain(character: str) -> bool:
-    # False for control characters and lone surrogates.
-    return character.isprintable()
+    return "".join(character if character in "\n" or character.isprintable() else "?" for character in text) + "\n"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO
 
 from stratuslab.local.images.image_format import kernel_members
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.command_line import Kernel
 from stratuslab.private_files import locked
-
-_PIECE = 1 << 20
 
 
 def unpacked(content: Path) -> Kernel:
@@ -35,18 +33,10 @@ def _unpack(content: Path, place: Path) -> None:
     members = kernel_members(content)
     new.mkdir(0o700)
     try:
-        with content.open("rb") as archive:
+        with content.open("rb") as archive, mmap(archive.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as view:
             # Only the content is copied: modes and owners in the archive are not trusted.
             for name, (offset, size) in members.items():
-                archive.seek(offset)
-                with (new / name).open("xb") as file:
-                    _copy(archive, file, size)
+                (new / name).write_bytes(view[offset : offset + size])
         new.rename(place)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    while size > 0 and (piece := source.read(min(size, _PIECE))):
-        target.write(piece)
-        size -= len(piece)

@@ -75,11 +75,14 @@ class MachineDisks:
                 yield self._made(serial, RAW, partial(make, size=disk.size_mib << 20))
 
     def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
-        content = obtain(self._spec.cloud, disk.image, self._environ, disk.metadata_url, stranger=self._spec.stranger)
+        spec = self._spec
+        content = obtain(spec.cloud, disk.image, self._environ, disk.metadata_url, stranger=spec.stranger)
         try:
             kind = detect_format(content)
             if kind == "kernel" and boots:
-                self._require_memory()
+                if spec.memory_mib < _LEAST_MIB:
+                    asked = f"{spec.memory_mib} MiB of RAM"
+                    raise MachineError(f"a machine of this image does not boot with {asked}: it needs {_LEAST_MIB}")
                 self._kernel = unpacked(content)
         except ImageError as error:
             raise about(f"image {disk.image}", error) from error
@@ -88,11 +91,6 @@ class MachineDisks:
         base, size = Drive("", content, kind, read_only=True), max(virtual_size(content), disk.size_mib << 20)
         overlay = self._made(serial, QCOW2, partial(make_overlay, size=size))
         return Drive(serial, overlay.file, QCOW2, base=base)
-
-    def _require_memory(self) -> None:
-        if self._spec.memory_mib < _LEAST_MIB:
-            asked = self._spec.memory_mib
-            raise MachineError(f"a machine of this image does not boot with {asked} MiB of RAM: it needs {_LEAST_MIB}")
 
     def _volume(self, serial: str, disk: DiskSpec) -> Drive:
         if disk.file is None or not disk.file.is_file():

@@ -20,17 +20,14 @@ def find_qemu(environ: Mapping[str, str]) -> Path | None:
 
 def describe_qemu(program: Path) -> str:
     """QEMU's version, and the accelerator with the reason for it: ``QEMU 7.2.22, TCG: the processor has no vmx or svm``."""
-    from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
-
-    return f"QEMU {_version(program)}, {describe(kvm_problem())}"
-
-
-def _version(program: Path) -> str:
     import subprocess
+
+    from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
 
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=10, check=False)
+        match = re.search(r"version (\d[\w.]*)", said.stdout)
+        version = match[1] if match else "(unknown version)"
     except (OSError, subprocess.TimeoutExpired):
-        return "(does not start)"
-    match = re.search(r"version (\d[\w.]*)", said.stdout)
-    return match[1] if match else "(unknown version)"
+        version = "(does not start)"
+    return f"QEMU {version}, {describe(kvm_problem())}"
