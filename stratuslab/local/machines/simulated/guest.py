@@ -10,7 +10,8 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from weakref import WeakSet
+
+from paramiko import Channel
 
 from stratuslab.local.machines.driver import MachineSpec
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
@@ -26,8 +27,7 @@ class Guest:
         self.host_name, self.addresses, self.vcpu = spec.host_name, spec.addresses, spec.vcpu
         self.memory_kib, self.swap_kib = spec.memory_mib * 1024, spec.swap_mib * 1024
         self.power = power
-        self.sessions: set[object] = set()
-        self.opened: WeakSet[Streams] = WeakSet()
+        self.opened: dict[Channel, Streams] = {}
         self.booted = time.monotonic()
         capacity = max(min(CAPACITY, (self.memory_kib - SYSTEM_KIB) * 1024), 1 << 20)
         # Devices, mount points, and sizes in KiB.
@@ -43,6 +43,11 @@ class Guest:
         self._put("/etc/hostname", f"{self.host_name}\n")
         self._put("/etc/os-release", f'NAME="StratusLab simulated machine"\nID=simulated\nIMAGE_ID="{image}"\n')
         self._put("/root/.ssh/authorized_keys", spec.authorized_keys.rstrip("\n") + "\n", 0o600)
+
+    @property
+    def sessions(self) -> list[Streams]:
+        """Those that are served."""
+        return [streams for streams in list(self.opened.values()) if streams.thread and streams.thread.is_alive()]
 
     @property
     def used_kib(self) -> int:

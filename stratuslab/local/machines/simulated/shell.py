@@ -15,9 +15,8 @@ from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import Streams
 from stratuslab.local.machines.simulated.shell_commands import CommandCall, Failure, commands
 
-MAX_PIPED = 20
-MAX_COMMANDS = 1000
-MAX_TEXT = 32 * 1024  # bytes of the commands that are run at once
+MAX_COMMANDS = 100  # that are run at once, with those of pipes
+MAX_TEXT = 32 * 1024  # bytes of them
 
 Command = list[str]
 """Words as they were typed, and ``>`` or ``>>`` before the name of a file."""
@@ -64,22 +63,20 @@ class Shell:
                 pipeline[-1].append(token)
             elif pipeline[-1] and token == "|":
                 pipeline.append([])
-            elif pipeline[-1] and len(steps) >= MAX_COMMANDS:
-                raise Failure("too many commands for a simulated machine", 2)
             elif pipeline[-1]:
                 steps.append((token, [[]]))
             elif token != "\n":
                 raise Failure(f'syntax error: unexpected "{token}"', 2)
         if steps[-1][0] in (";", "\n") and steps[-1][1] == [[]]:
             steps.pop()
-        for _, pipeline in steps:
-            if len(pipeline) > MAX_PIPED:
-                raise Failure("the pipe is too long", 2)
-            for command in pipeline:
-                if not command or command[-1] in (">", ">>"):
-                    raise Failure("syntax error: a word is missing at the end", 2)
-                if self._name(command) not in commands:
-                    raise Failure(f"{command[0]}: not found: this machine is simulated (help lists its commands)", 127)
+        all_commands = [command for _, pipeline in steps for command in pipeline]
+        if len(all_commands) > MAX_COMMANDS:
+            raise Failure("too many commands for a simulated machine", 2)
+        for command in all_commands:
+            if not command or command[-1] in (">", ">>"):
+                raise Failure("syntax error: a word is missing at the end", 2)
+            if self._name(command) not in commands:
+                raise Failure(f"{command[0]}: not found: this machine is simulated (help lists its commands)", 127)
         return steps
 
     def _run(self, pipeline: list[Command]) -> None:

@@ -56,7 +56,6 @@ class _Sessions(paramiko.ServerInterface):
     def __init__(self, guest: Guest, keys: frozenset[bytes]) -> None:
         self.transport: paramiko.Transport
         self._guest, self._keys = guest, keys
-        self._sessions: dict[int, Streams] = {}
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -66,11 +65,13 @@ class _Sessions(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         self._take_opened()
-        self._sessions = {number: session for number, session in self._sessions.items() if not session.channel.closed}
+        opened = self._guest.opened
+        for channel in list(opened):
+            if channel.closed:
+                opened.pop(channel, None)
         if kind != "session":
             return common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-        open_now = sum(not streams.channel.closed for streams in list(self._guest.opened))
-        if open_now >= MAX_SESSIONS or len(self.transport.channels_seen) >= MAX_OPENED:
+        if len(opened) >= MAX_SESSIONS or len(self.transport.channels_seen) >= MAX_OPENED:
             return common.OPEN_FAILED_RESOURCE_SHORTAGE
         return common.OPEN_SUCCEEDED
 
@@ -79,7 +80,7 @@ class _Sessions(paramiko.ServerInterface):
     ) -> bool:
         if self._streams(channel).thread is not None:
             return False
-        self._add(TerminalStreams(channel, (width, height)))
+        self._guest.opened[channel] = TerminalStreams(channel, (width, height))
         return True
 
     def check_channel_window_change_request(
@@ -116,32 +117,19 @@ class _Sessions(paramiko.ServerInterface):
 
     def _take_opened(self) -> None:
         # Paramiko keeps a channel in its queue for ever unless it is accepted, and then only by a weak reference.
-        while (opened := self.transport.accept(0)) is not None:
-            self._add(Streams(opened))
+        while (channel := self.transport.accept(0)) is not None:
+            self._guest.opened.setdefault(channel, Streams(channel))
 
     def _streams(self, channel: paramiko.Channel) -> Streams:
         self._take_opened()
-        return self._sessions.get(channel.chanid) or self._add(Streams(channel))
-
-    def _add(self, streams: Streams) -> Streams:
-        self._guest.opened.add(streams)
-        self._sessions[streams.channel.chanid] = streams
-        return streams
+        return self._guest.opened.setdefault(channel, Streams(channel))
 
     def _serve(self, streams: Streams, work: Callable[[Streams], int]) -> None:
-        self._guest.sessions.add(streams)
-        with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException):
-            try:
-                status = work(streams)
-            except MemoryError:
-                streams.write_error(b"sh: out of memory\n")
-                status = 1
+        with contextlib.suppress(HungUp, OSError, EOFError, paramiko.SSHException), streams.channel:
+            status = work(streams)
             # When the client hangs up, the command only sees the end of its input. That must not count as success.
             if not streams.channel.closed:
                 streams.channel.send_exit_status(status)
-        self._guest.sessions.discard(streams)
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            streams.channel.close()
 
     def _shell(self, streams: Streams, command: bytes | None = None) -> int:
         shell = Shell(self._guest, streams)
