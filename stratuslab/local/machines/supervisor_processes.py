@@ -130,12 +130,14 @@ class Supervisors:
 
         if not sys.executable:
             raise OSError(errno.ENOENT, "cannot find the Python interpreter (sys.executable is empty)")
+        # Passwords of clouds are not among the variables that it gets.
+        environ = {name: value for name, value in self._environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
         log = open_lock(place / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             process = subprocess.Popen(
                 child_python.command(_PROGRAM, str(self._directory), str(instance), str(lock)),
                 cwd=child_python.WORKING_DIRECTORY,
-                env=_environment(self._environ),
+                env=child_python.environment(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -161,15 +163,7 @@ class Supervisors:
 def open_lock(path: Path, flags: int) -> int:
     """A descriptor above 2. If the standard ones are closed, the child's would replace it otherwise."""
     descriptor = os.open(path, flags, 0o600)
-    if descriptor > 2:
-        return descriptor
     try:
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(descriptor)
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a supervisor needs. Passwords of clouds are not among them."""
-    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return child_python.environment(kept)

@@ -25,7 +25,7 @@ from stratuslab.local.machines.qemu.context_medium import context_medium
 from stratuslab.local.machines.qemu.kernel_tar import unpacked
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.store.leases import address_number, mac_address
-from stratuslab.private_files import replace, replacing
+from stratuslab.private_files import replacing
 
 _STATE_BYTES = 65536
 
@@ -110,7 +110,8 @@ class MachineDisks:
     def _context(self, mac: str, serials: list[str]) -> Drive:
         spec = self._spec
         cloud_init = {
-            "meta-data": context_files.meta_data(spec, self._instance_id()).encode("utf-8"),
+            # By its id, which is on the medium alone, cloud-init tells a new machine from one that was started again.
+            "meta-data": context_files.meta_data(spec, str(uuid4())).encode("utf-8"),
             "user-data": context_files.user_data(spec.context),
             "vendor-data": context_files.vendor_data(spec, serials).encode("utf-8"),
         }
@@ -121,13 +122,6 @@ class MachineDisks:
 
         drive = self._made("context", RAW, write)
         return Drive(drive.serial, drive.file, RAW, read_only=True)
-
-    def _instance_id(self) -> str:
-        """The id by which cloud-init tells a new machine from one that was started again."""
-        path = self._spec.directory / "instance-id"
-        if not path.exists():
-            replace(path, str(uuid4()).encode())
-        return path.read_text("ascii")
 
     def _made(self, serial: str, form: str, make: Callable[[Path], object]) -> Drive:
         file = Path(f"{serial}.{form}")

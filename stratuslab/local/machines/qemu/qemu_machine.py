@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import signal
 import socket
@@ -25,13 +26,11 @@ from stratuslab.private_files import why
 TRIAL_SECONDS = 30.0
 """A machine that fails with KVM within this time is restarted without: KVM inside other virtual machines may not work."""
 
-REBOOT_SECONDS = 1.0
-"""Less than any guest takes between two reboots."""
-
 SHUTDOWN_SECONDS = 60.0
 """How long a guest may take to shut down before a reboot cuts its power."""
 
-_ATTEMPTS = 20
+_PORTS, _ATTEMPTS = range(20000, 60000), 20
+"""Where the SSH server may listen if its own port is taken, and how many of them are tried."""
 
 
 class QemuMachine:
@@ -67,7 +66,6 @@ class QemuMachine:
         self._presses, self._button = socket.socketpair()
         self._pressed = self._reboots = False
         self._power_cut = 0.0
-        self._rebooted = -REBOOT_SECONDS
         self._failed_disks: set[str] = set()
         self.end_reason = ""
 
@@ -123,7 +121,7 @@ class QemuMachine:
         refused = ""
         try:
             for address, port in self._places():
-                refused = qemu.execute(
+                refused = qemu.monitor.execute(
                     "human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"}
                 )
                 if not refused:
@@ -136,8 +134,8 @@ class QemuMachine:
     def _places(self) -> Iterator[tuple[str, int]]:
         yield self._forward or self._wanted
         # When the machine is started again its address is already published.
-        for _ in range(0 if self._forward else _ATTEMPTS):
-            yield "127.0.0.1", _free_port()
+        for port in random.sample(_PORTS, 0 if self._forward else _ATTEMPTS):
+            yield "127.0.0.1", port
 
     # RUNNING
 
@@ -178,7 +176,7 @@ class QemuMachine:
         if not self._stopped:
             return ""
         try:
-            state = str(qemu.execute("query-status")["status"])[:40]
+            state = str(qemu.monitor.execute("query-status")["status"])[:40]
         except (QmpError, LookupError, TypeError):
             state = "unknown state"
         self._console.log(f"QEMU has stopped the machine ({state}): killing it")
@@ -214,7 +212,7 @@ class QemuMachine:
         """Press the button if the guest is to end, each time anew: one that is still booting ignores it."""
         if self._pressed:
             with contextlib.suppress(QmpError):
-                qemu.execute("system_powerdown")
+                qemu.monitor.execute("system_powerdown")
         if self._reboots and time.monotonic() > self._power_cut:
             self._console.log(f"the guest has not shut down in {SHUTDOWN_SECONDS:.0f} seconds: cutting its power")
             qemu.kill()
@@ -225,21 +223,10 @@ class QemuMachine:
         if name == "STOP":
             # Nobody pauses a machine, so QEMU has stopped it because of an error.
             self._stopped = True
-        elif name == "RESET":
-            self._log_reboot(data.get("guest") is True)
         elif name == "SHUTDOWN" and data.get("guest") is True:
             self._console.log("the guest shuts down")
-        elif name == "GUEST_PANICKED":
-            self._console.log("the guest's kernel has panicked")
         elif name == "BLOCK_IO_ERROR":
             self._log_io_error(data)
-
-    def _log_reboot(self, by_guest: bool) -> None:
-        """Log a reboot once: guests and firmware try several ways to reset, each of which is an event."""
-        now = time.monotonic()
-        if by_guest and now - self._rebooted > REBOOT_SECONDS:
-            self._console.log("the guest reboots")
-        self._rebooted = now
 
     def _log_io_error(self, data: Mapping[str, Any]) -> None:
         device, operation = (str(data.get(key, ""))[:40] for key in ("node-name", "operation"))
@@ -254,8 +241,3 @@ def _end_reason(qemu: QemuProcess) -> str:
     if status < 0:
         return f"QEMU was killed by signal {-status}"
     return f"QEMU ended with status {status}: {qemu.last_error()}" if status else "the machine is off"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stratuslab.local.machines.driver import MachineError
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
@@ -30,9 +30,9 @@ _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 class QemuProcess:
     """A running QEMU. It is started in the main thread, and killed by the system when that ends.
 
-    ``command`` makes its command line, given the descriptor of the monitor. It runs in ``directory``, appends its errors to
-    ``qemu.log`` there, and inherits the descriptor ``lock``. ``on_event`` is called with its events, inside the other methods.
-    Raises MachineError.
+    ``command`` makes its command line, given the descriptor of the monitor. It runs in ``directory``, writes its errors to
+    ``qemu.log`` there, and inherits the descriptor ``lock``. ``on_event`` is called with its events, inside the other methods
+    and those of its :attr:`monitor`. Raises MachineError.
     """
 
     def __init__(self, command: Callable[[int], list[str]], directory: Path, on_event: Event, lock: int | None) -> None:
@@ -46,17 +46,16 @@ class QemuProcess:
             ours.close()
             what = f"{error.filename}: " if error.filename else ""
             raise MachineError(f"cannot start QEMU: {what}{why(error)}") from error
-        self._monitor = QmpClient(ours, on_event)
+        self.monitor = QmpClient(ours, on_event)
         try:
-            self._monitor.open()
+            self.monitor.open()
         except QmpError as error:
             self.kill()
             raise MachineError(f"QEMU does not start: {self.last_error() or error}") from error
 
     def _start(self, command: list[str], directory: Path, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._log_start = os.fstat(log).st_size
+        with open(self._log, "ab", opener=partial(os.open, mode=0o600)) as log:
+            log.truncate(0)
             return subprocess.Popen(
                 command,
                 cwd=directory,
@@ -68,31 +67,25 @@ class QemuProcess:
                 pass_fds=inherited,
                 preexec_fn=ends_with_us(),  # noqa: PLW1509 - a system call alone, safe in a process with threads
             )
-        finally:
-            os.close(log)
 
     def watch(self, seconds: float, wake: socket.socket) -> None:
         """Handle events for so long, at most until QEMU ends or there is something to read from ``wake``."""
         end = time.monotonic() + seconds
-        self._monitor.watch(seconds, wake)
-        if self._monitor.closed:
+        self.monitor.watch(seconds, wake)
+        if self.monitor.closed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(max(end - time.monotonic(), 0))
-
-    def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
-        """The result of a monitor command. Raises QmpError."""
-        return self._monitor.execute(command, arguments)
 
     def kill(self) -> None:
         """Kill the process; it is gone when this returns."""
         self._process.kill()
-        self._monitor.watch(END_SECONDS)
-        if not self._monitor.closed:
+        self.monitor.watch(END_SECONDS)
+        if not self.monitor.closed:
             # The process was a script, and QEMU is its child.
             with contextlib.suppress(QmpError):
-                self.execute("quit")
-            self._monitor.watch(END_SECONDS)
-            self._monitor.close()
+                self.monitor.execute("quit")
+            self.monitor.watch(END_SECONDS)
+            self.monitor.close()
         self._process.wait()
 
     @property
@@ -108,7 +101,6 @@ class QemuProcess:
         """The last error in the log, on one line; empty if none. It begins with QEMU's name, and may have several lines."""
         said: list[str] = []
         with contextlib.suppress(OSError), self._log.open("rb") as file:
-            file.seek(self._log_start)
             for line in file.read(65536).decode("utf-8", "replace").splitlines():
                 name, colon, text = line.partition(": ")
                 is_new = colon and Path(name).name.startswith("qemu")
@@ -120,7 +112,6 @@ class QemuProcess:
         with contextlib.suppress(OSError):
             if self._log.stat().st_size > _LARGEST_LOG:
                 os.truncate(self._log, 0)
-                self._log_start = 0
 
 
 def ends_with_us() -> Callable[[], None] | None:

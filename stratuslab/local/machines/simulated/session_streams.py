@@ -66,7 +66,6 @@ class Streams:
             raise HungUp
 
     def _send(self, send: Callable[[bytes], None], data: bytes) -> None:
-        Streams.pause(self, 0)
         self.channel.settimeout(None)
         try:
             send(data)

@@ -237,18 +237,15 @@ def test_a_monitor_that_talks_nonsense(cloud: Machines, tmp_path: Path):
 def test_what_the_guest_does_is_on_the_console(cloud: Machines, tmp_path: Path):
     failure = {"node-name": "swap", "operation": "write", "nospace": True, "reason": "No space left on device"}
     events = [
-        *[{"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}}] * 3,
+        {"event": "RESET", "data": {"guest": True, "reason": "guest-reset"}},
         {"event": "BLOCK_IO_ERROR", "data": failure},
         {"event": "BLOCK_IO_ERROR", "data": failure},
-        {"event": "GUEST_PANICKED", "data": {"action": "pause"}},
         {"event": "STOP"},
     ]
     made = cloud.started(FakeQemu(tmp_path / "bin", events=events))
     assert ends(made)
-    assert cloud.console.count("the guest reboots\n") == 1
     full = "the disk swap had an I/O error (write): no space left on this computer's disk; further ones are not logged\n"
     assert cloud.console.count(full) == 1
-    assert "the guest's kernel has panicked\n" in cloud.console
 
 
 # The forward
@@ -363,7 +360,7 @@ def test_files_are_the_owners_alone(cloud: Machines, tmp_path: Path):
     made.prepare()
     made.boot()
     files = {path.name: path.stat().st_mode & 0o777 for path in cloud.file(".").iterdir()}
-    assert {"image.qcow2", "swap.raw", "volatile.raw", "context.raw", "instance-id", "qemu.log", "console.log"} <= files.keys()
+    assert {"image.qcow2", "swap.raw", "volatile.raw", "context.raw", "qemu.log", "console.log"} <= files.keys()
     assert {name: mode for name, mode in files.items() if mode & 0o077} == {}
 
 
@@ -525,7 +522,7 @@ def test_disks_are_made_once_and_kept(cloud: Machines, tmp_path: Path):
     assert cloud.file("swap.raw").stat().st_size == 64 << 20
     assert cloud.file("swap.raw").stat().st_blocks < 100
     cloud.file("swap.raw").write_bytes(b"written")
-    first = cloud.file("instance-id").read_text()
+    first = cloud.file("context.raw").read_bytes()
     # Killed in the middle: one is half, another not begun.
     cloud.file("volatile.raw").unlink()
     cloud.file("volatile.raw.new").write_bytes(b"half")
@@ -535,7 +532,7 @@ def test_disks_are_made_once_and_kept(cloud: Machines, tmp_path: Path):
     assert cloud.file("volatile.raw").stat().st_size == 100 << 20
     assert cloud.file("volatile2.raw").stat().st_size == 1 << 20
     assert not cloud.file("volatile.raw.new").exists()
-    assert cloud.file("instance-id").read_text() == first
+    assert cloud.file("context.raw").read_bytes() == first
 
 
 @pytest.mark.skipif(
