@@ -9,6 +9,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.marketplace.metadata import (
     MAXIMUM_SIZE,
     RDF,
+    SAFE,
     Metadata,
     check_root,
     entry_of,
@@ -25,16 +26,7 @@ def read_catalogue(chunks: Iterable[bytes]) -> Iterator[Metadata]:
     """
     from lxml import etree
 
-    parser = etree.XMLPullParser(
-        ("end",),
-        tag=f"{RDF}RDF",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    parser = etree.XMLPullParser(("end",), tag=f"{RDF}RDF", **SAFE, remove_pis=True)
     pending = 0
     beginning = b""
     try:

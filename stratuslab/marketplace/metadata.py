@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.marketplace.identifier import identifier_from_sha1, is_identifier, sha1_from_identifier
@@ -42,6 +42,15 @@ TEXTS = {
     "description": f"{DCTERMS}description",
 }
 """The elements of simple texts, by fields, in the order in which they are written."""
+
+SAFE: Any = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,  # then libxml2 itself limits the depth to 256 elements
+    "remove_comments": True,
+}
+"""lxml's options to read foreign documents."""
 
 _SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 
@@ -149,17 +158,8 @@ def parsed(document: bytes, *, keep_instructions: bool = False) -> _Element:
         raise StratusLabError(f"the metadata document is larger than {MAXIMUM_SIZE >> 20} MiB")
     if is_web_page(document):
         raise StratusLabError("not image metadata, but a web page")
-    # libxml2 itself limits the depth to 256 elements as long as huge_tree is off.
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=not keep_instructions,
-    )
     try:
-        root = etree.fromstring(document, parser)
+        root = etree.fromstring(document, etree.XMLParser(**SAFE, remove_pis=not keep_instructions))
     except (etree.XMLSyntaxError, ValueError) as error:
         raise StratusLabError(f"the metadata is not well-formed XML: {in_message(str(error), 150)}") from error
     refuse_document_type(root)
@@ -200,7 +200,6 @@ def entry_of(description: _Element) -> Metadata:
     deprecated = description.find(f"{SLTERMS}deprecated")
     texts = {key: _text(description, name) for key, name in TEXTS.items()}
     texts["format"] = texts["format"] or Metadata.format
-    tags = _texts(description, f"{DCTERMS}alternative")
     document = description.getparent()
     return Metadata(
         **texts,
@@ -214,7 +213,7 @@ def entry_of(description: _Element) -> Metadata:
         email=_text(endorsement, f"{SLREQ}endorser/{SLREQ}email"),
         subject=_text(endorsement, f"{SLREQ}endorser/{SLREQ}subject"),
         deprecated=None if deprecated is None else _text(description, f"{SLTERMS}deprecated"),
-        tags=tags,
+        tags=_texts(description, f"{DCTERMS}alternative"),
         kind=_text(description, f"{SLTERMS}kind") or Metadata.kind,
         compression=_text(description, f"{DCTERMS}compression"),
         signed=document is not None and document.find(_SIGNATURE) is not None,

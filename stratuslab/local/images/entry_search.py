@@ -13,7 +13,7 @@ from stratuslab.marketplace.metadata import Metadata, date_text, parsed, single
 _LONGEST_TEXT = 2000  # characters of an entry's text that are searched and listed
 _LONGEST_PATTERN = 200
 _MOST_PATTERNS = 20
-_LARGEST_PIECE = 1 << 20  # bytes
+_PIECE = 20  # documents in memory at once
 
 
 class CatalogueRow(NamedTuple):
@@ -38,6 +38,7 @@ class CatalogueRow(NamedTuple):
 
 
 _COLUMNS = ", ".join(CatalogueRow._fields)
+_SEARCHED = ("identifier", "created", "email", "title", "os", "os_version", "os_arch", "kind", "locations", "description")
 
 
 class EntryQuery(NamedTuple):
@@ -82,33 +83,24 @@ def _literal(text: str) -> str:
 
 def add_to_catalogue(store: Store, number: int, metadata: Metadata, document: str) -> None:
     """Note what the entry with this number says. Part of a transaction."""
-    texts = [metadata.email, metadata.title or metadata.identifier, metadata.os, metadata.os_version, metadata.os_arch]
-    texts += [metadata.kind, "\n".join(metadata.tags), "\n".join(metadata.locations), metadata.description]
-    email, title, os, os_version, os_arch, kind, tag, locations, description = (text[:_LONGEST_TEXT] for text in texts)
+    texts = {
+        name: getattr(metadata, name)[:_LONGEST_TEXT] for name in ("email", "os", "os_version", "os_arch", "kind", "description")
+    }
     row = CatalogueRow(
-        number,
-        metadata.identifier,
-        email,
-        date_text(metadata.created),
-        title,
-        metadata.bytes or 0,
-        os,
-        os_version,
-        os_arch,
-        kind,
-        tag,
-        date_text(metadata.valid),
-        metadata.deprecated is not None,
-        locations,
-        description,
+        id=number,
+        identifier=metadata.identifier,
+        created=date_text(metadata.created),
+        title=(metadata.title or metadata.identifier)[:_LONGEST_TEXT],
+        bytes=metadata.bytes or 0,
+        tag="\n".join(metadata.tags)[:_LONGEST_TEXT],
+        valid=date_text(metadata.valid),
+        deprecated=metadata.deprecated is not None,
+        locations="\n".join(metadata.locations)[:_LONGEST_TEXT],
+        **texts,
     )
-    searched = "\n".join(
-        ["", row.identifier, row.created, email, title, os, os_version, os_arch, kind, locations, description, ""]
-    )
+    searched = "\n".join(["", *(getattr(row, name) for name in _SEARCHED), ""]).lower()
     marks = ", ".join("?" * (len(row) + 2))
-    store.query(
-        f"INSERT INTO catalogue ({_COLUMNS}, size, searched) VALUES ({marks})", (*row, len(document.encode()), searched.lower())
-    )
+    store.query(f"INSERT INTO catalogue ({_COLUMNS}, size, searched) VALUES ({marks})", (*row, len(document.encode()), searched))
 
 
 def catalogue_version(store: Store) -> tuple[str, int]:
@@ -131,7 +123,7 @@ class EntrySearch:
 
     def ids(self) -> list[tuple[int, int]]:
         """The numbers of the entries and the sizes of their documents in bytes, newest first."""
-        return [(number, size) for number, size in self._select("id, size", "ORDER BY created DESC, id")]
+        return self._select("id, size", "ORDER BY created DESC, id")
 
     def rows(self, offset: int = 0, limit: int = -1, column: str = "created", descending: bool = True) -> list[CatalogueRow]:
         """A part of the entries (by default all), sorted by a column."""
@@ -158,19 +150,14 @@ class EntrySearch:
 
         Raises ConnectionAbortedError if one was removed meanwhile.
         """
-        piece: list[int] = []
-        size = 0
-        for place, (number, length) in enumerate(ids, 1):
-            piece.append(number)
-            size += length
-            if size >= _LARGEST_PIECE or len(piece) == 500 or place == len(ids):
-                marks = ", ".join("?" * len(piece))
-                found = self._store.query(f"SELECT id, document, owner FROM entries WHERE id IN ({marks})", piece)
-                by_number = {row[0]: row[1:] for row in found}
-                if len(by_number) < len(piece):
-                    raise ConnectionAbortedError("an entry was removed while it was read")
-                yield from (by_number[number] for number in piece)
-                piece, size = [], 0
+        for start in range(0, len(ids), _PIECE):
+            piece = [number for number, _ in ids[start : start + _PIECE]]
+            marks = ", ".join("?" * len(piece))
+            found = self._store.query(f"SELECT id, document, owner FROM entries WHERE id IN ({marks})", piece)
+            by_number = {row[0]: row[1:] for row in found}
+            if len(by_number) < len(piece):
+                raise ConnectionAbortedError("an entry was removed while it was read")
+            yield from (by_number[number] for number in piece)
 
     def _select(self, what: str, rest: str = "", *arguments: int) -> list[tuple[Any, ...]]:
         statement = f"SELECT {what} FROM catalogue WHERE {self._condition} {rest}"
