@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
+from itertools import count
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.rpc_caller import Caller
@@ -31,13 +32,12 @@ class LostRequests:
     def __init__(self, calls: Caller) -> None:
         self._caller = calls
         self._whole_listing: str | None = None
-        self._taken = 1  # all ids below this one are known to be taken
+        self._taken = 0  # all ids below this one are known to be taken
         self._count = 0  # the user has at least this many machines, if listings begin with the oldest; 0: unknown
 
     def carrying(self, token: str, seconds: float, known: Collection[int] = ()) -> Iterator[Instance]:
         """The machines that carry the token, or one of the same run (``TOKEN/1``), newest first, without the ``known`` ones. The
         first request was sent at most ``seconds`` ago."""
-        self._taken = max(self._taken, *(number + 1 for number in known), 1)
         for one in self._whole(seconds, known):
             if one.token == token or one.token.startswith(f"{token}/"):
                 yield one
@@ -80,17 +80,17 @@ class LostRequests:
             return
         # Up to 5.6 the oldest come first, from 5.8 on the newest, unless API_LIST_ORDER says otherwise.
         page = [] if self._count else self._listed(method, 0, -PAGE)
-        if self._count or (len(page) >= PAGE and page[0].id < page[-1].id):
+        if self._count or (len(page) >= PAGE and page != _by_id(page)):
             self._count = _first_missing(lambda offset: bool(self._listed(method, offset, -2)), self._count or PAGE)
             for offset in range(self._count - PAGE, -PAGE, -PAGE):
                 yield from _by_id(self._listed(method, max(offset, 0), -PAGE))
             return
-        offset, oldest = 0, -1
-        while page:
+        oldest = None
+        for offset in count(PAGE, PAGE):
             yield from _by_id(page)
             if len(page) < PAGE or page[-1].id == oldest:
                 return  # the last page, or a server without paging
-            offset, oldest = offset + PAGE, page[-1].id
+            oldest = page[-1].id
             page = self._listed(method, offset, -PAGE)
 
     def _listed(self, method: str, start: int, end: int) -> list[Instance]:

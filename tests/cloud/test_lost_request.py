@@ -27,6 +27,7 @@ OF_TEMPLATE = replace(REQUEST, template=MachineTemplate(7))
 VERSIONS = ["", "4.4.1", "4.14.2", "5.4.15", "5.6.2", "5.8.0", "5.8.1", "5.12.0.4", "6.8.0", "7.4.0", "nightly 99.1"]
 BEGIN = 1795329551
 YEAR = 365 * 24 * 3600
+OURS = "<STRATUSLAB_REQUEST>t-1/1</STRATUSLAB_REQUEST>"
 
 
 def cloud_at(one: ScriptedOpenNebula, timeout: float = 5.0, sleep: Callable[[float], None] = lambda seconds: None) -> Cloud:
@@ -84,6 +85,7 @@ def test_a_large_pool_is_not_read_as_a_whole(opennebula: Clouds, version: str, n
     assert cloud_at(one).allocate(REQUEST) == 3000
     assert sum(served) <= 4 * PAGE
     assert sum(one.counted().values()) <= 40
+    assert sum(call[1][2] == -PAGE for call in one.calls if "vmpool" in call[0]) <= 2  # whole pages
 
 
 @pytest.mark.parametrize("version", ["7.4.0", "5.6.2"])
@@ -171,6 +173,29 @@ def test_a_server_that_does_not_tell_which_ids_are_taken(opennebula: Clouds) -> 
     one = opennebula(version="", machines=years_of_machines(40), mishaps={"one.vm.allocate": [mishap.lost]})
     one.vm_info = lambda number: failure("Not authorized", ErrorCode.AUTHORIZATION)  # type: ignore[method-assign]
     assert cloud_at(one).allocate(REQUEST) == 40
+
+
+def test_the_first_machine_of_a_cloud(opennebula: Clouds) -> None:
+    """Its id is 0, on a server that says which ids are taken, and on one that does not."""
+    one = opennebula(version="", machines={0: machine(0, user_template=OURS), 1: machine(1)})
+    assert [found.id for found in cloud_at(one).of_request("t-1", 5.0)] == [0]
+    one.vm_info = lambda number: failure("Not authorized", ErrorCode.AUTHORIZATION)  # type: ignore[method-assign]
+    assert [found.id for found in cloud_at(one).of_request("t-1", 5.0)] == [0]
+
+
+@pytest.mark.parametrize("version", ["", "4.4.1"])
+def test_five_hundred_ids_that_were_given_out_meanwhile(opennebula: Clouds, version: str) -> None:
+    machines = {number: machine(number, stime=BEGIN) for number in range(1000)}
+    one = opennebula(version=version, machines={**machines, 500: machine(500, stime=BEGIN, user_template=OURS)})
+    assert [found.id for found in cloud_at(one).of_request("t-1", 5.0)] == [500]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_whose_clock_is_set_back_by_five_minutes(opennebula: Clouds, version: str) -> None:
+    """The request took 20 s."""
+    machines = {1: machine(1, stime=BEGIN - 320, user_template=OURS), 2: machine(2, stime=BEGIN)}
+    one = opennebula(version=version, machines=machines)
+    assert [found.id for found in cloud_at(one).of_request("t-1", 20.0)] == [1]
 
 
 def test_late_arrivals_are_looked_for_when_they_should_be_there(opennebula: Clouds) -> None:
