@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -17,6 +17,7 @@ from stratuslab.bounded_response import bounded_session
 from stratuslab.errors import PermissionDenied
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -25,32 +26,18 @@ def guarded_session(networks: str) -> requests.Session:
 
     Its requests raise PermissionDenied for any other address. It must not be used with proxies.
     """
-    return bounded_session(type("Guarded", (_GuardedConnection,), {"guard": _Guard(networks)}))
+    names = networks.replace(",", " ").split()
+    if "any" in names:
+        return bounded_session()
+    allowed = [ipaddress.ip_network(name, strict=False) for name in names]
+    return bounded_session(type("Guarded", (_GuardedConnection,), {"networks": allowed}))
 
 
-class _Guard:
-    def __init__(self, networks: str) -> None:
-        names = networks.replace(",", " ").split()
-        self._everywhere = "any" in names
-        self._networks = [ipaddress.ip_network(name, strict=False) for name in names if name != "any"]
-
-    def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host that may be connected to. Raises PermissionDenied, and OSError if it has none."""
-        found = dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        allowed = [address for address in found if self._allows(ipaddress.ip_address(address))]
-        if not allowed:
-            raise PermissionDenied(
-                "its address is not a public one", "the owner of the cloud can allow it with the setting download_networks"
-            )
-        return allowed
-
-    def _allows(self, address: Address) -> bool:
-        if self._everywhere:
-            return True
-        ways = list(_meanings(address))
-        return any(way in network for way in ways for network in self._networks) or all(
-            way.is_global and not way.is_multicast for way in ways
-        )
+def _is_allowed(address: Address, networks: Sequence[Network]) -> bool:
+    ways = list(_meanings(address))
+    return any(way in network for way in ways for network in networks) or all(
+        way.is_global and not way.is_multicast for way in ways
+    )
 
 
 def _meanings(address: Address) -> Iterator[Address]:
@@ -70,16 +57,21 @@ def _meanings(address: Address) -> Iterator[Address]:
 class _GuardedConnection:
     """What a connection of urllib3 does before it connects."""
 
-    guard: _Guard
+    networks: Sequence[Network]
     _dns_host: str
     port: int
 
     def _new_conn(self) -> socket.socket:
         name, kind = self._dns_host, super()
         try:
-            addresses = self.guard.addresses(name, self.port)
+            found = dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             raise NewConnectionError(self, f"the name cannot be resolved: {error}") from error  # type: ignore[arg-type]
+        addresses = [address for address in found if _is_allowed(ipaddress.ip_address(address), self.networks)]
+        if not addresses:
+            raise PermissionDenied(
+                "its address is not a public one", "the owner of the cloud can allow it with the setting download_networks"
+            )
         try:
             for address in addresses:
                 # The certificate is still checked for the name.

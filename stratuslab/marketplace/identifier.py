@@ -2,17 +2,17 @@
 
 The 160 bits of the digest are extended with two zero bits on the *left* and cut into 27 groups of six, most significant
 first, each a character of the base64url alphabet (StratusLab's technical note on the Marketplace, 3.0). It is therefore not
-the base64url text of the digest, which pads on the right. As the first group holds four bits only, the first character is
-always one of ``A`` to ``P``: a word of 27 legal characters with another first character is not an identifier.
+the base64url text of the digest, which pads on the right, but that of the digest after a zero byte, without its first
+character. As the first group holds four bits only, an identifier always begins with one of ``A`` to ``P``.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from stratuslab.errors import UsageError
 
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _IDENTIFIER = re.compile(r"[A-P][A-Za-z0-9_-]{26}\Z")
 _SHA1 = re.compile(r"0*[0-9A-Fa-f]{1,40}\Z")
 
@@ -30,8 +30,7 @@ def identifier_from_sha1(hexdigest: str) -> str:
     """
     if not _SHA1.match(hexdigest):
         raise UsageError(f"{hexdigest[:60]!r} is not a SHA-1 checksum", "expected 40 hexadecimal digits")
-    number = int(hexdigest, 16)
-    return "".join(_ALPHABET[number >> shift & 0x3F] for shift in range(156, -1, -6))
+    return urlsafe_b64encode(int(hexdigest, 16).to_bytes(21, "big")).decode()[1:]
 
 
 def sha1_from_identifier(identifier: str) -> str:
@@ -40,7 +39,4 @@ def sha1_from_identifier(identifier: str) -> str:
         raise UsageError(
             f"{identifier[:60]!r} is not an image identifier", "expected 27 letters, digits, - or _, the first one from A to P"
         )
-    number = 0
-    for character in identifier:
-        number = number << 6 | _ALPHABET.index(character)
-    return f"{number:040x}"
+    return urlsafe_b64decode(f"A{identifier}").hex()[2:]

@@ -21,7 +21,7 @@ from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Un
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_reader import SparseFile
-from stratuslab.local.images.image_store import images
+from stratuslab.local.images.image_store import images, keep
 from stratuslab.marketplace import http_get
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.private_files import is_at, open_locked, private_directory
@@ -105,12 +105,13 @@ class Download:
         """Remove the partial file."""
         # After it was moved away, another process may have started a new one.
         if is_at(self.path, self.descriptor):
-            self.forget_version()
+            self._note.unlink(missing_ok=True)
             self.path.unlink()
 
-    def forget_version(self) -> None:
-        """Remove the validator of a file that is complete and about to be moved away."""
+    def keep(self, identifier: str) -> Path:
+        """Move the complete file to its place as the content of that image."""
         self._note.unlink(missing_ok=True)
+        return keep(self._directory, identifier, self.path, self.descriptor)
 
     def fetch(self) -> None:
         """Download what is missing, in several attempts if necessary.

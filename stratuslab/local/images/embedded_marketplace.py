@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.images import ImageError
+from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, add_to_catalogue
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
@@ -208,14 +208,14 @@ def add_entries(store: Store, now: float, path: Path) -> list[MarketplaceEntry]:
             document = stream.read(LARGEST_ENTRY + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {why(error)}") from error
-    marketplace = MarketplaceEntries(store, now)
     try:
-        entries = _single_entries(document)
-        for entry in entries:
-            read_entry(entry)
-        return [marketplace.add(entry) for entry in entries]
+        entries = [read_entry(entry) for entry in _single_entries(document)]
     except InvalidEntry as error:
-        raise InvalidEntry(f"{path}: {error.message}", error.hint) from error
+        raise about(str(path), error) from error
+    with store.transaction():
+        for entry in entries:
+            MarketplaceEntries(store, now).keep(entry)
+    return entries
 
 
 def _single_entries(document: bytes) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import SILENT, ProgressListener
@@ -12,15 +13,14 @@ from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import storage_errors
 from stratuslab.local.images.image_format import Format, detect_format
 from stratuslab.local.images.image_reader import USUAL, ReadResult, read_image
-from stratuslab.local.images.image_store import IncomingFile, keep
+from stratuslab.local.images.image_store import IncomingFile
 from stratuslab.marketplace.compression import Readable
 
 Check = Callable[[ReadResult, Path], str]
 """Checks the image in a file, whose checksums it gets too, and returns its identifier. Raises if the image is refused."""
 
 
-@dataclass(frozen=True)
-class ImportedImage:
+class ImportedImage(NamedTuple):
     """An image in the image store."""
 
     path: Path
@@ -45,9 +45,7 @@ class ImageImport:
     def of_stream(self, stream: Readable, size: int | None) -> ImportedImage:
         """Import the content of a stream; ``size`` is its length if known."""
         with storage_errors(self.directory), IncomingFile(self.directory) as file:
-            found = self._read(stream, file.descriptor, size)
-            identifier, kind = self.check(found, file.path), detect_format(file.path)
-            return ImportedImage(file.keep(identifier), found, kind)
+            return self._imported(stream, size, file, file.descriptor)
 
     def of_download(self, download: Download) -> ImportedImage:
         """Import a download, by moving the file if it is not compressed. The download is removed, even if the image is refused,
@@ -57,15 +55,14 @@ class ImageImport:
                 if download.packing:
                     taken = self.of_stream(stream, download.size)
                 else:
-                    found = self._read(stream, None, download.size)
-                    identifier, kind = self.check(found, download.path), detect_format(download.path)
-                    download.forget_version()
-                    taken = ImportedImage(keep(self.directory, identifier, download.path, download.descriptor), found, kind)
+                    taken = self._imported(stream, download.size, download, None)
         except StratusLabError:
             download.discard()
             raise
         download.discard()
         return taken
 
-    def _read(self, stream: Readable, descriptor: int | None, size: int | None) -> ReadResult:
-        return read_image(stream, descriptor, size=size, limit=self.limit, algorithms=self.algorithms, listener=self.listener)
+    def _imported(self, stream: Readable, size: int | None, file: IncomingFile | Download, into: int | None) -> ImportedImage:
+        found = read_image(stream, into, size=size, limit=self.limit, algorithms=self.algorithms, listener=self.listener)
+        identifier, kind = self.check(found, file.path), detect_format(file.path)
+        return ImportedImage(file.keep(identifier), found, kind)

@@ -41,13 +41,11 @@ def obtain(
 
     The download runs in a process of its own to keep supervisors small. It ends with this process.
     """
-    asker = STRANGER if stranger else ""
-    return content(directory, identifier) or _fetched(directory, identifier, environ, metadata_url, asker)
-
-
-def _fetched(directory: Path, identifier: str, environ: Mapping[str, str], metadata_url: str, asker: str) -> Path:
+    if kept := content(directory, identifier):
+        return kept
     import subprocess
 
+    asker = STRANGER if stranger else ""
     try:
         process = subprocess.Popen(
             child_python.command(_FETCH, str(directory.absolute()), identifier, metadata_url, asker),
@@ -130,10 +128,6 @@ def _remove_leftovers(directory: Path) -> None:
 
 
 def _remove_unlocked(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if acquire(descriptor, 0):
-                path.unlink()
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if acquire(file.fileno(), 0):
+            path.unlink()
