@@ -70,16 +70,11 @@ def template(record: Record, release: int) -> Iterator[Attribute]:
 def _now(record: Record, release: int) -> Iterable[Attribute]:
     """Add what a placed disk has, and the port of the SSH server to the first interface."""
     placed = bool(record.history)
-    first_nic = True
-    tm_mad_due = placed
-    for name, value in record.attributes:
-        if tm_mad_due and name > "TM_MAD_SYSTEM":
-            tm_mad_due = False
-            yield "TM_MAD_SYSTEM", "local"
+    added = [("TM_MAD_SYSTEM", "local")] if placed else []
+    for name, value in sorted([*record.attributes, *added], key=lambda attribute: attribute[0]):
         if name == "DISK" and placed and not isinstance(value, str):
             value = {**_PLACED_DISK, **({"FORMAT": "raw"} if release >= 6 else {}), **value}
-        elif name == "NIC" and first_nic and not isinstance(value, str):
-            first_nic = False
+        elif name == "NIC" and not isinstance(value, str) and value.get("NIC_ID") == "0":
             value = {**value, **_port_range(record, value.get("IP", ""))}
         yield name, value
 
