@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store.instance_record import ADMINISTRATOR
@@ -24,9 +24,7 @@ AUTH_FILE = "one_auth"
 FREE = 10
 GUESS_SECONDS = 0.25
 QUEUE_SECONDS = 4.0
-FORGET_SECONDS = 60.0
-"""How many wrong sessions of a client are checked at once, the time between further ones, how much of that may be waiting, and
-after which time without a wrong one they are forgotten."""
+"""How many wrong sessions of a client are checked at once, the time between further ones, and how much of that may be waiting."""
 
 _MOST_REMEMBERED = 1000
 
@@ -60,50 +58,37 @@ class LoginThrottle:
         self._clock = clock
         self._pause = pause
         self._lock = threading.Lock()
-        self._guessing: dict[str, _Guessing] = {}
+        self._settled: dict[str, float] = {}  # when a client has made up for its wrong sessions, each of which takes its time
         self._right: dict[bytes, None] = {}
 
     def check(self, client: str, session: str, authenticate: Callable[[str], T | None]) -> T | None:
         """What ``authenticate`` returns for the session, after a pause if necessary. None also if too many are waiting."""
         digest = _digest(session)
-        turn = self._turn(client, digest)
-        if turn > QUEUE_SECONDS:
-            return None
-        if turn > 0:
+        with self._lock:
+            turn = self._settled.get(client, 0.0) - self._clock() - FREE * GUESS_SECONDS
+            waits = turn >= 0 and digest not in self._right
+            if waits and turn > QUEUE_SECONDS:
+                return None
+            if waits:
+                self._charge(client, GUESS_SECONDS)
+        if waits:
             self._pause(turn)
         user = authenticate(session)
         with self._lock:
-            if user is not None:
-                _remember(self._right, digest, None)
-            else:
+            if user is None:
                 self._right.pop(digest, None)
-                before = self._guessing.pop(client, None) or _Guessing(self._clock())
-                _remember(self._guessing, client, before._replace(wrong=before.wrong + 1, last=self._clock()))
+            else:
+                _remember(self._right, digest, None)
+            if waits != (user is None):
+                self._charge(client, -GUESS_SECONDS if waits else GUESS_SECONDS)
         return user
 
-    def _turn(self, client: str, digest: bytes) -> float:
-        """Seconds until this check may be made."""
-        with self._lock:
-            now, guessing = self._clock(), self._guessing.get(client)
-            if guessing is not None and now - guessing.last > FORGET_SECONDS:
-                del self._guessing[client]
-            elif guessing is not None and guessing.wrong >= FREE and digest not in self._right:
-                turn = max(guessing.turn, now) - now
-                if turn <= QUEUE_SECONDS:
-                    self._guessing[client] = guessing._replace(turn=now + turn + GUESS_SECONDS)
-                return turn
-        return 0.0
-
-
-class _Guessing(NamedTuple):
-    """A client's wrong sessions: how many, when the last one was, and when the next one is checked."""
-
-    turn: float
-    wrong: int = 0
-    last: float = 0.0
+    def _charge(self, client: str, seconds: float) -> None:
+        _remember(self._settled, client, max(self._settled.get(client, 0.0), self._clock()) + seconds)
 
 
 def _remember(known: dict[Any, Any], key: object, value: object) -> None:
+    known.pop(key, None)
     known[key] = value
     if len(known) > _MOST_REMEMBERED:
         del known[next(iter(known))]

@@ -34,15 +34,13 @@ class ServerProfile:
     """A server version.
 
     ``version`` is the answer of one.system.version, if it has that. ``actions`` are those of one.vm.action by name, ``aliases``
-    older names, ``administrators_only`` those that others cannot use. ``listed`` are the attributes of USER_TEMPLATE in
-    one.vmpool.info, None if all. ``rules`` are for the engine.
+    older names. ``listed`` are the attributes of USER_TEMPLATE in one.vmpool.info, None if all. ``rules`` are for the engine.
     """
 
     name: str
     version: str
     actions: Mapping[str, Verb]
     listed: tuple[str, ...] | None = None
-    administrators_only: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
     rules: ServerRules = field(default_factory=ServerRules)
 
@@ -88,9 +86,6 @@ _FOR_SCHEDULER = (
 _LISTED_SINCE_5_8 = ("LABELS", *_FOR_SCHEDULER)
 _LISTED_SINCE_6 = ("LABELS", "ERROR", "SCHED_MESSAGE", *_FOR_SCHEDULER)
 
-# Actions that 6.0 no longer has, but still checks the rights for.
-_ADMINISTRATORS_ONLY = frozenset(["delete", "delete-recreate"])
-
 _3_2 = ServerRules(
     name_characters="", escapes=False, first_line=1, context_filled=False, empty_swap=True, sources=True, restricted=frozenset()
 )
@@ -104,10 +99,9 @@ SERVER_PROFILES = {
             "7.4.0",
             _SINCE_6,
             listed=_LISTED_SINCE_6,
-            administrators_only=_ADMINISTRATORS_ONLY,
             rules=ServerRules(name_characters=f"{ServerRules.name_characters}\t\n\v\f\r"),
         ),
-        ServerProfile("opennebula-6", "6.8.0", _SINCE_6, listed=_LISTED_SINCE_6, administrators_only=_ADMINISTRATORS_ONLY),
+        ServerProfile("opennebula-6", "6.8.0", _SINCE_6, listed=_LISTED_SINCE_6),
         ServerProfile(
             "opennebula-5",
             "5.12.0.4",

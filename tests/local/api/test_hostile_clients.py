@@ -194,6 +194,15 @@ class TestGuessing:
             throttle.check("a", f"alice:{number}", checked.append)
         assert len(checked) == FREE + QUEUE_SECONDS / GUESS_SECONDS + 1
 
+    def test_many_right_ones_at_once_do_not_wait(self) -> None:
+        clock = Clock()
+        throttle = LoginThrottle(clock, clock.pause)
+
+        def authenticate(session: str) -> str | None:
+            return throttle.check("a", session[1:], authenticate) if session else "alice"
+
+        assert (throttle.check("a", "x" * 100, authenticate), clock.paused) == ("alice", 0)
+
     def test_over_http(self, serve: Serve) -> None:
         url = serve().rpc
         assert request(url)[0] == 200
