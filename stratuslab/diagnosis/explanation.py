@@ -57,18 +57,16 @@ def explain(instance: Instance, now: float) -> Explanation | None:
     if instance.failed:
         return _failure(instance, now)
     if instance.state in _WAITING:
-        return _explanation(
-            instance, now, ExplanationKind.WAITING, State(instance.state).name, instance.started, clean(instance.message)
-        )
+        message = clean(instance.message)
+        return _explanation(instance, now, ExplanationKind.WAITING, State(instance.state).name, instance.started, message)
     if instance.state in _GONE:
         # The document of a failed instance that is DONE still says why it failed.
         since = instance.ended or _last_time(instance)
         message = failure_of_done(instance) or ServerMessage()
         return _explanation(instance, now, ExplanationKind.GONE, State(instance.state).name, since, message)
     if instance.state == State.ACTIVE and instance.lcm_state == Lcm.UNKNOWN:
-        return _explanation(
-            instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, clean(instance.monitoring_error)
-        )
+        message = clean(instance.monitoring_error)
+        return _explanation(instance, now, ExplanationKind.GONE, Lcm.UNKNOWN.name, instance.last_poll, message)
     return _of_running(instance, now)
 
 
@@ -80,8 +78,9 @@ def _of_running(instance: Instance, now: float) -> Explanation | None:
         since = failed_at(instance, now, message) if message.date else 0
         return _explanation(instance, now, ExplanationKind.REFUSED, message.step, since, message)
     if instance.lock is not None:
-        locked = _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, ServerMessage())
-        return locked._replace(cause=LOCKED)
+        return _explanation(instance, now, ExplanationKind.LOCKED, "", instance.lock.since, ServerMessage())._replace(
+            cause=LOCKED
+        )
     return None
 
 

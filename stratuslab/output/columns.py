@@ -4,18 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from stratuslab import results
 from stratuslab.output.redaction import masked_text
 from stratuslab.output.safe_text import word
-from stratuslab.results import (
-    FilesCopied,
-    InstanceAfterWait,
-    InstanceChanged,
-    InstanceRow,
-    InstanceStarted,
-    Listing,
-    Result,
-    TypeList,
-)
 
 Value = None | bool | int | float | str | Sequence[str]
 
@@ -92,11 +83,11 @@ def _fact(name: str, read: str | Callable[[Any], Value] = "", title: str = "", *
     return Column(name, _if_known(lambda row: of_instance(row.instance)), title, is_fact=True, **details)
 
 
-def _if_known(read: Callable[[InstanceRow], Value]) -> Callable[[InstanceRow], Value]:
+def _if_known(read: Callable[[results.InstanceRow], Value]) -> Callable[[results.InstanceRow], Value]:
     return lambda row: None if row.instance is None else read(row)
 
 
-def latest(found: Iterable[InstanceRow]) -> list[InstanceRow]:
+def latest(found: Iterable[results.InstanceRow]) -> list[results.InstanceRow]:
     """The latest row of each instance, in the place of its first one."""
     return list({(row.cloud, row.id): row for row in found}.values())
 
@@ -111,7 +102,7 @@ def rfc3339(seconds: float | None) -> str | None:
         return None
 
 
-def _reason(row: InstanceRow) -> Value:
+def _reason(row: results.InstanceRow) -> Value:
     if row.explanation is None:
         return None
     from stratuslab.output.reason_text import reason
@@ -124,20 +115,20 @@ def _kind(instance: Any) -> Value:
     return ("simulated" if instance.hypervisor == "simulated" else "real") if instance.hypervisor else None
 
 
-def _age(row: InstanceRow) -> Value:
+def _age(row: results.InstanceRow) -> Value:
     from stratuslab.output.time_format import duration
 
     return None if row.age_seconds is None else duration(row.age_seconds)
 
 
-def _guide_memory(row: InstanceRow) -> Value:
+def _guide_memory(row: results.InstanceRow) -> Value:
     """The memory in the guide's table: 0 if unknown, the last value of an instance that is gone."""
     if row.memory_kib is None and row.instance is not None and row.instance.state_label in GONE:
         return row.instance.last_memory_kib
     return row.memory_kib or 0
 
 
-def _guide_cpu(row: InstanceRow) -> Value:
+def _guide_cpu(row: results.InstanceRow) -> Value:
     if row.cpu_percent is None and row.instance is not None and row.instance.state_label in GONE:
         return row.instance.last_cpu_percent
     return row.cpu_percent or 0.0
@@ -218,16 +209,16 @@ COPIES = RowKind(
 )
 
 
-def rows(result: Result) -> Iterable[Any]:
+def rows(result: results.Result) -> Iterable[Any]:
     """The rows of a result, as the columns of its kind read them."""
     match result:
-        case Listing(found):
+        case results.Listing(found):
             return found
-        case InstanceStarted(row=row) | InstanceChanged(row) | InstanceAfterWait(row):
+        case results.InstanceStarted(row=row) | results.InstanceChanged(row) | results.InstanceAfterWait(row):
             return (row,)
-        case FilesCopied():
+        case results.FilesCopied():
             return (result,)
-        case TypeList(types, selected):
+        case results.TypeList(types, selected):
             return [(kind, kind.name == selected) for kind in types]
         case _:
             return ()

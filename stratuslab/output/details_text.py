@@ -54,9 +54,8 @@ def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:
     """A label and a sentence, wrapped if it is long."""
     from textwrap import wrap
 
-    first, *others = wrap(text, terminal.width - _INDENT - _LABEL - 1) or ["-"]
-    yield _labelled(label, first)
-    yield from (_labelled("", line) for line in others)
+    for place, line in enumerate(wrap(text, terminal.width - _INDENT - _LABEL - 1)):
+        yield _labelled("" if place else label, line)
 
 
 def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stratuslab import results
 from stratuslab.output import columns, guide_layout
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.redraw import Redraw
 from stratuslab.output.safe_text import harmless
 from stratuslab.output.table_layout import table
-from stratuslab.results import (
-    CloudCheck,
-    InstanceAfterWait,
-    InstanceDetails,
-    LaunchPlan,
-    Listing,
-    Problem,
-    Result,
-    TextLine,
-    WatchedInstances,
-)
 
 if TYPE_CHECKING:
     from stratuslab.output.json_formatter import JsonFormatter
 
+_SHOWN_AT_ONCE = (results.CloudCheck, results.InstanceDetails, results.LaunchPlan, results.Listing, results.TextLine)
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -46,16 +37,16 @@ class TextFormatter:
         self._redraw = Redraw(options.terminal)
         self._rows: list[Any] = []
 
-    def show(self, result: Result) -> Iterable[str]:
-        if isinstance(result, WatchedInstances):
+    def show(self, result: results.Result) -> Iterable[str]:
+        if isinstance(result, results.WatchedInstances):
             return self._redraw.draw(table(self._options.selected(result.rows), _within(self._options)))
         # What happens to one machine after the other becomes a single table.
-        if self._options.is_default or isinstance(result, (InstanceDetails, LaunchPlan, TextLine, CloudCheck, Listing)):
+        if self._options.is_default or isinstance(result, _SHOWN_AT_ONCE):
             return guide_layout.lines(result, self._options)
         self._rows += columns.rows(result)
         return ()
 
-    def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
+    def end(self, command: str, status: int, problems: Sequence[results.Problem]) -> Iterable[str]:
         rows = columns.latest(self._rows) if self._options.kind is columns.INSTANCES else self._rows
         return table(self._options.selected(rows), self._options) if rows else ()
 
@@ -74,15 +65,15 @@ class RowFormatter:
         self._header = options.header and options.format != "ids"
         self._rows: list[Any] = []
 
-    def show(self, result: Result) -> Iterable[str]:
-        if isinstance(result, TextLine):
+    def show(self, result: results.Result) -> Iterable[str]:
+        if isinstance(result, results.TextLine):
             return [result.text]
-        if isinstance(result, InstanceAfterWait):
+        if isinstance(result, results.InstanceAfterWait):
             return ()  # its row was printed when it was started
         self._rows += columns.rows(result)
         return () if self._options.sort else self._new_lines()
 
-    def end(self, command: str, status: int, problems: Sequence[Problem]) -> Iterable[str]:
+    def end(self, command: str, status: int, problems: Sequence[results.Problem]) -> Iterable[str]:
         # An empty list has a header, too; a command that failed has no list.
         return self._new_lines(even_empty=not problems)
 

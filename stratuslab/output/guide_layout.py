@@ -4,56 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stratuslab import results
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import harmless, one_line, width, word
 from stratuslab.output.table_layout import table
-from stratuslab.results import (
-    CloudCheck,
-    InstanceDetails,
-    InstanceStarted,
-    LaunchBegins,
-    LaunchEnds,
-    LaunchPlan,
-    Listing,
-    Result,
-    TextLine,
-    TypeList,
-)
 
 
-def lines(result: Result, options: OutputOptions) -> Iterator[str]:
+def lines(result: results.Result, options: OutputOptions) -> Iterator[str]:
     """The lines of a result."""
     quiet = options.quiet
     match result:
-        case TextLine(text):
+        case results.TextLine(text):
             yield text
-        case TypeList(types, selected):
+        case results.TypeList(types, selected):
             yield _type_line(" ", "Type", "CPU", "RAM", "SWAP")
             for kind in types:
                 mark = "*" if kind.name == selected else " "
                 yield _type_line(mark, kind.name, f"{kind.cpu} CPU", f"{kind.ram} MB", f"{kind.swap} MB")
-        case InstanceStarted() if quiet:
+        case results.InstanceStarted() if quiet:
             yield f"{result.id}, {result.address}"
-        case InstanceStarted(place, network, address):
+        case results.InstanceStarted(place, network, address):
             yield f" :: Machine {place} (vm ID: {result.id})"
             yield f"     {one_line(network).title()} ip: {word(address)}"
-        case LaunchBegins(count) if not quiet:
+        case results.LaunchBegins(count) if not quiet:
             yield from banner("Starting machine(s)")
             yield f" :: Starting {count} machine{'s' if count > 1 else ''}"
-        case LaunchEnds() if not quiet:
+        case results.LaunchEnds() if not quiet:
             yield " :: Done!"
-        case LaunchPlan(templates=templates):
+        case results.LaunchPlan(templates=templates):
             for place, template in enumerate(templates):
                 yield from ("",) if place else ()
                 yield from map(harmless, template.splitlines())
-        case CloudCheck(cloud, version, user):
+        case results.CloudCheck(cloud, version, user):
             release = f" (OpenNebula {one_line(version)})" if version else ""
             yield f'Cloud: {cloud}{release}. It accepts user "{one_line(user)}".'
-        case Listing(rows, detailed, continues):
+        case results.Listing(rows, detailed, continues):
             # The details say the reason, too.
             header = options.header and not continues
             yield from table(options.selected(rows), options._replace(notes=options.notes and not detailed, header=header))
-        case InstanceDetails():
+        case results.InstanceDetails():
             from stratuslab.output.details_text import details_lines
 
             yield from details_lines(result, options.terminal)

@@ -55,8 +55,12 @@ class Messages:
             self._line(one_line(message))
 
     def _line(self, text: str) -> None:
-        # A message must never make a command fail: stderr may be closed or full.
-        with contextlib.suppress(OSError, ValueError):
-            if self._stream is not None:
-                self._stream.write(text + "\n")
-                self._stream.flush()
+        write(self._stream, text + "\n")
+
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Write to stderr, which may be closed or full: a message must never make a command fail."""
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            stream.write(text)
+            stream.flush()

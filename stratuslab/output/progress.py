@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TextIO
 
 from stratuslab.environment import is_terminal
+from stratuslab.output.messages import write
 from stratuslab.output.safe_text import cut, one_line, width
 from stratuslab.output.terminal import DEFAULT_WIDTH, size
 
@@ -27,20 +27,14 @@ class Progress:
         """Replace the line. It is cut at the terminal's width, whatever $COLUMNS says: a line that wraps cannot be removed."""
         line = cut(one_line(text), (size(self._stream)[0] or DEFAULT_WIDTH) - 1)
         length = width(line)
-        self._write(f"\r{line}{' ' * (self._shown - length)}")
+        write(self._stream, f"\r{line}{' ' * (self._shown - length)}")
         self._shown = length
 
     def clear(self) -> None:
         """Erase the line and move the cursor to its start."""
         if self._shown:
-            self._write(f"\r{' ' * self._shown}\r")
+            write(self._stream, f"\r{' ' * self._shown}\r")
             self._shown = 0
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            if self._stream is not None:
-                self._stream.write(text)
-                self._stream.flush()
 
     def __enter__(self) -> Progress:
         return self
