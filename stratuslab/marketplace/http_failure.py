@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
+from requests import exceptions
+
+from stratuslab.certificate_error import certificate_hint
+
 
 def is_late(error: BaseException) -> bool:
     """Whether the error means that a server sent no data for too long."""
-    from requests import exceptions
-
     return isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes(error))
 
 
 def explained(error: BaseException, hint: str) -> tuple[str, str]:
     """Why a server cannot be used, and what to do: ``hint`` if nothing better is known."""
-    import socket
-    import ssl
-
-    from requests import exceptions
-
     found = causes(error)
     for cause in found:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            from stratuslab.certificate_error import certificate_hint
-
             trust = "set the key ca_bundle or REQUESTS_CA_BUNDLE to a file with its certificate"
             return f"its TLS certificate is not trusted: {cause.verify_message}", certificate_hint(cause, trust)
     if isinstance(error, exceptions.SSLError):

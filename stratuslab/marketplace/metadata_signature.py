@@ -10,14 +10,15 @@ from base64 import b64decode
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from lxml import etree
+from lxml.etree import _Element
 
 from stratuslab.errors import StratusLabError
 from stratuslab.marketplace.metadata import RDF, Metadata, check_root, entry_of, in_message, parsed, read, single
-
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
-    from lxml.etree import _Element
 
 _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 _XML = "{http://www.w3.org/XML/1998/namespace}"
@@ -145,8 +146,6 @@ def _examined(rdf: _Element) -> Iterator[SignedEntry]:
 
 def _verified(rdf: _Element) -> SignedEntry:
     """The entry, read from what signxml says was signed. Raises anything if the signature is invalid."""
-    from lxml import etree
-
     # A document of its own: out of a list, with the namespaces that it had when it was signed.
     root = etree.fromstring(etree.tostring(rdf, with_tail=False), etree.XMLParser(resolve_entities=False))
     signatures = list(root.iter(f"{_DSIG}Signature"))
@@ -174,10 +173,8 @@ def _verified(rdf: _Element) -> SignedEntry:
     return SignedEntry(entry, signer, f"it is endorsed by {endorser}, but signed by somebody else: {signer}")
 
 
-def _signed_content(document: bytes, encoded: bytes) -> tuple[Certificate, bytes]:
+def _signed_content(document: bytes, encoded: bytes) -> tuple[x509.Certificate, bytes]:
     """The certificate (DER), and what was signed with its key. Raises anything if the signature is invalid."""
-    from cryptography.x509 import load_der_x509_certificate
-    from lxml import etree
     from signxml.algorithms import DigestAlgorithm, SignatureMethod
     from signxml.exceptions import InvalidDigest, InvalidSignature
     from signxml.verifier import SignatureConfiguration, XMLVerifier
@@ -188,7 +185,7 @@ def _signed_content(document: bytes, encoded: bytes) -> tuple[Certificate, bytes
             root = etree.fromstring(etree.tostring(nodes, with_tail=False), etree.XMLParser(resolve_entities=False))
             return super()._c14n(root, *arguments, **named)  # type: ignore[no-any-return]
 
-    certificate = load_der_x509_certificate(encoded)
+    certificate = x509.load_der_x509_certificate(encoded)
     # Whether the certificate has expired is the caller's question.
     configuration = SignatureConfiguration(
         location="./",
@@ -206,10 +203,7 @@ def _signed_content(document: bytes, encoded: bytes) -> tuple[Certificate, bytes
     return certificate, result.signed_data
 
 
-def _signer(certificate: Certificate) -> Signer:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.hashes import SHA256
-
+def _signer(certificate: x509.Certificate) -> Signer:
     emails = [str(name.value) for name in certificate.subject.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)]
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -225,9 +219,7 @@ def _signer(certificate: Certificate) -> Signer:
     )
 
 
-def _same_name(certificate: Certificate, subject: str) -> bool:
-    from cryptography import x509
-
+def _same_name(certificate: x509.Certificate, subject: str) -> bool:
     try:
         return x509.Name.from_rfc4514_string(subject) == certificate.subject
     except ValueError:

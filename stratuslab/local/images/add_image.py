@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
-from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, local_location
 from stratuslab.local.images.free_space import require
 from stratuslab.local.images.image_format import lacks_boot_loader
@@ -106,6 +105,8 @@ class ImageAdder:
 
     def of_url(self, url: str) -> Metadata:
         """Add the image at the URL. An interrupted download is continued."""
+        from stratuslab.local.images.download import Download  # loads requests
+
         self.listener.step(f"Downloading {shown(url)}")
         try:
             with Download(self.store.directory, url, verify=self.verify, listener=self.listener) as download:

@@ -10,12 +10,17 @@ import contextlib
 import hashlib
 import os
 import re
+import socket
+import ssl
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
+import requests
+from requests import exceptions
+from urllib3.exceptions import HTTPError
+
+from stratuslab.bounded_response import bounded_session
 from stratuslab.byte_sizes import size_text
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
@@ -23,12 +28,11 @@ from stratuslab.local.images.free_space import require, storage_errors
 from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import images, keep
 from stratuslab.marketplace import http_get
+from stratuslab.marketplace.address_guard import guarded_session
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
+from stratuslab.marketplace.http_failure import causes, explained, is_late
 from stratuslab.private_files import is_at, open_locked, private_directory
 from stratuslab.url_credentials import split_login
-
-if TYPE_CHECKING:
-    import requests
 
 ATTEMPTS = 5
 """How many attempts in a row may fail."""
@@ -163,36 +167,21 @@ class Download:
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
         """The response of the server, or of the one that it redirects to."""
-        import requests
-
-        from stratuslab.bounded_response import bounded_session
-
-        session = bounded_session()
-        environ: Mapping[str, str] = os.environ
-        if self._public_only is not None:
-            from stratuslab.marketplace.address_guard import guarded_session
-
-            session, environ = guarded_session(self._public_only), {}
+        guard = self._public_only
+        session, proxies = (bounded_session(), os.environ) if guard is None else (guarded_session(guard), {})
         try:
             return http_get.get(
-                session, self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify, environ=environ
+                session, self._url, headers, timeout=_TIMEOUT, login=self._login, verify=self._verify, environ=proxies
             )
         except http_get.NotFollowed as error:
             raise Unreachable(str(error), "give the URL of the file itself") from None
-        except requests.RequestException as error:
+        except exceptions.RequestException as error:
             raise self._failure(error) from error
         except OSError as error:
             raise ConfigurationError(f"cannot read the trusted certificates: {error}") from error
 
     def _failure(self, error: Exception) -> Exception:
         """The error to raise for an error of the network: one to retry, unless the first attempt failed for good."""
-        import socket
-        import ssl
-
-        from requests import exceptions
-
-        from stratuslab.marketplace.http_failure import causes, explained, is_late
-
         if isinstance(error, (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)):
             return _invalid_url()
         why, hint = explained(error, "check the URL")
@@ -204,8 +193,6 @@ class Download:
         return _Lost(why)
 
     def _receive(self, response: requests.Response, total: int | None) -> None:
-        from urllib3.exceptions import HTTPError
-
         self._bound(total, packed=True)
         if total is not None:
             require(self._directory, total - self.size)

@@ -15,12 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from stratuslab.errors import NotFound, StratusLabError
-from stratuslab.local.images import SILENT, ImageError, ProgressListener, about
+from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.download import Download
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.free_space import NoSpace, storage_errors
@@ -53,7 +54,6 @@ class ImageFetcher:
 
     directory: Path
     verify: bool | str = True
-    listener: ProgressListener = SILENT
     stranger: bool = False
     networks: str = ""
 
@@ -80,25 +80,18 @@ class ImageFetcher:
     def _locations(self, identifier: str, metadata_url: str) -> Iterator[tuple[Metadata, str, bool]]:
         """The locations to download from, each with its entry, and whether it is for or of a stranger."""
         entries = self._entries(identifier)
-        known = [(entry, place, stranger) for entry, stranger in entries for place in entry.locations if _is_http(place)]
-        yield from known
-        if known:
-            return
-        if metadata_url:
-            entry = self._remote_entry(identifier, metadata_url)
-            yield from ((entry, place, self.stranger) for place in entry.locations if _is_http(place))
-        elif not entries:
+        if metadata_url and not any(_is_http(place) for entry, _ in entries for place in entry.locations):
+            entries = [(self._remote_entry(identifier, metadata_url), self.stranger)]
+        if not entries:
             raise NotFound(f"image {identifier} is not in this cloud's Marketplace")
+        return ((entry, place, stranger) for entry, stranger in entries for place in entry.locations if _is_http(place))
 
     def _entries(self, identifier: str) -> list[tuple[Metadata, bool]]:
         """The entries in the embedded Marketplace: valid ones before deprecated and expired ones, newest first."""
         now = time.time()
         today = datetime.fromtimestamp(now, timezone.utc)
-        store = open_store(self.directory, now)
-        try:
+        with closing(open_store(self.directory, now)) as store:
             found = MarketplaceEntries(store, now).of_image(identifier)
-        finally:
-            store.close()
         entries = [
             (read(document.encode(), identifier, today), self.stranger or owner != ADMINISTRATOR.id) for document, owner in found
         ]
@@ -113,21 +106,16 @@ class ImageFetcher:
         return Marketplace(connection).find(identifier)
 
     def _downloaded(self, entry: Metadata, location: str, stranger: bool) -> Path:
-        self.listener.step(f"Downloading {shown(location)}")
         limit = min(LARGEST if entry.bytes is None else entry.bytes, LARGEST)
-        named = {name for name in entry.checksums if name in ALGORITHMS}
-        public_only = self.networks if stranger else None
-        with Download(
-            self.directory, location, limit=limit, verify=self.verify, listener=self.listener, public_only=public_only
-        ) as download:
+        networks = self.networks if stranger else None
+        with Download(self.directory, location, limit=limit, verify=self.verify, public_only=networks) as download:
             download.fetch()
             intake = ImageImport(
                 self.directory,
                 lambda found, path: _checked(entry, found, stranger),
                 # If the file has the size in the entry, that may be the compressed size.
                 limit=None if entry.bytes is None or download.size == entry.bytes else limit,
-                algorithms=sorted({*USUAL, *named}),
-                listener=self.listener,
+                algorithms={*USUAL, *entry.checksums} & ALGORITHMS.keys(),
             )
             return intake.of_download(download).path
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images import SILENT, ProgressListener
-from stratuslab.local.images.download import Download
 from stratuslab.local.images.free_space import storage_errors
 from stratuslab.local.images.image_format import Format, detect_format
 from stratuslab.local.images.image_reader import USUAL, ReadResult, read_image
 from stratuslab.local.images.image_store import IncomingFile
 from stratuslab.marketplace.compression import Readable
+
+if TYPE_CHECKING:
+    from stratuslab.local.images.download import Download
 
 Check = Callable[[ReadResult, Path], str]
 """Checks the image in a file, whose checksums it gets too, and returns its identifier. Raises if the image is refused."""

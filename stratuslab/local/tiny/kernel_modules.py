@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from stratuslab.local.tiny.elf import sections
 
@@ -12,13 +13,10 @@ class Modules:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = {module_name(path): (path, content) for path, content in files.items()}
-        self._plain: dict[str, bytes] = {}
 
     def content(self, name: str) -> bytes:
         """A module's uncompressed content. Raises KeyError if there is none, ValueError if it is damaged."""
-        if name not in self._plain:
-            self._plain[name] = _plain(*self._files[name])
-        return self._plain[name]
+        return _plain(*self._files[name])
 
     def order(self, wanted: Iterable[str]) -> list[str]:
         """The wanted modules and their dependencies, each after those that it needs. Raises ValueError for a damaged one.
@@ -63,6 +61,7 @@ def _needs(module: bytes) -> list[str]:
     return []
 
 
+@cache
 def _plain(path: str, content: bytes) -> bytes:
     suffix = path.rpartition(".")[2]
     try:
