@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 
-from stratuslab.local.api_error import BadCapacity, BadTemplate, BadVariable, Restricted
-from stratuslab.local.engine.context_variables import VariableError, replaced
+from stratuslab.local.api_error import BadCapacity, BadTemplate, Restricted
+from stratuslab.local.engine.context_variables import replaced
 from stratuslab.local.engine.disk_allocation import DiskAllocation
 from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.server_rules import ServerRules
@@ -59,8 +59,7 @@ def allocate(
         _positive_integer(template.text("VCPU"), "VCPU", BadTemplate)
     disks = DiskAllocation(store, user, template.vectors("DISK"), number, rules)
     choice = drivers.choose(template.text("SCHED_REQUIREMENTS") or template.text("REQUIREMENTS"), disks)
-    hypervisor = choice.hypervisor
-    disks.name_devices("vd" if hypervisor == QEMU else "sd")
+    disks.name_devices("vd" if choice.hypervisor == QEMU else "sd")
     nics = _nics(store, user, template.vectors("NIC"), number)
     attributes: list[Attribute] = [pair for pair in template.attributes if pair[0] in _COPIED]
     attributes += [("DISK", disk) for disk in disks.all]
@@ -86,8 +85,8 @@ def allocate(
         attributes=sorted(attributes, key=lambda pair: pair[0]),
         user_attributes=sorted(unknown, key=lambda pair: pair[0]),
         stime=now,
-        hypervisor=hypervisor,
-        disk_mib=disks.disk_mib if hypervisor == QEMU else 0,
+        hypervisor=choice.hypervisor,
+        disk_mib=disks.disk_mib if choice.hypervisor == QEMU else 0,
         owner=user.name,
     )
 
@@ -181,10 +180,7 @@ def _with_variables(context: dict[str, str], known: list[Attribute], user: User,
         vectors = (vector for other, vector in known if other == name and not isinstance(vector, str))
         return next((vector.get(key, "") for vector in vectors if not where or vector.get(where) == value), "")
 
-    try:
-        return replaced(context, find, escapes=rules.escapes, line=rules.first_line)
-    except VariableError as error:
-        raise BadVariable(str(error)) from None
+    return replaced(context, find, escapes=rules.escapes, line=rules.first_line)
 
 
 def _positive_integer(text: str, name: str, refusal: type[BadTemplate] = BadCapacity) -> int:

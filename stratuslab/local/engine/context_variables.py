@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from stratuslab.local.api_error import BadVariable
+
 _SEPARATOR = "@^_^@"
 _NAME = r"\n*([A-Za-z0-9_]+)\n*"
 _WHERE = rf'[ \t]*,[ \t]*{_NAME}[ \t]*=[ \t]*(?:"([^"]*)"|([A-Za-z0-9]+))\n*'
@@ -24,12 +26,8 @@ Find = Callable[[str, str, str, str], str]
 """Looks up a variable by its name, and for ``NAME[KEY, WHERE=VALUE]`` by the other three, which may be empty."""
 
 
-class VariableError(Exception):
-    """A syntax error in a variable; the text is the server's message."""
-
-
 def replaced(context: Mapping[str, str], find: Find, *, escapes: bool, line: int) -> dict[str, str]:
-    r"""The context with its variables replaced. Raises VariableError.
+    r"""The context with its variables replaced. Raises BadVariable.
 
     With ``escapes`` (from 5.0 on) ``\$`` is kept as it is; ``line`` is the number of the first line in messages.
     """
@@ -45,7 +43,7 @@ def replaced(context: Mapping[str, str], find: Find, *, escapes: bool, line: int
                 at = variable.end() if variable else at + 1
                 detail = "" if variable else ", unexpected EOA, expecting $end or VARIABLE or RSTRING"
                 place = f"at line {line + text.count(chr(10), 0, at)}, columns {at + 1}:{min(at + 1, len(text)) + 1}"
-                raise VariableError(f"Error parsing: {text}. syntax error{detail} {place}")
+                raise BadVariable(f"Error parsing: {text}. syntax error{detail} {place}")
             name, key, where, quoted, bare = (word or "" for word in variable.groups())
             pieces.append(find(name.upper(), key.upper(), where.upper(), quoted or bare))
         pieces.append(match[0])

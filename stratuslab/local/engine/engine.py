@@ -175,7 +175,7 @@ class Engine:
 
     def machine_failed(self, instance: int, step: Lcm, message: str) -> None:
         """The machine could not be prepared (PROLOG) or booted (BOOT)."""
-        text = lifecycle.transfer_failure(message) if step == Lcm.PROLOG else f"DEPLOY: {message}"
+        text = (lifecycle.PROLOG_FAILED if step == Lcm.PROLOG else "DEPLOY: ") + message
         with self.store.changing(instance) as record:
             if record is not None:
                 lifecycle.failed(record, step, text, self.now)
@@ -196,14 +196,9 @@ class Engine:
         self.reconciler.reconcile()
 
 
-def _state_condition(state: int, legacy_states: bool) -> str:
-    failed = f"(state = {State.ACTIVE:d} AND lcm_state IN ({Lcm.PROLOG_FAILURE:d}, {Lcm.BOOT_FAILURE:d}))"
-    if state == PoolState.ANY:
-        return "1"
-    if state == PoolState.NOT_DONE:
-        return f"state <> {State.DONE:d}"
-    if legacy_states and state == State.FAILED:
-        return failed
-    if legacy_states and state == State.ACTIVE:
-        return f"state = {State.ACTIVE:d} AND NOT {failed}"
-    return f"state = {state:d}"
+def _state_condition(state: int, legacy: bool) -> str:
+    conditions: dict[int, str] = {PoolState.ANY: "1", PoolState.NOT_DONE: f"state <> {State.DONE:d}"}
+    if legacy:
+        failed = f"(state = {State.ACTIVE:d} AND lcm_state IN ({Lcm.PROLOG_FAILURE:d}, {Lcm.BOOT_FAILURE:d}))"
+        conditions |= {State.FAILED: failed, State.ACTIVE: f"state = {State.ACTIVE:d} AND NOT {failed}"}
+    return conditions.get(state, f"state = {state:d}")

@@ -31,6 +31,8 @@ _RUNNING = (Lcm.PROLOG, Lcm.BOOT, Lcm.RUNNING, Lcm.SHUTDOWN, Lcm.SHUTDOWN_POWERO
 SUPERVISED = (*_RUNNING, *CLEANING, *STARTING_AGAIN)
 """The LCM_STATEs in which the instance has a supervisor. If it is dead, :func:`machine_gone` follows."""
 
+PROLOG_FAILED = "Error executing image transfer script: "
+"""What OpenNebula puts before the reason for which a prolog failed."""
 _LOST_PROCESS = "the machine's process ended unexpectedly"
 _TIMES = ("stime", "etime", "pstime", "petime", "rstime", "retime", "estime", "eetime")
 
@@ -256,11 +258,6 @@ _BEGINNINGS: dict[Verb, tuple[set[str], Callable[[Record, int], Step], int]] = {
     Verb.STOP: ({"RUNNING", "SUSPENDED"}, _stop, _STOP),
     Verb.UNDEPLOY: (set(), _end, 0),  # refused in every state
 }
-
-
-def transfer_failure(message: str) -> str:
-    """The error message of a failed prolog, as OpenNebula words it."""
-    return f"Error executing image transfer script: {message}"
 
 
 def _wrong_state(record: Record, verb: Verb) -> WrongState:

@@ -151,7 +151,7 @@ class Reconciler:
             if stopped and self.alive(record.id):
                 self._resume(record)
             elif record.prolog_error:
-                lifecycle.failed(record, Lcm.PROLOG, lifecycle.transfer_failure(record.prolog_error), self.now)
+                lifecycle.failed(record, Lcm.PROLOG, lifecycle.PROLOG_FAILED + record.prolog_error, self.now)
             else:
                 self._spawn(record)
             self._store.save(record)

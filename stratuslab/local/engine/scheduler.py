@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,8 +68,7 @@ class InstanceLoad(NamedTuple):
         return active or self.state == State.SUSPENDED
 
 
-@dataclass(frozen=True)
-class Capacity:
+class Capacity(NamedTuple):
     """CPUs and memory (MiB) of the host."""
 
     cpu: float
@@ -88,8 +86,7 @@ class Capacity:
         return Capacity(sum(load.cpu for load in held), sum(load.memory_mib for load in held))
 
 
-@dataclass(frozen=True)
-class FreeCapacity:
+class FreeCapacity(NamedTuple):
     """MiB of memory and disk that are free for real machines."""
 
     memory_mib: int

@@ -36,7 +36,6 @@ def release(directory: Path) -> None:
 
 def is_full(directory: Path) -> bool:
     """Whether the disk of the directory has too little space for the store."""
-    try:
+    with contextlib.suppress(OSError):
         return free_bytes(directory) < _FULL
-    except OSError:
-        return False
+    return False

@@ -112,12 +112,8 @@ class Store:
         self._lock = threading.RLock()
         _make_private(directory, self.path)
         ballast_file.create(directory)
-        try:
-            self._connect()
-        except DiskFull:
-            # Even to read, SQLite creates a file beside the database unless a running machine has it open.
-            ballast_file.release(directory)
-            self._connect()
+        # Even to read, SQLite creates a file beside the database unless a running machine has it open.
+        self.with_reserve(self._connect)
 
     def _connect(self) -> None:
         with self._errors():

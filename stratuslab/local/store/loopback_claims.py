@@ -53,7 +53,7 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
     # Other users can only add claims; our own processes also remove them, one process at a time.
     with locked(shared / f"{os.geteuid()}"):
         # Others can add any number of files.
-        claims = islice(shared.iterdir(), 4 * _BLOCKS)
+        claims = (Path(entry.path) for entry in islice(os.scandir(shared), 4 * _BLOCKS))
         owners = {claim.name: owner for claim in claims if (owner := _owner(claim)) is not None}
         for block in chain([preferred], range(_BLOCKS)):
             if owners.get(_name(block)) == path:
