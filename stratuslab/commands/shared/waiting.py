@@ -35,25 +35,6 @@ Way = Callable[[Instance], tuple[Sequence[Point], ReadBanner | None]]
 """Where an instance's SSH server may answer, and how its banner is read (None: not at all, the first point is taken)."""
 
 
-class Waited:
-    """What became of each instance, by its id: ``latest`` as it was seen last, ``errors`` of those that did not get there,
-    ``answered`` where SSH did; ``begun`` when the waiting began, in seconds since the epoch."""
-
-    def __init__(self, begun: float, answered: dict[int, Point]) -> None:
-        self.begun = begun
-        self.latest: dict[int, Instance] = {}
-        self.errors: dict[int, StratusLabError] = {}
-        self.answered = answered
-
-    @property
-    def reached(self) -> list[int]:
-        return [number for number in self.latest if number not in self.errors]
-
-    def seen(self, numbers: Iterable[int]) -> list[Instance]:
-        """Those of the instances that were seen, in this order."""
-        return [self.latest[number] for number in numbers if number in self.latest]
-
-
 def patiently(session: Session, ask: Callable[[], _Value], seconds: float, *, known: bool = False) -> _Value:
     """What ``ask`` gives. A cloud that cannot be reached is asked again, as long as the time lasts; one that is not ``known`` to
     have answered before only where that can help."""
@@ -97,8 +78,8 @@ def wait(
     elif numbers and not announce:
         messages.hint(f"waiting until {_have_reached(numbers, goal)}, at most {duration(round(seconds))}")
     way = way or (lambda instance: (login_points(session, instance), read_banner))
-    with _progress(session, visible) as progress, closing(_Wait(session, goal, seconds, way, progress, asked_for)) as waiting:
-        waited = waiting.until_over(numbers, announce and not progress.visible)
+    with _progress(session, visible) as progress, closing(Waited(session, goal, seconds, way, progress, asked_for)) as waited:
+        waited.wait(numbers, announce and not progress.visible)
     if waited.reached and not announce:
         passed = duration(int(session.environment.clock() - waited.begun))
         messages.hint(f"{_have_reached(waited.reached, goal)} after {passed}")
@@ -124,7 +105,10 @@ _AT_REST = (State.POWEROFF, State.SUSPENDED, State.STOPPED, State.UNDEPLOYED)
 _LAG = 15.0  # seconds
 
 
-class _Wait:
+class Waited:
+    """Instances that are waited for, and what became of each, by its id: ``latest`` as it was seen last, ``errors`` of those that
+    did not get there, ``answered`` where SSH did; ``begun`` when the waiting began, in seconds since the epoch."""
+
     def __init__(self, session: Session, goal: str, seconds: float, way: Way, progress: Progress, asked_for: bool) -> None:
         self._session = session
         self._goal = goal
@@ -134,30 +118,40 @@ class _Wait:
         self._knocking = Knocking(self._deadline)
         self._progress = progress
         self._asked_for = asked_for
-        self._waited = Waited(session.environment.clock(), answered=self._knocking.answered)
         self._points: dict[int, Sequence[Point]] = {}
         self._missing: dict[int, str] = {}
+        self.begun = session.environment.clock()
+        self.latest: dict[int, Instance] = {}
+        self.errors: dict[int, StratusLabError] = {}
+        self.answered = self._knocking.answered
+
+    @property
+    def reached(self) -> list[int]:
+        return [number for number in self.latest if number not in self.errors]
+
+    def seen(self, numbers: Iterable[int]) -> list[Instance]:
+        """Those of the instances that were seen, in this order."""
+        return [self.latest[number] for number in numbers if number in self.latest]
 
     def close(self) -> None:
         self._knocking.close()
 
-    def until_over(self, numbers: Sequence[int], announce: bool) -> Waited:
+    def wait(self, numbers: Sequence[int], announce: bool) -> None:
         waiting = list(numbers)
         pause = _FIRST_PAUSE
         while waiting:
             now = time.monotonic()
             waiting = self._look(waiting, late=now >= self._deadline)
-            for instance in self._waited.seen(waiting) if announce else ():
+            for instance in self.seen(waiting) if announce else ():
                 if instance.phase != Phase.UP:
                     self._session.messages.note(f"machine {instance.id} is {instance.state_label}, waiting for it")
             announce = False
             self._show(waiting, len(numbers))
             while waiting and (left := min(now + pause, self._deadline) - time.monotonic()) > 0:
                 self._knocking.wait(min(left, _TICK))
-                waiting = [number for number in waiting if number not in self._waited.answered]
+                waiting = [number for number in waiting if number not in self.answered]
                 self._show(waiting, len(numbers))
             pause = min(pause * 1.3, _LONGEST_PAUSE)
-        return self._waited
 
     def _look(self, waiting: Sequence[int], late: bool) -> list[int]:
         """Ask the cloud for the instances; those to go on waiting for."""
@@ -166,16 +160,16 @@ class _Wait:
         for outcome in in_order(self._instance, waiting):
             number = outcome.item
             error = self._missing_of(outcome.value, late) if outcome.value is not None else outcome.error
-            if not late and isinstance(error, Unreachable) and (number in self._waited.latest or not error.lasting):
+            if not late and isinstance(error, Unreachable) and (number in self.latest or not error.lasting):
                 lost, error = error, _NotYet("the cloud does not answer")
             if isinstance(error, _NotYet):
                 self._missing[number] = error.message
                 if not late:
                     found.append(number)
                     continue
-                error = self._too_late(self._waited.latest[number])
+                error = self._too_late(self.latest[number])
             if error is not None:
-                self._waited.errors[number] = error
+                self.errors[number] = error
         if lost is not None:
             self._session.messages.step(f"{lost.message}; asking again")
         return found
@@ -187,22 +181,22 @@ class _Wait:
             points, read = self._way(instance)
             self._points[number] = points
             if points and read is None:
-                self._waited.answered[number] = points[0]
+                self.answered[number] = points[0]
             elif points and read is not None:
                 self._knocking.begin(number, points, read)
         return instance
 
     def _missing_of(self, instance: Instance, late: bool) -> StratusLabError | None:
         """Why an instance is not there (a _NotYet), or never will be."""
-        before = self._waited.latest.get(instance.id)
-        self._waited.latest[instance.id] = instance
+        before = self.latest.get(instance.id)
+        self.latest[instance.id] = instance
         if self._is_hopeless(instance, before):
             return hopeless(self._session, instance)
         if self._goal != SSH or instance.phase != Phase.UP:
             return None if has_reached(instance.state, instance.lcm_state, self._goal) else _NotYet("")
-        if late and instance.id not in self._waited.answered:
+        if late and instance.id not in self.answered:
             self._knocking.wait(_LAST_TRY)
-        if instance.id in self._waited.answered:
+        if instance.id in self.answered:
             return None
         seen = self._knocking.seen(instance.id)
         # An address that the cloud does not give may be reported by the guest.
@@ -229,7 +223,7 @@ class _Wait:
         explanation = explain(instance, self._session.environment.clock())
         if explanation is None or explanation.kind is not ExplanationKind.REFUSED:
             return False
-        return (explanation.since or 0) >= self._waited.begun - _REFUSED_AT_ONCE
+        return (explanation.since or 0) >= self.begun - _REFUSED_AT_ONCE
 
     def _too_late(self, instance: Instance) -> TimedOut:
         explanation = explain(instance, self._session.environment.clock())
@@ -246,8 +240,7 @@ class _Wait:
     def _show(self, waiting: Sequence[int], count: int) -> None:
         if not waiting:
             return
-        latest = self._waited.latest
-        states = {number: latest[number].state_label if number in latest else "-" for number in waiting}
+        states = {number: self.latest[number].state_label if number in self.latest else "-" for number in waiting}
         if count == 1:
             missing = self._missing.get(waiting[0], "")
             self._progress.show(f"machine {waiting[0]}: {states[waiting[0]]}, {self._passed()}{missing and ', '}{missing}")
