@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stratuslab.commands.base import Command, add_cloud_options
-from stratuslab.commands.completion import KINDS, SHELLS, script
+from stratuslab.commands.completion import KINDS, SHELLS, offered, script
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
@@ -51,8 +51,6 @@ def _run(session: Session) -> Iterator[Result]:
         yield TextLine(script(session.options.completion).rstrip("\n"))
         return
     if session.options.values_of:
-        from stratuslab.commands.completion_values import offered
-
         yield from map(TextLine, offered(session, session.options.values_of))
         return
     for section, key, _ in session.settings.file.raw:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.commands import completion, completion_values
+from stratuslab.commands import completion
 from stratuslab.commands.base import Command
 from stratuslab.commands.man_page import man_page, statuses
 from stratuslab.errors import ExitStatus
@@ -123,7 +123,7 @@ class TestValues:
         assert self.values(alice, "instances") == []
         assert alice("run", "-q", TTYLINUX).status == 0
         assert self.values(alice, "instances") == []
-        now += 2 * completion_values.KEPT
+        now += 2 * completion.KEPT
         assert self.values(alice, "instances") == ["1", "one-1"]
         (kept,) = (alice.home / ".stratuslab" / "completion").iterdir()
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
