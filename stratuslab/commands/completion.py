@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.states import SSH, Lcm, State
+from stratuslab.output.columns import RowKind
 from stratuslab.output.messages import Messages
-
-if TYPE_CHECKING:
-    from stratuslab.output.columns import RowKind
 
 SHELLS = ("bash", "zsh", "fish")
 

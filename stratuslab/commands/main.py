@@ -16,8 +16,6 @@ from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, Termin
 from stratuslab.output.messages import Messages
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from stratuslab.commands.session import Session
     from stratuslab.output.output_options import OutputOptions
     from stratuslab.results import Problem
@@ -165,9 +163,9 @@ def _end_on_signals(environment: Environment) -> None:
             signal.signal(signal.SIGHUP, _hang_up)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
+def _terminate(_signal: int, _frame: object) -> None:
     raise Terminated
 
 
-def _hang_up(_signal: int, _frame: FrameType | None) -> None:
+def _hang_up(_signal: int, _frame: object) -> None:
     raise TerminalGone

@@ -7,12 +7,9 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from stratuslab.environment import Environment
 from stratuslab.errors import StratusLabError
-
-if TYPE_CHECKING:
-    from stratuslab.environment import Environment
 
 
 def write(environment: Environment, text: Iterable[str]) -> None:

@@ -6,8 +6,8 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from stratuslab.cloud.client import Cloud
 from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import parallel
@@ -17,10 +17,7 @@ from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
 from stratuslab.python_library.log_messages import LogMessages
 from stratuslab.python_library.program_errors import ARGUMENTS
-
-if TYPE_CHECKING:
-    from stratuslab.cloud.client import Cloud
-    from stratuslab.results import Result
+from stratuslab.results import Result
 
 
 class CommandSessions:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from os import PathLike
 
+from stratuslab.cloud.client import Cloud
+from stratuslab.marketplace.marketplace_client import Marketplace
 from stratuslab.python_library.command_sessions import CommandSessions
 from stratuslab.python_library.connected_cloud import ConnectedCloud
 from stratuslab.python_library.program_errors import for_programs
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from stratuslab.cloud.client import Cloud
-    from stratuslab.marketplace.marketplace_client import Marketplace
 
 
 @for_programs()

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api.accounts import Accounts
@@ -24,11 +23,10 @@ from stratuslab.local.store.instance_record import SIMULATED
 from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import replace
+from stratuslab.python_library.connected_cloud import ConnectedCloud
+from stratuslab.python_library.python_api import connect
 from stratuslab.testing.call_faults import CallFault, FaultyApplication, refusal
 from stratuslab.testing.steered_machines import Actors, SteeredMachines
-
-if TYPE_CHECKING:
-    from stratuslab.python_library.connected_cloud import ConnectedCloud
 
 
 class EmbeddedOpenNebula:
@@ -81,8 +79,6 @@ class EmbeddedOpenNebula:
 
     def connect(self, username: str = "") -> ConnectedCloud:
         """The cloud for a program with this library, as the first user or another one."""
-        from stratuslab.python_library.python_api import connect
-
         name = username or self.username
         return connect(self.endpoint, username=name, password=self.users[name], marketplace_endpoint=self.marketplace_endpoint)
 

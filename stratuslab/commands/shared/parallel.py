@@ -13,7 +13,6 @@ from stratuslab.output.messages import Messages
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
-    from types import FrameType
 
 AT_ONCE = 13
 """Calls in flight: OpenNebula's daemon serves 15 connections for all its users together, and two are left to others."""
@@ -209,7 +208,7 @@ def _ctrl_c_calls(stop: Callable[[], None]) -> Iterator[None]:
         for number, handler in handled.items():
             signal.signal(number, handler)
 
-    def press(number: int, _frame: FrameType | None) -> None:
+    def press(number: int, _frame: object) -> None:
         pressed.append(number)
         restore()
         stop()
