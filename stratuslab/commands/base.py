@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import UsageError
 from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
@@ -100,8 +101,9 @@ class Parser(argparse.ArgumentParser):
 
 
 class Command(NamedTuple):
-    """A command: its name, its options, and the function that runs it and yields results as they are known.
+    """A command: its name, its own options, and the function that runs it and yields results as they are known.
 
+    One that is ``is_on_cloud`` has the options for that as well, and if it yields ``rows`` those for them.
     ``related`` are the commands that its help names, ``rows`` says what its rows are about, ``waits`` whether it waits for
     instances. With ``filters_choose`` --filter selects the instances to act on, not the rows to show. With ``takes_command`` the
     words after "--" are a command for the instance, in ``options.command``.
@@ -118,9 +120,10 @@ class Command(NamedTuple):
     filters_choose: bool = False
     takes_command: bool = False
     waits: Callable[[argparse.Namespace], bool] = lambda options: False
+    is_on_cloud: bool = True
 
     def parser(self) -> Parser:
-        """The command's parser, including the options that all commands have."""
+        """The command's parser, including the options that many commands have."""
         parser = Parser(
             prog=self.prog,
             usage=self.usage,
@@ -128,6 +131,10 @@ class Command(NamedTuple):
             epilog=f"{self.epilog}\nsee also:\n  {', '.join(self.related)}\n  man {self.prog}\n".lstrip(),
         )
         self.add_arguments(parser)
+        if self.is_on_cloud:
+            _add_cloud_options(parser)
+            if self.rows:
+                add_output_options(parser)
         group = parser.add_argument_group("output")
         group.add_argument("-v", "--verbose", action="count", default=0, help="print more on stderr; -vv and -vvv even more")
         group.add_argument("-q", "--quiet", action="count", default=0, help="print less")
@@ -135,8 +142,9 @@ class Command(NamedTuple):
         return parser
 
 
-def add_cloud_options(parser: argparse.ArgumentParser, password: Sequence[str] = ("-p", "--password")) -> None:
-    """Add the options of every command that talks to a cloud; ``password`` are the names of the password option."""
+def _add_cloud_options(parser: Parser) -> None:
+    # As with ssh, -p is the port's where there is one.
+    password = ("--password",) if "-p" in parser._option_string_actions else ("-p", "--password")
     group = parser.add_argument_group("cloud")
     add = group.add_argument
     add("--endpoint", metavar="URL", help='cloud: a host, a URL, or "local" for the embedded cloud')

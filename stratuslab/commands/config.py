@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.completion import KINDS, SHELLS, offered, script
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN, Setting
 from stratuslab.output.columns import SECTIONS, SETTINGS
@@ -42,8 +41,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--values-of", choices=KINDS, metavar="KIND", help="print what completion offers: " + ", ".join(KINDS))
     further = parser.add_argument_group("more settings")
     further.add_argument("--marketplace-endpoint", metavar="URL", help="the Marketplace")
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers, select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
@@ -49,8 +49,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ssh-config", action="store_true", help="print Host blocks for ~/.ssh/config, for all machines if no ID is given")
     add("--write-ssh-config", action="store_true", help="keep these blocks in ~/.stratuslab/ssh_config")
     what.add_argument("--include", action="store_true", help="with --write-ssh-config: include that file in ~/.ssh/config")
-    # -p is the port's, as in ssh.
-    add_cloud_options(parser, password=("--password",))
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -75,6 +75,7 @@ COMMAND = Command(
     "Write a configuration file to start from, which explains every setting.",
     _add_arguments,
     _run,
+    is_on_cloud=False,
     related=("stratus-config",),
     epilog="""examples:
   stratus-copy-config                       ~/.stratuslab/stratuslab-user.cfg

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, add_login_options, ssh_words
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
@@ -41,9 +40,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files")
     group.add_argument("-r", "--recursive", action="store_true", help="copy folders with all that is in them")
     add_login_options(parser)
-    # -p is the port's, as in ssh.
-    add_cloud_options(parser, password=("--password",))
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_rows import all_details, by_id, listed, rows_of, shows_details
 from stratuslab.commands.shared.option_values import any_state, interval, whole_number
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import all_of, report
 from stratuslab.environment import is_terminal
 from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
@@ -54,8 +53,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_wait_timeout(waits)
     console = parser.add_argument_group("console")
     console.add_argument("--console", metavar="ID", help="show the console of a machine of the embedded cloud")
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.output.image_columns import NETWORKS
 from stratuslab.results import Listing, Result
-
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:
@@ -24,7 +17,7 @@ def _run(session: Session) -> Iterator[Result]:
 COMMAND = Command(
     "stratus-list-networks",
     "Show the networks that stratus-run-instance --network takes, and how many addresses are free.",
-    _add_arguments,
+    lambda parser: None,
     _run,
     related=("stratus-run-instance",),
     epilog="""examples:

@@ -221,4 +221,5 @@ COMMAND = Command(
   stratus-local-cloud reset                   kill all machines and start over
 """,
     rows=_rows,
+    is_on_cloud=False,
 )

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.option_values import (
     ip_address,
@@ -21,7 +21,6 @@ from stratuslab.commands.shared.option_values import (
     size_in_mib,
     whole_number,
 )
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
@@ -121,8 +120,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     waits.add_argument(
         "--kill-on-failure", action="store_true", help="kill machines that fail or are not ready in time (with --wait-for)"
     )
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

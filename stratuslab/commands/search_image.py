@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import FoundImage, search, uses_marketplace
 from stratuslab.commands.shared.option_values import date
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.environment import is_terminal
 from stratuslab.errors import NotFound
 from stratuslab.marketplace.image_query import STATUSES, ImageQuery
@@ -39,8 +38,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--status", choices=STATUSES, default=STATUSES[0], help="valid (default), expired, deprecated or all")
     add("--marketplace-endpoint", metavar="URL", help="Marketplace to search")
     add("--no-cache", action="store_const", const="yes", help="neither use nor keep a catalogue on this computer")
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -8,11 +8,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud.catalogue import ResourceKind
-from stratuslab.commands.base import Command, add_cloud_options
+from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import entry_of, named, uses_marketplace
 from stratuslab.commands.shared.image_verification import entry_and_signature, trust_of
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.output.image_columns import IMAGE_DETAILS
@@ -50,8 +49,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("image").add_argument
     add("--metadata", action="store_true", help="print the document itself")
     add("--marketplace-endpoint", metavar="URL", help="Marketplace to look the image up in")
-    add_cloud_options(parser)
-    add_output_options(parser)
 
 
 def _run(session: Session) -> Iterator[Result]:

@@ -5,12 +5,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.commands.base import Command, add_cloud_options, add_wait_timeout
+from stratuslab.commands.base import Command, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.confirmation import confirmed, require_yes
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
-from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.commands.shared.parallel import all_of, in_order, report
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.output.columns import INSTANCES
@@ -60,8 +59,6 @@ class ActionCommand(NamedTuple):
         if self.wait_seconds:
             own.add_argument("--no-wait", action="store_true", help=f"do not wait until they are {self.goal_word}")
             add_wait_timeout(own, self.wait_seconds)
-        add_cloud_options(parser)
-        add_output_options(parser)
 
     def _run(self, session: Session) -> Iterator[Result]:
         options = session.options
