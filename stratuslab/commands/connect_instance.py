@@ -10,7 +10,7 @@ from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers, select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
-from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count, ssh_words
+from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, SSH_OPTION, add_login_options, count
 from stratuslab.commands.shared.output_arguments import condition
 from stratuslab.commands.shared.parallel import report
 from stratuslab.commands.shared.parallel_ssh import ParallelSSH, summed_up
@@ -53,10 +53,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session) -> Iterator[Result]:
     options = session.options
-    ssh_options = ssh_words(options.ssh_option)
     words = list(dict.fromkeys(options.instances))
-    _check_usage(session, words, ssh_options)
-    login = SSHLogin(session, ssh_options, alone=len(words) == 1)
+    _check_usage(options, words)
+    login = SSHLogin(session, alone=len(words) == 1)
     if options.write_ssh_config:
         _write_ssh_config(session, login)
         return
@@ -87,20 +86,19 @@ def _all(session: Session) -> tuple[dict[str, int], list[StratusLabError]]:
     return {row.name if names.count(row.name) == 1 else str(row.id): row.id for row in rows}, []
 
 
-def _check_usage(session: Session, words: Sequence[str], ssh_options: Sequence[str]) -> None:
-    options = session.options
+def _check_usage(options: argparse.Namespace, words: Sequence[str]) -> None:
     if options.all and (words or not options.command):
         raise UsageError("--all is for a command on all machines: it takes no ids or names, and a command after --")
     if options.filter and not options.all:
         raise UsageError("--filter needs --all")
     if options.include and not options.write_ssh_config:
         raise UsageError("--include needs --write-ssh-config")
-    if options.write_ssh_config and (words or options.command or ssh_options):
+    if options.write_ssh_config and (words or options.command or options.ssh_option):
         raise UsageError(f"--write-ssh-config is about all machines: it takes no ids, names, command or {SSH_OPTION}")
     if not (words or options.ssh_config or options.write_ssh_config or options.all):
-        after = f"; put it before {SSH_OPTION}, which takes all words that follow" if ssh_options else ""
+        after = f"; put it before {SSH_OPTION}, which takes all words that follow" if options.ssh_option else ""
         raise UsageError(f"no machine given{after}", f"see {COMMAND.prog} --help")
-    if options.ssh_config and (options.command or ssh_options):
+    if options.ssh_config and (options.command or options.ssh_option):
         raise UsageError(f"--ssh-config cannot be combined with a command or {SSH_OPTION}", "add them to the Host block yourself")
     if len(words) > 1 and not (options.command or options.ssh_config or options.show):
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stratuslab.commands.base import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers
-from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, add_login_options, ssh_words
+from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, add_login_options
 from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
@@ -47,7 +47,7 @@ def _run(session: Session) -> Iterator[Result]:
     _check_usage(places)
     *sources, destination = places
     words = list(destination.instances or dict.fromkeys(word for source in sources for word in source.instances))
-    login = SSHLogin(session, ssh_words(session.options.ssh_option), alone=len(words) == 1)
+    login = SSHLogin(session, alone=len(words) == 1)
     wait_timeout = session.settings.wait_timeout(LOGIN_PATIENCE)
     ids, errors = patiently(session, lambda: numbers(session.cloud, words), wait_timeout)
     found = list(ids)

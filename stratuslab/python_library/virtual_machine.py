@@ -116,7 +116,7 @@ class VirtualMachine(Instance):
         words = [command] if isinstance(command, str) else [shlex.join(command)]
         arguments = {"user": user, "key": key, "port": port, "wait_timeout": timeout}
         session = self._sessions.session(connect_instance.COMMAND, arguments, [str(self.id)])
-        login = SSHLogin(session, (), alone=False)
+        login = SSHLogin(session, alone=False)
         target = login.target(self.id)
         line = None if login.ssh is None else login.words(target, words, ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR"))
         data = input.encode() if isinstance(input, str) else input

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from typing import Any
 
 from stratuslab.commands.base import add_wait_timeout
 
@@ -22,7 +22,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
     add(
         SSH_OPTION,
         nargs=argparse.REMAINDER,
-        action="extend",
+        action=_SSHWords,
         default=[],
         metavar="ARG",
         help="pass all following words, up to --, to ssh",
@@ -56,6 +56,9 @@ def count(text: str) -> int:
     return int(text)
 
 
-def ssh_words(given: Sequence[str]) -> list[str]:
+class _SSHWords(argparse._ExtendAction):
     """The words for ssh: the first --ssh-option takes all words that follow, including further --ssh-option."""
-    return [word.removeprefix(f"{SSH_OPTION}=") for word in given if word != SSH_OPTION]
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *option: Any) -> None:
+        words = [word.removeprefix(f"{SSH_OPTION}=") for word in values if word != SSH_OPTION]
+        super().__call__(parser, namespace, words, *option)

@@ -48,11 +48,11 @@ class SSHLogin:
     ``ssh`` is the system's ssh, None where paramiko takes its place.
     """
 
-    def __init__(self, session: Session, ssh_options: Sequence[str], alone: bool) -> None:
+    def __init__(self, session: Session, alone: bool) -> None:
         self._session = session
         session.environment.hide_passwords()
         self._options = session.options
-        self._ssh_options = ssh_options
+        self._ssh_options: Sequence[str] = session.options.ssh_option
         home = session.environment.home
         if home is None:
             raise UsageError("HOME is not set: cannot store host keys", "set HOME")
