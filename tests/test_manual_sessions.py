@@ -297,7 +297,10 @@ def test_every_command_line_is_run_or_it_is_said_why_not() -> None:
 
 
 def test_the_options_that_the_text_names_exist() -> None:
-    known = {command.prog: set(command.parser()._option_names()) for command in completion.commands()}
+    known = {
+        command.prog: {name for parser in command.parser().with_actions() for name in parser._option_string_actions}
+        for command in completion.commands()
+    }
     for path in ("README.rst", *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.rst"))):
         for words in re.findall(r"``(stratus-[^`]+)``", text(path)):
             program, *rest = words.split(" -- ")[0].split()

@@ -84,16 +84,18 @@ class Parser(argparse.ArgumentParser):
     def _suggestion(self, message: str) -> str:
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
-            names = list(self._option_names())
+            names = [name for parser in self.with_actions() for name in parser._option_string_actions]
             return did_you_mean(unknown[1], [name for name in names if name.startswith(unknown[1])] or names)
         choice = re.match(r"argument [^:]*: invalid choice: '(.*?)' \(choose from ([^)]*)", message)
         return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ""
 
-    def _option_names(self) -> Iterator[str]:
+    def with_actions(self) -> "Iterator[Parser]":
+        """The parser itself, and those of its actions and their verbs."""
+        yield self
         for action in self._actions:
-            yield from action.option_strings
             if isinstance(action, argparse._SubParsersAction):
-                yield from (name for parser in action.choices.values() for name in parser._option_names())
+                for parser in action.choices.values():
+                    yield from parser.with_actions()
 
     def _print_message(self, message: str, file: object = None) -> None:
         if self.output is not None:
@@ -111,7 +113,7 @@ class Command(NamedTuple):
 
     prog: str
     summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
+    add_arguments: Callable[[Parser], None]
     run: Callable[["Session"], Iterator["Result"]]
     related: Sequence[str]
     epilog: str = ""

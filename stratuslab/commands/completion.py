@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.base import Command, Parser
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.states import SSH, Lcm, State
@@ -103,15 +103,12 @@ def _rows(command: Command, parser: argparse.ArgumentParser) -> RowKind | None:
     return None
 
 
-def _add_values(parser: argparse.ArgumentParser, columns: Sequence[str]) -> None:
+def _add_values(parser: Parser, columns: Sequence[str]) -> None:
     """Say what completes the options and arguments of a parser, and of those of its actions."""
     import shtab
 
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                _add_values(below, columns)
-        elif action.metavar == "FILE":
+    for action in (one for below in parser.with_actions() for one in below._actions):
+        if action.metavar == "FILE":
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.dest in _DYNAMIC:
             kind = _DYNAMIC[action.dest]

@@ -27,16 +27,8 @@ _LARGEST_USERS = 1 << 20  # characters
 _FLAVOURS = ("opennebula-7", "opennebula-6", "opennebula-5", "opennebula-4", "stratuslab-3")
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    class ActionParser(Parser):
-        """The parser of an action; it prints to the same stream as the command's."""
-
-        def _print_message(self, message: str, file: object = None) -> None:
-            parser._print_message(message)
-
-    actions: argparse._SubParsersAction[Parser] = parser.add_subparsers(
-        title="actions", dest="action", metavar="ACTION", required=True, parser_class=ActionParser
-    )
+def _add_arguments(parser: Parser) -> None:
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     serve = actions.add_parser("serve", help="serve it over HTTP to other programs", description=_SERVE)
     add = serve.add_argument
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default %(default)s)")
@@ -66,8 +58,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     reset.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     entry = actions.add_parser("add-entry", help="add an entry to its Marketplace", description=_ADD_ENTRY)
     entry.add_argument("file", metavar="FILE", help="the metadata of an image in StratusLab's RDF/XML")
-    others = [*local_cloud_images.add_arguments(actions), *local_cloud_volumes.add_arguments(actions)]
-    for action in (serve, status, reset, entry, *others):
+    local_cloud_images.add_arguments(actions)
+    local_cloud_volumes.add_arguments(actions)
+    for action in list(parser.with_actions())[1:]:
         group = action.add_argument_group("output")
         # Without a default, so that the same options before the action are not overwritten.
         for names, text in ((("-v", "--verbose"), "print more on stderr"), (("-q", "--quiet"), "print less")):

@@ -32,8 +32,8 @@ _BUILD_IMAGE = """Build a small Linux out of Debian's packages, without root, ad
 identifier. The image is built again only if there are newer packages."""
 
 
-def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    """Add the actions ``add-image``, ``remove-image``, ``build-image`` and ``images``. Returns their parsers."""
+def add_arguments(actions: argparse._SubParsersAction[Parser]) -> None:
+    """Add the actions ``add-image``, ``remove-image``, ``build-image`` and ``images``."""
     add = actions.add_parser("add-image", help="add a disk image", description=_ADD_IMAGE)
     add.add_argument("source", metavar="FILE|URL", help="image: a file, or an http:// or https:// URL")
     add.add_argument("--title", metavar="TEXT", default="", help="its title (default: the name of the file)")
@@ -49,9 +49,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     remove.add_argument("--force", action="store_true", help="remove it even if machines use it")
     build = actions.add_parser("build-image", help="build a small Linux image and add it", description=_BUILD_IMAGE)
     build.add_argument("kind", metavar="NAME", choices=["tiny"], help="the image to build: tiny")
-    listing = actions.add_parser("images", help="list the images", description=_IMAGES)
-    add_output_options(listing)
-    return [add, remove, build, listing]
+    add_output_options(actions.add_parser("images", help="list the images", description=_IMAGES))
 
 
 def embedded_store(session: Session) -> AbstractContextManager[Store]:

@@ -25,10 +25,10 @@ _DESCRIPTION = """List, create or delete volumes, the disks that outlive machine
 --persistent-disk."""
 
 
-def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
-    """Add the action ``volumes`` and its verbs. Returns their parsers."""
+def add_arguments(actions: argparse._SubParsersAction[Parser]) -> None:
+    """Add the action ``volumes`` and its verbs."""
     volumes = actions.add_parser("volumes", help="list, create and delete disks that outlive machines", description=_DESCRIPTION)
-    verbs = volumes.add_subparsers(title="verbs", dest="verb", metavar="VERB", parser_class=type(volumes))
+    verbs = volumes.add_subparsers(title="verbs", dest="verb", metavar="VERB")
     listing = verbs.add_parser("list", help="list them (the default)", description="List the volumes.")
     add_output_options(volumes)
     add_output_options(listing)
@@ -47,7 +47,6 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> list[Parser]:
     )
     delete.add_argument("uuids", nargs="+", metavar="UUID or NAME", help="volumes to delete")
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    return [volumes, listing, create, delete]
 
 
 def volumes(session: Session) -> Iterator[Result]:

@@ -59,7 +59,8 @@ def _run(command: Command, argv: Sequence[str], environment: Environment, messag
         # argparse would take the remote command's options for ours.
         words, remote = words[: words.index("--")], words[words.index("--") + 1 :]
     parser = command.parser()
-    parser.output = environment.stdout
+    for one in parser.with_actions():
+        one.output = environment.stdout
     try:
         if any("\0" in word for word in argv):
             raise UsageError("an argument contains a NUL character")
