@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from urllib.parse import quote
 
@@ -113,29 +113,29 @@ class HttpApplication:
 
     def _call(self, request: HttpRequest, authenticate: Callable[[str], User | None]) -> HttpResponse:
         length = _length(request, xmlrpc_wire.LARGEST_CALL)
-        body = _received(request, min(length, xmlrpc_wire.UNAUTHENTICATED))
-        if length == len(body):
-            response = b"".join(answer(self._engine, authenticate, [body], self._profile))
+        beginning = _received(request, min(length, xmlrpc_wire.UNAUTHENTICATED))
+        if length == len(beginning):
+            pieces = answer(self._engine, authenticate, [beginning], self._profile)
         else:
-            response = self._large_call(request, authenticate, body, length)
-        return bare(200, xmlrpc_wire.CONTENT_TYPE, response)
+            pieces = self._large_call(request, authenticate, beginning, length)
+        return bare(200, xmlrpc_wire.CONTENT_TYPE, b"".join(pieces))
 
     def _large_call(
         self, request: HttpRequest, authenticate: Callable[[str], User | None], beginning: bytes, length: int
-    ) -> bytes:
+    ) -> Iterator[bytes]:
         """The response to a call of which only the beginning is there. The rest is received only for users, of one at a time."""
         try:
             method, session = xmlrpc_wire.read_session(beginning)
         except xmlrpc_wire.RpcFault as fault:
-            return b"".join(xmlrpc_wire.fault(fault))
+            return xmlrpc_wire.fault(fault)
         if authenticate(session) is None:
-            return b"".join(xmlrpc_wire.failure(not_authenticated(), method, self._profile))
+            return xmlrpc_wire.failure(not_authenticated(), method, self._profile)
         if not self._large_calls.acquire(timeout=_LARGE_CALL_SECONDS):
             raise _Refused(503, "Too many large requests.")
         try:
             sizes = range(len(beginning), length, xmlrpc_wire.UNAUTHENTICATED)
             rest = (_received(request, min(length - at, sizes.step)) for at in sizes)
-            return b"".join(answer(self._engine, authenticate, chain([beginning], rest), self._profile))
+            return answer(self._engine, authenticate, chain([beginning], rest), self._profile)
         finally:
             self._large_calls.release()
 

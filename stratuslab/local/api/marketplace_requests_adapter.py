@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests.adapters import BaseAdapter
+from requests.adapters import HTTPAdapter
 
 from stratuslab.local.api.http_messages import HttpRequest
 from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.open_store import open_store
 
 
-class MarketplaceAdapter(BaseAdapter):
+class MarketplaceAdapter(HTTPAdapter):
     """Answers a GET of ``local://marketplace/...`` like the HTTP server ``/marketplace/...``.
 
     Raises StratusLabError if the store cannot be used.
@@ -29,39 +29,22 @@ class MarketplaceAdapter(BaseAdapter):
         super().__init__()
         self._directory = directory
 
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """The response to a request."""
         url, now = urlsplit(request.url or ""), time.time()
         store = open_store(self._directory, now)
         try:
-            answer = respond(store, now, HttpRequest(unquote(url.path), url.query, request.headers))
+            status, headers, body = respond(store, now, HttpRequest(unquote(url.path), url.query, request.headers))
         except BaseException:
             store.close()
             raise
 
         def pieces() -> Generator[bytes, None, None]:
             with closing(store):
-                yield from answer.body
+                yield from body
 
-        response = requests.Response()
-        response.status_code = answer.status
-        response.reason = HTTPStatus(answer.status).phrase
-        response.url = request.url or ""
-        response.request = request
-        response.headers.update(answer.headers)
-        response.encoding = "utf-8"
         # A catalogue is never in memory as a whole; the size of the pieces makes no difference to requests.
-        body = pieces()
-        response.raw = SimpleNamespace(stream=lambda *size, **options: body, close=body.close)
-        return response
-
-    def close(self) -> None:
-        """Nothing is kept open."""
+        stream = pieces()
+        raw = SimpleNamespace(status=status, headers=headers, reason=HTTPStatus(status).phrase, close=stream.close)
+        raw.stream = lambda *size, **options: stream
+        return self.build_response(request, raw)  # type: ignore[arg-type]
