@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from xmlrpc.client import loads
 
@@ -152,6 +153,13 @@ def test_a_look_that_fails_is_repeated(opennebula: Clouds) -> None:
     one = opennebula(mishaps={"one.vm.allocate": [mishap.lost], "one.vmpool.infoextended": [mishap.bad_gateway, mishap.halved]})
     assert cloud_at(one.url).allocate(REQUEST) == 1
     assert one.counted()["one.vm.allocate"] == 1
+
+
+def test_after_a_look_that_failed_the_next_one_counts(opennebula: Clouds) -> None:
+    looks = {"one.vmpool.infoextended": [mishap.bad_gateway]}
+    one = opennebula(mishaps={"one.vm.allocate": [mishap.bad_gateway], **looks})
+    with pytest.raises(AnswerLost, match="no machine was created for this request"):
+        cloud_at(one.url).allocate(REQUEST)
 
 
 def test_what_was_never_sent_fails_at_once() -> None:
@@ -512,6 +520,26 @@ def test_what_is_off_or_runs_already_is_a_success(opennebula: Clouds) -> None:
         getattr(cloud_at(one.url), what)(1)
 
 
+@pytest.mark.parametrize(
+    ("what", "state", "lcm", "is_on_its_way"),
+    [
+        ("kill", 3, 11, True),  # EPILOG
+        ("kill", 3, 23, True),  # CLEANUP_DELETE
+        ("kill", 3, 12, False),  # SHUTDOWN
+        ("shut_down", 3, 23, True),
+        ("shut_down", 3, 12, True),
+        ("shut_down", 3, 18, False),  # SHUTDOWN_POWEROFF
+        ("kill", 4, 11, False),  # STOPPED: what it did while it was active does not matter
+        ("shut_down", 4, 12, False),
+    ],
+)
+def test_what_is_on_its_way_to_done(opennebula: Clouds, what: str, state: int, lcm: int, is_on_its_way: bool) -> None:
+    one = opennebula(machines={1: machine(1, state=state, lcm=lcm)})
+    one.vm_action = lambda action, number: failure("[one.vm.action] wrong state X", 2048)  # type: ignore[method-assign]
+    with nullcontext() if is_on_its_way else pytest.raises(InstanceFailed):
+        getattr(cloud_at(one.url), what)(1)
+
+
 def test_names_and_labels_can_be_changed_since_4_0(opennebula: Clouds) -> None:
     one = opennebula(version="4.0.0", machines={1: machine(1)})
     one.vm_rename = lambda number, name: success(number)  # type: ignore[attr-defined]
@@ -686,6 +714,24 @@ def listing_server(scripted: Scripted, count: int) -> ScriptedServer:
         conversation.send(end)
 
     return scripted(answer)
+
+
+def test_the_first_machines_are_there_before_the_last_are_sent(scripted: Scripted) -> None:
+    begin, end = success("<VM_POOL>HERE</VM_POOL>").split(b"HERE")
+    seen = threading.Event()
+
+    def answer(conversation: Conversation) -> None:
+        if b"one.system.version" in conversation.read_request().body:
+            conversation.send(servers.head(Connection="close") + success("7.4.0"))
+            return
+        machines = "".join(map(machine, range(900))).replace("<", "&lt;").encode()
+        conversation.send(servers.head(Connection="close") + begin + machines)
+        conversation.send(end if seen.wait(5) else b"")
+
+    found = cloud_at(f"{scripted(answer).url}/RPC2").instances()
+    assert next(found).id == 0
+    seen.set()
+    assert sum(1 for _ in found) == 899
 
 
 def test_ten_thousand_machines_take_the_memory_of_a_thousand(scripted: Scripted) -> None:

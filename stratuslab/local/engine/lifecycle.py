@@ -164,7 +164,6 @@ def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
 def _end(record: Record, now: int) -> Step:
     """Ask a running guest to shut down."""
     if record.lcm_state == Lcm.RUNNING:
-        _stamp(record, now, "estime")
         record.enter(Lcm.SHUTDOWN)
         return Step.HALT
     return _end_hard(record, now)

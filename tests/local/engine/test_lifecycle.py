@@ -188,7 +188,7 @@ def test_a_machine_is_paused(state: str, rests: str) -> None:
 def test_what_a_machine_reaches(state: str, step: Lcm, becomes: str | None) -> None:
     one = record(state)
     assert reached(one, step, NOW) == (becomes is not None)
-    assert one.state_name == becomes or state
+    assert one.state_name == (becomes or state)
     if becomes is None:
         assert one == record(state)
 
@@ -203,6 +203,7 @@ def test_times_of_the_steps() -> None:
     begun = {**times, "stime": 10, "pstime": 10, "petime": 20, "rstime": 20}
     assert one.history == [{**begun, "action": 0, "uid": -1, "gid": -1}]
     begin(one, Verb.TERMINATE, User(2, "alice"), 40)
+    assert (one.history[0]["estime"], one.history[0]["etime"]) == (0, 0)  # it still shuts down
     machine_gone(one, 50, "")
     ended = {**begun, "retime": 50, "estime": 50, "eetime": 50, "etime": 50}
     assert one.history == [{**ended, "action": 27, "uid": 2, "gid": 1}]
@@ -303,6 +304,17 @@ def test_a_resumed_machine_begins_another_stay() -> None:
     one = record("SUSPENDED")
     begin(one, Verb.RESUME, User(2, "alice"), NOW)
     assert (len(one.history), one.history[1]["stime"], one.history[1]["rstime"]) == (2, NOW, NOW)
+
+
+def test_what_is_killed_keeps_the_end_of_its_run() -> None:
+    never_ran, failed_to_boot, off = record("PROLOG"), record("BOOT"), record("POWEROFF")
+    never_ran.history[0]["rstime"] = 0
+    failed(failed_to_boot, Lcm.BOOT, "no memory", NOW)
+    for one in (never_ran, failed_to_boot, off):
+        begin(one, Verb.DELETE, User(2, "alice"), NOW + 1)
+        machine_gone(one, NOW + 1)
+    assert [one.history[0]["retime"] for one in (never_ran, failed_to_boot)] == [0, NOW]
+    assert [(one.state_name, one.cpu_percent) for one in (never_ran, failed_to_boot, off)] == [("DONE", 0.0)] * 3
 
 
 def test_the_last_stay_is_closed() -> None:
