@@ -34,10 +34,10 @@ def user_text(environment: Environment, name: str, option: str) -> str:
         if environment.stdin is None:
             raise UsageError(f"standard input is closed ({option})")
         return environment.stdin.read().removeprefix("\ufeff")
-    except (OSError, ValueError) as error:
-        reason = f": {error.strerror}" if isinstance(error, OSError) else " is not UTF-8 text"
-        verb = "cannot read the file" if isinstance(error, OSError) else "the file"
-        raise UsageError(f'{verb} "{environment.expand(name)}" ({option}){reason}') from None
+    except OSError as error:
+        raise UsageError(f'cannot read the file "{environment.expand(name)}" ({option}): {error.strerror}') from None
+    except ValueError:
+        raise UsageError(f'the file "{environment.expand(name)}" ({option}) is not UTF-8 text') from None
 
 
 def _pairs(pieces: Iterable[str], where: str) -> dict[str, str]:

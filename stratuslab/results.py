@@ -40,24 +40,24 @@ class InstanceFacts(NamedTuple):
     failed: bool = False
     hypervisor: str = ""
     damage: str = ""
-    state_label: str = ""
     phase: int = 0
-    last_memory_kib: int = 0
-    last_cpu_percent: float = 0.0
 
     @classmethod
     def of(cls, instance: Instance) -> "InstanceFacts":
         return cls(*(getattr(instance, name) for name in cls._fields))
 
 
+_GONE = ("Unknown", "Done")
+
+
 class InstanceRow(NamedTuple):
     """One instance in the table.
 
-    ``memory_kib`` and ``cpu_percent`` are measured (None: not known), ``places`` are its host names or addresses, ``note`` is
-    what the cloud says about it (may be empty), ``cloud`` the name of its cloud where several are shown. The other columns are
-    read from ``instance`` (None: nothing but the id is known): long listings keep no documents, but :class:`InstanceFacts`.
-    ``explanation`` is set where reasons are shown and it is not up. ``age_seconds`` is the time since it was requested, until
-    its end.
+    ``memory_kib`` and ``cpu_percent`` are measured (None: not known); ``last_usage`` is what they were last, for an instance that
+    is gone. ``places`` are its host names or addresses, ``note`` is what the cloud says about it (may be empty), ``cloud`` the
+    name of its cloud where several are shown. The other columns are read from ``instance`` (None: nothing but the id is known):
+    long listings keep no documents, but :class:`InstanceFacts`. ``explanation`` is set where reasons are shown and it is not up.
+    ``age_seconds`` is the time since it was requested, until its end.
     """
 
     id: int
@@ -72,6 +72,7 @@ class InstanceRow(NamedTuple):
     instance: Instance | InstanceFacts | None = None
     explanation: Explanation | None = None
     age_seconds: int | None = None
+    last_usage: tuple[int, float] = (0, 0.0)
 
     @classmethod
     def of(cls, instance: Instance, now: float, cloud: str = "") -> "InstanceRow":
@@ -89,6 +90,7 @@ class InstanceRow(NamedTuple):
             cloud=cloud,
             instance=instance,
             age_seconds=age,
+            last_usage=(instance.last_memory_kib, instance.last_cpu_percent) if instance.state_label in _GONE else (0, 0.0),
         )
 
 

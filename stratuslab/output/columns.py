@@ -122,20 +122,12 @@ def _age(row: results.InstanceRow) -> Value:
 
 
 def _guide_memory(row: results.InstanceRow) -> Value:
-    """The memory in the guide's table: 0 if unknown, the last value of an instance that is gone."""
-    if row.memory_kib is None and row.instance is not None and row.instance.state_label in GONE:
-        return row.instance.last_memory_kib
-    return row.memory_kib or 0
+    return row.memory_kib or row.last_usage[0]
 
 
 def _guide_cpu(row: results.InstanceRow) -> Value:
-    if row.cpu_percent is None and row.instance is not None and row.instance.state_label in GONE:
-        return row.instance.last_cpu_percent
-    return row.cpu_percent or 0.0
+    return row.cpu_percent or row.last_usage[1]
 
-
-GONE = ("Unknown", "Done")
-"""The states whose table shows the last usage."""
 
 CLOUD = attribute("cloud", min_width=6)
 

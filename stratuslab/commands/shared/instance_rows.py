@@ -9,7 +9,7 @@ from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import in_order
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
-from stratuslab.output.columns import FACTS, GONE
+from stratuslab.output.columns import FACTS
 from stratuslab.results import InstanceDetails, InstanceFacts, InstanceRow
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def rows_of(session: Session, instances: Iterable[Instance], cloud: str = "") ->
         row = InstanceRow.of(one, now, cloud)
         kept: Instance | InstanceFacts = one
         if not keeps_documents:
-            needs = has_facts or row.state in GONE or one.damage
+            needs = has_facts or one.damage
             kept = InstanceFacts.of(one) if needs else _NO_FACTS
         yield row._replace(instance=kept, explanation=explain(one, now) if explains else None)
 
