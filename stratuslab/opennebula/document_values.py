@@ -30,8 +30,6 @@ class Usage(NamedTuple):
 
     def other_addresses(self, given: Iterable[str]) -> tuple[str, ...]:
         """The addresses that the guest reports besides those ``given``: the first few that others may be able to reach."""
-        if not self.guest_addresses:
-            return ()
         new = dict.fromkeys(re.split(r"[,\s]+", self.guest_addresses))
         for address in given:
             new.pop(address, None)

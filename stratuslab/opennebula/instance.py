@@ -1,7 +1,6 @@
 """An instance as OpenNebula's VM document describes it (``one.vm.info`` and the elements of ``one.vmpool.info``).
 
-Documents of all versions are read, the full ones and the pool's short ones. What is missing, empty or not a number is None
-or empty.
+Documents of all versions are read, full and short ones; what is missing, empty or not a number is None or empty.
 """
 
 from __future__ import annotations
@@ -165,8 +164,8 @@ class Instance:
         """The lock on the instance, or None."""
         from stratuslab.opennebula.lock import Lock
 
-        number = self._integer("LOCK/LOCKED")
-        return Lock.of(number, self._integer("LOCK/OWNER"), self._integer("LOCK/TIME")) if number else None
+        level = self._integer("LOCK/LOCKED")
+        return Lock.of(level, self._integer("LOCK/OWNER"), self._integer("LOCK/TIME")) if level else None
 
     @cached_property
     def nics(self) -> tuple[Nic, ...]:
@@ -182,7 +181,8 @@ class Instance:
     @property
     def guest_addresses(self) -> tuple[str, ...]:
         """The addresses that the guest's agent reports and the cloud did not give; only the guest vouches for them."""
-        return self._usage.other_addresses(address for nic in self.nics for address in nic.addresses)
+        given = (address for nic in self.nics for address in nic.addresses)
+        return self._usage.other_addresses(given) if self._usage.guest_addresses else ()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ class Instance:
 
     @property
     def ended(self) -> int | None:
-        """When it became Done; None before."""
+        """When it became Done, in seconds since the epoch; None before."""
         return self._integer("ETIME") or None
 
     @property
@@ -208,7 +208,7 @@ class Instance:
     def hostname(self) -> str:
         """The host that the instance runs on or last ran on; empty before it was deployed."""
         hosts = [host for record in self._history_elements for host in record.findall("HOSTNAME")]
-        return _stripped(hosts[-1]) if hosts else ""
+        return (hosts[-1].text or "").strip() if hosts else ""
 
     @property
     def hypervisor(self) -> str:
@@ -250,7 +250,7 @@ class Instance:
     def context(self) -> dict[str, str]:
         """The context variables, names in upper case."""
         context = self.document.find("TEMPLATE/CONTEXT")
-        return {} if context is None else {child.tag.upper(): _stripped(child) for child in context}
+        return {} if context is None else {child.tag.upper(): (child.text or "").strip() for child in context}
 
     @property
     def message(self) -> str:
@@ -277,8 +277,7 @@ class Instance:
     @property
     def _error_of_3_x(self) -> tuple[str, str]:
         """Date and text of the last error."""
-        template = self.document.find("TEMPLATE")
-        errors = [] if template is None else template.findall("ERROR")
+        errors = self.document.findall("TEMPLATE/ERROR")
         return (errors[-1].findtext("TIMESTAMP", "").strip(), errors[-1].findtext("MESSAGE", "").strip()) if errors else ("", "")
 
     @property
@@ -287,8 +286,7 @@ class Instance:
         return self._attribute(TOKEN_ATTRIBUTE)
 
     def _attribute(self, name: str) -> str:
-        """One of the attributes that OpenNebula does not know: 3.x keeps them below TEMPLATE, later versions below
-        USER_TEMPLATE."""
+        """An attribute that only clients know: 3.x keeps it below TEMPLATE, later versions below USER_TEMPLATE."""
         return self._text(f"USER_TEMPLATE/{name}") or self._text(f"TEMPLATE/{name}")
 
     def _text(self, path: str) -> str:
@@ -300,7 +298,3 @@ class Instance:
 
     def _integer(self, path: str) -> int | None:
         return integer(self._text(path))
-
-
-def _stripped(element: Element) -> str:
-    return (element.text or "").strip()
