@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stratuslab.errors import SSHError
+from stratuslab.ssh.openssh import printed_by
 
 _TIMEOUT = 5
 
@@ -35,17 +36,9 @@ _NAMES = ("ed25519", "ecdsa", "rsa")
 
 
 def _shown(ssh: str, host: str, port: int, names: Sequence[str]) -> set[tuple[str, str]]:
-    import subprocess
-
     kinds = ",".join(dict.fromkeys(names))
     argv = [str(Path(ssh).with_name("ssh-keyscan")), "-T", str(_TIMEOUT), "-t", kinds, "-p", str(port), "--", host]
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT + 5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return set()
-    lines = (line.split() for line in done.stdout.splitlines() if not line.startswith("#"))
+    lines = (line.split() for line in printed_by(argv, _TIMEOUT + 5) if not line.startswith("#"))
     return {(words[1], words[2]) for words in lines if len(words) >= 3}
 
 

@@ -21,15 +21,20 @@ def find_ssh(environ: Mapping[str, str]) -> str | None:
 
 def configuration(ssh: str, host: str, options: Sequence[str]) -> dict[str, str]:
     """What ssh's configuration and the options set for a host: names in lower case, as ``ssh -G`` prints them. May be empty."""
+    return dict(line.partition(" ")[::2] for line in printed_by([ssh, *options, "-G", "--", host], 10))
+
+
+def printed_by(argv: Sequence[str], timeout: float) -> list[str]:
+    """The lines that one of OpenSSH's programs prints; none if it cannot be started, or does not end within so many seconds."""
     import subprocess
 
     try:
         done = subprocess.run(
-            [ssh, *options, "-G", "--", host], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+        return []
+    return done.stdout.splitlines()
 
 
 def overrides(configured: Mapping[str, str], command: bool, options: Sequence[str]) -> Iterator[tuple[str, str]]:
