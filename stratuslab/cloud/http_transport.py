@@ -149,13 +149,16 @@ class HttpTransport:
                     self._tunnel(connection, host, port, proxy)
                 connection.use_tls(self._tls, host)
             return connection
-        except (OSError, UnicodeError, NotHTTP, Incomplete) as error:
+        except (OSError, UnicodeError) as error:
             if connection is not None:
                 connection.close()
             raise self._not_connected(error, proxy) from None
 
     def _tunnel(self, connection: HttpConnection, host: str, port: int, proxy: SplitResult) -> None:
-        head = connection.tunnel(host, port, _authorization_at(proxy))
+        try:
+            head = connection.tunnel(host, port, _authorization_at(proxy))
+        except (NotHTTP, Incomplete):
+            raise OSError("it does not answer as an HTTP proxy") from None
         if head.status == 407:
             raise NeverSent(*login_wanted(proxy), lasting=True)
         if head.status != 200:

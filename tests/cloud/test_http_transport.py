@@ -482,8 +482,17 @@ def test_a_407_of_the_cloud_itself(scripted: Scripted) -> None:
         fetch(f"{server.url}/RPC2")
 
 
-@pytest.mark.parametrize("answer", [servers.closes, servers.resets, servers.raw(b"SSH-2.0-x\r\n"), servers.hangs])
-def test_a_proxy_that_tunnels_nothing(scripted: Scripted, answer: servers.Answer) -> None:
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (servers.closes, ": the connection was closed without a response"),
+        (servers.resets, ": Connection reset"),
+        (servers.raw(b"SSH-2.0-x\r\n"), ": it does not answer as an HTTP proxy"),
+        (servers.raw(b"HTTP/1.1 200 OK\r\nX: y"), ": it does not answer as an HTTP proxy"),
+        (servers.hangs, " within"),
+    ],
+)
+def test_a_proxy_that_tunnels_nothing(scripted: Scripted, answer: servers.Answer, words: str) -> None:
     proxy = scripted(answer)
-    with pytest.raises(NeverSent, match="through the proxy"):
+    with pytest.raises(NeverSent, match=rf"through the proxy \S+:\d+{words}"):
         fetch("https://cloud.example.org/RPC2", https_proxy=proxy.url, timeout=0.5)
