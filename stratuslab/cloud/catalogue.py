@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import NotFound, UsageError
 from stratuslab.opennebula.document_values import text
@@ -55,9 +56,12 @@ def document(calls: Caller, kind: ResourceKind, number: int) -> Element:
     try:
         if number > LARGEST_ID:
             raise NotFound("")
-        return calls.document(tag, pool_call.replace("pool", ""), number)
+        found = calls.document(tag, pool_call.replace("pool", ""), number)
     except NotFound:
         raise _not_found(kind, str(number), entries(calls, kind)) from None
+    if not is_id(text(found, "ID")):
+        raise InvalidAnswer(f"{calls.cloud} answered without an id")
+    return found
 
 
 def by_name(known: list[Resource], kind: ResourceKind, name: str) -> Resource:

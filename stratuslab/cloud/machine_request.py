@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 from xml.etree.ElementTree import Element
 
-from stratuslab.opennebula.numeric_constants import is_id
+from stratuslab.opennebula.document_values import count, text
 from stratuslab.opennebula.template_grammar import Attribute, HasAttributes, Vector
 
 
@@ -48,16 +48,11 @@ class MachineTemplate(HasAttributes):
     @classmethod
     def read(cls, document: Element) -> MachineTemplate:
         """The template that a VMTEMPLATE document describes (``one.template.info``)."""
-
-        def text(element: Element) -> str:
-            return (element.text or "").strip()
-
         attributes = tuple(
-            (element.tag, {child.tag: text(child) for child in element} if len(element) else text(element))
+            (element.tag, {child.tag: text(child, ".") for child in element} if len(element) else text(element, "."))
             for element in document.iterfind("TEMPLATE/*")
         )
-        number = document.findtext("ID", "").strip()
-        return cls(int(number) if is_id(number) else 0, document.findtext("NAME", "").strip(), attributes)
+        return cls(count(text(document, "ID")) or 0, text(document, "NAME"), attributes)
 
     @property
     def context(self) -> Vector:

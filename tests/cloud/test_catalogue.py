@@ -10,7 +10,7 @@ from stratuslab.cloud.catalogue import Resource, ResourceKind, listing
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
-from stratuslab.errors import NotFound, UsageError
+from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import failure, recording, success
@@ -55,6 +55,12 @@ def test_an_id_is_looked_up(scripted: Scripted) -> None:
     server = scripted(servers.document(success(document)))
     assert cloud_at(server).find(ResourceKind.IMAGE, "17") == Resource(17, "data", "alice", persistent=True)
     assert loads(server.requests[0].body) == (("alice:secret", 17), "one.image.info")
+
+
+def test_a_document_without_an_id_is_not_one(scripted: Scripted) -> None:
+    server = scripted(servers.document(success("<IMAGE><NAME>data</NAME></IMAGE>")))
+    with pytest.raises(Unreachable, match="answered without an id"):
+        cloud_at(server).find(ResourceKind.IMAGE, "17")
 
 
 @pytest.mark.parametrize(
