@@ -27,7 +27,11 @@ _MERGE = 1  # one.vm.update: keep the attributes that are not given
 
 
 class InstanceActions:
-    """The part of a cloud's client that looks at one instance and changes it."""
+    """The part of a cloud's client that looks at one instance and changes it.
+
+    Every method raises NotFound. What ends an instance, stops, starts or reboots it does nothing if that is done, or on its way,
+    returns before it is done, and raises InstanceFailed in a state that does not allow it.
+    """
 
     def __init__(self, caller: Caller, sleep: Callable[[float], None]) -> None:
         self._caller = caller
@@ -39,17 +43,17 @@ class InstanceActions:
         return self._caller.server
 
     def instance(self, number: int) -> Instance:
-        """One instance. Raises NotFound."""
+        """One instance."""
         try:
             return Instance(self._caller.document("VM", "one.vm.info", number))
         except NotFound as error:
             raise self._no_instance(number, error) from None
 
     def kill(self, number: int) -> None:
-        """Stop an instance at once and release its resources; does nothing if it is DONE, or on its way there.
+        """Stop an instance at once and release its resources.
 
         OpenNebula 5 and later do not kill a machine in its prolog, or while it boots, is saved or powered off: this method
-        waits up to 15 seconds for that. Raises NotFound, and InstanceFailed if the machine is still in such a state.
+        waits up to 15 seconds for that.
         """
         hint = "try again later"
         if self.server.number >= (5,):  # up to 4.x a machine can be killed in every state, and recover cannot delete
@@ -57,28 +61,16 @@ class InstanceActions:
         self._do(number, "kill", self.server.kill_actions, _killed, hint, _KILL_RETRIES)
 
     def shut_down(self, number: int) -> None:
-        """Ask an instance to stop cleanly and release its resources; does nothing if it is DONE, or on its way there. Returns
-        before the instance has stopped.
-
-        Raises NotFound, and InstanceFailed in a state that does not allow it (which depends on the server's version).
-        """
+        """Ask an instance to stop cleanly and release its resources. Which states allow that depends on the server's version."""
         hint = f"try again later, or kill it: stratus-kill-instance {number}"
         self._do(number, "shut down", self.server.shutdown_actions, _shut_down, hint)
 
     def stop(self, number: int, *, hard: bool = False) -> None:
-        """Power an instance off; it keeps its disks and addresses. ``hard`` does not ask the guest. Does nothing if it is off, or
-        on its way there. Returns before it is off.
-
-        Raises NotFound, and InstanceFailed in a state that does not allow it.
-        """
+        """Power an instance off; it keeps its disks and addresses. ``hard`` does not ask the guest."""
         self._do(number, "stop", ("poweroff-hard",) if hard else ("poweroff",), lambda one: one.state_label in _OFF)
 
     def start(self, number: int) -> None:
-        """Start an instance that is powered off, suspended, stopped, or not seen by its host. Does nothing if it runs, or is on
-        its way there. Returns before it runs.
-
-        Raises NotFound, and InstanceFailed in a state that does not allow it.
-        """
+        """Start an instance that is powered off, suspended, stopped, or not seen by its host."""
         *others, last = self.server.start_actions
         for action in others:
             with contextlib.suppress(reply.Refused):
@@ -87,10 +79,7 @@ class InstanceActions:
         self._do(number, "start", (last,), _runs)
 
     def reboot(self, number: int, *, hard: bool = False) -> None:
-        """Ask the guest of an instance to reboot, or reset it (``hard``). Returns before it has.
-
-        Raises NotFound, and InstanceFailed in a state that does not allow it.
-        """
+        """Ask the guest of an instance to reboot, or reset it (``hard``)."""
         # 3.8 has the second name.
         self._do(number, "reboot", ("reboot-hard", "reset") if hard else ("reboot",), lambda one: False)
 
@@ -123,11 +112,11 @@ class InstanceActions:
             self._sleep(pause)
 
     def rename(self, number: int, name: str) -> None:
-        """Give an instance another name. Raises NotFound, and Refused if the cloud does not accept it."""
+        """Give an instance another name. Raises Refused if the cloud does not accept it."""
         self._change(number, lambda: self._caller.text("one.vm.rename", number, name), lambda one: one.name == name)
 
     def set_labels(self, number: int, labels: Iterable[str]) -> None:
-        """Replace the labels of an instance. Raises NotFound."""
+        """Replace the labels of an instance."""
         wanted = tuple(labels)
         text = f"{LABELS_ATTRIBUTE} = {quote(','.join(wanted), LABELS_ATTRIBUTE)}"
         self._change(number, lambda: self._caller.text("one.vm.update", number, text, _MERGE), lambda one: one.labels == wanted)

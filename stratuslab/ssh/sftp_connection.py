@@ -73,8 +73,7 @@ def by_openssh(words: Sequence[str], host: str) -> Iterator[SFTPClient]:
 def by_paramiko(
     target: Target, ask: Callable[[str], str] | None, complain: Callable[[StratusLabError], object]
 ) -> Iterator[SFTPClient]:
-    """The client over paramiko; ``ask`` asks for the passphrase of a key, ``complain`` is given what does not prevent the login.
-    Raises SSHError."""
+    """The client over paramiko, which logs in with ``ask`` and ``complain`` as log_in() does. Raises SSHError."""
     from stratuslab.ssh.paramiko_login import log_in, watched
 
     transport = log_in(target, ask, complain)
