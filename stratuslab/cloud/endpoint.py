@@ -98,9 +98,7 @@ def credentials_within(text: str) -> tuple[str, str] | None:
         parts = _split(text)
     except ValueError:
         return None
-    if not parts.username:
-        return None
-    return unquote(parts.username), unquote(parts.password or "")
+    return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 
 
 def _split(text: str) -> SplitResult:
