@@ -21,6 +21,7 @@ from stratuslab.commands import (
     update_instance,
 )
 from stratuslab.commands.base import Command
+from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.diagnosis.explanation import Explanation, explain
 from stratuslab.diagnosis.timeline import Span, steps
@@ -31,9 +32,6 @@ from stratuslab.python_library.command_sessions import CommandSessions
 from stratuslab.python_library.program_errors import for_programs
 from stratuslab.results import FilesCopied
 from stratuslab.ssh.captured_command import captured
-
-LOGIN_TIMEOUT = 120.0
-"""Seconds to wait for an SSH server to answer, unless a call says otherwise."""
 
 
 class CommandOutput(NamedTuple):
@@ -101,7 +99,7 @@ class VirtualMachine(Instance):
         user: str = "",
         key: str | PathLike[str] = "",
         port: int | None = None,
-        timeout: float = LOGIN_TIMEOUT,
+        timeout: float = LOGIN_PATIENCE,
     ) -> CommandOutput:
         """Run a command on the machine, once its SSH server answers, and return its status and output.
 
@@ -136,7 +134,7 @@ class VirtualMachine(Instance):
         recursive: bool = False,
         user: str = "",
         key: str | PathLike[str] = "",
-        timeout: float = LOGIN_TIMEOUT,
+        timeout: float = LOGIN_PATIENCE,
     ) -> FilesCopied:
         """Copy files (with ``recursive`` also folders) to a path on the machine; an empty one is the user's home folder there."""
         files = [source] if isinstance(source, (str, PathLike)) else source
@@ -152,7 +150,7 @@ class VirtualMachine(Instance):
         recursive: bool = False,
         user: str = "",
         key: str | PathLike[str] = "",
-        timeout: float = LOGIN_TIMEOUT,
+        timeout: float = LOGIN_PATIENCE,
     ) -> FilesCopied:
         """Copy files (with ``recursive`` also folders) from the machine to a path of this computer."""
         names = [source] if isinstance(source, str) else source

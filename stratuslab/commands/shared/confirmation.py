@@ -13,17 +13,9 @@ class Cancelled(StratusLabError):
 
 def confirmed(environment: Environment, question: str, hint: str) -> bool:
     """Whether the user says yes. Raises UsageError with the hint if there is no terminal."""
-    if not environment.interactive or environment.stdin is None or environment.stderr is None:
+    if not environment.interactive:
         raise UsageError(f"cannot ask for confirmation without a terminal: {question}", hint)
-    environment.stderr.write(f"{one_line(question)} [y/N] ")
-    environment.stderr.flush()
-    answer = ""
-    try:
-        answer = environment.stdin.readline()
-    finally:
-        if not answer:  # Ctrl-D or Ctrl-C leave the cursor behind the question
-            environment.stderr.write("\n")
-    return answer.strip().lower() in ("y", "yes")
+    return _typed(environment, f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def require_yes(environment: Environment, question: str) -> None:
@@ -34,18 +26,27 @@ def require_yes(environment: Environment, question: str) -> None:
 
 def answered(environment: Environment, question: str, secret: bool = False) -> str:
     """What the user types, without echo if it is a secret. Raises Cancelled if the user ends the input (Ctrl-D)."""
-    assert environment.stdin is not None
-    assert environment.stderr is not None
     question = one_line(question.rstrip()) + " "
     if secret:
         try:
             return ask_secret(question, environment.stderr)
         except EOFError:
             raise Cancelled("cancelled") from None
+    if not (line := _typed(environment, question)):
+        raise Cancelled("cancelled")
+    return line.rstrip("\r\n")
+
+
+def _typed(environment: Environment, question: str) -> str:
+    """The line that the user types; empty if the user ends the input."""
+    assert environment.stdin is not None
+    assert environment.stderr is not None
     environment.stderr.write(question)
     environment.stderr.flush()
-    answer = environment.stdin.readline()
-    if not answer:
-        environment.stderr.write("\n")
-        raise Cancelled("cancelled")
-    return answer.rstrip("\r\n")
+    line = ""
+    try:
+        line = environment.stdin.readline()
+    finally:
+        if not line:  # Ctrl-D or Ctrl-C leave the cursor behind the question
+            environment.stderr.write("\n")
+    return line
