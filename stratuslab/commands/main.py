@@ -156,17 +156,13 @@ def _problems(error: BaseException) -> list[Problem]:
 
 def _end_on_signals(environment: Environment) -> None:
     """Let SIGTERM, and a terminal that goes away, end this process as Ctrl-C does, if it only runs this command."""
-    if environment.owns_process:
-        import signal
+    if not environment.owns_process:
+        return
+    import signal
 
-        signal.signal(signal.SIGTERM, _terminate)
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not below nohup
-            signal.signal(signal.SIGHUP, _hang_up)
+    def end(number: int, _frame: object) -> None:
+        raise Terminated if number == signal.SIGTERM else TerminalGone
 
-
-def _terminate(_signal: int, _frame: object) -> None:
-    raise Terminated
-
-
-def _hang_up(_signal: int, _frame: object) -> None:
-    raise TerminalGone
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not below nohup
+        signal.signal(signal.SIGHUP, end)
