@@ -96,10 +96,11 @@ def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: co
     step = Lcm.PROLOG
     try:
         spec = replace(engine.machine(instance), lock=lock)
-        machine = new_machine(spec, os.environ)
-        cleanup.callback(machine.kill)
         if not engine.machine_reached(instance, Lcm.PROLOG):
             return None
+        # What a driver needs is loaded here, and takes a while.
+        machine = new_machine(spec, os.environ)
+        cleanup.callback(machine.kill)
         machine.prepare()
         if not engine.machine_reached(instance, Lcm.BOOT):
             return None

@@ -9,17 +9,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+
+import paramiko
 
 from stratuslab.key_format import new_private_key
 from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
+from stratuslab.local.machines.simulated.guest import Guest
+from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.private_files import replace, why
-
-if TYPE_CHECKING:
-    from stratuslab.local.machines.simulated.guest import Guest
-    from stratuslab.local.machines.simulated.ssh_server import SshServer
 
 GRACE_SECONDS = 0.5
 """From the command that halts the guest to its end, as services need time to stop. The shell shows its prompt meanwhile."""
@@ -54,17 +53,23 @@ class SimulatedMachine:
             raise MachineError(f"cannot create the host key {self._key_file}: {error.strerror}") from error
 
     def boot(self) -> tuple[str, int]:
-        self._listener = _listening(self._spec.main_address, self._port)
+        spec = self._spec
+        try:
+            host_key = paramiko.Ed25519Key.from_private_key_file(str(self._key_file))
+        except (OSError, paramiko.SSHException, ValueError) as error:
+            raise MachineError(f"cannot read the host key {self._key_file}") from error
+        keys = authorized(spec.authorized_keys)
+        self._listener = _listening(spec.main_address, self._port)
         address, port = self._listener.getsockname()
-        self._log(f"simulated machine {self._spec.host_name}, image {self._spec.image}: no disk boots")
-        self._log(f"{self._spec.vcpu} CPU, {self._spec.memory_mib} MiB RAM, {self._spec.swap_mib} MiB swap")
-        # Imported late, so that the instance shows progress before a library as large as paramiko is loaded.
-        from stratuslab.local.machines.simulated.guest import Guest
-
-        self._guest = Guest(self._spec, self._press)
-        server = self._server(self._listener)
+        self._log(f"simulated machine {spec.host_name}, image {spec.image}: no disk boots")
+        self._log(f"{spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {spec.swap_mib} MiB swap")
+        self._log(f"host key {host_key.fingerprint} (ED25519)")
+        if not keys:
+            self._log("no public key given: nobody can log in")
         self._log(f"SSH server on {address} port {port}")
         self._log("login ready")
+        self._guest = Guest(spec, self._press)
+        server = SshServer(self._listener, self._guest, host_key, keys)
         threading.Thread(target=self._run, args=(server,), daemon=True).start()
         return address, port
 
@@ -84,21 +89,6 @@ class SimulatedMachine:
         if self._listener is not None:
             self._listener.close()
         self._ended.set()
-
-    def _server(self, listener: socket.socket) -> SshServer:
-        import paramiko
-
-        from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
-
-        try:
-            host_key = paramiko.Ed25519Key.from_private_key_file(str(self._key_file))
-        except (OSError, paramiko.SSHException, ValueError) as error:
-            raise MachineError(f"cannot read the host key {self._key_file}") from error
-        keys = authorized(self._spec.authorized_keys)
-        self._log(f"host key {host_key.fingerprint} (ED25519)")
-        if not keys:
-            self._log("no public key given: nobody can log in")
-        return SshServer(listener, self._guest, host_key, keys)
 
     def _press(self, reboot: bool) -> None:
         self._button.send(b"r" if reboot else b"h")
