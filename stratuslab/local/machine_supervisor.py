@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from dataclasses import replace
@@ -37,7 +36,10 @@ def main(arguments: list[str]) -> int:
     """Supervise an instance; arguments: directory, instance, and the descriptor of the lock if it is inherited."""
     directory, instance = Path(arguments[0]), int(arguments[1])
     os.umask(0o077)
-    signals = _catch_signals()
+    # Kept until there is a machine that can be told.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     place = directory / "instances" / str(instance)
     lock = int(arguments[2]) if len(arguments) > 2 else supervisor_processes.open_lock(place / "lock", os.O_RDWR | os.O_CREAT)
     if not acquire(lock, supervisor_processes.END_SECONDS):
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> int:
         engine = Engine(directory)
         # The machine always ends with its supervisor.
         with contextlib.ExitStack() as cleanup:
-            machine = _started(engine, instance, lock, signals, cleanup)
+            machine = _started(engine, instance, lock, cleanup)
             if machine is not None and _watch(engine, instance, machine, lock):
                 engine.machine_ended(instance, machine.end_reason)
     except Exception:
@@ -73,22 +75,7 @@ def _log_exception() -> None:
         traceback.print_exc()
 
 
-def _catch_signals() -> int:
-    """Write the number of each SIGTERM and SIGUSR1 to a pipe and return its reading end. So nothing runs inside a signal
-    handler, which could deadlock."""
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    for number in _SIGNALS:
-        signal.signal(number, lambda number, frame: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # They may be blocked in the process that started this one, and so in this one.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    return readable
-
-
-def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: contextlib.ExitStack) -> Machine | None:
+def _started(engine: Engine, instance: int, lock: int, cleanup: contextlib.ExitStack) -> Machine | None:
     """The running machine. None if it failed, which the engine has recorded, or if the instance is no longer wanted."""
     from stratuslab.local.engine.driver_choice import new_machine
     from stratuslab.local.machines.driver import MachineError
@@ -101,11 +88,14 @@ def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: co
         # What a driver needs is loaded here, and takes a while.
         machine = new_machine(spec, os.environ)
         cleanup.callback(machine.kill)
+        signal.signal(signal.SIGTERM, lambda number, frame: machine.halt())
+        signal.signal(signal.SIGUSR1, lambda number, frame: machine.reboot())
+        # They may be blocked in the process that started this one, too.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         machine.prepare()
         if not engine.machine_reached(instance, Lcm.BOOT):
             return None
         step = Lcm.BOOT
-        threading.Thread(target=_handle_signals, args=(signals, machine), daemon=True, name="signals").start()
         address, port = machine.boot()
         engine.machine_listens(instance, address, port)
         return machine if engine.machine_reached(instance, Lcm.RUNNING) else None
@@ -115,14 +105,6 @@ def _started(engine: Engine, instance: int, lock: int, signals: int, cleanup: co
         _log_exception()
         engine.machine_failed(instance, step, " ".join(f"{type(error).__name__}: {error}".split()))
     return None
-
-
-def _handle_signals(signals: int, machine: Machine) -> None:
-    while number := os.read(signals, 1):
-        if number[0] == signal.SIGUSR1:
-            machine.reboot()
-        else:
-            machine.halt()
 
 
 def _watch(engine: Engine, instance: int, machine: Machine, lock: int) -> bool:

@@ -84,13 +84,9 @@ class MachineSpec:
         """The address that its SSH server is to have."""
         return self.addresses[0] if self.addresses else "127.0.0.1"
 
-    @property
-    def swap_mib(self) -> int:
-        return self._size_of(DiskKind.SWAP)
-
-    @property
-    def volatile_mib(self) -> int:
-        return self._size_of(DiskKind.VOLATILE)
+    def size_mib(self, kind: DiskKind) -> int:
+        """The size of all its disks of a kind."""
+        return sum(disk.size_mib for disk in self.disks if disk.kind is kind)
 
     @property
     def host_name(self) -> str:
@@ -102,9 +98,6 @@ class MachineSpec:
             if label:
                 return label
         return f"one-{self.id}"
-
-    def _size_of(self, kind: DiskKind) -> int:
-        return sum(disk.size_mib for disk in self.disks if disk.kind is kind)
 
 
 class Machine(Protocol):
@@ -129,7 +122,7 @@ class Machine(Protocol):
         ...
 
     def halt(self) -> None:
-        """Press the power button, to ask the guest to shut down. Returns at once."""
+        """Press the power button, to ask the guest to shut down. Returns at once. Called in signal handlers, as is reboot."""
 
     def reboot(self) -> None:
         """Ask the guest to shut down, and start it again in any case. Returns at once. A halt meanwhile takes precedence."""

@@ -15,6 +15,7 @@ from stratuslab.errors import NotFound, StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.status_and_reset import reset, status
+from stratuslab.local.machines.driver import DiskKind
 from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
@@ -78,7 +79,7 @@ class TestLifecycle:
     def test_what_the_supervisor_is_told(self, call: Caller, stage: Stage) -> None:
         spec = stage.engine.machine(started(call))
         assert (spec.id, spec.name, spec.vcpu, spec.memory_mib) == (1, "one-1", 2, 128)
-        assert (spec.swap_mib, spec.volatile_mib, spec.image) == (1024, 2048, TTYLINUX)
+        assert (spec.size_mib(DiskKind.SWAP), spec.size_mib(DiskKind.VOLATILE), spec.image) == (1024, 2048, TTYLINUX)
         assert spec.addresses == ("127.101.0.1",)
         assert spec.authorized_keys == "ssh-ed25519 AAAA alice@example.org\nssh-ed25519 BBBB bob@example.org"
         assert spec.context["TARGET"] == "hdd"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from paramiko import Channel
 
-from stratuslab.local.machines.driver import MachineSpec
+from stratuslab.local.machines.driver import DiskKind, MachineSpec
 from stratuslab.local.machines.simulated.file_tree import CAPACITY, FileTree
 from stratuslab.local.machines.simulated.session_streams import Streams
 
@@ -25,15 +25,15 @@ class Guest:
 
     def __init__(self, spec: MachineSpec, power: Callable[[bool], None]) -> None:
         self.host_name, self.addresses, self.vcpu = spec.host_name, spec.addresses, spec.vcpu
-        self.memory_kib, self.swap_kib = spec.memory_mib * 1024, spec.swap_mib * 1024
+        self.memory_kib, self.swap_kib = spec.memory_mib * 1024, spec.size_mib(DiskKind.SWAP) * 1024
         self.power = power
         self.opened: dict[Channel, Streams] = {}
         self.booted = time.monotonic()
         capacity = max(min(CAPACITY, (self.memory_kib - SYSTEM_KIB) * 1024), 1 << 20)
         # Devices, mount points, and sizes in KiB.
         self.disks = [("/dev/vda", "/", capacity // 1024)]
-        if spec.volatile_mib:
-            self.disks.append(("/dev/vdc" if spec.swap_mib else "/dev/vdb", "/mnt", spec.volatile_mib * 1024))
+        if volatile := spec.size_mib(DiskKind.VOLATILE):
+            self.disks.append(("/dev/vdc" if self.swap_kib else "/dev/vdb", "/mnt", volatile * 1024))
         self.files = FileTree(capacity)
         for path, mode in {"/etc": 0o755, "/mnt": 0o755, "/root": 0o700, "/root/.ssh": 0o700, "/tmp": 0o1777}.items():
             self.files.mkdir(path)

@@ -14,7 +14,7 @@ import paramiko
 
 from stratuslab.key_format import new_private_key
 from stratuslab.local.machines.console_log_writer import ConsoleLog
-from stratuslab.local.machines.driver import MachineError, MachineSpec
+from stratuslab.local.machines.driver import DiskKind, MachineError, MachineSpec
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
 from stratuslab.opennebula.numeric_constants import SSH_PORT
@@ -62,7 +62,7 @@ class SimulatedMachine:
         self._listener = _listening(spec.main_address, self._port)
         address, port = self._listener.getsockname()
         self._log(f"simulated machine {spec.host_name}, image {spec.image}: no disk boots")
-        self._log(f"{spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {spec.swap_mib} MiB swap")
+        self._log(f"{spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {spec.size_mib(DiskKind.SWAP)} MiB swap")
         self._log(f"host key {host_key.fingerprint} (ED25519)")
         if not keys:
             self._log("no public key given: nobody can log in")

@@ -268,17 +268,15 @@ class SshServer:
                 late = number >= MAX_LOGGING_IN or time.monotonic() > connection.login_until
                 if late and not connection.is_authenticated():
                     connection.close()
-            if readable:
-                self._accept()
-
-    def _accept(self) -> None:
-        try:
-            accepted, _ = self._listener.accept()
-            if len(self._connections) < MAX_CONNECTIONS:
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._connections.append(_Connection(accepted, self._host_key, _Sessions(self._guest, self._keys)))
-            else:
-                accepted.close()
-        except (OSError, RuntimeError, paramiko.SSHException):
-            # The client has gone, or there is no free descriptor or thread: wait before the next one.
-            time.sleep(0.01)
+            if not readable:
+                continue
+            try:
+                accepted, _ = self._listener.accept()
+                if len(self._connections) < MAX_CONNECTIONS:
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._connections.append(_Connection(accepted, self._host_key, _Sessions(self._guest, self._keys)))
+                else:
+                    accepted.close()
+            except (OSError, RuntimeError, paramiko.SSHException):
+                # The client has gone, or there is no free descriptor or thread: wait before the next one.
+                time.sleep(0.01)
