@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # What XML has no place for, however it is written.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_RESOURCE = {f"{RDF}parseType": "Resource"}
+
 
 def written(metadata: Metadata) -> str:
     """The document of an entry, without an XML declaration."""
@@ -21,35 +23,28 @@ def written(metadata: Metadata) -> str:
     root = etree.Element(f"{RDF}RDF", nsmap=NAMESPACES)
     description = etree.SubElement(root, f"{RDF}Description", {f"{RDF}about": f"#{metadata.identifier}"})
 
-    def add(parent: _Element, name: str, text: str = "") -> _Element:
-        element = etree.SubElement(parent, name)
-        element.text = _UNWRITABLE.sub("?", text)
-        return element
-
-    def resource(parent: _Element, name: str) -> _Element:
-        return etree.SubElement(parent, name, {f"{RDF}parseType": "Resource"})
+    def add(parent: _Element, name: str, *texts: str) -> None:
+        for text in texts:
+            etree.SubElement(parent, name).text = _UNWRITABLE.sub("?", text)
 
     add(description, f"{DCTERMS}identifier", metadata.identifier)
     add(description, f"{SLREQ}bytes", "" if metadata.bytes is None else str(metadata.bytes))
     for algorithm, value in metadata.checksums.items():
-        checksum = resource(description, f"{SLREQ}checksum")
+        checksum = etree.SubElement(description, f"{SLREQ}checksum", _RESOURCE)
         add(checksum, f"{SLREQ}algorithm", algorithm)
         add(checksum, f"{SLREQ}value", value)
-    endorsement = resource(description, f"{SLREQ}endorsement")
+    endorsement = etree.SubElement(description, f"{SLREQ}endorsement", _RESOURCE)
     add(endorsement, f"{DCTERMS}created", date_text(metadata.created))
-    endorser = resource(endorsement, f"{SLREQ}endorser")
+    endorser = etree.SubElement(endorsement, f"{SLREQ}endorser", _RESOURCE)
     add(endorser, f"{SLREQ}email", metadata.email)
     add(endorser, f"{SLREQ}subject", metadata.subject)
     add(endorser, f"{SLREQ}issuer", metadata.subject)
     add(description, f"{DCTERMS}type", "base")
     add(description, f"{SLTERMS}kind", metadata.kind)
-    add(description, f"{DCTERMS}compression")
-    for tag in metadata.tags:
-        add(description, f"{DCTERMS}alternative", tag)
-    for location in metadata.locations:
-        add(description, f"{SLTERMS}location", location)
-    for port in metadata.inbound_ports:
-        add(description, f"{SLTERMS}inbound-port", port)
+    add(description, f"{DCTERMS}compression", "")
+    add(description, f"{DCTERMS}alternative", *metadata.tags)
+    add(description, f"{SLTERMS}location", *metadata.locations)
+    add(description, f"{SLTERMS}inbound-port", *metadata.inbound_ports)
     add(description, f"{DCTERMS}creator", "StratusLab")
     add(description, f"{DCTERMS}publisher", "StratusLab")
     for key, name in TEXTS.items():

@@ -80,9 +80,9 @@ class ImageAdder:
             return self.of_file(path)
         if scheme[1].lower() == "file":
             return self.of_file(Path(unquote(urlsplit(source).path)))
-        if scheme[1].lower() not in ("http", "https"):
-            raise UsageError(f"cannot download {shown(source)}", "give a file, or an http:// or https:// URL")
-        return self.of_url(source)
+        if scheme[1].lower() in ("http", "https"):
+            return self.of_url(source)
+        raise UsageError(f"cannot download {shown(source)}", "give a file, or an http:// or https:// URL")
 
     def of_file(self, path: Path) -> Metadata:
         """Add a copy of a file's content."""
@@ -117,13 +117,20 @@ class ImageAdder:
         return self._registered(imported, unquote(PurePosixPath(urlsplit(url).path).name), *_public(url))
 
     def _import(self) -> ImageImport:
-        more = () if self.checksum is None or self.checksum.algorithm in USUAL else (self.checksum.algorithm,)
-        return ImageImport(self.store.directory, self._check, algorithms=(*USUAL, *more), listener=self.listener)
+        algorithms = {*USUAL, self.checksum.algorithm} if self.checksum else USUAL
+        return ImageImport(self.store.directory, self._check, algorithms=algorithms, listener=self.listener)
 
     def _check(self, read: ReadResult, path: Path) -> str:
         if self.checksum is not None:
-            _compare(self.checksum, read)
-        _refuse_others(read, path)
+            content, came = (sums.checksums[self.checksum.algorithm] for sums in read)
+            if self.checksum.value not in (came, content):
+                inside = "" if came == content else f", that of its content {content}"
+                raise ImageError(f"its {self.checksum.algorithm} is {came}{inside}, expected {self.checksum.value}")
+        if not read.content.bytes:
+            raise ImageError("it is empty")
+        with path.open("rb") as file:
+            if is_web_page(file.read(1024)):
+                raise ImageError("it is a web page", "give the address of the file itself")
         if not self.data and lacks_boot_loader(path):
             raise ImageError(
                 "no machine can boot from it: it has no boot loader",
@@ -174,19 +181,3 @@ def _public(url: str) -> tuple[str, ...]:
     """The URL, unless it has a password or a query, which may be secret: all users can read entries."""
     parts = urlsplit(url)
     return () if "@" in parts.netloc or parts.query else (parts._replace(fragment="").geturl(),)
-
-
-def _compare(checksum: ExpectedChecksum, read: ReadResult) -> None:
-    came, content = (sums.checksums[checksum.algorithm] for sums in (read.came, read.content))
-    if checksum.value in (came, content):
-        return
-    inside = "" if came == content else f", that of its content {content}"
-    raise ImageError(f"its {checksum.algorithm} is {came}{inside}, expected {checksum.value}")
-
-
-def _refuse_others(read: ReadResult, path: Path) -> None:
-    if not read.content.bytes:
-        raise ImageError("it is empty")
-    with path.open("rb") as file:
-        if is_web_page(file.read(1024)):
-            raise ImageError("it is a web page", "give the address of the file itself")

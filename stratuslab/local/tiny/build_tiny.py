@@ -19,7 +19,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.tiny.apt_packages import Apt, AptError, Package, Report
 from stratuslab.local.tiny.initrd import GUEST, guest_paths, initrd
 from stratuslab.local.tiny.kernel_modules import Modules
-from stratuslab.local.tiny.package_files import PROGRAMS, PackageSelection, files, programs, select
+from stratuslab.local.tiny.package_files import PackageSelection, files, programs, select
 from stratuslab.private_files import is_disk_full, locked, private_directory, replacing
 
 FORMAT = 1
@@ -33,11 +33,6 @@ PARAMETERS = "console=ttyS0 quiet loglevel=1 cryptomgr.notests"
 
 _ALTERNATIVE = "it is built from Debian's or Ubuntu's packages; to add another image: stratus-local-cloud add-image FILE"
 _NETWORK = "check the network, and the package sources with apt-get update"
-
-_KERNEL = re.compile(r"boot/vmlinuz-(.+)")
-_MODULE = re.compile(r"(?:usr/)?lib/modules/[^/]+/.+\.ko(?:\.\w+)?")
-_LIBRARY = re.compile(r"(?:usr/)?lib/x86_64-linux-gnu/(?!.*/)[^/]+\.so[.\d]*")
-_PROGRAMS = frozenset(end for ends in PROGRAMS.values() for end in ends)
 
 
 @dataclass(frozen=True)
@@ -127,31 +122,18 @@ def _fetch(apt: Apt, packages: Iterable[Package], store: Path, report: Report) -
 
 def _content(selection: PackageSelection, store: Path, environ: Mapping[str, str]) -> dict[str, bytes]:
     """The files of the image, from those in the packages."""
-    contents: dict[str, bytes] = {}
+    parts: dict[str, dict[str, bytes]] = {kind: {} for kind in ("kernel", "module", "library", "program")}
     for package in selection.packages:
-        try:
-            contents.update(files(store / package.file, environ, _wanted))
-        except AptError:
-            # The next build downloads it again.
-            (store / package.file).unlink(missing_ok=True)
-            raise
-    kernels = [(match[1], content) for path, content in sorted(contents.items()) if (match := _KERNEL.fullmatch(path))]
-    if not kernels:
+        for (kind, name), content in files(store / package.file, environ).items():
+            parts[kind][name] = content
+    if not parts["kernel"]:
         raise AptError(f"package {selection.kernel.name} has no kernel")
-    release, kernel = kernels[0]
-    modules = Modules({path: content for path, content in contents.items() if _MODULE.fullmatch(path)})
-    libraries = {path.rpartition("/")[2]: content for path, content in contents.items() if _LIBRARY.fullmatch(path)}
+    release, kernel = min(parts["kernel"].items())
     try:
-        first_files = initrd(programs(contents), libraries, modules, release)
+        first_files = initrd(programs(parts["program"]), parts["library"], Modules(parts["module"]), release)
     except ValueError as error:
         raise AptError(f"the packages do not match: {error}") from error
     return {"vmlinuz": kernel, "initrd": first_files, "cmdline": f"{PARAMETERS}\n".encode()}
-
-
-def _wanted(path: str) -> bool:
-    if _KERNEL.fullmatch(path) or _MODULE.fullmatch(path) or _LIBRARY.fullmatch(path):
-        return True
-    return any(f"/{path}".endswith(f"/{end}") for end in _PROGRAMS)
 
 
 def _write(path: Path, content: Mapping[str, bytes]) -> None:
@@ -167,9 +149,7 @@ def _remove_others(image: Path, packages: Iterable[Package]) -> None:
     """Remove older images and packages, and what a killed build has left, so that the cache does not grow."""
     kept = {image.name, *(package.file for package in packages)}
     for path in [*image.parent.glob("tiny-*"), *(image.parent / "packages").iterdir()]:
-        if path.name in kept:
-            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif path.name not in kept:
             path.unlink(missing_ok=True)

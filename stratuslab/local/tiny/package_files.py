@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,12 @@ PROGRAMS = {
     "openssh-sftp-server": ("lib/openssh/sftp-server",),
     "util-linux": ("sbin/blkid",),
 }
-"""The packages of the guest's programs, with the ends of the programs' paths."""
+"""The packages of the guest's programs, with the programs' paths, which may be below usr/."""
+
+_WANTED = re.compile(
+    r"boot/vmlinuz-(?P<kernel>.+)|(?:usr/)?(?:(?P<module>lib/modules/[^/]+/.+\.ko(?:\.\w+)?)"
+    rf"|lib/x86_64-linux-gnu/(?P<library>[^/]+\.so[.\d]*)|(?P<program>{'|'.join(chain.from_iterable(PROGRAMS.values()))}))"
+)
 
 _KERNELS = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-amd64", "linux-image-generic")
 """The packages that depend on the newest kernel of Debian or Ubuntu, smaller ones first. The first that exists is used."""
@@ -47,41 +54,42 @@ def select(apt: Apt) -> PackageSelection:
     return PackageSelection(sorted([*libraries, kernel]), kernel)
 
 
-def files(package: Path, environ: Mapping[str, str], wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """The wanted files in a package by path, without a leading slash; links are replaced by the files.
+def files(package: Path, environ: Mapping[str, str]) -> dict[tuple[str, str], bytes]:
+    """The wanted files in a package by kind (``kernel``, ``module``, ``library`` or ``program``) and name, which is a kernel's
+    release. Links are replaced by the files.
 
-    Raises AptError for a damaged package."""
-    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
-    found: dict[str, bytes] = {}
-    links: dict[str, str] = {}
-    silent = subprocess.DEVNULL
-    with subprocess.Popen(command, env=environ, stdin=silent, stdout=subprocess.PIPE, stderr=silent) as process:
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                for member in archive:
-                    path = member.name.removeprefix("./")
-                    if not wanted(path):
-                        continue
-                    if member.isfile():
-                        content = archive.extractfile(member)
-                        found[path] = content.read() if content else b""
-                    elif member.issym() and "/" not in member.linkname:
-                        links[path] = str(Path(path).with_name(member.linkname))
-        except (tarfile.TarError, EOFError) as error:
-            raise AptError(f"package {package.name} is damaged") from error
+    Raises AptError for a damaged package, and removes it: the next build downloads it again."""
+    found: dict[tuple[str, str], bytes] = {}
+    links: dict[tuple[str, str], tuple[str, str]] = {}
+    complete, silent = False, subprocess.DEVNULL
+    with (
+        suppress(tarfile.TarError, EOFError),
+        subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", str(package)], env=environ, stdin=silent, stdout=subprocess.PIPE, stderr=silent
+        ) as process,
+    ):
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for member in archive:
+                match = _WANTED.fullmatch(member.name.removeprefix("./"))
+                if match is None or match.lastgroup is None:
+                    continue
+                kind, name = match.lastgroup, match[match.lastgroup]
+                if (content := archive.extractfile(member) if member.isfile() else None) is not None:
+                    found[kind, name] = content.read()
+                elif member.issym():
+                    links[kind, name] = kind, member.linkname
         process.communicate()  # dpkg-deb fails unless the rest after the last member is read
-    if process.returncode:
+        complete = process.returncode == 0
+    if not complete:
+        package.unlink(missing_ok=True)
         raise AptError(f"package {package.name} is damaged")
-    return found | {path: found[target] for path, target in links.items() if target in found}
+    return found | {name: found[target] for name, target in links.items() if target in found}
 
 
 def programs(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The guest's programs by name, from the packages' files. Raises AptError for a missing one."""
-    found = {}
-    for package, ends in PROGRAMS.items():
-        for end in ends:
-            program = next((content for path, content in contents.items() if f"/{path}".endswith(f"/{end}")), None)
-            if program is None:
-                raise AptError(f"package {package} has no program {end}")
-            found[end.rpartition("/")[2]] = program
-    return found
+    """The guest's programs by name, from the packages' programs. Raises AptError for a missing one."""
+    for package, paths in PROGRAMS.items():
+        for path in paths:
+            if path not in contents:
+                raise AptError(f"package {package} has no program {path}")
+    return {path.rpartition("/")[2]: content for path, content in contents.items()}
