@@ -16,6 +16,7 @@ SSH_PORT = 22
 class Owner:
     """The owner argument of ``one.vmpool.info``; numbers from 0 are user ids."""
 
+    GROUP = -4
     MINE = -3
     ALL = -2
     MINE_AND_GROUP = -1

@@ -23,7 +23,7 @@ from stratuslab.local.api_error import APIError, Unsupported, no_such, not_authe
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.store.instance_record import Record, User
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 
 
 class MethodCall(NamedTuple):
@@ -203,7 +203,6 @@ class Method(NamedTuple):
 
 
 _SEARCHES = (5, 8)
-_LEAST_FILTER = -4  # what belongs to the user's group
 
 
 def _of_everybody(
@@ -215,7 +214,7 @@ def _of_everybody(
     def every(call: MethodCall) -> Answer:
         if filtered:
             owner, _, _ = (call.parameters.integer(place) for place in range(1, 4))
-            if owner < _LEAST_FILTER:
+            if owner < Owner.GROUP:
                 raise APIError(ErrorCode.API, "Incorrect filter_flag")
         release = call.profile.release
         return xmlrpc_wire.document([pool(tag, write(call.engine, release), release)])

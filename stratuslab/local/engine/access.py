@@ -115,11 +115,9 @@ def may(user: User, record: Record, right: str = "USE") -> bool:
 
 def visible(user: User, owner: int) -> Iterator[tuple[str, list[int]]]:
     """SQL conditions, with their arguments, for the instances of an owner (a filter number or an id) that the user may see."""
-    if owner >= 0:
-        yield "uid = ?", [owner]
-    if owner == Owner.MINE:
-        yield "uid = ?", [user.id]
-    elif owner == Owner.MINE_AND_GROUP or not user.is_administrator:
+    if owner >= 0 or owner == Owner.MINE:
+        yield "uid = ?", [user.id if owner == Owner.MINE else owner]
+    if owner == Owner.MINE_AND_GROUP or not user.is_administrator:
         yield "(uid = ? OR substr(permissions, 7, 1) = '1' OR (uid <> 0 AND substr(permissions, 4, 1) = '1'))", [user.id]
 
 

@@ -141,10 +141,8 @@ class DiskAllocation:
         return {"TYPE": "FILE", "READONLY": "NO"}
 
     def _entry(self, condition: str, value: str) -> tuple[Any, ...] | None:
-        rows = self._store.query(
-            f"SELECT id, identifier, title, bytes, document FROM entries WHERE {condition} ORDER BY created DESC LIMIT 1",
-            (value,),
-        )
+        newest = f"SELECT id, identifier, title, bytes, document FROM entries WHERE {condition} ORDER BY created DESC LIMIT 1"
+        rows = self._store.query(newest, (value,))
         return rows[0] if rows else None
 
     def _copied(self, number: int, disk: Mapping[str, str], entry: tuple[Any, ...]) -> dict[str, str]:

@@ -24,10 +24,9 @@ from stratuslab.local.machines.supervisor_processes import Supervisors
 from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
 from stratuslab.opennebula.error_codes import ErrorCode
-from stratuslab.opennebula.numeric_constants import LARGEST_ID, PoolState
+from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 from stratuslab.opennebula.states import Lcm, State
 
-_GROUP = -4
 _NEVER_IN_NAMES = f"{ServerRules.name_characters}\t\n\v\f\r"
 
 
@@ -97,7 +96,7 @@ class Engine:
         ``start`` and ``end`` are -1 for all, an offset and a negative size for a page, else the first and the last id. ``legacy``
         is 3.x: it has no pages, and counts failed instances as STATE 7.
         """
-        if owner < _GROUP:
+        if owner < Owner.GROUP:
             raise APIError(ErrorCode.API, "Incorrect filter_flag")
         if state < PoolState.ANY or state > State.CLONING_FAILURE:
             raise APIError(ErrorCode.API, "Incorrect filter_flag, state")
@@ -187,8 +186,7 @@ class Engine:
                 record.cpu_percent, record.memory_kib, record.polled = cpu_percent, memory_kib, self.now
 
     def machine_ended(self, instance: int, reason: str = "") -> None:
-        """The machine has ended, and its SSH server is closed: the guest has shut down, by itself or on request, or something
-        else was the ``reason``."""
+        """The machine has ended: the guest has shut down, by itself or on request, unless something else was the ``reason``."""
         with self.store.changing(instance) as record:
             if record is not None:
                 lifecycle.machine_gone(record, self.now, reason)

@@ -13,8 +13,6 @@ from stratuslab.local.store.instance_record import ADMINISTRATOR, Record
 from stratuslab.local.store.volumes import volume_file, volume_of
 
 _EMPTY = {"swap": DiskKind.SWAP, "fs": DiskKind.VOLATILE}
-_KEYS = ("PUBLIC_KEY", "SSH_PUBLIC_KEY")
-_ENCODED_KEYS = "CLOUD_INIT_AUTHORIZED_KEYS"
 
 
 def machine_spec(record: Record, directory: Path) -> MachineSpec:
@@ -56,8 +54,8 @@ def _disks(disks: list[dict[str, str]], cloud: Path) -> Iterator[DiskSpec]:
 
 def _authorized_keys(context: Mapping[str, str]) -> str:
     """The public keys in a context, each once, one per line."""
-    texts = [context.get(name, "") for name in _KEYS]
+    texts = [context.get(name, "") for name in ("PUBLIC_KEY", "SSH_PUBLIC_KEY")]
     with suppress(ValueError):
-        texts.append(base64.b64decode(context.get(_ENCODED_KEYS, "")).decode("utf-8", "replace"))
+        texts.append(base64.b64decode(context.get("CLOUD_INIT_AUTHORIZED_KEYS", "")).decode("utf-8", "replace"))
     lines = (line.strip() for text in texts for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

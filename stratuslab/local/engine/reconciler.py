@@ -37,10 +37,9 @@ class Reconciler:
 
     def reconcile(self, only: int | None = None) -> None:
         """Bring the instances up to date, or ``only`` one of them, which is all that a call about it needs (unless instances wait
-        for a host): looking after all of them each time would make many calls cost the square of their number. Writes only what
-        changed.
+        for a host): looking after all of them each time would make many calls cost the square of their number.
 
-        On a full disk nothing is written, so that the last known state can still be read.
+        Writes only what changed, and nothing on a full disk, so that the last known state can still be read.
         """
         with suppress(DiskFull):
             self._reconcile(only)
@@ -75,12 +74,10 @@ class Reconciler:
                 self._machine_gone(record)
 
     def _is_lost(self, instance: InstanceLoad | Record) -> bool:
-        if instance.lcm_state not in lifecycle.SUPERVISED:
-            return False
-        try:
-            return not self.alive(instance.id)
-        except StratusLabError:
-            return False  # it cannot be found out: the last known state counts, and the others are still shown
+        # Where it cannot be found out, the last known state counts, and the others are still shown.
+        with suppress(StratusLabError):
+            return instance.lcm_state in lifecycle.SUPERVISED and not self.alive(instance.id)
+        return False
 
     def alive(self, number: int) -> bool:
         with _process_errors(number):

@@ -98,7 +98,11 @@ class FreeCapacity(NamedTuple):
     def left(cls, store: Store, loads: Iterable[InstanceLoad]) -> FreeCapacity:
         """What those of the instances that are real and placed leave free."""
         memory, disk = _free_memory_mib(), free_bytes(store.directory) >> 20
-        volumes = _unwritten(store)
+        volumes: Counter[int] = Counter()
+        for volume in Volumes(store).all():
+            if volume.instance is not None:
+                written = _taken_mib([volume_file(store.directory, volume.uuid)])
+                volumes[volume.instance] += max(volume.size_mib - written, 0)
         for load in (load for load in loads if load.is_real and load.is_placed):
             memory -= max(load.memory_mib + MACHINE_MIB - load.memory_kib // 1024, 0) if load.is_on else 0
             files = (store.directory / "instances" / str(load.id)).glob("*")
@@ -173,12 +177,3 @@ def _taken_mib(files: Iterable[Path]) -> int:
         return sum(file.stat().st_blocks * 512 for file in files) >> 20
     except OSError:
         return 0  # removed meanwhile
-
-
-def _unwritten(store: Store) -> Counter[int]:
-    unwritten: Counter[int] = Counter()
-    for volume in Volumes(store).all():
-        if volume.instance is not None:
-            taken = _taken_mib([volume_file(store.directory, volume.uuid)])
-            unwritten[volume.instance] += max(volume.size_mib - taken, 0)
-    return unwritten

@@ -7,8 +7,7 @@ from enum import Enum
 
 
 class Verb(Enum):
-    """What an action does to an instance. Versions use the same name for different things, so there are more of these than
-    names."""
+    """What an action does to an instance. Versions use one name for different things, so there are more verbs than names."""
 
     TERMINATE = "terminate"  # since 5.0
     TERMINATE_HARD = "terminate-hard"

@@ -82,9 +82,8 @@ def _mark_for_deletion(engine: Engine) -> list[int]:
     """Prevent instances from starting or continuing. Returns the numbers of those that were not DONE."""
     with engine.store.transaction():
         rows = engine.store.query("SELECT id FROM instances WHERE state <> ?", (State.DONE,))
-        engine.store.query(
-            "UPDATE instances SET state = ?, lcm_state = ? WHERE state <> ?", (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
-        )
+        marked = (State.ACTIVE, Lcm.CLEANUP_DELETE, State.DONE)
+        engine.store.query("UPDATE instances SET state = ?, lcm_state = ? WHERE state <> ?", marked)
     return [row[0] for row in rows]
 
 

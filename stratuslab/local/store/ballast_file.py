@@ -7,7 +7,6 @@ have stopped writing, as they would take it at once.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from stratuslab.private_files import free_bytes
@@ -23,9 +22,8 @@ def create(directory: Path) -> None:
     path = directory / NAME
     with contextlib.suppress(OSError):
         if not path.exists() and free_bytes(directory) > _PLENTY:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(b"\1" * _BYTES)
+            path.touch(0o600, exist_ok=False)
+            path.write_bytes(b"\1" * _BYTES)
 
 
 def release(directory: Path) -> None:

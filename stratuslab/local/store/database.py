@@ -102,8 +102,7 @@ class DiskFull(StratusLabError):
 class Store:
     """The open store of a directory. Threads may share it; transactions are exclusive.
 
-    Raises DiskFull, StratusLabError if the file is damaged, locked or of a newer version, UsageError if the directory cannot be
-    used.
+    Raises DiskFull, StratusLabError for a file that is damaged, locked or too new, UsageError for an unusable directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -262,7 +261,7 @@ def _make_private(directory: Path, path: Path) -> None:
         # An existing file is not opened: closing it would release the locks of SQLite's other connections in this process.
         if not path.exists():
             with suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                path.touch(0o600, exist_ok=False)
         elif path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         elif os.statvfs(path).f_flag & os.ST_RDONLY:

@@ -63,11 +63,10 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
             if claim.name in owners and not _is_cloud(owners[claim.name]):
                 claim.unlink()
             try:
-                descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                claim.touch(0o600, exist_ok=False)
             except FileExistsError:
                 continue  # perhaps by another user just now
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(path)
+            claim.write_bytes(path)
             return block
     raise OSError("all blocks are claimed")
 

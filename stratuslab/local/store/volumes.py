@@ -104,9 +104,8 @@ class Volumes:
         if volume is None:
             return None
         if volume.instance is not None:
-            raise APIError(
-                ErrorCode.ACTION, f"DISK {disk}: Cannot acquire volume {uuid}: it is already in use by VM {volume.instance}"
-            )
+            text = f"DISK {disk}: Cannot acquire volume {uuid}: it is already in use by VM {volume.instance}"
+            raise APIError(ErrorCode.ACTION, text)
         self._store.query("UPDATE volumes SET instance = ? WHERE uuid = ?", (instance, uuid))
         return volume
 
@@ -114,11 +113,8 @@ class Volumes:
 def _make(path: Path, size_mib: int) -> None:
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, size_mib << 20)
-        finally:
-            os.close(descriptor)
+        path.touch(0o600, exist_ok=False)
+        os.truncate(path, size_mib << 20)
     except OSError as error:
         path.unlink(missing_ok=True)
         too_large = error.errno in (errno.EFBIG, errno.EINVAL)
