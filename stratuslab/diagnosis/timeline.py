@@ -14,7 +14,7 @@ class Span(NamedTuple):
     """A step: ``pending``, ``prolog``, ``boot``, ``running``, ``epilog``, or a state after them (``unknown``, ``poweroff``...).
 
     ``begin`` and ``end`` are seconds since the epoch; ``end`` is None during the step. ``failed`` marks the step at which the
-    instance failed; ``pause`` is the state that it was put into after its record, empty for none.
+    instance failed.
     """
 
     step: str
@@ -22,7 +22,6 @@ class Span(NamedTuple):
     end: int | None
     host: str = ""
     failed: bool = False
-    pause: str = ""
 
 
 def steps(instance: Instance, now: float) -> tuple[Span, ...]:
@@ -35,14 +34,18 @@ def steps(instance: Instance, now: float) -> tuple[Span, ...]:
         return ()
     records = [record for record in instance.history if record.last]
     spans = [Span("pending", instance.started, _placed(records) or instance.ended or None)]
+    pause = ""  # the state that it was put into after the record before
     for record in records:
-        steps_there = list(_record_spans(record, instance, is_last=record is records[-1]))
-        if steps_there:
-            spans += [*steps_there[:-1], steps_there[-1]._replace(pause=record.pause)]
+        if found := list(_record_spans(record, instance, is_last=record is records[-1])):
+            end, begin = spans[-1].end, found[0].begin
+            if pause and end is not None and begin > end:
+                spans.append(Span(pause, end, begin))
+            spans += found
+            pause = record.pause
     failure = failure_of_done(instance)
     if instance.failed or failure:
         spans = _with_failure(spans, instance, now, failure)
-    return tuple(_with_rest(_with_pauses(spans), instance))
+    return tuple(_with_rest(spans, instance))
 
 
 def _placed(records: list[HistoryRecord]) -> int:
@@ -75,17 +78,6 @@ def _with_failure(spans: list[Span], instance: Instance, now: float, failure: Se
     # A failed boot is noted as running; any other step keeps its name.
     name = step if (step, last.step) in (("boot", "running"), ("cloning", "pending")) else last.step
     return [*spans[:-1], Span(name, last.begin, end, last.host, failed=True)]
-
-
-def _with_pauses(spans: list[Span]) -> list[Span]:
-    """The spans, with the pauses between them in which the instance was suspended, powered off, ..."""
-    found: list[Span] = []
-    for span in spans:
-        before = found[-1] if found else None
-        if before is not None and before.end is not None and before.pause and span.begin > before.end:
-            found.append(Span(before.pause, before.end, span.begin))
-        found.append(span)
-    return found
 
 
 def _with_rest(spans: list[Span], instance: Instance) -> list[Span]:
