@@ -58,14 +58,17 @@ def _wrapped(label: str, text: str, terminal: Terminal) -> Iterator[str]:
         yield _labelled("" if place else label, line)
 
 
+def _known(text: str, value: object) -> str:
+    """The text with the value in it; nothing for a value that is unknown or empty."""
+    return "" if value is None or value == "" else text.format(value)
+
+
 def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
-    number = "" if instance.owner_id is None else f", user {instance.owner_id}"
-    group = f", group {instance.group}" if instance.group else ""
-    yield "owner", f"{word(instance.owner)}{number}{group}"
-    yield "asked", _requested(instance)
+    yield "owner", word(instance.owner) + _known(", user {}", instance.owner_id) + _known(", group {}", instance.group)
+    cpus = "-" if instance.vcpu is None else f"{instance.vcpu} CPU{'s' if instance.vcpu != 1 else ''}"
+    yield "asked", cpus + _known(" (share {})", instance.cpu_share) + _known(", {} MiB memory", instance.memory_requested)
     if instance.hypervisor:
-        because = f", because {instance.simulated_because}" if instance.simulated_because else ""
-        yield "hypervisor", f"{instance.hypervisor}{because}"
+        yield "hypervisor", instance.hypervisor + _known(", because {}", instance.simulated_because)
     yield "used", _used(instance, now)
     for place, disk in enumerate(instance.disks):
         yield f"disk {disk.number or place}", _disk(disk)
@@ -80,18 +83,11 @@ def _facts(instance: Instance, now: float) -> Iterator[tuple[str, str]]:
     if instance.labels:
         yield "labels", ", ".join(instance.labels)
     if instance.lock is not None:
-        by = "" if instance.lock.owner_id is None else f" by user {instance.lock.owner_id}"
+        by = _known(" by user {}", instance.lock.owner_id)
         since = f" since {time_text(instance.lock.since)}" if instance.lock.since else ""
         yield "lock", f"{instance.lock.level}{by}{since}; unlock it with onevm unlock {instance.id}"
     for record in instance.history:
         yield "host", _record(record, now)
-
-
-def _requested(instance: Instance) -> str:
-    cpus = "-" if instance.vcpu is None else f"{instance.vcpu} CPU{'s' if instance.vcpu != 1 else ''}"
-    share = f" (share {instance.cpu_share})" if instance.cpu_share else ""
-    memory = f", {instance.memory_requested} MiB memory" if instance.memory_requested else ""
-    return f"{cpus}{share}{memory}"
 
 
 def _used(instance: Instance, now: float) -> str:
@@ -104,21 +100,19 @@ def _used(instance: Instance, now: float) -> str:
 
 
 def _disk(disk: Disk) -> str:
-    size = "" if disk.size_mib is None else f"{disk.size_mib} MiB"
-    target = f"as {disk.target}" if disk.target else ""
-    return ", ".join(part for part in (disk.kind, masked_text(disk.source), size, target) if part)
+    parts = (disk.kind, masked_text(disk.source), _known("{} MiB", disk.size_mib), _known("as {}", disk.target))
+    return ", ".join(filter(None, parts))
 
 
 def _nic(nic: Nic, host: str) -> str:
     kind = {"alias": "alias", "pci": "PCI device"}.get(nic.kind, "")
     addresses = [nic.ip, *nic.ip6] if nic.ip or nic.ip6 else ["no address"]
-    network = f"network {nic.network}" if nic.network else ""
-    outside = f"external {nic.external_ip}" if nic.external_ip else ""
     ssh = nic.external_port(SSH_PORT)
     ports = f"ssh -p {ssh} {host or 'HOST'}" if ssh else ""
     if nic.external_port_range and not (ssh and nic.external_port_range.endswith(f":{ssh}")):
         ports = ", ".join(filter(None, (f"ports {nic.external_port_range} of {host or 'its host'}", ports)))
-    return ", ".join(part for part in (*addresses, kind, network, outside, ports) if part)
+    parts = (*addresses, kind, _known("network {}", nic.network), _known("external {}", nic.external_ip), ports)
+    return ", ".join(filter(None, parts))
 
 
 def _record(record: HistoryRecord, now: float) -> str:
@@ -133,6 +127,5 @@ def _action(record: HistoryRecord) -> str:
     """The record's action and user: the action that began a current record, or ended a past one."""
     if not record.action:
         return ", closed by an error" if record.had_error else ""
-    by = "" if record.user_id is None else f" by user {record.user_id}"
-    request = "" if record.request_id is None else f" (request {record.request_id})"
-    return f", {action_name(record.action)}{by}{request}"
+    by = _known(" by user {}", record.user_id) + _known(" (request {})", record.request_id)
+    return f", {action_name(record.action)}{by}"
