@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, TypeVar
 from xml.parsers import expat
 
@@ -112,41 +111,25 @@ def _wrong_type(kind: str) -> RpcFault:
     return RpcFault(FaultCode.TYPE, f"Parameter that is supposed to be {kind} is not")
 
 
-@contextmanager
-def _as_faults() -> Iterator[None]:
-    try:
-        yield
-    except expat.ExpatError as error:
-        raise _malformed(f"Call is not valid XML.  {expat.errors.messages[error.code]}") from None
-    except xmlrpc.client.ResponseError:
-        raise _malformed("It is not a method call.") from None
-    except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The unmarshaller's exception depends on what is invalid.
-        raise _malformed(str(error)) from None
-
-
 def read_call(pieces: Iterable[bytes]) -> tuple[str, Parameters]:
     """The method and the parameters of a call. Raises RpcFault."""
-    call = _read(pieces, final=True)
-    with _as_faults():
-        values = call.close()
-    name = call.getmethodname()
-    if not name:
+    method, values = _read(pieces, final=True)
+    if not method:
         raise _malformed("It has no method name.")
-    return name, Parameters(values)
+    return method, Parameters(values)
 
 
 def read_session(beginning: bytes) -> tuple[str, str]:
     """The method and the session string at the beginning of a long call. Raises RpcFault if they are not there."""
-    call = _read([beginning], final=False)
-    name, values = call.getmethodname(), call._stack
-    if not name or not values or not isinstance(values[0], str):
+    method, values = _read([beginning], final=False)
+    if not method or not values or not isinstance(values[0], str):
         raise _malformed(f"It has no session in its first {len(beginning)} bytes.")
-    return name, values[0]
+    return method, values[0]
 
 
-def _read(pieces: Iterable[bytes], final: bool) -> _Unmarshaller:
-    """Reads a call that is not trusted, within bounds of depth and size; without ``final`` it may go on."""
+def _read(pieces: Iterable[bytes], final: bool) -> tuple[str, Sequence[Any]]:
+    """The method and the parameters of a call that is not trusted, within bounds of depth and size; without ``final`` the call
+    may go on, and both are what there is of them."""
     call = _Unmarshaller()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -155,7 +138,7 @@ def _read(pieces: Iterable[bytes], final: bool) -> _Unmarshaller:
     parser.CharacterDataHandler = call.data
     parser.StartDoctypeDeclHandler = _refuse_document_type
     read = 0
-    with _as_faults():
+    try:
         for piece in pieces:
             read += len(piece)
             parser.Parse(piece, False)
@@ -164,7 +147,15 @@ def _read(pieces: Iterable[bytes], final: bool) -> _Unmarshaller:
                 raise _malformed("It has a tag that is too long.")
         if final:
             parser.Parse(b"", True)
-    return call
+        values = call.close() if final else call._stack
+    except expat.ExpatError as error:
+        raise _malformed(f"Call is not valid XML.  {expat.errors.messages[error.code]}") from None
+    except xmlrpc.client.ResponseError:
+        raise _malformed("It is not a method call.") from None
+    except (xmlrpc.client.Error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The unmarshaller's exception depends on what is invalid.
+        raise _malformed(str(error)) from None
+    return call.getmethodname() or "", values
 
 
 def _refuse_document_type(*_: object) -> None:
