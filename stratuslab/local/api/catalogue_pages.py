@@ -29,6 +29,7 @@ _CHOICES = (
     ("endorser", "Endorser", "email"),
     ("kind", "Kind", "kind"),
 )
+_HEADINGS = ("Image", "System", "Architecture", "Size", "Endorser", "Endorsed")
 _STATUSES = ["valid", "expired", "deprecated", "all"]
 _WEB_ADDRESS = re.compile(r"(?:https?|ftp)://[^\s/]", re.IGNORECASE)
 _CONTENT = {
@@ -53,11 +54,10 @@ def page(store: Store, now: float, query: EntryQuery | None, parts: list[str], f
     if not rows:
         return missing_page("No such image", "This Marketplace has no such image. It may have been removed.")
     if len(rows) > 1 and not query.tag:
-        return _several(search, rows)
+        title = "Entries that match" if len({row.identifier for row in rows}) > 1 else "Entries of this image"
+        caption = f"The newest {len(rows)}, one for each image and endorser"
+        return web_page(200, title, E.h1(title), _table(search, rows, caption))
     return _image(store, search, rows[0])
-
-
-# The catalogue
 
 
 def _catalogue(store: Store, now: float, query: EntryQuery, filters: Mapping[str, str]) -> HttpResponse:
@@ -116,9 +116,6 @@ def _summary(count: int, shown: int, last: int) -> str:
     return f"Images {first:,} to {min(first + _ROWS - 1, count):,} of {count:,}"
 
 
-_HEADINGS = ("Image", "System", "Architecture", "Size", "Endorser", "Endorsed")
-
-
 def _table(search: EntrySearch, rows: list[CatalogueRow], caption: str) -> _Element:
     # The roles are those that the elements have anyway. Browsers forget them where the style sheet makes cards of the rows.
     body = E.tbody({"role": "rowgroup"})
@@ -162,14 +159,6 @@ def _nothing() -> _Element:
         E.p(E.strong("No image matches.")),
         E.p("Use fewer words or filters, choose the status \u201call\u201d, or see ", E.a({"href": ROOT}, "all images"), "."),
     )
-
-
-# An image
-
-
-def _several(search: EntrySearch, rows: list[CatalogueRow]) -> HttpResponse:
-    title = "Entries that match" if len({row.identifier for row in rows}) > 1 else "Entries of this image"
-    return web_page(200, title, E.h1(title), _table(search, rows, f"The newest {len(rows)}, one for each image and endorser"))
 
 
 def _image(store: Store, search: EntrySearch, row: CatalogueRow) -> HttpResponse:

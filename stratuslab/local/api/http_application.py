@@ -30,7 +30,7 @@ from stratuslab.local.store.instance_record import User
 RPC_PATH = "/RPC2"
 PROXY_PATH = "/pswd/xmlrpc"
 MARKETPLACE_PATH = "/marketplace"
-_METADATA = ("/marketplace/metadata", "/marketplace/metadata/")
+_METADATA = f"{MARKETPLACE_PATH}/metadata"
 _LARGE_CALL_SECONDS = 20.0
 _WRONG_IN_REQUEST = 3
 _ENTRY_TYPES = ("application/xml", "application/rdf+xml", "text/xml")
@@ -81,13 +81,10 @@ class HttpApplication:
             user = self._of_basic(request)
             _require_method(request, "POST")
             return self._call(request, lambda session: user)
-        if path in _METADATA and request.method == "POST":
-            return self._search(request) if _content_type(request) == _FORM else self._add_entry(request)
         if path == MARKETPLACE_PATH and is_read:
             return _text(301, "Moved.", Location=f"{MARKETPLACE_PATH}/")
         if path.startswith(f"{MARKETPLACE_PATH}/"):
-            _require_method(request, "GET", "HEAD")
-            return self._ask_marketplace(request._replace(path=path.removeprefix(MARKETPLACE_PATH)))
+            return self._ask_marketplace(request)
         if is_read and "text/html" in request.header("Accept"):
             from stratuslab.local.api.web_page import missing_page
 
@@ -95,11 +92,15 @@ class HttpApplication:
         raise _Refused(404, "Not found.")
 
     def _ask_marketplace(self, request: HttpRequest) -> HttpResponse:
+        if request.path.rstrip("/") == _METADATA and request.method == "POST":
+            if _content_type(request) != _FORM:
+                return self._add_entry(request)
+            form = _received(request, _length(request, xmlrpc_wire.UNAUTHENTICATED))
+            request = request._replace(query=form.decode("latin-1"))
+        else:
+            _require_method(request, "GET", "HEAD")
+        request = request._replace(path=request.path.removeprefix(MARKETPLACE_PATH))
         return respond(self._engine.store, self._engine.now, request)
-
-    def _search(self, request: HttpRequest) -> HttpResponse:
-        form = _received(request, _length(request, xmlrpc_wire.UNAUTHENTICATED))
-        return self._ask_marketplace(request._replace(path="/metadata", query=form.decode("latin-1")))
 
     def _refuse_web_pages(self, request: HttpRequest) -> None:
         """Refuse what a browser sends for a web page other than the Marketplace's own, also for one whose host name leads here
@@ -180,7 +181,7 @@ class HttpApplication:
             return failure(403, str(error))
         except embedded_marketplace.InvalidEntry as error:
             return failure(400, str(error))
-        location = "/".join((_METADATA[0], *(quote(part, safe="@:", errors="replace") for part in entry.key)))
+        location = "/".join((_METADATA, *(quote(part, safe="@:", errors="replace") for part in entry.key)))
         return whole(201, XML, entry.document.encode(), Location=location)
 
 
@@ -202,10 +203,9 @@ def _host_name(host: str) -> str:
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name)
+        return bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True
 
 
 def _length(request: HttpRequest, largest: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import re
 import signal
 import socket
 import socketserver
@@ -40,7 +41,6 @@ _SEND_SECONDS = 30.0
 
 _DISCARD_SECONDS = 5.0
 _LARGEST_HEAD = 128 << 10
-_BACKLOG = 64
 _SHUTDOWN_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
@@ -86,7 +86,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         self._incoming.allow(LARGEST_CALL + 1, BODY_SECONDS)
         body = _Body(self.rfile, self.headers.get("Content-Length", ""))
-        path, _, query = _origin_form(self.path).partition("?")
+        # Clients that use a proxy send a whole URL, as in HTTP/1.1.
+        path, _, query = re.sub(r"\Ahttps?://[^/]*/?", "/", self.path, flags=re.IGNORECASE).partition("?")
         client = str(self.client_address[0])
         request = HttpRequest(unquote(path, errors="replace"), query, self.headers, self.command, client, body.read)
         try:
@@ -137,21 +138,13 @@ class _Body:
             self._left -= len(piece)
 
 
-def _origin_form(target: str) -> str:
-    """A request's target as path and query. Clients that use a proxy send a whole URL, as in HTTP/1.1."""
-    if not target.lower().startswith(("http://", "https://")):
-        return target
-    _, _, path = target.partition("//")[2].partition("/")
-    return f"/{path}"
-
-
 class CloudServer(socketserver.ThreadingTCPServer):
     """A server that is bound to its port. :func:`open_server` creates it, :meth:`running` starts it."""
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
-    request_queue_size = _BACKLOG
+    request_queue_size = 64
 
     def __init__(self, host: str, port: int, respond: Callable[[HttpRequest], HttpResponse]) -> None:
         if ":" in host:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _BASE = "http://mp.stratuslab.eu/"
 _COLUMNS = ("", "os", "os_version", "os_arch", "email", "kind", "created", "identifier", "locations", "description", "title")
-_SEARCHABLE = range(1, 6)
 MOST_ROWS = 1000
 """Rows of an answer."""
 
@@ -24,7 +23,7 @@ MOST_ROWS = 1000
 def search_results(store: Store, now: float, query: EntryQuery, parameters: Mapping[str, str]) -> bytes:
     """The answer to a search with the parameters of DataTables 1.9: ``sSearch``, ``iDisplayStart`` and so on."""
     patterns = [("searched", matching(word)) for word in parameters.get("sSearch", "").split()]
-    for number in _SEARCHABLE:
+    for number in range(1, 6):
         if word := parameters.get(f"sSearch_{number}"):
             patterns.append((_COLUMNS[number], matching(word)))
     search = EntrySearch(store, now, query._replace(patterns=patterns))

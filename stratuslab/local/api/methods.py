@@ -8,15 +8,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from stratuslab.local.api import ready_templates, refusal_words, system_methods, xmlrpc_wire
-from stratuslab.local.api.documents import (
-    image_documents,
-    infrastructure_documents,
-    network_documents,
-    template_documents,
-    user_documents,
-    vm_documents,
-)
+from stratuslab.local.api.documents import vm_documents
 from stratuslab.local.api.documents.element_tables import pool
+from stratuslab.local.api.documents.image_documents import images
+from stratuslab.local.api.documents.infrastructure_documents import clusters, datastores, hosts
+from stratuslab.local.api.documents.network_documents import networks
+from stratuslab.local.api.documents.template_documents import templates
+from stratuslab.local.api.documents.user_documents import groups, users
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported, no_such, not_authenticated
@@ -66,10 +64,6 @@ def _run(engine: Engine, authenticate: Authenticate, profile: ServerProfile, nam
         return method.answer(MethodCall(engine, user, profile, parameters))
     except APIError as refusal:
         return xmlrpc_wire.failure(refusal, name, profile)
-
-
-def _allocate(call: MethodCall) -> Answer:
-    return _allocated(call, call.parameters.text(1), call.parameters.flag(2, False))
 
 
 def _instantiate(call: MethodCall) -> Answer:
@@ -126,7 +120,7 @@ def _update(call: MethodCall) -> Answer:
 
 def _instances(write: Callable[[Record, ServerProfile], str], call: MethodCall) -> Answer:
     owner, start, end, state = (call.parameters.integer(place) for place in range(1, 5))
-    if call.profile.number >= _SEARCHES and call.parameters.text(5, ""):
+    if call.profile.number >= (5, 8) and call.parameters.text(5, ""):
         raise APIError(ErrorCode.INTERNAL, "Full text search is not supported by the SQL backend")
     profile = call.profile
     newest_first = profile.release >= 5
@@ -150,10 +144,6 @@ def _pool_monitoring(call: MethodCall) -> Answer:
     owner, seconds = call.parameters.integer(1), call.parameters.integer(2, -1)
     records = call.engine.pool(call.user, owner, -1, -1, PoolState.ANY, newest_first=False)
     return _reports(call, records, seconds if call.profile.number >= (5, 12) else -1)
-
-
-def _monitoring(call: MethodCall) -> Answer:
-    return _reports(call, [call.engine.instance(call.user, call.parameters.integer(1))])
 
 
 def _reports(call: MethodCall, records: Iterable[Record], seconds: int = -1) -> Answer:
@@ -202,9 +192,6 @@ class Method(NamedTuple):
     since: tuple[int, ...] = (3, 2)
 
 
-_SEARCHES = (5, 8)
-
-
 def _of_everybody(
     name: str, tag: str, kind: str, write: Documents, *, filtered: bool = False, since: tuple[int, ...] = (3, 2)
 ) -> dict[str, Method]:
@@ -244,7 +231,9 @@ def _of_user(name: str, write: Callable[..., str]) -> dict[str, Method]:
 
 _METHODS = {
     "one.system.version": Method(lambda call: xmlrpc_wire.document([call.profile.version]), since=(4,)),
-    "one.vm.allocate": Method(_allocate, "string boolean"),
+    "one.vm.allocate": Method(
+        lambda call: _allocated(call, call.parameters.text(1), call.parameters.flag(2, False)), "string boolean"
+    ),
     "one.vm.info": Method(_info, "int"),
     "one.vm.action": Method(_action, "string int"),
     "one.vm.rename": Method(_rename, "int string", since=(4,)),
@@ -257,14 +246,16 @@ _METHODS = {
     "one.vmpool.infoextended": Method(partial(_instances, vm_documents.extended_instance), "int int int int", since=(5, 8, 1)),
     "one.vmpool.infoset": Method(_set, "string boolean", since=(5, 12, 0, 1)),
     "one.vmpool.monitoring": Method(_pool_monitoring, "int int", since=(4,)),
-    "one.vm.monitoring": Method(_monitoring, "int", since=(4,)),
+    "one.vm.monitoring": Method(
+        lambda call: _reports(call, [call.engine.instance(call.user, call.parameters.integer(1))]), "int", since=(4,)
+    ),
     "one.template.instantiate": Method(_instantiate, "int string boolean string"),
-    **_of_everybody("image", "IMAGE_POOL", "image", image_documents.images, filtered=True),
-    **_of_everybody("vn", "VNET_POOL", "virtual network", network_documents.networks, filtered=True),
-    **_of_everybody("template", "VMTEMPLATE_POOL", "virtual machine template", template_documents.templates, filtered=True),
-    **_of_everybody("host", "HOST_POOL", "host", infrastructure_documents.hosts),
-    **_of_everybody("datastore", "DATASTORE_POOL", "datastore", infrastructure_documents.datastores, since=(3, 4)),
-    **_of_everybody("cluster", "CLUSTER_POOL", "cluster", infrastructure_documents.clusters, since=(3, 4)),
-    **_of_user("user", user_documents.users),
-    **_of_user("group", user_documents.groups),
+    **_of_everybody("image", "IMAGE_POOL", "image", images, filtered=True),
+    **_of_everybody("vn", "VNET_POOL", "virtual network", networks, filtered=True),
+    **_of_everybody("template", "VMTEMPLATE_POOL", "virtual machine template", templates, filtered=True),
+    **_of_everybody("host", "HOST_POOL", "host", hosts),
+    **_of_everybody("datastore", "DATASTORE_POOL", "datastore", datastores, since=(3, 4)),
+    **_of_everybody("cluster", "CLUSTER_POOL", "cluster", clusters, since=(3, 4)),
+    **_of_user("user", users),
+    **_of_user("group", groups),
 }

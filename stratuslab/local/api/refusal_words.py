@@ -30,7 +30,10 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
         return refusal
     number = profile.number
     if number < (4,):
-        return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {_of_3(refusal)}".strip())
+        reason = _WORDS_OF_3.get(type(refusal), refusal.text)
+        if isinstance(refusal, Restricted):
+            reason = f"VM Template includes a restricted attribute {refusal.attribute}."
+        return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {reason}".strip())
     if isinstance(refusal, BadCapacity) and number < (7,) and not user.is_administrator:
         # These servers check an ordinary user's quotas first, which need the numbers.
         text = f"user [{user.id}] {refusal.text.rstrip('.')}"
@@ -40,12 +43,6 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
     if number < (5,) and refusal.code == ErrorCode.INTERNAL:
         return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {refusal.text}")
     return refusal
-
-
-def _of_3(refusal: APIError) -> str:
-    if isinstance(refusal, Restricted):
-        return f"VM Template includes a restricted attribute {refusal.attribute}."
-    return _WORDS_OF_3.get(type(refusal), refusal.text)
 
 
 def action(refusal: APIError, profile: ServerProfile, name: str, instance: int) -> APIError:

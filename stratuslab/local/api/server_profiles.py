@@ -120,17 +120,9 @@ SERVER_PROFILES = {
     )
 }
 DEFAULT_PROFILE = SERVER_PROFILES["opennebula-7"]
-PLAIN_3 = replace(
-    _STRATUSLAB,
-    name="opennebula-3",
-    rules=replace(_3_2, sources=False, restricted=frozenset(["RANK", "DISK/SOURCE", "NIC/MAC"])),
-)
+_PLAIN_3_2 = replace(_3_2, sources=False, restricted=frozenset(["RANK", "DISK/SOURCE", "NIC/MAC"]))
+PLAIN_3 = replace(_STRATUSLAB, name="opennebula-3", rules=_PLAIN_3_2)
 """OpenNebula 3.2 without StratusLab. Not offered, as it refuses what our client sends for ordinary users."""
-EMBEDDED = replace(
-    DEFAULT_PROFILE,
-    name="local",
-    actions={**DEFAULT_PROFILE.actions, "terminate-hard": Verb.DELETE},
-    rules=LENIENT,
-)
+EMBEDDED = replace(DEFAULT_PROFILE, name="local", actions={**_SINCE_6, "terminate-hard": Verb.DELETE}, rules=LENIENT)
 """The endpoint ``local``: like 7.4, but SOURCE can name images of any Marketplace and volumes, names can have any character, and
 instances can be killed in every state, for example during a long download."""

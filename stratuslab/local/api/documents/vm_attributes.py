@@ -47,7 +47,6 @@ _INTERFACE = {
         "SEARCH_DOMAIN VLAN_ID VROUTER_IP VROUTER_IP6 VROUTER_MANAGEMENT"
     ),
 }
-_ROUTES_SINCE = 7
 
 
 def template(record: Record, release: int) -> Iterator[Attribute]:
@@ -96,7 +95,7 @@ def _first(name: str, key: str, vector: Mapping[str, str]) -> int:
 
 def _context(context: dict[str, str], release: int) -> dict[str, str]:
     if release not in _INTERFACE:
-        routes = [key for key in context if key.startswith("ETH") and key.endswith("_ROUTES") and release < _ROUTES_SINCE]
+        routes = [key for key in context if key.startswith("ETH") and key.endswith("_ROUTES") and release < 7]
         return {key: text for key, text in context.items() if key not in routes}
     interfaces = {key.partition("_")[0] for key in context if key.startswith("ETH") and key.endswith("_MAC")}
     kept = {key: text for key, text in context.items() if key.partition("_")[0] not in interfaces}
