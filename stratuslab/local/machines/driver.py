@@ -75,11 +75,6 @@ class MachineSpec:
     stranger: bool = False
 
     @property
-    def cloud(self) -> Path:
-        """The store's directory, the same for all instances."""
-        return self.directory.parents[1]
-
-    @property
     def main_address(self) -> str:
         """The address that its SSH server is to have."""
         return self.addresses[0] if self.addresses else "127.0.0.1"

@@ -27,20 +27,10 @@ END_SECONDS = 2.0
 KILL_SECONDS = 10.0
 """How long a killed process may take to end, as the kernel has to free the memory of a large machine."""
 
-_PROXIES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
-_FOR_DOWNLOADS = [
-    "REQUESTS_CA_BUNDLE",
-    "STRATUSLAB_CA_BUNDLE",
-    "STRATUSLAB_DOWNLOAD_NETWORKS",
-    "SSL_CERT_FILE",
-    *_PROXIES,
-    *map(str.lower, _PROXIES),
-]
 FOR_PROGRAMS = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "STRATUSLAB_LOCAL_DIR")
 """The variables that programs which a supervisor starts may need."""
 
-_KEPT = frozenset([*FOR_PROGRAMS, *_FOR_DOWNLOADS])
-_KEPT_PREFIXES = ("LC_", "PYTHON")
+_FOR_DOWNLOADS = ("REQUESTS_CA_BUNDLE", "STRATUSLAB_CA_BUNDLE", "STRATUSLAB_DOWNLOAD_NETWORKS", "SSL_CERT_FILE")
 _PROGRAM = "stratuslab.local.machine_supervisor"
 
 
@@ -130,8 +120,7 @@ class Supervisors:
 
         if not sys.executable:
             raise OSError(errno.ENOENT, "cannot find the Python interpreter (sys.executable is empty)")
-        # Passwords of clouds are not among the variables that it gets.
-        environ = {name: value for name, value in self._environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+        environ = {name: value for name, value in self._environ.items() if _is_needed(name)}
         log = open_lock(place / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             process = subprocess.Popen(
@@ -167,3 +156,8 @@ def open_lock(path: Path, flags: int) -> int:
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(descriptor)
+
+
+def _is_needed(name: str) -> bool:
+    """Whether a supervisor gets a variable. Passwords of clouds are not among them."""
+    return name in FOR_PROGRAMS + _FOR_DOWNLOADS or name.startswith(("LC_", "PYTHON")) or name.lower().endswith("_proxy")

@@ -76,7 +76,8 @@ class MachineDisks:
 
     def _image(self, serial: str, disk: DiskSpec, boots: bool) -> Drive:
         spec = self._spec
-        content = obtain(spec.cloud, disk.image, self._environ, disk.metadata_url, stranger=spec.stranger)
+        store = spec.directory.parents[1]
+        content = obtain(store, disk.image, self._environ, disk.metadata_url, stranger=spec.stranger)
         try:
             kind = detect_format(content)
             if kind == "kernel" and boots:

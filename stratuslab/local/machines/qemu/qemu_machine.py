@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stratuslab.errors import StratusLabError
-from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import MachineError, MachineSpec
+from stratuslab.local.machines.machine_log import MachineLog
 from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
@@ -54,7 +54,7 @@ class QemuMachine:
         self._environ = environ
         self._choose = choose
         self._wanted = (spec.main_address, port)
-        self._console = ConsoleLog(spec.directory / "console.log")
+        self._console = MachineLog(spec.directory / "console.log")
         self._hardware: Hardware
         self._without_kvm = ""
         self._sandbox = True
@@ -145,7 +145,7 @@ class QemuMachine:
             return True
         qemu.watch(seconds, self._presses)
         self._console.shorten()
-        qemu.shorten_log()
+        qemu.log.shorten()
         self._take_presses()
         failure = self._failure(qemu)
         if failure and not self._without_kvm and time.monotonic() < self._trial_ends:

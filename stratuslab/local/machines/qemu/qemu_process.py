@@ -11,10 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from stratuslab.local.machines.driver import MachineError
+from stratuslab.local.machines.machine_log import MachineLog
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
 from stratuslab.local.machines.supervisor_processes import FOR_PROGRAMS
 from stratuslab.private_files import why
@@ -23,7 +23,6 @@ END_SECONDS = 2.0
 """How long a process may take to end after it was killed or asked to quit."""
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-_LARGEST_LOG = 1 << 20
 _OF_A_DISK = re.compile(r"-blockdev \{.*\}: |-device [^ ]*: ")
 
 
@@ -36,7 +35,7 @@ class QemuProcess:
     """
 
     def __init__(self, command: Callable[[int], list[str]], directory: Path, on_event: Event, lock: int | None) -> None:
-        self._log = directory / "qemu.log"
+        self.log = MachineLog(directory / "qemu.log")
         ours, its = socket.socketpair()
         try:
             with its:
@@ -54,7 +53,7 @@ class QemuProcess:
             raise MachineError(f"QEMU does not start: {self.last_error() or error}") from error
 
     def _start(self, command: list[str], directory: Path, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab", opener=partial(os.open, mode=0o600)) as log:
+        with self.log.opened() as log:
             log.truncate(0)
             return subprocess.Popen(
                 command,
@@ -100,18 +99,12 @@ class QemuProcess:
     def last_error(self) -> str:
         """The last error in the log, on one line; empty if none. It begins with QEMU's name, and may have several lines."""
         said: list[str] = []
-        with contextlib.suppress(OSError), self._log.open("rb") as file:
+        with contextlib.suppress(OSError), self.log.path.open("rb") as file:
             for line in file.read(65536).decode("utf-8", "replace").splitlines():
                 name, colon, text = line.partition(": ")
                 is_new = colon and Path(name).name.startswith("qemu")
                 said = [_OF_A_DISK.sub("", text)] if is_new else [*said, line]
         return " ".join(" ".join(said).split())
-
-    def shorten_log(self) -> None:
-        """Empty the log if it is too large: a guest may cause endless errors."""
-        with contextlib.suppress(OSError):
-            if self._log.stat().st_size > _LARGEST_LOG:
-                os.truncate(self._log, 0)
 
 
 def ends_with_us() -> Callable[[], None] | None:

@@ -13,8 +13,8 @@ import time
 import paramiko
 
 from stratuslab.key_format import new_private_key
-from stratuslab.local.machines.console_log_writer import ConsoleLog
 from stratuslab.local.machines.driver import DiskKind, MachineError, MachineSpec
+from stratuslab.local.machines.machine_log import MachineLog
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
 from stratuslab.opennebula.numeric_constants import SSH_PORT
@@ -37,7 +37,7 @@ class SimulatedMachine:
         self._spec = spec
         self._port = port
         self._key_file = spec.directory / "ssh_host_ed25519_key"
-        self._log = ConsoleLog(spec.directory / "console.log").log
+        self._log = MachineLog(spec.directory / "console.log").log
         # Each press of the power button is a byte.
         self._presses, self._button = socket.socketpair()
         self._listener: socket.socket | None = None
