@@ -147,4 +147,4 @@ def _catalogue_cache(settings: Settings, environment: Environment, messages: Mes
     directory = cache_directory(environment.environ, environment.home)
     if directory is None or settings.is_on("no_cache"):
         return None
-    return CatalogueCache(directory, clock=environment.clock, note=messages.warning, step=messages.step)
+    return CatalogueCache(directory, environment.clock, messages.warning, messages.step)

@@ -13,9 +13,9 @@ import errno
 import gzip
 import json
 import os
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ LONGEST_AGE = 30 * 86400
 _VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 _NOTHING_SAID = vars(Metadata(""))
 _FORMAT = sorted(_NOTHING_SAID)  # of another version of this program a file is of no use
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=datetime.isoformat)
 _DATES = ("created", "valid")
 _LISTS = [name for name, value in _NOTHING_SAID.items() if isinstance(value, tuple)]
 
@@ -44,28 +44,21 @@ def cache_directory(environ: Mapping[str, str], home: Path | None) -> Path | Non
     return base and base / "stratuslab" / "catalogues"
 
 
+@dataclass
 class CatalogueCache:
     """The catalogues in a directory of the user's own. Whatever is wrong with it, a search goes on without it: ``step`` gets a
     line that says what. ``note`` gets the line that says from when an answer is."""
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        clock: Callable[[], float] = time.time,
-        note: Callable[[str], None] = lambda line: None,
-        step: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self._directory = directory
-        self._clock = clock
-        self.note = note
-        self._step = step
+    directory: Path
+    clock: Callable[[], float]
+    note: Callable[[str], None]
+    step: Callable[[str], None]
 
     def find(self, *key: str) -> CachedCatalogue | None:
         """The catalogue under the key (Marketplace, user, query), if there is a sound one."""
         path = self._path(key)
         try:
-            require_own(self._directory)
+            require_own(self.directory)
             require_own(path)
             file = gzip.GzipFile(path)
         except FileNotFoundError:
@@ -75,17 +68,17 @@ class CatalogueCache:
             return None
         try:
             catalogue = CachedCatalogue(path, file)
-            if self._clock() - catalogue.confirmed < LONGEST_AGE:
+            if self.clock() - catalogue.confirmed < LONGEST_AGE:
                 return catalogue
         except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError):
-            self._step(f"ignoring the damaged cache {path}")
+            self.step(f"ignoring the damaged cache {path}")
         file.close()
         return None
 
     def keep(self, entries: Iterable[Metadata], headers: Mapping[str, str], *key: str) -> Iterator[Metadata]:
         """The same entries, kept under the key once all have been read."""
         try:
-            recording = _Recording(private_directory(self._directory), self._path(key))
+            recording = _Recording(private_directory(self.directory), self._path(key))
         except (OSError, UsageError) as error:
             self._unusable(error)
             yield from entries
@@ -93,9 +86,9 @@ class CatalogueCache:
         try:
             recording.write({"format": _FORMAT, **{name: headers[name] for name in _VALIDATORS if name in headers}})
             for entry in entries:
-                recording.write(_members(entry))
+                recording.write({name: value for name, value in vars(entry).items() if value != _NOTHING_SAID[name]})
                 yield entry
-            recording.finish(self._clock())
+            recording.finish(self.clock())
         finally:
             recording.discard()
         if recording.failure:
@@ -105,7 +98,7 @@ class CatalogueCache:
 
     def confirm(self, catalogue: CachedCatalogue) -> None:
         """Remember that the Marketplace has the catalogue unchanged."""
-        now = self._clock()
+        now = self.clock()
         with contextlib.suppress(OSError):
             os.utime(catalogue.path, (now, now))
 
@@ -113,15 +106,15 @@ class CatalogueCache:
         from hashlib import sha256
 
         # Names tell neither user nor Marketplace.
-        return self._directory / sha256("\0".join(key).encode()).hexdigest()[:32]
+        return self.directory / sha256("\0".join(key).encode()).hexdigest()[:32]
 
     def _unusable(self, error: OSError | UsageError) -> None:
         reason = why(error) if isinstance(error, OSError) else error.message
-        self._step(f"searching without the cache {self._directory}: {reason}")
+        self.step(f"searching without the cache {self.directory}: {reason}")
 
     def _remove_old(self) -> None:
-        facts = sorted(((path.stat(), path) for path in self._directory.iterdir()), key=lambda fact: -fact[0].st_mtime)
-        size, oldest = 0, self._clock() - LONGEST_AGE
+        facts = sorted(((path.stat(), path) for path in self.directory.iterdir()), key=lambda fact: -fact[0].st_mtime)
+        size, oldest = 0, self.clock() - LONGEST_AGE
         for fact, path in facts:
             size += fact.st_size
             if size > LARGEST_CACHE or fact.st_mtime < oldest:
@@ -159,15 +152,6 @@ class CachedCatalogue:
                     if name in members:
                         members[name] = tuple(members[name])
                 yield Metadata(**members)
-
-
-def _members(entry: Metadata) -> dict[str, object]:
-    """What an entry says, as JSON has it."""
-    said = {name: value for name, value in vars(entry).items() if value != _NOTHING_SAID[name]}
-    for name in _DATES:
-        if name in said:
-            said[name] = said[name].isoformat()
-    return {"identifier": entry.identifier, **said}
 
 
 class _Recording:

@@ -39,6 +39,7 @@ _CONNECT_TIMEOUT = 10.0
 
 _Found = TypeVar("_Found")
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\])\Z")
+_UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f<>\"\\]")
 
 
 def normalise_endpoint(text: str) -> str:
@@ -53,20 +54,13 @@ def normalise_endpoint(text: str) -> str:
         endpoint = f"https://{endpoint}"
     try:
         parts = urlsplit(endpoint)
-        host = parts.netloc.rpartition("@")[2]
         # Reading the port is what checks it.
-        name = host[: -len(f":{parts.port}")] if parts.port is not None else host
+        is_host = _HOST.match(parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")) and parts.port != 0
     except ValueError:
-        raise _no_address(text) from None
-    if parts.scheme not in ("http", "https") or not _HOST.match(name) or parts.port == 0:
-        raise _no_address(text)
-    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\x7f<>\"\\]", endpoint):
-        raise _no_address(text)
+        is_host = False
+    if not is_host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or _UNUSABLE.search(endpoint):
+        raise UsageError(f"{shown(text)[:200]!r} is not the address of a Marketplace", "expected a host name or an http(s) URL")
     return endpoint
-
-
-def _no_address(text: str) -> UsageError:
-    return UsageError(f"{shown(text)[:200]!r} is not the address of a Marketplace", "expected a host name or an http(s) URL")
 
 
 class MarketplaceConnection:

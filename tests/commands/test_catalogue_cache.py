@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -255,9 +256,11 @@ def test_credentials_are_nowhere_in_the_cache(shell: Shell, marketplace: Catalog
 
 
 def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
-    cache = catalogue_cache.CatalogueCache(tmp_path / "catalogues")
+    said: list[str] = []
+    cache = catalogue_cache.CatalogueCache(tmp_path / "catalogues", time.time, said.append, said.append)
     entry = Metadata("A" * 27, tags=("base", "small"), locations=("http://a/b",), inbound_ports=("22",))
     assert list(cache.keep([entry], {}, "key")) == [entry]
     kept = cache.find("key")
     assert kept is not None
     assert list(kept.entries()) == [entry]
+    assert said == []

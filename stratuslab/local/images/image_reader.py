@@ -55,23 +55,20 @@ class SparseFile:
             # Split at block boundaries to find whole blocks of zeros.
             piece = view[: _BLOCK - self.size % _BLOCK]
             if piece != _ZEROS[: len(piece)]:
-                self._write(piece)
+                self._check_space(len(piece))
+                piece = piece[: os.pwrite(self._descriptor, piece, self.size)]
             self.size += len(piece)
             view = view[len(piece) :]
 
     def finish(self) -> None:
         os.ftruncate(self._descriptor, self.size)
 
-    def _write(self, data: memoryview) -> None:
-        self._unchecked += len(data)
+    def _check_space(self, size: int) -> None:
+        self._unchecked += size
         if self._unchecked >= _CHECKED:
             self._unchecked = 0
             if not free(self._descriptor):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        offset = self.size
-        while data:
-            written = os.pwrite(self._descriptor, data, offset)
-            data, offset = data[written:], offset + written
 
 
 class Checksums:
