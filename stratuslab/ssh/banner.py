@@ -94,8 +94,7 @@ class Knocking:
         self._tries: SimpleQueue[tuple[int, Point, ReadBanner] | None] = SimpleQueue()
         self._threads = 0
         self._over = threading.Event()
-        self._news = threading.Condition()
-        self._is_news = False
+        self._news = threading.Event()
         self._seen: dict[int, dict[Point, str]] = {}
         self.answered: dict[int, Point] = {}
         """By instance, the first of its points that sent a banner."""
@@ -116,9 +115,8 @@ class Knocking:
 
     def wait(self, seconds: float) -> None:
         """Wait until another server has answered, at most so long."""
-        with self._news:
-            self._news.wait_for(lambda: self._is_news, seconds)
-            self._is_news = False
+        self._news.wait(seconds)
+        self._news.clear()  # before the caller looks who has answered
 
     def close(self) -> None:
         """Try nothing more."""
@@ -138,7 +136,5 @@ class Knocking:
                 self._over.wait(max(_PAUSE - (time.monotonic() - begin), 0.1))
                 self._tries.put(one)
                 continue
-            with self._news:
-                self.answered.setdefault(instance, point)
-                self._is_news = True
-                self._news.notify_all()
+            self.answered.setdefault(instance, point)
+            self._news.set()

@@ -6,7 +6,6 @@ A service of the cloud says which port of the gateway leads to which port of an 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,7 @@ from stratuslab.opennebula.document_values import count
 _MAXIMUM_SIZE = 1 << 20
 
 
-def translated_port(
-    service: str, instance: int, port: int, timeout: float, environ: Mapping[str, str] = os.environ
-) -> int | None:
+def translated_port(service: str, instance: int, port: int, timeout: float, environ: Mapping[str, str]) -> int | None:
     """The gateway's port for ``port`` of the instance; None if the instance has no translated ports at all.
 
     ``service`` is a host, optionally with a port; ``timeout`` is in seconds; ``environ`` may name a proxy. Raises Unreachable

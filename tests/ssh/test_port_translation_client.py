@@ -43,12 +43,12 @@ def says(value: object) -> Answer:
     ],
 )
 def test_ports(service: Callable[[Answer], str], answer: object, port: int | None) -> None:
-    assert translated_port(service(says(answer)), 7, 22, 5) == port
+    assert translated_port(service(says(answer)), 7, 22, 5, {}) == port
 
 
 def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
     with pytest.raises(StratusLabError, match="the gateway does not translate port 22 of machine 7, only 80, 443"):
-        translated_port(service(says({"7": [[443, 10443], [80, 10080]]})), 7, 22, 5)
+        translated_port(service(says({"7": [[443, 10443], [80, 10080]]})), 7, 22, 5, {})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_another_port_is_said(service: Callable[[Answer], str]) -> None:
 def test_what_may_answer_instead(service: Callable[[Answer], str], answer: Answer, why: str) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match=why) as caught:
-        translated_port(service(answer), 7, 22, 0.5 if answer is hangs else 5)
+        translated_port(service(answer), 7, 22, 0.5 if answer is hangs else 5, {})
     assert "--pat-service-host" in caught.value.hint
     assert "\n" not in str(caught.value)
     assert time.monotonic() - began < 10
@@ -77,7 +77,7 @@ def test_what_may_answer_instead(service: Callable[[Answer], str], answer: Answe
 @pytest.mark.parametrize("host", ["", "a b", "host.invalid", "127.0.0.1:1", "127.0.0.1:x", "[::", "x" * 300])
 def test_services_that_are_none(host: str) -> None:
     with pytest.raises(Unreachable, match="port translation service"):
-        translated_port(host, 7, 22, 0.5)
+        translated_port(host, 7, 22, 0.5, {})
 
 
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
