@@ -47,7 +47,7 @@ class Caller:
         self._transport = transport
         self._credentials = credentials
         self.cloud = cloud
-        self._trace = trace
+        self._say = trace or (lambda line: None)
         self._sleep = sleep
         self._server: ServerVersion | None = None
         self._version_lock = Lock()
@@ -127,10 +127,6 @@ class Caller:
                     raise
                 self._say(f"! {method}: {dropped.message}; retrying in {pause:g} s")
             self._sleep(pause)
-
-    def _say(self, line: str) -> None:
-        if self._trace is not None:
-            self._trace(line)
 
 
 def _shown(argument: object) -> str:
