@@ -26,7 +26,17 @@ _EMBEDDED = ("LOCAL_DIR", "LOCAL_ADDRESSES")  # the end of variables that are no
 
 def not_meant(settings: Settings) -> Iterator[str]:
     """What is probably not meant, because it is ignored or taken literally."""
-    yield from _in_file(settings)
+    file = settings.file
+    for text in file.duplicates:
+        yield f"{file.path}, {text}"
+    for section, key, value in file.raw:
+        place = f"{file.path} [{section}]"
+        if key not in _KEYS and key not in ORIGINALS:
+            yield ", ".join(filter(None, (f'{place}: unknown setting "{key}"', did_you_mean(key, _KEYS))))
+        elif key == "selected_section" and section != "default":
+            yield f"{place}: {key} is only used in [default]"
+        elif key in _KEYS and key != "password" and (trouble := _trouble(value)):
+            yield f"{place}: {key} {trouble}"
     yield from _in_environment(settings.variables)
 
 
@@ -63,29 +73,14 @@ def fallback(settings: Settings) -> str:
     return ""
 
 
-def _in_file(settings: Settings) -> Iterator[str]:
-    file = settings.file
-    for text in file.duplicates:
-        yield f"{file.path}, {text}"
-    for section, key, value in file.raw:
-        place = f"{file.path} [{section}]"
-        if key not in _KEYS and key not in ORIGINALS:
-            yield ", ".join(filter(None, (f'{place}: unknown setting "{key}"', did_you_mean(key, _KEYS))))
-        elif key == "selected_section" and section != "default":
-            yield f"{place}: {key} is only used in [default]"
-        elif key in _KEYS and key != "password" and (trouble := _trouble(value)):
-            yield f"{place}: {key} {trouble}"
-
-
 def _in_environment(variables: Iterable[str]) -> Iterator[str]:
     known = [variable_of(key).removeprefix(PREFIX) for key in _KEYS]
     for name in variables:
         end = name.removeprefix(PREFIX)
         if end in known or end in _EMBEDDED or end.lower() in ORIGINALS:
             continue
-        meant = did_you_mean(end, (*known, *_EMBEDDED))
         # Other programs may have variables that begin in the same way.
-        if meant:
+        if meant := did_you_mean(end, (*known, *_EMBEDDED)):
             yield f"unknown variable {name}, {meant.replace(chr(34), chr(34) + PREFIX, 1)}"
 
 

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_DATE = re.compile(rf"\w{{3}} (?P<month>{'|'.join(_MONTHS)}) (?P<day>\d\d?) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{{4}}) ?:? ?")
+_DATE = re.compile(rf"\w{{3}} ({'|'.join(_MONTHS)}) (\d\d?) (\d\d):(\d\d):(\d\d) (\d{{4}}) ?:? ?")
 # The steps of an instance's life, with the drivers' names of the actions that fail there, and with the words for them that the
 # core has up to 5.12.
 _STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -69,11 +69,10 @@ def clean(text: str) -> ServerMessage:
     # On one line from the start, so that no pattern meets a long run of blanks.
     step, rest = "", " ".join(text.split())
     date = None
-    found = _DATE.match(rest)
-    if found:
-        day = (int(found["year"]), _MONTHS.index(found["month"]) + 1, int(found["day"]))
-        hour, minute, second = map(int, found["time"].split(":"))
-        date = (*day, hour, minute, second)
+    if found := _DATE.match(rest):
+        month, *numbers = found.groups()
+        day, hour, minute, second, year = map(int, numbers)
+        date = (year, _MONTHS.index(month) + 1, day, hour, minute, second)
         rest = rest[found.end() :]
     if between := _BETWEEN.search(rest):
         # The driver's message is between the markers; before them the core names the script.
