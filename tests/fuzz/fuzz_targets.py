@@ -52,8 +52,7 @@ from stratuslab.local.api.server_profiles import EMBEDDED, SERVER_PROFILES
 from stratuslab.local.api_error import APIError
 from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.images.image_format import detect_format, virtual_size
-from stratuslab.local.machines.qemu import context_files
-from stratuslab.local.machines.qemu.context_medium import context_medium
+from stratuslab.local.machines.qemu.context_files import context_disk, shell_assignments
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import HungUp, Interrupted, Streams, TerminalStreams
 from stratuslab.local.machines.simulated.shell import Shell
@@ -656,13 +655,8 @@ def media(data: bytes) -> None:
     """The disk with a guest's context."""
     recipe = Recipe(data)
     spec = specified(name=recipe.text(), context=recipe.words(8), authorized_keys=recipe.text(), image=recipe.text())
-    assignments = context_files.shell_assignments(spec, "02:00:00:00:00:01").encode("utf-8", "replace")
-    cloud_init = {
-        "meta-data": context_files.meta_data(spec, "i-1").encode("utf-8"),
-        "user-data": context_files.user_data(spec.context),
-        "vendor-data": context_files.vendor_data(spec, recipe.texts()).encode("utf-8"),
-    }
-    medium = context_medium({"context.sh": assignments, **cloud_init}, cloud_init)
+    assignments = shell_assignments(spec, "02:00:00:00:00:01").encode("utf-8", "replace")
+    medium = context_disk(spec, "02:00:00:00:00:01", recipe.texts())
     assert medium[510:512] == b"\x55\xaa" and not len(medium) % 512 and assignments in medium
 
 

@@ -230,6 +230,14 @@ def test_kill_in_the_moment_of_the_start(cloud: Keeper) -> None:
         assert not cloud.supervisors.alive(instance)
 
 
+def test_no_halt_is_lost_in_the_moment_of_the_start(cloud: Keeper) -> None:
+    instances = [cloud.allocate() for _ in range(3)]
+    for instance in instances:
+        cloud.process(instance)
+        cloud.supervisors.halt(instance)
+    eventually(lambda: not any(map(cloud.supervisors.alive, instances)))
+
+
 def test_kill_takes_the_whole_group(cloud: Keeper) -> None:
     instance = cloud.running()
     process = cloud.process(instance)

@@ -10,8 +10,10 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
+from uuid import uuid4
 
 from stratuslab.local.machines.driver import DiskKind, MachineSpec
+from stratuslab.local.machines.qemu.context_medium import context_medium
 
 NETWORK = {
     "IP": "10.0.2.15",
@@ -25,6 +27,18 @@ NETWORK = {
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _INTERFACE_NAME = re.compile(r"ETH[0-9]+_")
 _BY_ID = "/dev/disk/by-id/virtio-"
+
+
+def context_disk(spec: MachineSpec, mac: str, serials: Iterable[str]) -> bytes:
+    """The content of the disk with the files. ``serials`` are those of the other disks."""
+    cloud_init = {
+        # By its id, which is kept with the disk, cloud-init tells a new machine from one that was started again.
+        "meta-data": meta_data(spec, str(uuid4())).encode("utf-8"),
+        "user-data": user_data(spec.context),
+        "vendor-data": vendor_data(spec, serials).encode("utf-8"),
+    }
+    assignments = shell_assignments(spec, mac).encode("utf-8", "replace")
+    return context_medium({"context.sh": assignments, **cloud_init}, cloud_init)
 
 
 def shell_assignments(spec: MachineSpec, mac: str) -> str:

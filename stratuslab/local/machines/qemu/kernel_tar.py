@@ -15,11 +15,10 @@ from stratuslab.private_files import locked
 def unpacked(content: Path) -> Kernel:
     """The kernel of an image, unpacked beside its content once for all machines. Raises ImageError, MachineError, OSError."""
     place = content.with_name("boot")
-    if not place.is_dir():
-        # Locked, so that an incomplete directory can only be left from a killed process.
-        with locked(place, None):
-            if not place.is_dir():
-                _unpack(content, place)
+    # Locked, so that an incomplete directory can only be left from a killed process.
+    with locked(place, None):
+        if not place.is_dir():
+            _unpack(content, place)
     parameters = (place / "cmdline").read_bytes().decode("ascii", "replace").strip()
     if not parameters.isprintable():
         raise MachineError(f"image {content.parent.name}: the kernel parameters are not a line of text")

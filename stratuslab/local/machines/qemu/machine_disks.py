@@ -13,15 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_store import obtain
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError, MachineSpec
-from stratuslab.local.machines.qemu import context_files
 from stratuslab.local.machines.qemu.command_line import QCOW2, RAW, Drive, Hardware, Kernel
-from stratuslab.local.machines.qemu.context_medium import context_medium
+from stratuslab.local.machines.qemu.context_files import context_disk
 from stratuslab.local.machines.qemu.kernel_tar import unpacked
 from stratuslab.local.machines.qemu.overlay import make_overlay
 from stratuslab.local.store.leases import address_number, mac_address
@@ -55,7 +53,8 @@ class MachineDisks:
         spec = self._spec
         drives = list(self._drives())
         mac = mac_address((address_number(spec.addresses[0]) if spec.addresses else None) or spec.id)
-        drives.append(self._context(mac, [drive.serial for drive in drives]))
+        serials = [drive.serial for drive in drives]
+        drives.append(self._made("context", RAW, lambda path: path.write_bytes(context_disk(spec, mac, serials)), read_only=True))
         if self._kernel:
             drives.append(self._made("state", RAW, partial(_empty, size=_STATE_BYTES)))
         return Hardware(spec.id, spec.vcpu, spec.memory_mib, mac, tuple(drives), self._kernel)
@@ -108,29 +107,13 @@ class MachineDisks:
             if made.returncode:
                 _empty(path, size)
 
-    def _context(self, mac: str, serials: list[str]) -> Drive:
-        spec = self._spec
-        cloud_init = {
-            # By its id, which is on the medium alone, cloud-init tells a new machine from one that was started again.
-            "meta-data": context_files.meta_data(spec, str(uuid4())).encode("utf-8"),
-            "user-data": context_files.user_data(spec.context),
-            "vendor-data": context_files.vendor_data(spec, serials).encode("utf-8"),
-        }
-        assignments = context_files.shell_assignments(spec, mac).encode("utf-8", "replace")
-
-        def write(path: Path) -> None:
-            path.write_bytes(context_medium({"context.sh": assignments, **cloud_init}, cloud_init))
-
-        drive = self._made("context", RAW, write)
-        return Drive(drive.serial, drive.file, RAW, read_only=True)
-
-    def _made(self, serial: str, form: str, make: Callable[[Path], object]) -> Drive:
+    def _made(self, serial: str, form: str, make: Callable[[Path], object], read_only: bool = False) -> Drive:
         file = Path(f"{serial}.{form}")
         path = self._spec.directory / file
         if not path.exists():
             with replacing(path) as new:
                 make(new)
-        return Drive(serial, file, form)
+        return Drive(serial, file, form, read_only)
 
 
 def _empty(path: Path, size: int) -> None:
