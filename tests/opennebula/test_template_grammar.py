@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stratuslab.errors import UsageError
-from stratuslab.opennebula.template_grammar import TemplateSyntaxError, parse, quote, render
+from stratuslab.opennebula.template_grammar import HasAttributes, TemplateSyntaxError, parse, quote, render
 
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
 SAYABLE = (
@@ -174,3 +174,12 @@ def test_long_and_hostile_texts_take_no_time() -> None:
     for text in ('A = "' + '\\"' * 50_000, 'A = "' + "\\" * 50_000, "A = [" + "B = 1," * 20_000, " " * 100_000, "A" * 100_000):
         with contextlib.suppress(TemplateSyntaxError):
             parse(text)
+
+
+def test_attributes_are_found_by_name() -> None:
+    class Kept(HasAttributes):
+        attributes = (("A", "1"), ("NIC", {"IP": "x"}), ("A", "2"), ("NIC", {}), ("A", {"B": "3"}), ("NIC", "none"))
+
+    kept = Kept()
+    assert (kept.text("A"), kept.text("NIC"), kept.text("B")) == ("1", "none", "")
+    assert (kept.vectors("NIC"), kept.vectors("A"), kept.vectors("B")) == ([{"IP": "x"}, {}], [{"B": "3"}], [])
