@@ -162,7 +162,6 @@ def begin(record: Record, verb: Verb, user: User, now: int) -> Step:
 
 
 def _end(record: Record, now: int) -> Step:
-    """Ask a running guest to shut down."""
     if record.lcm_state == Lcm.RUNNING:
         record.enter(Lcm.SHUTDOWN)
         return Step.HALT
@@ -176,16 +175,16 @@ def _end_hard(record: Record, now: int) -> Step:
     if record.state not in (State.ACTIVE, State.SUSPENDED, State.STOPPED):
         done(record, now)
         return Step.NOTHING
-    return _enter(Lcm.CLEANUP_DELETE, Step.KILL, record)
+    return _enter(Lcm.CLEANUP_DELETE, Step.KILL, record, now)
 
 
 def _recreate(record: Record, now: int) -> Step:
-    return Step.NOTHING if record.state == State.PENDING else _enter(Lcm.CLEANUP_RESUBMIT, Step.KILL, record)
+    return Step.NOTHING if record.state == State.PENDING else _enter(Lcm.CLEANUP_RESUBMIT, Step.KILL, record, now)
 
 
 def _poweroff(record: Record, now: int) -> Step:
     step = Step.KILL if record.lcm_state == Lcm.UNKNOWN else Step.HALT
-    return _enter(Lcm.SHUTDOWN_POWEROFF, step, record)
+    return _enter(Lcm.SHUTDOWN_POWEROFF, step, record, now)
 
 
 def _start_again(record: Record, now: int) -> Step:
@@ -193,15 +192,15 @@ def _start_again(record: Record, now: int) -> Step:
         record.enter(Lcm.BOOT_SUSPENDED)
         _add_history(record, stime=now, rstime=now)
         return Step.RESUME
-    return _rest(State.PENDING, record) if record.state in (State.STOPPED, State.UNDEPLOYED) else Step.START_AGAIN
+    return _rest(State.PENDING, record, now) if record.state in (State.STOPPED, State.UNDEPLOYED) else Step.START_AGAIN
 
 
-def _enter(lcm_state: Lcm, step: Step, record: Record, now: int = 0) -> Step:
+def _enter(lcm_state: Lcm, step: Step, record: Record, now: int) -> Step:
     record.enter(lcm_state)
     return step
 
 
-def _rest(state: State, record: Record, now: int = 0) -> Step:
+def _rest(state: State, record: Record, now: int) -> Step:
     record.leave_active(state)
     return Step.NOTHING
 
@@ -210,7 +209,9 @@ def _stop(record: Record, now: int) -> Step:
     if record.hypervisor != SIMULATED:
         # The memory of a real machine would have to be saved on the disk.
         raise _wrong_state(record, Verb.STOP)
-    return _rest(State.STOPPED, record) if record.state == State.SUSPENDED else _enter(Lcm.SAVE_STOP, Step.PAUSE, record)
+    if record.state == State.SUSPENDED:
+        return _rest(State.STOPPED, record, now)
+    return _enter(Lcm.SAVE_STOP, Step.PAUSE, record, now)
 
 
 def paused(record: Record, now: int) -> None:
