@@ -131,12 +131,16 @@ class Cloud(InstanceActions):
         that each uses now; that takes one call more if the server's listings leave them out and an instance is running.
         """
         needs_usage = usage and not self.server.listing_has_figures
-        known: list[dict[int, Usage]] = []  # by id, once there
-        for instance in self._in_pages(owner, state, lambda: needs_usage and not known):
-            if needs_usage and not known and (instance.phase is Phase.UP or instance.lcm_state == Lcm.UNKNOWN):
-                known.append(self._usage(owner))
-            if known:
-                instance.usage = known[0].pop(instance.id, _UNKNOWN)
+        known: dict[int, Usage] | None = None  # by id, once there
+
+        def asks_more() -> bool:
+            return needs_usage and known is None
+
+        for instance in self._in_pages(owner, state, asks_more):
+            if asks_more() and (instance.phase is Phase.UP or instance.lcm_state == Lcm.UNKNOWN):
+                known = self._usage(owner)
+            if known is not None:
+                instance.usage = known.pop(instance.id, _UNKNOWN)
             yield instance
 
     def _in_pages(self, owner: int, state: int, asks_more: Callable[[], bool]) -> Iterator[Instance]:

@@ -299,7 +299,7 @@ def test_figures_are_requested_once_where_something_runs(
 
 def test_where_calls_go_can_differ_from_the_name() -> None:
     transport = HttpTransport(resolve("cloud.example.org", ALICE), ALICE, 5.0, {})
-    assert Cloud(transport, ALICE, "lab").address == "lab"
+    assert (Cloud(transport, ALICE, "lab").name, Cloud(transport, ALICE, "lab").address) == ("lab", "lab")
     assert Cloud(transport, ALICE, "lab", address="cloud.example.org").address == "cloud.example.org"
 
 
@@ -338,12 +338,22 @@ def test_the_oldest_servers_have_no_pages(opennebula: Clouds) -> None:
     assert one.calls[1:] == [("one.vmpool.info", (-3, -1, -1, -1)), ("one.vm.action", ("finalize", 7))]
 
 
-@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 12])
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 98, 99, 120])
 def test_pages(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(client_module, "PAGE", 5)
+    """Of 50 machines, of which the last is the next page's first."""
+    monkeypatch.setattr(client_module, "PAGE", 50)
     one = opennebula(machines={number: machine(number) for number in range(count)})
     assert [instance.id for instance in cloud_at(one.url).instances()] == list(reversed(range(count)))
-    assert one.counted()["one.vmpool.info"] == count // 5 + 1
+    assert one.counted()["one.vmpool.info"] == 1 + max(count - 1, 0) // 49
+
+
+def test_a_machine_that_ends_while_pages_are_fetched(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 50)
+    one = opennebula(machines={number: machine(number) for number in range(60)})
+    found = cloud_at(one.url).instances()
+    assert next(found).id == 59
+    del one.machines[58]
+    assert {*range(58)} <= {instance.id for instance in found}
 
 
 def test_a_machine_that_starts_while_pages_are_fetched(opennebula: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -563,6 +573,14 @@ def test_a_machine_template_by_id_and_by_name(opennebula: Clouds) -> None:
     assert one.counted()["one.templatepool.info"] == 1
 
 
+def test_what_a_cloud_has_to_start_machines_from(opennebula: Clouds) -> None:
+    owned = "<ID>7</ID><UNAME>alice</UNAME><NAME>web</NAME>"
+    kinds = {"image": f"<IMAGE>{owned}</IMAGE>", "template": f"<VMTEMPLATE>{owned}</VMTEMPLATE>", "vn": f"<VNET>{owned}</VNET>"}
+    cloud = cloud_at(opennebula(things={kind: {7: document} for kind, document in kinds.items()}).url)
+    assert [(found.word, found.kind) for found in cloud.images()] == [("one:web", "image"), ("template:web", "template")]
+    assert [(found.word, found.id, found.owner) for found in cloud.networks()] == [("web", 7, "alice")]
+
+
 def test_a_lock_is_what_forbids_it(opennebula: Clouds) -> None:
     one = opennebula(machines={68: machine(68).replace("<STIME>", "<LOCK><LOCKED>1</LOCKED><OWNER>2</OWNER></LOCK><STIME>")})
     one.vm_action = lambda action, number: recording_of("7.4.0/vm.action-locked")  # type: ignore[method-assign]
@@ -732,6 +750,28 @@ def test_the_first_machines_are_there_before_the_last_are_sent(scripted: Scripte
     assert next(found).id == 0
     seen.set()
     assert sum(1 for _ in found) == 899
+
+
+@pytest.mark.parametrize("version", ["6.8.0", "5.12.0.4"])
+def test_figures_from_a_server_that_answers_one_call_at_a_time(scripted: Scripted, version: str) -> None:
+    """It asks for them when it has the page: more than 10 MB are not on the way while nobody reads them."""
+    begin, end = success("<VM_POOL>HERE</VM_POOL>").split(b"HERE")
+    machines = [machine(number, user_template=f"<A>{'x' * 100_000}</A>").replace("<", "&lt;").encode() for number in range(150)]
+    one_at_a_time = threading.Lock()
+
+    def answer(conversation: Conversation) -> None:
+        body = conversation.read_request().body
+        with one_at_a_time:
+            if b"one.system.version" in body:
+                conversation.send(servers.head(Connection="close") + success(version))
+            elif b"one.vmpool.info" in body:
+                conversation.send(servers.head(Connection="close") + begin + b"".join(machines) + end)
+            else:
+                figures = "<MONITORING><ID>7</ID><CPU>1</CPU><MEMORY>2048</MEMORY></MONITORING>"
+                conversation.send(servers.head(Connection="close") + success(f"<MONITORING_DATA>{figures}</MONITORING_DATA>"))
+
+    found = {one.id: one.last_memory_kib for one in cloud_at(f"{scripted(answer).url}/RPC2").instances(usage=True)}
+    assert found == {number: 2048 if number == 7 else 0 for number in range(150)}
 
 
 def test_ten_thousand_machines_take_the_memory_of_a_thousand(scripted: Scripted) -> None:

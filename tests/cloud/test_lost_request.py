@@ -198,6 +198,12 @@ def test_a_server_whose_clock_is_set_back_by_five_minutes(opennebula: Clouds, ve
     assert [found.id for found in cloud_at(one).of_request("t-1", 20.0)] == [1]
 
 
+def test_late_arrivals_are_found_by_the_last_look(opennebula: Clouds) -> None:
+    one = opennebula(machines={1: machine(1, user_template=OURS)})
+    one.mishaps["one.vmpool.infoextended"] = [mishap.bad_gateway] * len(LOOKS)
+    assert [found.id for found in cloud_at(one).late_arrivals("t-1", 5.0, ())] == [1]
+
+
 def test_late_arrivals_are_looked_for_when_they_should_be_there(opennebula: Clouds) -> None:
     one = opennebula(mishaps={"one.vm.allocate": [mishap.bad_gateway]})
     pauses: list[float] = []
