@@ -15,10 +15,10 @@ from typing import Any
 from stratuslab.errors import StratusLabError
 from stratuslab.local.machines.driver import MachineError, MachineSpec
 from stratuslab.local.machines.machine_log import MachineLog
-from stratuslab.local.machines.qemu.accelerator import describe, kvm_problem
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess
+from stratuslab.local.machines.qemu.qemu_program import accelerator, kvm_problem
 from stratuslab.local.machines.qemu.qmp_client import QmpError
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.private_files import why
@@ -85,7 +85,9 @@ class QemuMachine:
     def boot(self) -> tuple[str, int]:
         self._without_kvm = self._choose()
         spec = self._spec
-        self._console.log(f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {describe(self._without_kvm)}")
+        self._console.log(
+            f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {accelerator(self._without_kvm)}"
+        )
         return self._start()
 
     def _start(self) -> tuple[str, int]:

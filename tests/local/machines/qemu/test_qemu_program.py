@@ -13,8 +13,8 @@ import pytest
 
 from stratuslab.local.engine.driver_choice import new_machine
 from stratuslab.local.machines.driver import MachineError
-from stratuslab.local.machines.qemu import accelerator
-from stratuslab.local.machines.qemu.qemu_program import describe_qemu, find_qemu
+from stratuslab.local.machines.qemu import qemu_program
+from stratuslab.local.machines.qemu.qemu_program import describe_qemu, find_qemu, kvm_problem
 from tests.fakes.fake_qemu import FakeQemu, specified
 
 
@@ -27,7 +27,7 @@ class Computer:
         self.device.write_bytes(b"")
         self.processors.write_text("processor\t: 0\nflags\t\t: fpu vme vmx ssse3\n")
         for name, path in (("_DEVICE", self.device), ("_PROCESSORS", self.processors)):
-            monkeypatch.setattr(accelerator, name, path)
+            monkeypatch.setattr(qemu_program, name, path)
         monkeypatch.setattr(sys, "platform", "linux")
         self.machine("x86_64")
         self.answers(12)
@@ -56,46 +56,46 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
 
 
 def test_kvm_where_it_makes_a_machine(computer: Computer):
-    assert accelerator.kvm_problem() == ""
+    assert kvm_problem() == ""
 
 
 def test_a_processor_without_virtualisation(computer: Computer):
     computer.processors.write_text("flags\t\t: fpu vmxish\nmodel name: svm\n")
-    assert accelerator.kvm_problem() == "the processor has no vmx or svm"
+    assert kvm_problem() == "the processor has no vmx or svm"
 
 
 def test_amd_has_its_own_word(computer: Computer):
     computer.processors.write_text("flags\t\t: fpu svm\n")
-    assert accelerator.kvm_problem() == ""
+    assert kvm_problem() == ""
 
 
 def test_no_device(computer: Computer):
     computer.device.unlink()
-    assert accelerator.kvm_problem() == f"cannot open {computer.device}: no such file or directory"
+    assert kvm_problem() == f"cannot open {computer.device}: no such file or directory"
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
 def test_a_device_of_others(computer: Computer):
     computer.device.chmod(0)
-    assert accelerator.kvm_problem() == f"cannot open {computer.device}: permission denied"
+    assert kvm_problem() == f"cannot open {computer.device}: permission denied"
 
 
 def test_a_device_that_is_none(computer: Computer):
     computer.answers(11)
-    assert accelerator.kvm_problem() == f"{computer.device} has version 11, not 12"
+    assert kvm_problem() == f"{computer.device} has version 11, not 12"
 
 
 def test_a_device_that_makes_no_machine(computer: Computer):
     computer.answers(12, errno.EBUSY)
-    assert accelerator.kvm_problem() == f"{computer.device} cannot create a machine: device or resource busy"
+    assert kvm_problem() == f"{computer.device} cannot create a machine: device or resource busy"
 
 
 def test_other_systems_and_processors(computer: Computer, monkeypatch: pytest.MonkeyPatch):
     computer.machine("aarch64")
-    assert accelerator.kvm_problem() == "KVM needs Linux on x86_64"
+    assert kvm_problem() == "KVM needs Linux on x86_64"
     computer.machine("x86_64")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert accelerator.kvm_problem() == "KVM needs Linux on x86_64"
+    assert kvm_problem() == "KVM needs Linux on x86_64"
 
 
 def test_qemu_is_found_on_the_path_and_described(computer: Computer, tmp_path: Path):
