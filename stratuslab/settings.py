@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "~/.stratuslab/stratuslab-user.cfg"
 DEFAULT_MARKETPLACE = "https://marketplace.stratuslab.eu"
 _DAY = 86400.0
+_LONGEST_LINE = 4096  # characters of a password file's first line that are too many
 _YES = ("1", "yes", "true", "on")
 _NO = ("0", "no", "false", "off")
 
@@ -252,11 +253,14 @@ class Settings:
         self.password_files.append(path)
         try:
             with path.open(encoding="utf-8-sig") as file:
-                return file.readline(4096).rstrip("\r\n")
+                line = file.readline(_LONGEST_LINE)
         except OSError as error:
             raise UsageError(f'cannot read the file "{path}" ({origin}): {error.strerror}') from None
         except UnicodeDecodeError:
             raise UsageError(f'the file "{path}" ({origin}) is not text') from None
+        if len(line) == _LONGEST_LINE:
+            raise UsageError(f'the first line of the file "{path}" ({origin}) is too long')
+        return line.rstrip("\r\n")
 
 
 def option_of(key: str) -> str:

@@ -441,12 +441,30 @@ def test_password_files(configured: Load, home: Path) -> None:
     assert configured("[default]\nusername = a\npassword_file = ~/other\n").credentials().password == "other"
 
 
+def test_a_long_password(configured: Load, home: Path) -> None:
+    (home / "pw").write_text(f"{'x' * 4094}\nsecond line\n")
+    assert configured(username="a", password_file="~/pw").credentials().password == "x" * 4094
+    (home / "pw").write_text("x" * 4095)
+    assert configured(username="a", password_file="~/pw").credentials().password == "x" * 4095
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_a_password_file_may_be_roots(configured: Load, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "pw").write_text("secret")
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert configured(username="a", password_file="~/pw").credentials().password == "secret"
+    os.chown(home / "pw", 65533, -1)
+    with pytest.raises(UsageError, match="belongs to"):
+        configured(username="a", password_file="~/pw").credentials()
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
         (None, r"cannot read .*: No such file or directory"),
         (b"", "has no password in its first line"),
         (b"\nsecret\n", "has no password in its first line"),
+        (b"x" * 4096, "^the first line of the file .* is too long$"),
         (b"\xff\xfe\x00", "is not text"),
         (b"pass\x00word", "contains a control character"),
     ],

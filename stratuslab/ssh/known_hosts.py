@@ -71,7 +71,7 @@ class KnownHosts:
         with _errors_named(self.path, "write"), locked(self.path, LOCK_SECONDS):
             content = self.path.read_bytes()
             start = b"" if not content or content.endswith(b"\n") else b"\n"
-            with self.path.open("ab", buffering=0) as file:
+            with self.path.open("ab") as file:
                 file.write(start + f"{alias} {kind} {text}\n".encode("ascii"))
 
     def forget(self, *aliases: str) -> bool:
