@@ -57,16 +57,14 @@ def unpacked(stream: Readable, packed: Callable[[bytes], object] = lambda data: 
         data = _filled(more, rest.lstrip(b"\0"), b"\0")
 
 
-def _filled(more: Callable[[], bytes], data: bytes, skipped: bytes | None = None) -> bytes:
+def _filled(more: Callable[[], bytes], data: bytes, skipped: bytes = b"") -> bytes:
     """The data, extended until its compression can be recognized; ``skipped`` bytes are removed from its start."""
     while len(data) < MAGIC_SIZE and (piece := more()):
-        data += piece
-        data = data.lstrip(skipped) if skipped else data
+        data = (data + piece).lstrip(skipped)
     return data
 
 
 def _decompressor(kind: str) -> Any:
-    """The standard library's decompressor of one member of a file."""
     if kind == "gz":
         import zlib
 

@@ -59,14 +59,12 @@ class Marketplace:
         """The entry about the image in the catalogue that was read last, with a note that says from when it is; None if there is
         none. ``because`` says why the Marketplace itself cannot be asked."""
         catalogue = self._cached({"status": "valid"})
-        if catalogue is None:
+        about = [entry for entry in catalogue.entries() if entry.identifier == identifier] if catalogue else []
+        if catalogue is None or not about:
             return None
+        self._say_from_when(catalogue, because)
         now = datetime.now(timezone.utc)
-        about = (entry for entry in catalogue.entries() if entry.identifier == identifier)
-        found = max(about, key=lambda entry: entry.preference(now), default=None)
-        if found is not None:
-            self._say_from_when(catalogue, because)
-        return found
+        return max(about, key=lambda entry: entry.preference(now))
 
     def _found(self, query: ImageQuery) -> Iterator[Metadata]:
         """At least the entries that match, from the Marketplace, or from the cache if it is not reachable."""

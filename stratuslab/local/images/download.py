@@ -166,7 +166,6 @@ class Download:
                 raise _refusal(response)
 
     def _answer(self, headers: dict[str, str]) -> requests.Response:
-        """The response of the server, or of the one that it redirects to."""
         guard = self._public_only
         session, proxies = (bounded_session(), os.environ) if guard is None else (guarded_session(guard), {})
         try:
@@ -251,7 +250,6 @@ def _validator(response: requests.Response) -> str:
 
 
 def _range(response: requests.Response) -> tuple[int | None, int | None]:
-    """Where the part in the response begins, and the size of the whole file."""
     match = _RANGE.match(response.headers.get("Content-Range", ""))
     if match is None:
         return None, None

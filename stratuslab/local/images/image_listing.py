@@ -50,17 +50,15 @@ def list_images(store: Store, now: float) -> list[ListedImage]:
     for row in EntrySearch(store, now, EntryQuery(status="all")).rows(descending=False):
         newest[row.identifier] = row
         names.setdefault(row.identifier, []).extend([row.title, *row.tag.splitlines()])
-    return [_listed(store, row, dict.fromkeys(names[identifier])) for identifier, row in newest.items()]
-
-
-def _listed(store: Store, row: CatalogueRow, names: Iterable[str]) -> ListedImage:
-    where = content_location(store, row.identifier, row.locations.splitlines())
-    others = tuple(name for name in names if name not in (row.title, row.identifier))
-    return ListedImage(row.identifier, row.title, others, row.bytes, where, _kind(store, where, row))
+    found = []
+    for identifier, row in newest.items():
+        where = content_location(store, identifier, row.locations.splitlines())
+        others = tuple(name for name in dict.fromkeys(names[identifier]) if name not in (row.title, identifier))
+        found.append(ListedImage(identifier, row.title, others, row.bytes, where, _kind(store, where, row)))
+    return found
 
 
 def _kind(store: Store, where: ContentLocation, row: CatalogueRow) -> str:
-    """What a machine is that boots from the image: real, simulated, or none, because the image is data."""
     path = content(store.directory, row.identifier)
     try:
         is_data = row.kind == "disk" if path is None else lacks_boot_loader(path)

@@ -121,7 +121,6 @@ def _fetch(apt: Apt, packages: Iterable[Package], store: Path, report: Report) -
 
 
 def _content(selection: PackageSelection, store: Path, environ: Mapping[str, str]) -> dict[str, bytes]:
-    """The files of the image, from those in the packages."""
     parts: dict[str, dict[str, bytes]] = {kind: {} for kind in ("kernel", "module", "library", "program")}
     for package in selection.packages:
         for (kind, name), content in files(store / package.file, environ).items():

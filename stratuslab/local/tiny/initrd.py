@@ -71,7 +71,6 @@ def _modules(modules: Modules, place: str) -> Iterator[cpio.Member]:
 
 
 def _needed(programs: Mapping[str, bytes], libraries: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The libraries that the programs need, directly or indirectly."""
     found: dict[str, bytes] = {}
     open_ = [name for content in programs.values() for name in needed_libraries(content)]
     while open_:

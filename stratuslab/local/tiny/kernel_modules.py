@@ -53,7 +53,6 @@ def module_name(path: str) -> str:
 
 
 def _needs(module: bytes) -> list[str]:
-    """The dependencies of a module, from its section ``.modinfo``."""
     for entry in sections(module).get(".modinfo", b"").split(b"\0"):
         name, _, value = entry.partition(b"=")
         if name == b"depends":
