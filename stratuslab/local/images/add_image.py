@@ -16,14 +16,13 @@ from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, loc
 from stratuslab.local.images.free_space import require
 from stratuslab.local.images.image_format import lacks_boot_loader
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
-from stratuslab.local.images.image_reader import USUAL, ReadResult
+from stratuslab.local.images.image_reader import ALGORITHMS, USUAL, ReadResult
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.marketplace.metadata import Metadata, is_web_page
 from stratuslab.private_files import why
 from stratuslab.url_credentials import shown
 
-_LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 _ENDLESS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a character device", stat.S_IFSOCK: "a socket"}
 _ENDINGS = {".gz", ".bz2", ".xz", ".img", ".raw", ".qcow", ".qcow2", ".disk"}
 
@@ -40,7 +39,7 @@ class ExpectedChecksum:
         """The checksum in ``[ALGORITHM:]DIGITS``; the default algorithm is the one with that length. Raises UsageError."""
         name, _, digits = text.strip().rpartition(":")
         named = re.sub(r"\AMD-", "MD", re.sub(r"\ASHA-?", "SHA-", name.strip().upper()))
-        fitting = _LENGTHS.get(len(digits)) if re.match(r"[0-9a-fA-F]+\Z", digits) else None
+        fitting = ALGORITHMS.get(len(digits)) if re.match(r"[0-9a-fA-F]+\Z", digits) else None
         if fitting is None:
             raise UsageError(
                 f'"{text[:140]}" is not a checksum', "give 32 (MD5), 40 (SHA-1), 64 (SHA-256) or 128 (SHA-512) hexadecimal digits"

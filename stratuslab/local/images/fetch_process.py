@@ -115,7 +115,7 @@ class ImageFetcher:
                 lambda found, path: _checked(entry, found, stranger),
                 # If the file has the size in the entry, that may be the compressed size.
                 limit=None if entry.bytes is None or download.size == entry.bytes else limit,
-                algorithms={*USUAL, *entry.checksums} & ALGORITHMS.keys(),
+                algorithms={*USUAL, *entry.checksums}.intersection(ALGORITHMS.values()),
             )
             return intake.of_download(download).path
 
@@ -155,23 +155,20 @@ def main(arguments: list[str]) -> int:
     try:
         fetcher = ImageFetcher(Path(directory), trusted(os.environ), stranger=asker == STRANGER, networks=networks)
         fetcher.fetch(identifier, metadata_url)
+        return 0
     except StratusLabError as error:
-        return _fail(error.message)
+        message = error.message
     except Exception as error:
         traceback.print_exc()
-        return _fail(f"cannot download image {identifier}: {type(error).__name__}: {error}")
-    return 0
+        message = f"cannot download image {identifier}: {type(error).__name__}: {error}"
+    sys.stdout.buffer.write(" ".join(message.split()).encode("utf-8", "replace"))
+    sys.stdout.flush()
+    return 1
 
 
 def _end_with_starter() -> None:
     os.read(0, 1)
     os._exit(1)
-
-
-def _fail(message: str) -> int:
-    sys.stdout.buffer.write(" ".join(message.split()).encode("utf-8", "replace"))
-    sys.stdout.flush()
-    return 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from stratuslab.byte_sizes import size_text
@@ -14,15 +14,8 @@ from stratuslab.local.images.free_space import free
 from stratuslab.marketplace.compression import Readable, unpacked
 from stratuslab.marketplace.identifier import identifier_from_sha1
 
-ALGORITHMS: Mapping[str, str] = {
-    "MD5": "md5",
-    "SHA-1": "sha1",
-    "SHA-224": "sha224",
-    "SHA-256": "sha256",
-    "SHA-384": "sha384",
-    "SHA-512": "sha512",
-}
-"""Python's names of the algorithms, by those in entries."""
+ALGORITHMS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
+"""The names of checksums in entries, by their hexadecimal digits."""
 
 USUAL = ("MD5", "SHA-1", "SHA-256", "SHA-512")
 """The checksums in StratusLab's entries."""
@@ -76,7 +69,7 @@ class Checksums:
 
     def __init__(self, algorithms: Iterable[str] = USUAL) -> None:
         self.bytes = 0
-        self._digests = {name: hashlib.new(ALGORITHMS[name], usedforsecurity=False) for name in algorithms}
+        self._digests = {name: hashlib.new(name.replace("-", "").lower(), usedforsecurity=False) for name in algorithms}
 
     def add(self, data: bytes) -> None:
         self.bytes += len(data)
