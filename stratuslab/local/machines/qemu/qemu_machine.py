@@ -84,10 +84,8 @@ class QemuMachine:
 
     def boot(self) -> tuple[str, int]:
         self._without_kvm = self._choose()
-        spec = self._spec
-        self._console.log(
-            f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {accelerator(self._without_kvm)}"
-        )
+        spec, chosen = self._spec, accelerator(self._without_kvm)
+        self._console.log(f"machine {spec.id} starts: {spec.vcpu} CPU, {spec.memory_mib} MiB RAM, {chosen}")
         return self._start()
 
     def _start(self) -> tuple[str, int]:
@@ -120,18 +118,18 @@ class QemuMachine:
 
     def _forwarded(self, qemu: QemuProcess) -> tuple[str, int]:
         """Forward an address and port of this computer to the guest's SSH server. QEMU binds it, so nobody else can first."""
-        refused = ""
         try:
+            refused = ""
             for address, port in self._places():
-                refused = qemu.monitor.execute(
-                    "human-monitor-command", {"command-line": f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"}
-                )
+                line = f"hostfwd_add {NETWORK} tcp:{address}:{port}-:22"
+                refused = qemu.monitor.execute("human-monitor-command", {"command-line": line})
                 if not refused:
                     return address, port
+            failure = f"no free port for the SSH server: {' '.join(str(refused).split())}"
         except QmpError as error:
-            refused = str(error)
+            failure = str(error)
         qemu.kill()
-        raise MachineError(qemu.last_error() or f"no free port for the SSH server: {' '.join(str(refused).split())}")
+        raise MachineError(qemu.last_error() or failure)
 
     def _places(self) -> Iterator[tuple[str, int]]:
         yield self._forward or self._wanted
@@ -196,10 +194,15 @@ class QemuMachine:
     # The power button
 
     def halt(self) -> None:
-        self._button.send(b"h")
+        self._ask(b"h")
 
     def reboot(self) -> None:
-        self._button.send(b"r")
+        self._ask(b"r")
+
+    def _ask(self, press: bytes) -> None:
+        # The thread that takes the presses calls this, too, in its signal handlers: it must not wait for itself.
+        with contextlib.suppress(BlockingIOError):
+            self._button.send(press, socket.MSG_DONTWAIT)
 
     def _take_presses(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -132,6 +132,14 @@ def test_halted_before_it_is_started(cloud: Machines, tmp_path: Path):
     assert ends(made)
 
 
+def test_no_number_of_presses_blocks(cloud: Machines, tmp_path: Path):
+    made = cloud.started(FakeQemu(tmp_path / "bin"))
+    for _ in range(5000):
+        made.halt()
+    assert ends(made)
+    assert cloud.console.count("the power button is pressed") == 1
+
+
 def started_again(made: QemuMachine, fake: FakeQemu, starts: int) -> None:
     """Wait as a supervisor does until QEMU was started so often."""
     eventually(lambda: not made.wait(0.01) and len(fake.starts) == starts)
