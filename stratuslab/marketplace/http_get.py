@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -98,13 +99,11 @@ def _sent(session: requests.Session, request: requests.Request, proxy: SplitResu
 def redirected(url: str, location: str) -> str | None:
     """The target of a redirect, without user and password; None if it must not be followed: from https to http, or away from
     HTTP."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(urljoin(url, location))
         allowed = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
         if parts.scheme in allowed and parts.hostname:
             return split_login(parts.geturl())[0]
-    except ValueError:
-        pass
     return None
 
 

@@ -33,26 +33,21 @@ class ImageQuery(NamedTuple):
 
     def matches(self, entry: Metadata, now: datetime) -> bool:
         """Whether the entry matches at the time ``now`` (with a time zone)."""
-        version = entry.os_version.lower()
-        if self.status not in ("all", status_of(entry, now)):
-            return False
-        if self.since is not None and (entry.created or _LONG_AGO) < self.since:
-            return False
-        if self.os_version and not f"{version}.".startswith(f"{self.os_version.lower()}."):
-            return False
-        for name, value in zip(("os", "os_arch", "kind", "format"), (self.os, self.arch, self.kind, self.format), strict=True):
-            if value and value.lower() != getattr(entry, name).lower():
-                return False
-        if self.tag and self.tag.lower() not in map(str.lower, entry.tags):
-            return False
-        if self.endorser.lower() not in entry.email.lower():
-            return False
-        if not self.words:
-            return True
-        text = "\n".join(
-            (entry.identifier, entry.title, entry.description, entry.os, entry.os_version, entry.os_arch, entry.email)
-        ).lower()
-        return all(word.lower() in text for word in self.words)
+        exact = ((self.os, entry.os), (self.arch, entry.os_arch), (self.kind, entry.kind), (self.format, entry.format))
+        return (
+            self.status in ("all", status_of(entry, now))
+            and (self.since is None or (entry.created or _LONG_AGO) >= self.since)
+            and (not self.os_version or f"{entry.os_version}.".lower().startswith(f"{self.os_version}.".lower()))
+            and all(wanted.lower() in ("", said.lower()) for wanted, said in exact)
+            and (not self.tag or self.tag.lower() in map(str.lower, entry.tags))
+            and self.endorser.lower() in entry.email.lower()
+            and (not self.words or self._has_words(entry))
+        )
+
+    def _has_words(self, entry: Metadata) -> bool:
+        texts = (entry.identifier, entry.title, entry.description, entry.os, entry.os_version, entry.os_arch, entry.email)
+        searched = "\n".join(texts).lower()
+        return all(word.lower() in searched for word in self.words)
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)

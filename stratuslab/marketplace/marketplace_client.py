@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode
@@ -72,7 +72,7 @@ class Marketplace:
         known = self._cached(filters)
         form = form_of(query)
         if form and not (known and known.conditions) and (few := self._searched(form)) is not None:
-            yield from self._cache.keep(few, {}, *self._key(form)) if self._cache else few
+            yield from self._kept(few, {}, form)
             return
         begun = False
         try:
@@ -111,17 +111,17 @@ class Marketplace:
             response = self._connection.opened("matching image", url, conditions)
         except NotFound:
             return
-        cache = self._cache
-        if response.status_code == NOT_MODIFIED and cache is not None and known is not None:
+        if response.status_code == NOT_MODIFIED and self._cache and known:
             response.close()
-            cache.confirm(known)
+            self._cache.confirm(known)
             yield from known.entries()
-            return
-        entries = self._read(response)
-        if cache is None or "no-store" in response.headers.get("Cache-Control", "").lower():
-            yield from entries
+        elif "no-store" in response.headers.get("Cache-Control", "").lower():
+            yield from self._read(response)
         else:
-            yield from cache.keep(entries, response.headers, *self._key(filters))
+            yield from self._kept(self._read(response), response.headers, filters)
+
+    def _kept(self, entries: Iterable[Metadata], headers: Mapping[str, str], filters: Mapping[str, str]) -> Iterable[Metadata]:
+        return self._cache.keep(entries, headers, *self._key(filters)) if self._cache else entries
 
     def _read(self, response: requests.Response) -> Iterator[Metadata]:
         try:
