@@ -131,10 +131,8 @@ def _explanation(
 
 def failed_step(instance: Instance, message: ServerMessage) -> str:
     """The step at which an instance failed: from its state, else its message, else the times of its history."""
-    if instance.state == State.CLONING_FAILURE:
-        return "CLONING"
-    if instance.state == State.ACTIVE and instance.lcm_state != Lcm.FAILURE:
-        return Lcm(instance.lcm_state or 0).name.removesuffix("_FAILURE")
+    if (state := instance.state_label.upper()).endswith("_FAILURE"):
+        return state.removesuffix("_FAILURE")
     # 3.x has one state for all failures.
     if message.step not in ("", "TRANSFER"):
         return message.step

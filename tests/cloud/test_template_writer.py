@@ -449,6 +449,17 @@ def test_before_4_nothing_asked_leaves_the_disks() -> None:
     assert (attribute(text, "CPU"), attribute(text, "NAME"), attribute(text, TOKEN_ATTRIBUTE)) == ("0.1", None, "t")
 
 
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    ("port", "listen", "is_asked_for"), [(-1, "", False), (0, "", True), (5901, "", True), (-1, "127.0.0.1", True)]
+)
+def test_another_console_than_the_templates_where_it_is_asked_for(
+    server: ServerVersion, port: int, listen: str, is_asked_for: bool
+) -> None:
+    request = replace(PLAIN, template=MachineTemplate(3), vnc_port=port, vnc_listen=listen)
+    assert bool(vectors(template(request, server), "GRAPHICS")) == is_asked_for
+
+
 def test_further_disks_keep_those_of_the_template() -> None:
     request = replace(FULL, template=BASE)
     disks = vectors(template(request, TODAY), "DISK")

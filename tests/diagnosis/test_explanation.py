@@ -8,7 +8,8 @@ from xml.etree.ElementTree import fromstring, parse
 import pytest
 
 from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED, known_cause
-from stratuslab.diagnosis.explanation import ExplanationKind, explain
+from stratuslab.diagnosis.explanation import ExplanationKind, explain, failed_at
+from stratuslab.diagnosis.message_cleaning import ServerMessage
 from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
@@ -401,6 +402,22 @@ def test_dates_that_can_be(date: str, since: int) -> None:
     explanation = explain(vm(3, Lcm.BOOT_FAILURE, f"Sun {date}: x"), NOW)
     assert explanation is not None
     assert (explanation.since, explanation.ago) == (since, max(NOW - since, 0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        (300, 300),  # before it was killed
+        (100, 100),  # at the second at which its boot began
+        (99, 500),  # in its first stay: some other zone
+        (501, 501),  # the clock of its host
+    ],
+)
+def test_when_a_machine_failed_that_was_killed_later(seconds: int, found: int) -> None:
+    first = stay("node1", BEGIN + 10, running=(BEGIN + 20, BEGIN + 30), end=BEGIN + 30)
+    last = stay("node2", BEGIN + 90, prolog=(BEGIN + 90, BEGIN + 100), running=(BEGIN + 100, BEGIN + 500), end=BEGIN + 500)
+    message = ServerMessage("no", date=(2026, 11, 22, 6, *divmod(39 * 60 + 9 + seconds, 60)))
+    assert failed_at(vm(State.DONE, history=first + last), NOW, message) == BEGIN + found
 
 
 def test_a_summer_date_is_in_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
