@@ -83,12 +83,7 @@ class Supervisors:
                 self._signal(instance, signal.SIGKILL)
             time.sleep(0.002)
         # The kernel releases the lock shortly before the process is gone.
-        with contextlib.suppress(OSError, ValueError):
-            process = int((self._place(instance) / "lock").read_text())
-            if process in self._started:
-                os.waitpid(process, 0)
-                self._started.discard(process)
-        self._reap()
+        self._reap(self._process(instance))
 
     def halt(self, instance: int) -> None:
         try:
@@ -109,11 +104,16 @@ class Supervisors:
     def _place(self, instance: int) -> Path:
         return self._directory / "instances" / str(instance)
 
+    def _process(self, instance: int) -> int:
+        """The number of its last supervisor's process; 0 if it is not known."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self._place(instance) / "lock").read_text())
+        return 0
+
     def _signal(self, instance: int, number: signal.Signals, send: Callable[[int, int], None] = os.killpg) -> None:
         """Send a signal to what runs the instance, if anything does."""
-        with contextlib.suppress(FileNotFoundError):
-            if self.alive(instance) and (text := (self._place(instance) / "lock").read_text()).isdecimal():
-                send(int(text), number)
+        if self.alive(instance) and (process := self._process(instance)):
+            send(process, number)
 
     def _start(self, instance: int, place: Path, lock: int) -> int:
         import subprocess
@@ -140,11 +140,11 @@ class Supervisors:
         process.returncode = 0
         return process.pid
 
-    def _reap(self) -> None:
-        """Wait for the supervisors of this process that have ended, so that none stays a zombie."""
+    def _reap(self, ended: int = 0) -> None:
+        """Wait for the supervisors of this process that have ended, or are about to, so that none stays a zombie."""
         for process in list(self._started):
             with contextlib.suppress(ChildProcessError):
-                if os.waitpid(process, os.WNOHANG)[0] == 0:
+                if os.waitpid(process, 0 if process == ended else os.WNOHANG)[0] == 0:
                     continue
             self._started.discard(process)
 
