@@ -31,11 +31,7 @@ class Closed(ConnectionError):
 
 
 class Incomplete(Exception):
-    """The connection ended in the middle of a response; ``missing`` bytes of the body did not come (0: not known)."""
-
-    def __init__(self, missing: int = 0) -> None:
-        super().__init__(missing)
-        self.missing = missing
+    """The connection ended in the middle of a response; the text says how much of the body did not come, if that is known."""
 
 
 class Head(NamedTuple):
@@ -172,6 +168,6 @@ def _exactly(reader: PacedReader, size: int) -> Iterator[bytes]:
     while size:
         piece = reader.read1(min(size, _PIECE))
         if not piece:
-            raise Incomplete(size)
+            raise Incomplete(f": {size} bytes are missing")
         size -= len(piece)
         yield piece

@@ -101,8 +101,7 @@ class HttpTransport:
         except TimeoutError:
             raise AnswerLost(f"{url} sent no data for {self.timeout:g} s", "see --timeout") from None
         except Incomplete as error:
-            missing = f": {error.missing} bytes are missing" if error.missing else ""
-            raise AnswerLost(f"the answer from {url} is incomplete{missing}") from None
+            raise AnswerLost(f"the answer from {url} is incomplete{error}") from None
         except Closed:
             raise ConnectionDropped(f"{url} closed the connection without an answer") from None
         except NotHTTP as error:

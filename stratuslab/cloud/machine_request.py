@@ -32,9 +32,8 @@ class NetworkRequest:
 
     def nic(self) -> Attribute:
         """The NIC attribute, with the requested address, if any."""
-        if self.id is not None:
-            return "NIC", {"NETWORK_ID": str(self.id), "IP": self.address}
-        return "NIC", {"NETWORK": self.name, "NETWORK_UNAME": self.owner, "IP": self.address}
+        named = {"NETWORK": self.name, "NETWORK_UNAME": self.owner} if self.id is None else {"NETWORK_ID": str(self.id)}
+        return "NIC", {**named, "IP": self.address}
 
 
 @dataclass(frozen=True)
