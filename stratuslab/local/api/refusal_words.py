@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from stratuslab.local import api_error
 from stratuslab.local.api.server_profiles import ServerProfile
-from stratuslab.local.api_error import (
-    APIError,
-    BadCapacity,
-    BadVariable,
-    NoSuchImage,
-    NoSuchNetwork,
-    Restricted,
-    Unsupported,
-    WrongState,
-)
+from stratuslab.local.api_error import APIError, Restricted, WrongState
 from stratuslab.local.store.instance_record import User
 from stratuslab.opennebula.error_codes import ErrorCode
 
 _ALLOCATING = "Error allocating a new virtual machine."
 _WORDS_OF_3: dict[type, str] = {
-    BadVariable: "",
-    NoSuchImage: "Could not get disk image for VM.",
-    NoSuchNetwork: "Could not get virtual network for VM.",
+    api_error.BadVariable: "",
+    api_error.NoSuchImage: "Could not get disk image for VM.",
+    api_error.NoSuchNetwork: "Could not get virtual network for VM.",
 }
 
 
@@ -34,7 +26,7 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
         if isinstance(refusal, Restricted):
             reason = f"VM Template includes a restricted attribute {refusal.attribute}."
         return APIError(ErrorCode.INTERNAL, f"{_ALLOCATING} {reason}".strip())
-    if isinstance(refusal, BadCapacity) and number < (7,) and not user.is_administrator:
+    if isinstance(refusal, api_error.BadCapacity) and number < (7,) and not user.is_administrator:
         # These servers check an ordinary user's quotas first, which need the numbers.
         text = f"user [{user.id}] {refusal.text.rstrip('.')}"
         return APIError(ErrorCode.AUTHORIZATION, text if number < (5,) else f"User [{user.id}] : {text}.")
@@ -48,7 +40,7 @@ def allocation(refusal: APIError, profile: ServerProfile, user: User) -> APIErro
 def action(refusal: APIError, profile: ServerProfile, name: str, instance: int) -> APIError:
     """The error of an action of one.vm.action."""
     number = profile.number
-    if isinstance(refusal, Unsupported):
+    if isinstance(refusal, api_error.Unsupported):
         if number < (4,):
             return APIError(ErrorCode.INTERNAL, "Internal error. Action result not defined")
         what = "Virtual machine action" if number < (5,) else "Action"

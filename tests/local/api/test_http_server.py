@@ -14,13 +14,14 @@ import time
 import xmlrpc.client
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import Accounts, administrator_password
+from stratuslab.local.api.http_messages import HttpRequest
 from stratuslab.local.api.http_server import open_server
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage
@@ -289,6 +290,16 @@ class TestServer:
             pytest.skip("no IPv6 here")
         assert urls.rpc.startswith("http://[::1]:")
         assert request(urls.rpc)[0] == 200
+
+    def test_a_mistake_in_it_is_answered(self, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+        def mistaken(request: HttpRequest) -> NoReturn:
+            raise LookupError(request.path)
+
+        server = open_server(stage.engine, "127.0.0.1", 0, Accounts({"a": "b"}))
+        server.respond = mistaken
+        with server.running() as urls:
+            assert request(urls.rpc)[0] == 500
+        assert "LookupError: /RPC2" in capsys.readouterr().err
 
     def test_a_store_that_cannot_be_used_is_said(self, stage: Stage, serve: Serve) -> None:
         urls = serve()
