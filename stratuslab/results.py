@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from stratuslab.diagnosis.explanation import Explanation
     from stratuslab.diagnosis.timeline import Span
-    from stratuslab.instance_types import InstanceType
     from stratuslab.opennebula.instance import Instance
 else:  # a NamedTuple evaluates its annotations: these classes are only loaded by who makes them
-    Explanation = Span = InstanceType = Instance = object
+    Explanation = Span = Instance = object
 
 
 class TextLine(NamedTuple):
     """A line of text that needs no layout, such as a URL."""
 
     text: str
-
-
-class TypeList(NamedTuple):
-    """The instance types, and the name of the selected one."""
-
-    types: Sequence[InstanceType]
-    selected: str
 
 
 class InstanceFacts(NamedTuple):
@@ -197,7 +189,6 @@ class Problem(NamedTuple):
 
 Result = (
     TextLine
-    | TypeList
     | LaunchBegins
     | InstanceStarted
     | LaunchEnds

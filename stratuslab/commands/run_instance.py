@@ -25,7 +25,7 @@ from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
 from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import MASK, masked, masked_text
-from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, LaunchPlan, Result, TypeList
+from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, LaunchPlan, Listing, Result
 
 if TYPE_CHECKING:
     from stratuslab.cloud.machine_request import MachineRequest
@@ -126,7 +126,8 @@ def _run(session: Session) -> Iterator[Result]:
     options = session.options
     if options.list_types:
         types = instance_types.table(session.settings.file.instance_types)
-        yield TypeList(list(types.values()), instance_types.choose(types, _type_name(session)).name)
+        selected = instance_types.choose(types, _type_name(session))
+        yield Listing([(known, known is selected) for known in types.values()])
         return
     if not options.image:
         raise UsageError("no image given", f"see {COMMAND.prog} --help")

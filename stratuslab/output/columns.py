@@ -210,8 +210,6 @@ def rows(result: results.Result) -> Iterable[Any]:
             return (row,)
         case results.FilesCopied():
             return (result,)
-        case results.TypeList(types, selected):
-            return [(kind, kind.name == selected) for kind in types]
         case _:
             return ()
 

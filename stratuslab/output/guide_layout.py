@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stratuslab import results
+from stratuslab.output.columns import TYPES
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.safe_text import harmless, one_line, width, word
 from stratuslab.output.table_layout import table
@@ -16,10 +17,10 @@ def lines(result: results.Result, options: OutputOptions) -> Iterator[str]:
     match result:
         case results.TextLine(text):
             yield text
-        case results.TypeList(types, selected):
+        case results.Listing(types) if options.kind is TYPES and options.is_default:
             yield _type_line(" ", "Type", "CPU", "RAM", "SWAP")
-            for kind in types:
-                mark = "*" if kind.name == selected else " "
+            for kind, is_selected in types:
+                mark = "*" if is_selected else " "
                 yield _type_line(mark, kind.name, f"{kind.cpu} CPU", f"{kind.ram} MB", f"{kind.swap} MB")
         case results.InstanceStarted() if quiet:
             yield f"{result.id}, {result.address}"
