@@ -449,13 +449,15 @@ def test_a_long_password(configured: Load, home: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
-def test_a_password_file_may_be_roots(configured: Load, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (home / "pw").write_text("secret")
+def test_files_may_be_roots(configured: Load, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the whole computer, but not those of any other user."""
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    assert configured(username="a", password_file="~/pw").credentials().password == "secret"
+    (home / "pw").write_text("secret")
+    text = "[default]\nusername = a\npassword_file = ~/pw\n"
+    assert configured(text).credentials().password == "secret"
     os.chown(home / "pw", 65533, -1)
     with pytest.raises(UsageError, match="belongs to"):
-        configured(username="a", password_file="~/pw").credentials()
+        configured(text).credentials()
 
 
 @pytest.mark.parametrize(
