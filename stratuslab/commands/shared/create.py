@@ -9,7 +9,6 @@ from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkRequest
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import image_argument
-from stratuslab.commands.shared.instance_argument import names_in_use
 from stratuslab.commands.shared.template_inputs import input_values
 from stratuslab.context_input import cloud_init, from_file, from_option
 from stratuslab.errors import StratusLabError, UsageError
@@ -159,7 +158,7 @@ def warn_about_names(session: Session, request: MachineRequest) -> None:
     if not names:
         return
     try:
-        taken = names_in_use(session.cloud, names)
+        taken = {instance.name: instance.id for instance in session.cloud.instances() if instance.name in names}
     except StratusLabError as error:  # it will be met again if it is not about listings only
         session.messages.step(f"cannot find out whether the name is in use: {error.message}")
         return

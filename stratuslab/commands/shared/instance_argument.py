@@ -43,11 +43,6 @@ def numbers(cloud: Cloud, words: Sequence[str], owner: int = Owner.MINE) -> tupl
     return ids, errors
 
 
-def names_in_use(cloud: Cloud, names: Collection[str]) -> dict[str, int]:
-    """Those of the names that an instance of the user has already, with its id."""
-    return {instance.name: instance.id for instance in cloud.instances(Owner.MINE) if instance.name in names}
-
-
 def is_id(word: str) -> bool:
     """Whether commands take the word for an id instead of a name."""
     return word.isascii() and word.isdigit()

@@ -21,7 +21,7 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     missing when there is no terminal to ask for it.
     """
     inputs = [one for one in user_inputs(template) if one.name not in other_options]
-    given = _given(_pairs(session), [one.name for one in inputs], other_options, template)
+    given = _given(session, [one.name for one in inputs], other_options, template)
     missing = [one for one in inputs if one.mandatory and one.name not in given]
     prompted = missing if session.environment.interactive else []
     without = [one for one in missing if one not in prompted and not one.default]
@@ -39,16 +39,13 @@ def input_values(session: Session, template: MachineTemplate, other_options: Col
     return values
 
 
-def _pairs(session: Session) -> list[tuple[str, str]]:
+def _given(
+    session: Session, known: Collection[str], other_options: Collection[str], template: MachineTemplate
+) -> Mapping[str, str]:
     """The values of --input and those in the files of --input-file, without the last line break."""
     files = session.options.input_file
     texts = ((name, user_text(session.environment, path, "--input-file").removesuffix("\n")) for name, path in files)
-    return [*session.options.input, *((name, text.removesuffix("\r")) for name, text in texts)]
-
-
-def _given(
-    pairs: list[tuple[str, str]], known: Collection[str], other_options: Collection[str], template: MachineTemplate
-) -> Mapping[str, str]:
+    pairs = [*session.options.input, *((name, text.removesuffix("\r")) for name, text in texts)]
     given = {name.upper(): value for name, value in pairs}
     if len(given) < len(pairs):
         raise UsageError("an input is given more than once")
