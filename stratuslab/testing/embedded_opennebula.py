@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -159,23 +159,16 @@ def embedded_cloud(
     if machines not in ("simulated", "acted"):
         raise UsageError(f'unknown machines "{machines}"', "simulated or acted")
     known = dict(users or {"alice": "secret"})
-    with TemporaryDirectory(prefix="stratuslab-testing-") as temporary:
+    with TemporaryDirectory(prefix="stratuslab-testing-") as temporary, ExitStack() as ending:
         place = Path(directory or temporary).absolute()
         environ = {**os.environ, VARIABLE: SIMULATED}
         steered = SteeredMachines(Supervisors(place, environ) if machines == "simulated" else Actors())
-        engine = Engine(place, steered, time.time, environ)
+        engine = ending.enter_context(closing(Engine(place, steered, time.time, environ)))
+        ending.callback(reset, engine)
         profile = SERVER_PROFILES[flavour]
         server = open_server(engine, "127.0.0.1", 0, Accounts(known), profile)
         faults = FaultyApplication(server.respond, profile)
         server.respond = faults.respond
-        try:
-            with server.running() as urls:
-                try:
-                    yield EmbeddedOpenNebula(urls, known, place, engine, steered, faults)
-                finally:
-                    faults.ended.set()
-        finally:
-            try:
-                reset(engine)
-            finally:
-                engine.close()
+        urls = ending.enter_context(server.running())
+        ending.callback(faults.ended.set)
+        yield EmbeddedOpenNebula(urls, known, place, engine, steered, faults)
