@@ -127,15 +127,12 @@ def _locked_text(key: PrivateKey) -> str:
 
 def can_ask(session: Session) -> bool:
     """Whether a passphrase can be asked for, at the terminal or by the program that the user has for it."""
-    if session.environment.environ.get("SSH_ASKPASS") and session.environment.environ.get("DISPLAY"):
+    environment = session.environment
+    if environment.interactive or (environment.environ.get("SSH_ASKPASS") and environment.environ.get("DISPLAY")):
         return True
-    if session.environment.interactive:
-        return True
-    if not session.environment.owns_process:
-        return False
-    try:
-        # ssh asks at the terminal that the process belongs to, whatever its input is.
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+    if environment.owns_process:
+        with suppress(OSError):
+            # ssh asks at the terminal that the process belongs to, whatever its input is.
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+            return True
+    return False
