@@ -84,14 +84,17 @@ class LoginKey:
 
     def _given(self, text: str) -> PrivateKey:
         named = self._session.environment.expand(text)
-        private = user_public_key.private_half(named)
-        blob = public_blob(named)
-        if named != private and not private.exists() and blob in self._agents:
-            return PrivateKey(named, blob)
-        key = examine(private)
+        key = self._private_half(named, public_blob(named))
         if self._locked(key):
             raise UsageError(_locked_text(key), "add it to an SSH agent with ssh-add, or do this at a terminal")
         return key
+
+    def _private_half(self, named: Path, blob: bytes) -> PrivateKey:
+        """The private key of a file, or the public one where the agent has the other. Raises UsageError."""
+        private = user_public_key.private_half(named)
+        if named != private and not private.exists() and blob and blob in self._agents:
+            return PrivateKey(named, blob)
+        return examine(private)
 
     def _usual(self) -> Iterator[Path]:
         home = self._session.environment.home
@@ -100,17 +103,14 @@ class LoginKey:
             yield home / ".stratuslab" / "id_ed25519.pub"
 
     def _usable(self, public: Path, blob: bytes) -> Path | None:
-        private = user_public_key.private_half(public)
-        if not private.exists() and blob and blob in self._agents:
-            return public
         try:
-            key = examine(private)
+            key = self._private_half(public, blob)
         except UsageError as error:
             self._messages.note(str(error))
             return None
         if self._locked(key):
             self._messages.note(f"{_locked_text(key)} (add it to an SSH agent with ssh-add)")
-        return private
+        return key.path
 
     def _locked(self, key: PrivateKey) -> bool:
         """Whether the key needs a passphrase that nobody can be asked for."""
