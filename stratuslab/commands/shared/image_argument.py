@@ -13,11 +13,12 @@ from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
 from stratuslab.commands.session import Session
+from stratuslab.commands.shared.image_search import named, uses_marketplace
 from stratuslab.commands.shared.image_verification import UNVERIFIED, verified_entry
 from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
-from stratuslab.known_settings import LOCAL_MARKETPLACE, Setting
+from stratuslab.known_settings import LOCAL_MARKETPLACE
 from stratuslab.marketplace.identifier import is_identifier
-from stratuslab.settings import DEFAULT_MARKETPLACE
+from stratuslab.marketplace.image_query import ImageQuery
 from stratuslab.url_credentials import shown, split_login
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ def chosen(session: Session, text: str) -> str:
     Raises NotFound, UsageError if it stands for several images, and StratusLabError if it must be verified but cannot be."""
     word = text
     if not (is_identifier(text) or _UUID.fullmatch(text) or _SCHEME.match(text)):
-        from stratuslab.commands.shared.image_search import named
-
         word = named(session, text).word
         session.messages.step(f'Image "{text}": {word}')
     if session.settings.is_on("verify_image"):
@@ -94,7 +93,7 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
         return BootImage(booted)
     verify = session.settings.is_on("verify_image")
     own = f"image {identifier} is the cloud's own image {image} ({image.id})" if image and not verify else ""
-    if own and session.settings.marketplace_endpoint == Setting(DEFAULT_MARKETPLACE, "default"):
+    if own and not uses_marketplace(session):
         session.messages.note(f"{own}; not looked up in the Marketplace")
         return BootImage(booted)
     try:
@@ -129,8 +128,6 @@ def _from_marketplace(session: Session, identifier: str) -> BootImage:
 
 def _newer(session: Session, old: Metadata, now: datetime) -> str:
     """The newest valid image of the same name and endorser, for a hint."""
-    from stratuslab.marketplace.image_query import ImageQuery
-
     with suppress(StratusLabError):
         found = session.marketplace.search(ImageQuery(endorser=old.email), now)
         same = [one for one in found if {*old.names} & {*one.names} and one.identifier != old.identifier]

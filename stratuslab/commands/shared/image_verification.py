@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from stratuslab.commands.session import Session
+from stratuslab.commands.shared.image_search import stands_for
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.marketplace.identifier import is_identifier
 
@@ -40,7 +41,6 @@ def verified_entry(session: Session, identifier: str) -> Metadata:
 
     Where the user named the image by a word, the signed entry must bear it out. Raises StratusLabError that says why there is
     none, and what the Marketplace raises."""
-    from stratuslab.commands.shared.image_search import stands_for
     from stratuslab.marketplace.metadata_signature import examined, require_signxml
 
     require_signxml()
