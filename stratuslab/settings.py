@@ -65,10 +65,7 @@ class Settings:
     def find(self, key: str) -> Setting | None:
         """The setting with that key; None if it is not set and has no default. Empty text counts as not set."""
         for look_up in (self._option, self._variable, self.file.find):
-            found = look_up(key)
-            if found and "\0" in found.value:
-                raise ConfigurationError(f"{key.replace('_', ' ')} ({found.origin}) contains a NUL character")
-            if found and found.value:
+            if found := _usable(key, look_up(key)):
                 return found
         return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None
 
@@ -205,12 +202,12 @@ class Settings:
     def _password(self) -> str:
         # A file named by an option takes precedence over a password in the environment, and so on.
         for look_up in (self._option, self._variable, self.file.find):
-            password, named = look_up("password"), look_up("password_file")
-            if password and password.value:
+            if password := _usable("password", look_up("password")):
                 return password.value
+            named = _usable("password_file", look_up("password_file"))
             if named and named.value == "-":
                 return self._typed_in(named.origin)
-            if named and named.value:
+            if named:
                 path = self._environment.expand(named.value)
                 text = self._first_line(path, named.origin)
                 if not text:
@@ -261,6 +258,13 @@ class Settings:
         if len(line) == _LONGEST_LINE:
             raise UsageError(f'the first line of the file "{path}" ({origin}) is too long')
         return line.rstrip("\r\n")
+
+
+def _usable(key: str, found: Setting | None) -> Setting | None:
+    """None for empty text, which counts as not set. Raises ConfigurationError for what no system call takes."""
+    if found and "\0" in found.value:
+        raise ConfigurationError(f"{key.replace('_', ' ')} ({found.origin}) contains a NUL character")
+    return found if found and found.value else None
 
 
 def option_of(key: str) -> str:

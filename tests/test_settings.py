@@ -137,6 +137,9 @@ def refused(configured: Load, text: str | bytes | None = None, **options: str | 
 def test_a_nul_character(configured: Load, home: Path) -> None:
     assert "endpoint (" in refused(configured, "[default]\nendpoint = a\0b\n")
     assert refused(configured, endpoint="a\0b") == "endpoint (--endpoint) contains a NUL character"
+    for key in ("password", "password_file"):
+        with pytest.raises(ConfigurationError, match=r"contains a NUL character$"):
+            configured(f"[default]\nusername = a\n{key} = a\0b\n").credentials()
 
 
 def test_no_file(configured: Load, home: Path) -> None:
