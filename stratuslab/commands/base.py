@@ -68,7 +68,6 @@ class Parser(argparse.ArgumentParser):
     """
 
     output: TextIO | None = None
-    color = False  # Python 3.14 uses colour by default
 
     def __init__(self, **details: Any) -> None:
         # Only the examples keep their line breaks.
@@ -76,7 +75,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **details)
         for name, action in ((None, _GivenOnce), ("store", _GivenOnce), ("append", _Repeatable)):
             self.register("action", name, action)
-        self.color = False
+        self.color = False  # Python 3.14 uses colour by default
 
     def error(self, message: str) -> object:  # type: ignore[override]
         raise UsageError(message, join_hints(self._suggestion(message), f"see {self.prog} --help"))

@@ -98,7 +98,10 @@ def condition(kind: RowKind, text: str) -> Filter:
         except ValueError:
             raise UsageError(f'--filter: invalid value "{operand}": the column "{column.name}" contains numbers') from None
     elif column.yes_or_no:
-        operand = _yes_or_no(column, operand)
+        word = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(operand.lower())
+        if word is None:
+            raise UsageError(f'--filter: invalid value "{operand}": the column "{column.name}" contains yes or no')
+        operand = word
     elif column.time and operand:
         operand = _time(column, operand)
     elif column.name == "state" and operand and operator in ("=", "!="):
@@ -118,13 +121,6 @@ def _in_unit_of(column: Column, operand: str) -> str:
     unit = next((unit for end, unit in _UNITS.items() if column.name.endswith(end)), 0)
     size = read_size(operand) if unit else None
     return operand if size is None else str(size / unit)
-
-
-def _yes_or_no(column: Column, text: str) -> str:
-    word = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(text.lower())
-    if word is None:
-        raise UsageError(f'--filter: invalid value "{text}": the column "{column.name}" contains yes or no')
-    return word
 
 
 def _time(column: Column, text: str) -> str:
