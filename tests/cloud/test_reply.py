@@ -291,6 +291,9 @@ def test_what_guests_and_drivers_wrote_does_no_harm() -> None:
     name = "bell\x07 null\x00 escape\x1b[31m tab\t del\x7f"
     (found,) = documents([pool([machine(1, name=name)])], "VM")
     assert Instance(found).name == "bell? null? escape?[31m tab\t del\x7f"
+    every = "".join(map(chr, range(33)))
+    (found,) = documents([pool([machine(1, name=f"a{every}b")])], "VM")
+    assert Instance(found).name == f"a{'?' * 9}\t\n{'?' * 2}\n{'?' * 18} b"  # a carriage return is a line's end in XML
     broken = pool([machine(1, name="Zoë")]).replace("ë".encode(), b"\xeb")
     (found,) = documents([broken], "VM")
     assert Instance(found).name == "Zo\ufffd"
