@@ -162,6 +162,15 @@ def test_a_server_without_listings_of_whole_documents(opennebula: Clouds) -> Non
     assert cloud.of_request("a", 5.0, [40]) == []
 
 
+def test_a_server_that_ignores_pages(opennebula: Clouds) -> None:
+    """It answers with everything each time, so it is asked once more, and not for ever."""
+    one = opennebula(machines={number: machine(number, stime=BEGIN) for number in range(PAGE + 50)})
+    listed = one._listed
+    one._listed = lambda owner, start, end, state: listed(owner, -1, -1, state)  # type: ignore[method-assign]
+    assert cloud_at(one).of_request("t-1", 5.0) == []
+    assert one.counted()["one.vmpool.infoextended"] == 2
+
+
 def test_a_listing_that_is_refused_is_not_repeated(opennebula: Clouds) -> None:
     one = opennebula(version="4.14.2", mishaps={"one.vmpool.info": [mishap.refused] * 9})
     with pytest.raises(Refused):
