@@ -11,7 +11,7 @@ from stratuslab.marketplace.metadata import (
     RDF,
     SAFE,
     Metadata,
-    check_root,
+    entry_documents,
     entry_of,
     in_message,
     is_web_page,
@@ -55,4 +55,4 @@ def read_catalogue(chunks: Iterable[bytes]) -> Iterator[Metadata]:
     except (etree.XMLSyntaxError, ValueError) as error:
         raise StratusLabError(f"the catalogue is not well-formed XML: {in_message(str(error), 150)}") from error
     refuse_document_type(root)
-    check_root(root)
+    entry_documents(root)  # checks that it is a catalogue

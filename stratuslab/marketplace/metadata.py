@@ -122,7 +122,7 @@ def read(document: bytes, identifier: str, now: datetime) -> Metadata:
     """
     entries: list[Metadata] = []
     invalid: StratusLabError | None = None
-    for description in _descriptions(document):
+    for description in (found for rdf in entry_documents(parsed(document)) for found in rdf.iterfind(f"{RDF}Description")):
         try:
             entries.append(entry_of(description))
         except StratusLabError as error:
@@ -140,12 +140,6 @@ def read(document: bytes, identifier: str, now: datetime) -> Metadata:
 def is_web_page(document: bytes) -> bool:
     """Whether the document is HTML, as gateways and login pages send it instead of the requested document."""
     return _WEB_PAGE.search(document, 0, 1024) is not None
-
-
-def _descriptions(document: bytes) -> list[_Element]:
-    root = parsed(document)
-    check_root(root)
-    return root.findall(f"{RDF}Description" if root.tag == f"{RDF}RDF" else f"{RDF}RDF/{RDF}Description")
 
 
 def parsed(document: bytes, *, keep_instructions: bool = False) -> _Element:
@@ -172,10 +166,11 @@ def refuse_document_type(element: _Element) -> None:
         raise StratusLabError("the metadata declares a document type, which is not allowed")
 
 
-def check_root(root: _Element) -> None:
-    """Raise StratusLabError for a document that is neither one entry nor a collection."""
+def entry_documents(root: _Element) -> list[_Element]:
+    """The ``rdf:RDF`` of one entry, or all in a collection. Raises StratusLabError for any other document."""
     if root.tag not in ("metadata", f"{RDF}RDF"):
         raise StratusLabError(f"this is not image metadata: the document is <{in_message(root.tag.rpartition('}')[2])}>")
+    return [root] if root.tag == f"{RDF}RDF" else root.findall(f"{RDF}RDF")
 
 
 def single(root: _Element) -> Metadata:

@@ -18,7 +18,7 @@ from lxml import etree
 from lxml.etree import _Element
 
 from stratuslab.errors import StratusLabError
-from stratuslab.marketplace.metadata import RDF, Metadata, check_root, entry_of, in_message, parsed, read, single
+from stratuslab.marketplace.metadata import RDF, Metadata, entry_documents, entry_of, in_message, parsed, read, single
 
 _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 _XML = "{http://www.w3.org/XML/1998/namespace}"
@@ -119,9 +119,7 @@ def examined(document: bytes, identifier: str, now: datetime) -> list[SignedEntr
 
     Raises as :func:`read` does, and SignxmlMissing."""
     require_signxml()
-    root = parsed(document, keep_instructions=True)
-    check_root(root)
-    documents = [root] if root.tag == f"{RDF}RDF" else root.findall(f"{RDF}RDF")
+    documents = entry_documents(parsed(document, keep_instructions=True))
     found = [signed for rdf in documents for signed in _examined(rdf) if signed.entry.identifier == identifier]
     if not found:
         read(document, identifier, now)  # says why, mostly

@@ -87,20 +87,17 @@ class ImageAdder:
         """Add a copy of a file's content."""
         self.listener.step(f"Reading {path}")
         with _opened(path) as stream:
+            status = os.fstat(stream.fileno())
+            size = status.st_size if stat.S_ISREG(status.st_mode) else None
             try:
-                imported = self._from_stream(stream)
+                if size is not None:
+                    # Holes stay holes, and compressed content does not get smaller.
+                    packed = bool(packing(os.pread(stream.fileno(), MAGIC_SIZE, 0)))
+                    require(self.store.directory, size if packed else min(status.st_blocks * 512, size))
+                imported = self._import().of_stream(stream, size)
             except StratusLabError as error:
                 raise about(str(path), error) from error
         return self._registered(imported, path.name)
-
-    def _from_stream(self, stream: BinaryIO) -> ImportedImage:
-        status = os.fstat(stream.fileno())
-        size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        if size is not None:
-            # Holes stay holes, and compressed content does not get smaller.
-            packed = bool(packing(os.pread(stream.fileno(), MAGIC_SIZE, 0)))
-            require(self.store.directory, size if packed else min(status.st_blocks * 512, size))
-        return self._import().of_stream(stream, size)
 
     def of_url(self, url: str) -> Metadata:
         """Add the image at the URL. An interrupted download is continued."""
