@@ -13,7 +13,6 @@ from stratuslab.marketplace.metadata import Metadata, date_text, parsed, single
 _LONGEST_TEXT = 2000  # characters of an entry's text that are searched and listed
 _LONGEST_PATTERN = 200
 _MOST_PATTERNS = 20
-_PIECE = 20  # documents in memory at once
 
 
 class CatalogueRow(NamedTuple):
@@ -146,18 +145,15 @@ class EntrySearch:
         return "deprecated" if row.deprecated else "expired" if "" < row.valid < self._now else "valid"
 
     def documents(self, ids: Sequence[tuple[int, int]]) -> Iterator[tuple[str, int]]:
-        """The documents with these numbers and sizes, each with the number of the user who added it; few at a time are in memory.
+        """The documents with these numbers and sizes, each with the number of the user who added it; one is in memory at a time.
 
         Raises ConnectionAbortedError if one was removed meanwhile.
         """
-        for start in range(0, len(ids), _PIECE):
-            piece = [number for number, _ in ids[start : start + _PIECE]]
-            marks = ", ".join("?" * len(piece))
-            found = self._store.query(f"SELECT id, document, owner FROM entries WHERE id IN ({marks})", piece)
-            by_number = {row[0]: row[1:] for row in found}
-            if len(by_number) < len(piece):
+        for number, _ in ids:
+            found = self._store.query("SELECT document, owner FROM entries WHERE id = ?", (number,))
+            if not found:
                 raise ConnectionAbortedError("an entry was removed while it was read")
-            yield from (by_number[number] for number in piece)
+            yield found[0]
 
     def _select(self, what: str, rest: str = "", *arguments: int) -> list[tuple[Any, ...]]:
         statement = f"SELECT {what} FROM catalogue WHERE {self._condition} {rest}"
