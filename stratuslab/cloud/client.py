@@ -92,14 +92,13 @@ class Cloud(InstanceActions):
                 raise
             lost = error
         self._lost_at = time.monotonic()
-        failed = ""
         # The server may still be processing the request when its answer is lost.
         for pause in LOOKS:
             self._sleep(pause)
+            failed = ""
             try:
                 for found in self._lost.carrying(token, time.monotonic() - begun):
                     return found.id
-                failed = ""
             except StratusLabError as error:
                 failed = error.message
         unknown = f"cannot find out whether the machine was started: {failed}"

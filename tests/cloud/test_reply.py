@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, repeat
 from xml.etree.ElementTree import Element, ParseError, fromstring, tostring
 
@@ -559,6 +559,14 @@ def test_what_is_just_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert value([answer[:200], answer[200:]]) == "7"
     with pytest.raises(InvalidAnswer, match="larger than"):
         value([answer, b"\n"])
+
+
+@pytest.mark.parametrize("answer", [lambda text: failure(text, 2048), lambda text: fault(-501, text)])
+def test_no_more_of_a_refusal_than_32768_characters(answer: Callable[[str], bytes]) -> None:
+    for length in (1 << 15, (1 << 15) + 1):
+        with pytest.raises(StratusLabError) as raised:
+            value([answer("x" * length)])
+        assert raised.value.message == "x" * (1 << 15)
 
 
 def test_the_largest_message(monkeypatch: pytest.MonkeyPatch) -> None:
