@@ -14,7 +14,7 @@ FILL = """
 import sys
 from pathlib import Path
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 engine = Engine(Path(sys.argv[1]))
 with engine.store.transaction():
     engine.store.query("DELETE FROM instances")

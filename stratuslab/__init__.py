@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from stratuslab.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from stratuslab.cloud.catalogue import Resource as Resource
+    from stratuslab.cloud.resource_lookup import Resource as Resource
     from stratuslab.cloud.client import Cloud as Cloud
     from stratuslab.cloud.machine_request import (
         ImageDisk as ImageDisk,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         NetworkRequest as NetworkRequest,
     )
     from stratuslab.cloud.reply import Fault as Fault, Refused as Refused
-    from stratuslab.cloud.transport_errors import AnswerLost as AnswerLost
+    from stratuslab.cloud.delivery_failures import AnswerLost as AnswerLost
     from stratuslab.errors import (
         AuthenticationError as AuthenticationError,
         ConfigurationError as ConfigurationError,
@@ -64,11 +64,11 @@ if TYPE_CHECKING:
 
 # The public names, by the module that has them.
 _PUBLIC = {
-    "cloud.catalogue": "Resource",
+    "cloud.resource_lookup": "Resource",
     "cloud.client": "Cloud",
     "cloud.machine_request": "ImageDisk MachineRequest MachineTemplate NetworkRequest",
     "cloud.reply": "Fault Refused",
-    "cloud.transport_errors": "AnswerLost",
+    "cloud.delivery_failures": "AnswerLost",
     "errors": "AuthenticationError ConfigurationError InstanceFailed NotFound PermissionDenied SeveralFailed SSHError "
     "StratusLabError TimedOut Unreachable UsageError",
     "instance_types": "InstanceType",

@@ -75,7 +75,7 @@ def console(settings: Settings, environment: Environment, number: int) -> list[s
 def volume_uuid(environment: Environment, name: str) -> str:
     """The UUID of the embedded cloud's volume of that UUID or name. Raises NotFound, and UsageError if several have the name."""
     from stratuslab.local import state_directory
-    from stratuslab.local.images.open_store import open_store
+    from stratuslab.local.images.initialized_store import open_store
     from stratuslab.local.store.volumes import Volumes
 
     with contextlib.closing(open_store(state_directory(environment.environ), environment.clock())) as store:
@@ -117,9 +117,9 @@ def _from_keyring(username: str, endpoint: str) -> str:
 
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
-    from stratuslab.bounded_response import bounded_session
     from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.marketplace.marketplace_connection import MarketplaceConnection, normalise_endpoint
+    from stratuslab.marketplace.marketplace_requests import MarketplaceConnection, normalise_endpoint
+    from stratuslab.response_deadline import bounded_session
 
     endpoint = settings.marketplace_endpoint
     messages.step(f"Marketplace: {shown(endpoint.value)} ({endpoint.origin})")

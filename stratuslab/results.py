@@ -87,8 +87,8 @@ class InstanceRow(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Rows, in order. The command's :class:`stratuslab.output.columns.RowKind` says what they are about. ``detailed`` says that
-    details of each follow, ``continues`` that the rows belong to the listing before."""
+    """Rows, in order. The command's :class:`stratuslab.output.result_columns.RowKind` says what they are about. ``detailed``
+    says that details of each follow, ``continues`` that the rows belong to the listing before."""
 
     rows: Sequence[Any]
     detailed: bool = False

@@ -17,7 +17,7 @@ import pytest
 
 import stratuslab
 from stratuslab.commands import completion
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.errors import ExitStatus
 from stratuslab.known_settings import KNOWN
 from stratuslab.opennebula.states import Lcm, State, state_label

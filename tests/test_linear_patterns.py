@@ -23,7 +23,7 @@ from stratuslab.cloud import user_inputs
 from stratuslab.diagnosis import causes
 from stratuslab.opennebula import template_grammar
 from stratuslab.output import redaction
-from stratuslab.python_library import program_errors
+from stratuslab.python_library import python_hints
 from tests.harness import CHECKOUT
 
 IN_RE = sys.version_info >= (3, 11)
@@ -39,7 +39,7 @@ GROWTH = 9.0  # for a text four times as long: 4 is linear, 16 quadratic
 # Patterns that are computed where they are used: what they can be. None for those that users write themselves.
 COMPUTED: dict[str, list[str] | None] = {
     "causes: part": [part for cause in causes.CAUSES for text in cause.patterns for part in text.split(".*")],
-    "program_errors: pattern": [text for text, _ in program_errors._SAYINGS],
+    "python_hints: pattern": [text for text, _ in python_hints._SAYINGS],
     "redaction: pattern": [text for text, _ in redaction._IN_TEXT],
     "template_grammar: pattern": [r"\w+", r"=[ \t]*", r"[,\]]", template_grammar._VALUE],
     "user_inputs: _NUMBERS[self.type]": list(user_inputs._NUMBERS.values()),

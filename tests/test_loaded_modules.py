@@ -43,7 +43,7 @@ HEAVY = {
     "configparser": "only if there is a configuration file",
     "csv": "only for --format csv",
     "dataclasses": "loads inspect; cheap types are NamedTuples and plain classes",
-    "email": "http.client loads it; cloud/http_connection.py reads headers itself",
+    "email": "http.client loads it; cloud/persistent_connection.py reads headers itself",
     "http.client": "loads email and ssl",
     "importlib.metadata": "the version is in stratuslab/version.py",
     "inspect": "dataclasses load it",
@@ -64,24 +64,26 @@ HEAVY = {
 }
 
 HELP = """
-commands commands.base commands.main commands.session commands.shared commands.shared.instance_argument
+commands commands.command_declaration commands.main commands.session commands.shared commands.shared.instance_argument
 commands.shared.output_arguments
-commands.standard_output environment errors known_settings opennebula opennebula.numeric_constants output output.columns
+commands.standard_output environment errors known_settings opennebula opennebula.numeric_constants output output.result_columns
 output.messages output.redaction output.safe_text output.terminal results suggestion url_credentials version
 """
 LISTING = """
 commands.shared.instance_rows commands.shared.parallel
 """
 DESCRIBE_HELP = HELP + LISTING + "commands.describe_instance commands.shared.option_values"
-KILL_HELP = HELP + LISTING + "commands.kill_instance commands.shared.action_command commands.shared.confirmation context_input"
+KILL_HELP = (
+    HELP + LISTING + "commands.kill_instance commands.shared.action_command commands.shared.terminal_questions context_input"
+)
 RUN_HELP = HELP + "byte_sizes commands.run_instance commands.shared.option_values instance_types"
 OUTPUT = """
-output.formatters output.guide_layout output.output_options output.redraw output.table_layout settings settings_warnings
+output.formatters output.user_guide_text output.output_options output.redraw output.table_layout settings settings_warnings
 configuration_file private_files
 """
 CLOUD = """
-cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.http_connection cloud.http_transport cloud.instance_actions
-cloud.ordinary_pool cloud.pool_documents cloud.reply cloud.rpc_caller cloud.transport_errors cloud.version_differences
+cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.persistent_connection cloud.http_transport cloud.instance_actions
+cloud.fast_pool_parser cloud.pool_documents cloud.reply cloud.rpc_caller cloud.delivery_failures cloud.version_differences
 connections http_proxy opennebula.document_values opennebula.error_codes opennebula.history opennebula.instance opennebula.nic
 opennebula.states opennebula.template_grammar paced_reader
 """

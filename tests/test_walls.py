@@ -22,12 +22,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {
             "errors",
             "http_proxy",
-            "bounded_response",
+            "response_deadline",
             "paced_reader",
             "certificate_error",
             "private_files",
             "url_credentials",
-            "key_format",
+            "openssh_keys",
             "byte_sizes",
             "environment",
             "suggestion",
@@ -63,7 +63,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "marketplace", "cloud", "settings", "output", "local", "local: store", "local: images", "local: api"},
     ),
     "commands: base": (
-        {"commands.base", "commands.main", "commands.session", "commands.standard_output", "commands.shared.output_arguments"},
+        {
+            "commands.command_declaration",
+            "commands.main",
+            "commands.session",
+            "commands.standard_output",
+            "commands.shared.output_arguments",
+        },
         {"ground", "marketplace", "cloud", "settings", "results", "output", "connections"},
     ),
     "commands: shared": (

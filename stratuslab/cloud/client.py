@@ -9,10 +9,10 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from stratuslab.cloud import reply
+from stratuslab.cloud.delivery_failures import AnswerLost
 from stratuslab.cloud.endpoint import Credentials
 from stratuslab.cloud.instance_actions import LOOKS, InstanceActions
 from stratuslab.cloud.rpc_caller import Caller, Transport
-from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.errors import PermissionDenied, StratusLabError, Unreachable
 from stratuslab.opennebula.document_values import Usage
 from stratuslab.opennebula.instance import Instance
@@ -22,10 +22,10 @@ from stratuslab.opennebula.states import Lcm, Phase
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from stratuslab.cloud.catalogue import Resource, ResourceKind
-    from stratuslab.cloud.cloud_images import CloudImage
+    from stratuslab.cloud.launch_sources import CloudImage
     from stratuslab.cloud.lost_request import LostRequests
     from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
+    from stratuslab.cloud.resource_lookup import Resource, ResourceKind
     from stratuslab.cloud.virtual_networks import VirtualNetwork
 
 PAGE = 1000
@@ -179,7 +179,7 @@ class Cloud(InstanceActions):
 
     def catalogue(self, kind: ResourceKind, *, again: bool = False) -> list[Resource]:
         """The images, networks or machine templates that the user may use, requested once, or ``again``."""
-        from stratuslab.cloud.catalogue import entries
+        from stratuslab.cloud.resource_lookup import entries
 
         if again or kind not in self._catalogues:
             self._catalogues[kind] = entries(self._caller, kind)
@@ -187,7 +187,7 @@ class Cloud(InstanceActions):
 
     def images(self) -> Iterator[CloudImage]:
         """The images, machine templates and appliances that the user may use."""
-        from stratuslab.cloud.cloud_images import cloud_images
+        from stratuslab.cloud.launch_sources import cloud_images
 
         return cloud_images(self._caller)
 
@@ -202,7 +202,7 @@ class Cloud(InstanceActions):
 
         Raises NotFound, which lists the resources there are, or UsageError if the name matches several.
         """
-        from stratuslab.cloud.catalogue import by_name, document, entry
+        from stratuslab.cloud.resource_lookup import by_name, document, entry
 
         if is_id(text):
             return entry(document(self._caller, kind, int(text)))
@@ -210,13 +210,13 @@ class Cloud(InstanceActions):
 
     def machine_template(self, text: str) -> MachineTemplate:
         """The machine template that ``ID``, ``NAME`` or ``USER/NAME`` names. Raises as :meth:`find` does."""
-        from stratuslab.cloud.catalogue import ResourceKind
         from stratuslab.cloud.machine_request import MachineTemplate
+        from stratuslab.cloud.resource_lookup import ResourceKind
 
         return MachineTemplate.read(self.document(ResourceKind.TEMPLATE, text))
 
     def document(self, kind: ResourceKind, text: str) -> Element:
         """The document of the image, network or machine template. Raises as :meth:`find` does."""
-        from stratuslab.cloud.catalogue import document
+        from stratuslab.cloud.resource_lookup import document
 
         return document(self._caller, kind, int(text) if is_id(text) else self.find(kind, text).id)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from stratuslab.cloud.delivery_failures import AnswerLost, ConnectionDropped, DroppedEarly, NeverSent
 from stratuslab.cloud.endpoint import Credentials, Endpoint, host_in
-from stratuslab.cloud.http_connection import Closed, Head, HttpConnection, Incomplete, NotHTTP
-from stratuslab.cloud.transport_errors import AnswerLost, ConnectionDropped, DroppedEarly, NeverSent
+from stratuslab.cloud.persistent_connection import Closed, Head, HttpConnection, Incomplete, NotHTTP
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.http_proxy import login_wanted, proxy_for
 from stratuslab.paced_reader import TooSlow

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, TreeBuilder
 from xml.parsers import expat
 
 from stratuslab.cloud.bounded_parser import ELEMENT_COST, LARGEST_DOCUMENT, BoundedParser, InvalidAnswer
-from stratuslab.cloud.ordinary_pool import DEEPEST, OrdinaryPool
+from stratuslab.cloud.fast_pool_parser import DEEPEST, OrdinaryPool
 
 DAMAGE = "damage"
 """The attribute of an element that stands in for one that was not well-formed: what was wrong with it."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
+from stratuslab.cloud.delivery_failures import ConnectionDropped, DroppedEarly
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.transport_errors import ConnectionDropped, DroppedEarly
 from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.errors import AuthenticationError, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, is_id

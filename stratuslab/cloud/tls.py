@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 
 from stratuslab.certificate_error import certificate_hint
+from stratuslab.cloud.delivery_failures import DroppedEarly, NeverSent
 from stratuslab.cloud.endpoint import Credentials
-from stratuslab.cloud.transport_errors import DroppedEarly, NeverSent
 from stratuslab.errors import AuthenticationError, StratusLabError, UsageError
 
 

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.cloud.catalogue import ResourceKind, documents, entry, names_to_use
+from stratuslab.cloud.resource_lookup import ResourceKind, documents, entry, names_to_use
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.opennebula.document_values import count, text
 

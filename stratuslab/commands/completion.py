@@ -13,12 +13,12 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from stratuslab.commands.base import Command, Parser
+from stratuslab.commands.command_declaration import Command, Parser
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.states import SSH, Lcm, State
-from stratuslab.output.columns import RowKind
 from stratuslab.output.messages import Messages
+from stratuslab.output.result_columns import RowKind
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -141,7 +141,7 @@ def offered(session: Session, kind: str) -> list[str]:
 
 
 def _values(session: Session, kind: str) -> list[str]:
-    from stratuslab.cloud.catalogue import ResourceKind
+    from stratuslab.cloud.resource_lookup import ResourceKind
 
     match kind:
         case "types":

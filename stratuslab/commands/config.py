@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.completion import KINDS, SHELLS, offered, script
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN, Setting
-from stratuslab.output.columns import SECTIONS, SETTINGS
+from stratuslab.output.result_columns import SECTIONS, SETTINGS
 from stratuslab.results import CloudCheck, Listing, Result, TextLine
 from stratuslab.settings_warnings import ORIGINALS
 from stratuslab.url_credentials import shown

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers, select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
@@ -21,8 +21,8 @@ from stratuslab.environment import ask_secret
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Phase
-from stratuslab.output.columns import INSTANCES
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import INSTANCES
 from stratuslab.results import Result, TextLine
 from stratuslab.ssh.login_target import Target
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import numbers
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE, add_login_options
@@ -15,7 +15,7 @@ from stratuslab.commands.shared.parallel import in_order, report
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.commands.shared.waiting import patiently
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.output.columns import COPIES
+from stratuslab.output.result_columns import COPIES
 from stratuslab.results import FilesCopied, Result
 
 
@@ -84,7 +84,7 @@ def _copied(
 ) -> tuple[FilesCopied, list[StratusLabError]]:
     """Copy what is to be copied to or from one instance; the result, and the errors of single files."""
     from stratuslab.byte_sizes import size_text
-    from stratuslab.output.progress import Progress
+    from stratuslab.output.status_line import Progress
     from stratuslab.ssh.file_copy import FileCopy
 
     environment = session.environment

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_wait_timeout
+from stratuslab.commands.command_declaration import WAIT_TIMEOUT, Command, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_rows import all_details, by_id, listed, rows_of, shows_details
@@ -17,8 +17,8 @@ from stratuslab.commands.shared.parallel import all_of, report
 from stratuslab.environment import is_terminal
 from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
-from stratuslab.output.columns import INSTANCES
 from stratuslab.output.redaction import masked_text
+from stratuslab.output.result_columns import INSTANCES
 from stratuslab.output.safe_text import harmless
 from stratuslab.results import InstanceRow, Listing, Result, TextLine, WatchedInstances
 

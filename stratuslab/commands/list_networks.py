@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.output.image_columns import NETWORKS
 from stratuslab.results import Listing, Result

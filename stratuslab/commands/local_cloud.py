@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stratuslab.commands import local_cloud_images, local_cloud_volumes
-from stratuslab.commands.base import Command, Parser
+from stratuslab.commands.command_declaration import Command, Parser
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import require_yes
 from stratuslab.commands.shared.output_arguments import add_output_options
+from stratuslab.commands.shared.terminal_questions import require_yes
 from stratuslab.errors import UsageError
-from stratuslab.output.columns import RowKind
+from stratuslab.output.result_columns import RowKind
 from stratuslab.private_files import require_own, why
 from stratuslab.results import Listing, Result, TextLine
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Parser
+from stratuslab.commands.command_declaration import Parser
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.output_arguments import add_output_options
 from stratuslab.local.images import ProgressListener
-from stratuslab.output.progress import Progress
 from stratuslab.output.progress_bar import ProgressBar
 from stratuslab.output.safe_text import one_line
+from stratuslab.output.status_line import Progress
 from stratuslab.results import Listing, Result, TextLine
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_arguments(actions: argparse._SubParsersAction[Parser]) -> None:
 def embedded_store(session: Session) -> AbstractContextManager[Store]:
     """What the embedded cloud keeps; closed at the end of the block."""
     from stratuslab.local import state_directory
-    from stratuslab.local.images.open_store import open_store
+    from stratuslab.local.images.initialized_store import open_store
 
     return closing(open_store(state_directory(session.environment.environ), session.environment.clock()))
 

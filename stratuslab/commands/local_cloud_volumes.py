@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Parser
+from stratuslab.commands.command_declaration import Parser
 from stratuslab.commands.local_cloud_images import embedded_store
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import require_yes
 from stratuslab.commands.shared.option_values import size_in_mib
 from stratuslab.commands.shared.output_arguments import add_output_options
+from stratuslab.commands.shared.terminal_questions import require_yes
 from stratuslab.errors import NotFound
 from stratuslab.output.safe_text import one_line
 from stratuslab.results import Listing, Result, TextLine

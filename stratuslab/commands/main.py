@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.standard_output import discard, flush, write
 from stratuslab.environment import Environment
 from stratuslab.errors import ExitStatus, SeveralFailed, StratusLabError, TerminalGone, Terminated, UsageError

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.known_settings import KNOWN
 from stratuslab.settings import variable_of
 from stratuslab.version import __version__

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from stratuslab import instance_types
-from stratuslab.commands.base import WAIT_TIMEOUT, Command, add_wait_timeout
+from stratuslab.commands.command_declaration import WAIT_TIMEOUT, Command, add_wait_timeout
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.option_values import (
     ip_address,
@@ -23,13 +23,13 @@ from stratuslab.commands.shared.option_values import (
 )
 from stratuslab.errors import InstanceFailed, TimedOut, UsageError
 from stratuslab.known_settings import HYPERVISORS
-from stratuslab.output.columns import INSTANCES, TYPES
 from stratuslab.output.redaction import MASK, masked, masked_text
+from stratuslab.output.result_columns import INSTANCES, TYPES
 from stratuslab.results import InstanceAfterWait, LaunchBegins, LaunchEnds, LaunchPlan, Listing, Result
 
 if TYPE_CHECKING:
     from stratuslab.cloud.machine_request import MachineRequest
-    from stratuslab.commands.shared.launch import IdsFile
+    from stratuslab.commands.shared.run_submission import IdsFile
 
 _MOST_MEMORY = 2**31 - 1  # MB; OpenNebula counts in signed 32 bits
 _MOST_VOLATILE = 1_000_000 << 10  # MB
@@ -135,8 +135,8 @@ def _run(session: Session) -> Iterator[Result]:
         raise UsageError("--vm-name and --name-prefix cannot be combined")
     if options.dry_run and options.format not in ("table", "json"):
         raise UsageError(f"--dry-run cannot be combined with --format {options.format}", "use table or json")
-    from stratuslab.commands.shared.create import machine_request, machine_requests, warn_about_names
-    from stratuslab.commands.shared.launch import IdsFile, launch
+    from stratuslab.commands.shared.request_from_options import machine_request, machine_requests, warn_about_names
+    from stratuslab.commands.shared.run_submission import IdsFile, launch
 
     if (options.input or options.input_file) and not options.image.startswith("template:"):
         raise UsageError("--input requires a machine template (template:NAME)")
@@ -167,8 +167,8 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
     """Wait until the machines are ready and yield their rows; with --kill-on-failure kill those that cannot get there, with
     --all-or-nothing all of them if one cannot."""
     from stratuslab.commands.shared.instance_rows import all_details, rows_of
-    from stratuslab.commands.shared.launch import kill_all
     from stratuslab.commands.shared.parallel import all_of, report
+    from stratuslab.commands.shared.run_submission import kill_all
     from stratuslab.commands.shared.waiting import wait
     from stratuslab.output.details_text import details_lines
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import FoundImage, search, uses_marketplace
 from stratuslab.commands.shared.option_values import date

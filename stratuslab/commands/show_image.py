@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.cloud.catalogue import ResourceKind
-from stratuslab.commands.base import Command
+from stratuslab.cloud.resource_lookup import ResourceKind
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import entry_of, named, uses_marketplace
 from stratuslab.commands.shared.image_verification import entry_and_signature, trust_of
@@ -93,7 +93,7 @@ def _of_marketplace(session: Session, identifier: str) -> Iterator[Result]:
 
 
 def _of_cloud(session: Session, word: str) -> Iterator[Result]:
-    from stratuslab.cloud.cloud_images import described, machine_size, users
+    from stratuslab.cloud.launch_sources import described, machine_size, users
 
     prefix, _, name = word.partition(":")
     source, kind = _KINDS[prefix]

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from stratuslab.bounded_response import bounded_session
 from stratuslab.errors import PermissionDenied
+from stratuslab.response_deadline import bounded_session
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

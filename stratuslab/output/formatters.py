@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stratuslab import results
-from stratuslab.output import columns, guide_layout
+from stratuslab.output import result_columns, user_guide_text
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.redraw import Redraw
 from stratuslab.output.safe_text import harmless
@@ -30,7 +30,7 @@ def formatter(options: OutputOptions) -> TextFormatter | RowFormatter | JsonForm
 
 
 class TextFormatter:
-    """The text that the user guide shows, or a table of the rows and columns that the user chose."""
+    """The text that the user guide shows, or a table of the rows and result_columns that the user chose."""
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
@@ -42,12 +42,12 @@ class TextFormatter:
             return self._redraw.draw(table(self._options.selected(result.rows), _within(self._options)))
         # What happens to one machine after the other becomes a single table.
         if self._options.is_default or isinstance(result, _SHOWN_AT_ONCE):
-            return guide_layout.lines(result, self._options)
-        self._rows += columns.rows(result)
+            return user_guide_text.lines(result, self._options)
+        self._rows += result_columns.rows(result)
         return ()
 
     def end(self, command: str, status: int, problems: Sequence[results.Problem]) -> Iterable[str]:
-        rows = columns.latest(self._rows) if self._options.kind is columns.INSTANCES else self._rows
+        rows = result_columns.latest(self._rows) if self._options.kind is result_columns.INSTANCES else self._rows
         return table(self._options.selected(rows), self._options) if rows else ()
 
 
@@ -70,7 +70,7 @@ class RowFormatter:
             return [result.text]
         if isinstance(result, results.InstanceAfterWait):
             return ()  # its row was printed when it was started
-        self._rows += columns.rows(result)
+        self._rows += result_columns.rows(result)
         return () if self._options.sort else self._new_lines()
 
     def end(self, command: str, status: int, problems: Sequence[results.Problem]) -> Iterable[str]:
@@ -97,7 +97,7 @@ class RowFormatter:
             yield _csv([cell(column.read(row)) for column in chosen])
 
 
-def _csv_cell(value: columns.Value) -> str:
+def _csv_cell(value: result_columns.Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
@@ -105,7 +105,7 @@ def _csv_cell(value: columns.Value) -> str:
     return "" if value is None else harmless(str(value))
 
 
-def _spreadsheet_cell(value: columns.Value) -> str:
+def _spreadsheet_cell(value: result_columns.Value) -> str:
     """The cell with an apostrophe in front of text that a spreadsheet would take for a formula, which can run programs."""
     text = _csv_cell(value)
     return f"'{text}" if text.startswith(_FORMULAS) and not isinstance(value, (int, float)) else text

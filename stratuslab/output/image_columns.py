@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stratuslab.output.columns import Column, RowKind, Value, attribute
 from stratuslab.output.redaction import masked_text
+from stratuslab.output.result_columns import Column, RowKind, Value, attribute
 
 
 def _time(time: Any) -> Value:

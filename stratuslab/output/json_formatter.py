@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from stratuslab.output import columns
-from stratuslab.output.columns import INSTANCES, RowKind
+from stratuslab.output import result_columns
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import INSTANCES, RowKind
 from stratuslab.results import CloudCheck, LaunchPlan, Problem, Result, TextLine
 
 SCHEMA = 1
@@ -34,7 +34,7 @@ class JsonFormatter:
                 self._members["check"] = result._asdict()
             case TextLine(line):
                 self._members.setdefault("lines", []).append(line)
-        self._rows += columns.rows(result)
+        self._rows += result_columns.rows(result)
         kind = self._options.kind
         return self._streamed(kind) if kind is not None and kind.streamed and not self._options.sort else ()
 
@@ -72,7 +72,7 @@ class JsonFormatter:
 
     def _row_texts(self, kind: RowKind) -> Iterator[str]:
         """The text of each row that was collected, one at a time."""
-        rows = self._options.selected(columns.latest(self._rows) if kind is INSTANCES else self._rows)
+        rows = self._options.selected(result_columns.latest(self._rows) if kind is INSTANCES else self._rows)
         self._rows = []
         shown = [(f'      "{column.name}": ', column.read) for column in self._options.columns or kind.columns]
         for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stratuslab.byte_sizes import size_text
-from stratuslab.output.columns import Column, RowKind, attribute, rfc3339
+from stratuslab.output.result_columns import Column, RowKind, attribute, rfc3339
 from stratuslab.output.time_format import time_text
 
 

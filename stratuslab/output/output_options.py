@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from operator import gt, lt
 from typing import Any, NamedTuple
 
-from stratuslab.output.columns import CLOUD, Column, RowKind, Value
+from stratuslab.output.result_columns import CLOUD, Column, RowKind, Value
 from stratuslab.output.terminal import Terminal
 
 

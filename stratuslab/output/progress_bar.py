@@ -1,11 +1,11 @@
-"""A progress bar for downloads and builds, on the line of :mod:`stratuslab.output.progress`."""
+"""A progress bar for downloads and builds, on the line of :mod:`stratuslab.output.status_line`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from stratuslab.output.progress import Progress
+from stratuslab.output.status_line import Progress
 
 _WIDTH = 24
 _INTERVAL = 0.1  # seconds between updates, so that a slow terminal is not flooded

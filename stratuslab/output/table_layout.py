@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stratuslab.output.columns import cell
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import cell
 from stratuslab.output.safe_text import cut, width
 from stratuslab.results import InstanceRow
 

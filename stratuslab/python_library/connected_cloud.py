@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from stratuslab import instance_types
-from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.resource_lookup import Resource, ResourceKind
 from stratuslab.commands import describe_instance, run_instance
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
@@ -17,9 +17,9 @@ from stratuslab.context_input import from_option
 from stratuslab.errors import InstanceFailed, SeveralFailed, StratusLabError
 from stratuslab.instance_types import InstanceType
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.columns import INSTANCES
-from stratuslab.python_library.command_sessions import CommandSessions, results
-from stratuslab.python_library.program_errors import for_program, for_programs
+from stratuslab.output.result_columns import INSTANCES
+from stratuslab.python_library.command_calls import CommandSessions, results
+from stratuslab.python_library.python_hints import for_program, for_programs
 from stratuslab.python_library.run_options import RunOptions
 from stratuslab.python_library.virtual_machine import BatchFailed, VirtualMachine
 from stratuslab.results import InstanceStarted

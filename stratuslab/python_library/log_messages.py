@@ -6,7 +6,7 @@ import logging
 
 from stratuslab.output.messages import Messages
 from stratuslab.output.safe_text import one_line
-from stratuslab.python_library.program_errors import in_program_words
+from stratuslab.python_library.python_hints import in_program_words
 
 logging.getLogger("stratuslab").addHandler(logging.NullHandler())
 _CLIENT = logging.getLogger("stratuslab.client")

@@ -6,9 +6,9 @@ from os import PathLike
 
 from stratuslab.cloud.client import Cloud
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.python_library.command_sessions import CommandSessions
+from stratuslab.python_library.command_calls import CommandSessions
 from stratuslab.python_library.connected_cloud import ConnectedCloud
-from stratuslab.python_library.program_errors import for_programs
+from stratuslab.python_library.python_hints import for_programs
 
 
 @for_programs()

@@ -20,7 +20,7 @@ from stratuslab.commands import (
     stop_instance,
     update_instance,
 )
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.shared.login_arguments import LOGIN_PATIENCE
 from stratuslab.commands.shared.ssh_login import SSHLogin
 from stratuslab.diagnosis.explanation import Explanation, explain
@@ -28,8 +28,8 @@ from stratuslab.diagnosis.timeline import Span, steps
 from stratuslab.errors import NotFound, SeveralFailed, StratusLabError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.output.reason_text import reason
-from stratuslab.python_library.command_sessions import CommandSessions
-from stratuslab.python_library.program_errors import for_programs
+from stratuslab.python_library.command_calls import CommandSessions
+from stratuslab.python_library.python_hints import for_programs
 from stratuslab.results import FilesCopied
 from stratuslab.ssh.captured_command import captured
 

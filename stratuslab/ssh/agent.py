@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from stratuslab.key_format import take_string
+from stratuslab.openssh_keys import take_string
 
 _REQUEST_IDENTITIES = b"\x00\x00\x00\x01\x0b"
 _IDENTITIES_ANSWER = 12

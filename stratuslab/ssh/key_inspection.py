@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratuslab.errors import UsageError
-from stratuslab.key_format import public_keys, take_string
+from stratuslab.openssh_keys import public_keys, take_string
 from stratuslab.ssh.user_public_key import MAXIMUM_SIZE, certificate_refused
 
 _MAGIC = b"openssh-key-v1\0"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paramiko import Agent, ECDSAKey, Ed25519Key, PasswordRequiredException, PKey, RSAKey, SSHException
 
-from stratuslab.key_format import take_string
+from stratuslab.openssh_keys import take_string
 from stratuslab.ssh.key_inspection import public_blob
 from stratuslab.ssh.login_target import Target
 from stratuslab.ssh.user_public_key import USUAL_NAMES, private_half

@@ -40,7 +40,7 @@ def _document(url: str, instance: int, timeout: float, environ: Mapping[str, str
 
     import requests
 
-    from stratuslab.bounded_response import bounded_session
+    from stratuslab.response_deadline import bounded_session
 
     deadline = time.monotonic() + timeout
     session = bounded_session()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.key_format import new_private_key, public_key
+from stratuslab.openssh_keys import new_private_key, public_key
 from stratuslab.private_files import locked, private_directory, replace
 
 USUAL_NAMES = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub", "id_ed25519_sk.pub", "id_ecdsa_sk.pub")

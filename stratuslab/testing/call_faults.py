@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from stratuslab.local.api import xmlrpc_wire
-from stratuslab.local.api.http_messages import HttpRequest, HttpResponse, bare
+from stratuslab.local.api.http_request_response import HttpRequest, HttpResponse, bare
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError
 from stratuslab.opennebula.error_codes import ErrorCode

@@ -19,7 +19,7 @@ from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import CPU_SETTING, MEMORY_SETTING
 from stratuslab.local.engine.status_and_reset import reset
 from stratuslab.local.machines.supervisor_processes import Supervisors
-from stratuslab.local.store.instance_record import SIMULATED
+from stratuslab.local.store.stored_records import SIMULATED
 from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import replace

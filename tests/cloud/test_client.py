@@ -15,12 +15,12 @@ import pytest
 from stratuslab.cloud import client as client_module
 from stratuslab.cloud.bounded_parser import InvalidAnswer
 from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.delivery_failures import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Fault, Refused
-from stratuslab.cloud.transport_errors import AnswerLost, ConnectionDropped, NeverSent
 from stratuslab.errors import (
     AuthenticationError,
     InstanceFailed,

@@ -14,9 +14,9 @@ import pytest
 
 from stratuslab.cloud import reply
 from stratuslab.cloud.bounded_parser import InvalidAnswer
+from stratuslab.cloud.delivery_failures import AnswerLost, ConnectionDropped, DroppedEarly, NeverSent
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
-from stratuslab.cloud.transport_errors import AnswerLost, ConnectionDropped, DroppedEarly, NeverSent
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.opennebula_answers import machine, pool, success

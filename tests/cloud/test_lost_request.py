@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from stratuslab.cloud.client import Cloud
+from stratuslab.cloud.delivery_failures import AnswerLost
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.instance_actions import LOOKS
 from stratuslab.cloud.lost_request import PAGE
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.reply import Refused
-from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import mishaps as mishap
 from tests.fakes.mishaps import Mishap

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab.cloud.delivery_failures import DroppedEarly, NeverSent
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
-from stratuslab.cloud.transport_errors import DroppedEarly, NeverSent
 from stratuslab.errors import AuthenticationError, Unreachable, UsageError
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority

@@ -13,9 +13,9 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.opennebula.states import Lcm
-from stratuslab.output.columns import COPIES, INSTANCES, SECTIONS, SETTINGS, TYPES, Column, RowKind
 from stratuslab.output.image_columns import CATALOGUE, IMAGE_DETAILS, NETWORKS
 from stratuslab.output.local_cloud_columns import CLOUD_STATUS, IMAGES, VOLUMES
+from stratuslab.output.result_columns import COPIES, INSTANCES, SECTIONS, SETTINGS, TYPES, Column, RowKind
 from tests.fakes.staged_cloud import Stage
 from tests.harness import CHECKOUT, TTYLINUX, Ran, Shell
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.commands import completion
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.man_page import man_page, statuses
 from stratuslab.errors import ExitStatus
 from tests.harness import CHECKOUT, TTYLINUX, Shell

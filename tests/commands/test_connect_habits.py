@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab.errors import ExitStatus
-from stratuslab.key_format import take_string
+from stratuslab.openssh_keys import take_string
 from stratuslab.ssh import known_hosts
 from stratuslab.ssh.key_inspection import public_blob
 from stratuslab.ssh.user_public_key import make_key_pair

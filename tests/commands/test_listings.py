@@ -12,7 +12,7 @@ from stratuslab.cloud.version_differences import ServerVersion
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.engine.server_rules import Verb
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.fakes.served_cloud import Serve

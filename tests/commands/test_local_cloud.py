@@ -23,7 +23,7 @@ import pytest
 from stratuslab.local.api.console_log_reader import console_lines
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.status_and_reset import reset
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from tests.fakes.staged_cloud import Actors
 from tests.harness import CHECKOUT, Shell
 from tests.local.templates import RECORDED, SMALL

@@ -24,7 +24,7 @@ from stratuslab.local.images.add_image import ExpectedChecksum
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import content, keep
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 from stratuslab.marketplace.metadata import Metadata, read
 from tests.fakes.file_server import broken_off, by_range, refuses, whole
 from tests.fakes.scripted_server import Scripted
@@ -446,7 +446,7 @@ KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path
 from stratuslab.local.images import add_image, image_listing, image_removal, image_store
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 
 directory, image = map(Path, sys.argv[1:])
 

@@ -10,7 +10,7 @@ import pytest
 
 from stratuslab.local.api.http_server import Urls
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from stratuslab.opennebula.states import Lcm
 from tests.fakes import mishaps

@@ -10,7 +10,7 @@ import pytest
 
 from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import TTYLINUX, Shell

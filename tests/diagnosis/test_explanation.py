@@ -13,9 +13,9 @@ from stratuslab.diagnosis.message_cleaning import ServerMessage
 from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.columns import INSTANCES
 from stratuslab.output.formatters import formatter
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import INSTANCES
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails, InstanceRow, Listing
 from tests.diagnosis.documents import BEGIN, SECRETS, stay, vm

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import CPU_SETTING, MEMORY_SETTING, Capacity
-from stratuslab.local.images.open_store import NEXT_INSTANCE
+from stratuslab.local.images.initialized_store import NEXT_INSTANCE
 from stratuslab.local.store.leases import address_number
 from stratuslab.opennebula.states import Lcm
 from stratuslab.testing.steered_machines import Actors

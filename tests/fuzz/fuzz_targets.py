@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, SubElement
 from xmlrpc.client import dumps
 
-from stratuslab import context_input, instance_types, key_format, settings, settings_warnings, url_credentials
+from stratuslab import context_input, instance_types, openssh_keys, settings, settings_warnings, url_credentials
 from stratuslab.cloud import reply, template_writer
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
@@ -57,18 +57,18 @@ from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import HungUp, Interrupted, Streams, TerminalStreams
 from stratuslab.local.machines.simulated.shell import Shell
 from stratuslab.marketplace import metadata, metadata_writer
-from stratuslab.marketplace.compression import unpacked
-from stratuslab.marketplace.marketplace_connection import normalise_endpoint
+from stratuslab.marketplace.image_decompression import unpacked
+from stratuslab.marketplace.marketplace_requests import normalise_endpoint
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.template_grammar import TemplateSyntaxError, parse, render
-from stratuslab.output.columns import INSTANCES
 from stratuslab.output.formatters import formatter
 from stratuslab.output.output_options import OutputOptions
 from stratuslab.output.redaction import masked, masked_text, masked_value
+from stratuslab.output.result_columns import INSTANCES
 from stratuslab.output.safe_text import cut, harmless, one_line
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails, InstanceRow, Listing
-from stratuslab.ssh import banner, key_inspection, listening_points, login_target
+from stratuslab.ssh import banner, key_inspection, login_target, ssh_server_addresses
 from stratuslab.ssh.known_hosts import KnownHosts, host_key_alias
 from tests.fakes.opennebula_answers import failure, fault, machine, pool, recording, success
 from tests.fakes.scripted_server import head
@@ -292,8 +292,8 @@ def texts(data: bytes) -> None:
     assert "s3same" not in masked_text(f"{other} password=s3same")
     (
         url_credentials.shown(text),
-        key_format.public_key(text),
-        list(key_format.public_keys(text)),
+        openssh_keys.public_key(text),
+        list(openssh_keys.public_keys(text)),
         host_key_alias(text.encode("utf-8", "replace").decode(), 7),
     )
     with contextlib.suppress(ValueError):
@@ -310,7 +310,7 @@ def texts(data: bytes) -> None:
     ):
         with contextlib.suppress(UsageError):
             read()
-    listening_points.listening_points(Instance(Element("VM")).nics, text, 22, [other])
+    ssh_server_addresses.listening_points(Instance(Element("VM")).nics, text, 22, [other])
 
 
 def files(data: bytes) -> None:
@@ -552,7 +552,7 @@ def _profiles() -> list[Any]:
 
 @cache
 def _users() -> list[Any]:
-    from stratuslab.local.store.instance_record import ADMINISTRATOR
+    from stratuslab.local.store.stored_records import ADMINISTRATOR
 
     return [ADMINISTRATOR]
 

@@ -15,7 +15,7 @@ import pytest
 from stratuslab.errors import StratusLabError
 from stratuslab.local.api.methods import answer
 from stratuslab.local.machines.simulated.simulated_machine import SimulatedMachine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage, build
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes.served_cloud import PROFILES

@@ -20,7 +20,7 @@ from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.machines import supervisor_processes
 from stratuslab.local.machines.supervisor_processes import Supervisors
-from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU, Record
+from stratuslab.local.store.stored_records import ADMINISTRATOR, QEMU, Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import acquire
 from stratuslab.ssh.user_public_key import make_key_pair

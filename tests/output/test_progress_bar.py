@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from stratuslab.output.progress import Progress
 from stratuslab.output.progress_bar import ProgressBar
+from stratuslab.output.status_line import Progress
 from tests.fakes.stopped_clock import StoppedClock
 from tests.harness import Terminal
 

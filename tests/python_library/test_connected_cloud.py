@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import stratuslab
-from stratuslab.python_library.program_errors import for_program
+from stratuslab.python_library.python_hints import for_program
 from tests.commands.test_search_image import small_entry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.fakes.mishaps import lost, refused

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stratuslab.cloud import client, instance_actions, rpc_caller
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
-from stratuslab.local.store.instance_record import ADMINISTRATOR, Record
+from stratuslab.local.store.stored_records import ADMINISTRATOR, Record
 from stratuslab.opennebula.instance import TOKEN_ATTRIBUTE
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from stratuslab.opennebula.states import Lcm, State

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.images.open_store import NEXT_INSTANCE
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.images.initialized_store import NEXT_INSTANCE
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
 from tests.harness import TTYLINUX, Shell
 from tests.reliability.ended_runs import user

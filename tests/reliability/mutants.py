@@ -30,7 +30,7 @@ import pytest
 
 from tests.harness import CHECKOUT
 
-_CLIENT = ["tests/cloud/test_client.py", "tests/cloud/test_lost_request.py", "tests/cloud/test_catalogue.py"]
+_CLIENT = ["tests/cloud/test_client.py", "tests/cloud/test_lost_request.py", "tests/cloud/test_resource_lookup.py"]
 ROOMS = {
     "cloud/client": _CLIENT,
     "cloud/instance_actions": _CLIENT,

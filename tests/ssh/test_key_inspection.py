@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import UsageError
-from stratuslab.key_format import public_keys
+from stratuslab.openssh_keys import public_keys
 from stratuslab.ssh.agent import agent_address, agent_keys
 from stratuslab.ssh.key_inspection import examine, public_blob
 from stratuslab.ssh.user_public_key import make_key_pair

@@ -307,7 +307,7 @@ def test_the_terminal_is_restored_in_the_worst_case(server, home: Path, end: str
 
 def test_import_is_light() -> None:
     heavy = "{'paramiko', 'cryptography', 'requests', 'subprocess'} & sys.modules.keys()"
-    modules = "agent, banner, host_key, jump_hosts, known_hosts, listening_points, login_target, openssh, paramiko_session"
+    modules = "agent, banner, host_key, jump_hosts, known_hosts, ssh_server_addresses, login_target, openssh, paramiko_session"
     modules += ", key_inspection, port_translation_client, ssh_config_file, user_public_key"
     code = f"import sys; from stratuslab.ssh import {modules}; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -5,14 +5,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.commands.base import Command, add_wait_timeout
+from stratuslab.commands.command_declaration import Command, add_wait_timeout
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import confirmed, require_yes
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.instance_rows import by_id, listed, rows_of
 from stratuslab.commands.shared.parallel import all_of, in_order, report
+from stratuslab.commands.shared.terminal_questions import confirmed, require_yes
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.output.columns import INSTANCES
+from stratuslab.output.result_columns import INSTANCES
 from stratuslab.results import InstanceChanged, InstanceRow, Listing, Result
 
 if TYPE_CHECKING:

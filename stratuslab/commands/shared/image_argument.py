@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from stratuslab.cloud.catalogue import Resource, ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk
+from stratuslab.cloud.resource_lookup import Resource, ResourceKind
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared.image_search import named, uses_marketplace
 from stratuslab.commands.shared.image_verification import UNVERIFIED, verified_entry
@@ -169,7 +169,7 @@ def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
 def _metadata_url(session: Session, identifier: str) -> str:
     """The URL of the image's metadata, without the user and password that the Marketplace's endpoint may contain."""
     from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
+    from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
 
     return Marketplace(MarketplaceConnection(session.settings.marketplace_endpoint.value, timeout=1)).url(identifier)
 

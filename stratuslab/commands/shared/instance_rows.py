@@ -9,7 +9,7 @@ from stratuslab.commands.session import Session
 from stratuslab.commands.shared.parallel import in_order
 from stratuslab.errors import StratusLabError
 from stratuslab.opennebula.numeric_constants import Owner, PoolState
-from stratuslab.output.columns import FACTS
+from stratuslab.output.result_columns import FACTS
 from stratuslab.results import InstanceDetails, InstanceFacts, InstanceRow
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from stratuslab.errors import InstanceFailed, UsageError
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.ssh.banner import Point
-from stratuslab.ssh.listening_points import listening_points
 from stratuslab.ssh.login_target import checked_host
+from stratuslab.ssh.ssh_server_addresses import listening_points
 
 _TIMEOUT = 10.0
 

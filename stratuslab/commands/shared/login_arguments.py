@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from stratuslab.commands.base import add_wait_timeout
+from stratuslab.commands.command_declaration import add_wait_timeout
 
 SSH_OPTION = "--ssh-option"
 LOGIN_PATIENCE = 120.0

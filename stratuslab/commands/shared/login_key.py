@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stratuslab.commands.session import Session
 from stratuslab.errors import UsageError
-from stratuslab.key_format import PublicKey, public_keys
 from stratuslab.opennebula.instance import Instance
+from stratuslab.openssh_keys import PublicKey, public_keys
 from stratuslab.private_files import private_directory, replace
 from stratuslab.ssh import user_public_key
 from stratuslab.ssh.agent import agent_keys

@@ -12,8 +12,8 @@ from stratuslab.output.terminal import Terminal
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
-    from stratuslab.output.columns import Column, RowKind
     from stratuslab.output.output_options import Filter, OutputOptions
+    from stratuslab.output.result_columns import Column, RowKind
 
 _FORMATS = ("table", "json", "csv", "spreadsheet", "ids")
 

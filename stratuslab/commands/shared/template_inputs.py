@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from stratuslab.cloud.machine_request import MachineTemplate
 from stratuslab.cloud.user_inputs import UserInput, user_inputs
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.confirmation import answered
+from stratuslab.commands.shared.terminal_questions import answered
 from stratuslab.context_input import user_text
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError

@@ -19,8 +19,8 @@ from stratuslab.diagnosis.explanation import ExplanationKind, explain
 from stratuslab.errors import InstanceFailed, StratusLabError, TimedOut, Unreachable
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import SSH, Lcm, Phase, State, cannot_reach, has_reached
-from stratuslab.output.progress import Progress
 from stratuslab.output.reason_text import away, reason
+from stratuslab.output.status_line import Progress
 from stratuslab.output.time_format import duration
 from stratuslab.ssh.banner import Knocking, Point, ReadBanner, read_banner
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.private_files import locked, replace, why
 
 AUTH_FILE = "one_auth"

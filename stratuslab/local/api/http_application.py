@@ -18,14 +18,14 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.api import xmlrpc_wire
 from stratuslab.local.api.accounts import Accounts, LoginThrottle
 from stratuslab.local.api.client_connections import client_of
-from stratuslab.local.api.http_messages import HttpRequest, HttpResponse, bare, whole
+from stratuslab.local.api.http_request_response import HttpRequest, HttpResponse, bare, whole
 from stratuslab.local.api.marketplace_rest import XML, failure, respond
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api_error import not_authenticated
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.images import embedded_marketplace
-from stratuslab.local.store.instance_record import User
+from stratuslab.local.store.stored_records import User
 
 RPC_PATH = "/RPC2"
 PROXY_PATH = "/pswd/xmlrpc"
@@ -86,7 +86,7 @@ class HttpApplication:
         if path.startswith(f"{MARKETPLACE_PATH}/"):
             return self._ask_marketplace(request)
         if is_read and "text/html" in request.header("Accept"):
-            from stratuslab.local.api.web_page import missing_page
+            from stratuslab.local.api.html_elements import missing_page
 
             return _text(302, "Found.", Location=f"{MARKETPLACE_PATH}/") if path == "/" else missing_page()
         raise _Refused(404, "Not found.")

@@ -26,11 +26,11 @@ from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import AUTH_FILE, Accounts, administrator_password
 from stratuslab.local.api.client_connections import LOOPBACK, ClientConnections, Incoming, TooMuch, client_of
 from stratuslab.local.api.http_application import MARKETPLACE_PATH, PROXY_PATH, RPC_PATH, HttpApplication
-from stratuslab.local.api.http_messages import HttpRequest, HttpResponse
+from stratuslab.local.api.http_request_response import HttpRequest, HttpResponse
 from stratuslab.local.api.server_profiles import DEFAULT_PROFILE, ServerProfile
 from stratuslab.local.api.xmlrpc_wire import LARGEST_CALL
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.private_files import why
 from stratuslab.version import __version__
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from stratuslab.local.api.methods import answer
 from stratuslab.local.api.server_profiles import EMBEDDED
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 
 
 class LocalTransport:

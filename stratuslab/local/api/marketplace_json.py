@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stratuslab.local.api.http_messages import number_of
+from stratuslab.local.api.http_request_response import number_of
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, matching
 from stratuslab.local.store.database import Store
 from stratuslab.marketplace.metadata import RDF, parsed

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from stratuslab.local.api.http_messages import HttpRequest
+from stratuslab.local.api.http_request_response import HttpRequest
 from stratuslab.local.api.marketplace_rest import respond
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 
 
 class MarketplaceAdapter(HTTPAdapter):

@@ -1,6 +1,6 @@
 """StratusLab's REST interface of the embedded Marketplace: what is answered to a request, over HTTP and in-process.
 
-/                                     pages for people, see :mod:`stratuslab.local.api.catalogue_pages`
+/                                     pages for people, see :mod:`stratuslab.local.api.marketplace_website`
 /metadata[/A[/B]]                     the entries with an identifier, email or date
 /metadata/IDENTIFIER/EMAIL/CREATED    one entry
 /tag/EMAIL/TAG                        the endorser's newest entry with the tag
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from email.utils import formatdate, parsedate_to_datetime
 
-from stratuslab.local.api.http_messages import SAFE_HEADERS, HttpRequest, HttpResponse, whole
+from stratuslab.local.api.http_request_response import SAFE_HEADERS, HttpRequest, HttpResponse, whole
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, catalogue_version
 from stratuslab.local.store.database import Store
 from stratuslab.local.xml_writer import escape
@@ -45,7 +45,7 @@ def respond(store: Store, now: float, request: HttpRequest) -> HttpResponse:
     media = "json" if request.method == "POST" else _media_of(request, filters)
     parts = [part for part in request.path.split("/") if part]
     if media == "html" or (parts in ([], ["catalogue.css"]) and filters.get("media") not in ("xml", "json")):
-        from stratuslab.local.api.catalogue_pages import page
+        from stratuslab.local.api.marketplace_website import page
 
         response = page(store, now, _query_of(parts or ["metadata"], filters), parts, filters)
     elif (query := _query_of(parts, filters)) is None:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from stratuslab.local.api import ready_templates, refusal_words, system_methods, xmlrpc_wire
+from stratuslab.local.api import older_error_wording, ready_templates, xmlrpc_introspection, xmlrpc_wire
 from stratuslab.local.api.documents import vm_documents
 from stratuslab.local.api.documents.element_tables import pool
 from stratuslab.local.api.documents.image_documents import images
@@ -19,7 +19,7 @@ from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api.xmlrpc_wire import Parameters, RpcFault
 from stratuslab.local.api_error import APIError, Unsupported, no_such, not_authenticated
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import Record, User
+from stratuslab.local.store.stored_records import Record, User
 from stratuslab.opennebula.error_codes import ErrorCode, FaultCode
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 
@@ -50,9 +50,9 @@ def answer(engine: Engine, authenticate: Authenticate, body: Iterable[bytes], pr
 
 
 def _run(engine: Engine, authenticate: Authenticate, profile: ServerProfile, name: str, parameters: Parameters) -> Answer:
-    if name in system_methods.NAMES:
+    if name in xmlrpc_introspection.NAMES:
         signatures = {known: method.signature for known, method in _METHODS.items() if profile.number >= method.since}
-        return system_methods.answer(name, parameters, signatures, partial(_run, engine, authenticate, profile))
+        return xmlrpc_introspection.answer(name, parameters, signatures, partial(_run, engine, authenticate, profile))
     method = _METHODS.get(name)
     if method is None or profile.number < method.since:
         raise RpcFault(FaultCode.NO_SUCH_METHOD, f"Method '{name}' not defined")
@@ -81,7 +81,7 @@ def _allocated(call: MethodCall, template: str, hold: bool) -> Answer:
     try:
         return xmlrpc_wire.number(call.engine.allocate(call.user, template, hold, call.profile.rules))
     except APIError as refusal:
-        raise refusal_words.allocation(refusal, call.profile, call.user) from None
+        raise older_error_wording.allocation(refusal, call.profile, call.user) from None
 
 
 def _info(call: MethodCall) -> Answer:
@@ -100,7 +100,7 @@ def _action(call: MethodCall) -> Answer:
             raise Unsupported(ErrorCode.ACTION, f'Action "{name}" is not supported')
         call.engine.act(call.user, number, verb)
     except APIError as refusal:
-        raise refusal_words.action(refusal, call.profile, name, number) from None
+        raise older_error_wording.action(refusal, call.profile, name, number) from None
     return xmlrpc_wire.number(number)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from stratuslab.local.api_error import APIError, no_such, not_authorized
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import ADMINISTRATOR, DEFAULT_PERMISSIONS, Record, User
+from stratuslab.local.store.stored_records import ADMINISTRATOR, DEFAULT_PERMISSIONS, Record, User
 from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.numeric_constants import Owner
 

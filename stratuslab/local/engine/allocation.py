@@ -15,8 +15,8 @@ from stratuslab.local.engine.driver_choice import DriverChoice
 from stratuslab.local.engine.server_rules import ServerRules
 from stratuslab.local.engine.template_reader import Template
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import QEMU, Record, User
 from stratuslab.local.store.leases import Leases, address_text, mac_address
+from stratuslab.local.store.stored_records import QEMU, Record, User
 from stratuslab.opennebula.instance import SIMULATED_ATTRIBUTE
 from stratuslab.opennebula.states import State
 from stratuslab.opennebula.template_grammar import Attribute

@@ -20,8 +20,8 @@ from stratuslab.local.images.image_format import detect_format, virtual_size
 from stratuslab.local.images.image_listing import ContentLocation, content_location
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import User
 from stratuslab.local.store.leases import owner_named
+from stratuslab.local.store.stored_records import User
 from stratuslab.local.store.volumes import Volumes, volume_of
 
 _IDENTIFIER_IN_URL = re.compile(r"(?:\A|/)([A-P][A-Za-z0-9_-]{26})(?:/[^/]*){0,2}\Z")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.local.store.instance_record import QEMU, SIMULATED
+from stratuslab.local.store.stored_records import QEMU, SIMULATED
 
 if TYPE_CHECKING:
     from stratuslab.local.engine.disk_allocation import DiskAllocation

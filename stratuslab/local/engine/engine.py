@@ -18,11 +18,11 @@ from stratuslab.local.engine.machine_spec_builder import machine_spec
 from stratuslab.local.engine.reconciler import Reconciler
 from stratuslab.local.engine.server_rules import LENIENT, ServerRules, Verb
 from stratuslab.local.engine.template_reader import Template
-from stratuslab.local.images.open_store import NEXT_INSTANCE, open_store
+from stratuslab.local.images.initialized_store import NEXT_INSTANCE, open_store
 from stratuslab.local.machines.driver import MachineSpec, SupervisorControl
 from stratuslab.local.machines.supervisor_processes import Supervisors
-from stratuslab.local.store.instance_record import ADMINISTRATOR, Record, User
 from stratuslab.local.store.leases import Leases
+from stratuslab.local.store.stored_records import ADMINISTRATOR, Record, User
 from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.numeric_constants import LARGEST_ID, Owner, PoolState
 from stratuslab.opennebula.states import Lcm, State

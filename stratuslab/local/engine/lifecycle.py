@@ -19,7 +19,7 @@ from time import asctime, localtime
 
 from stratuslab.local.api_error import WrongState
 from stratuslab.local.engine.server_rules import Verb
-from stratuslab.local.store.instance_record import SIMULATED, Record, User
+from stratuslab.local.store.stored_records import SIMULATED, Record, User
 from stratuslab.opennebula.error_codes import ErrorCode
 from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State

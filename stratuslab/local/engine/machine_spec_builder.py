@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stratuslab.local.engine.disk_allocation import image_of
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineSpec
-from stratuslab.local.store.instance_record import ADMINISTRATOR, Record
+from stratuslab.local.store.stored_records import ADMINISTRATOR, Record
 from stratuslab.local.store.volumes import volume_file, volume_of
 
 _EMPTY = {"swap": DiskKind.SWAP, "fs": DiskKind.VOLATILE}

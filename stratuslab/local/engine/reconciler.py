@@ -18,7 +18,7 @@ from stratuslab.local.engine.lifecycle import Step
 from stratuslab.local.engine.scheduler import FreeCapacity, InstanceLoad, next_fit
 from stratuslab.local.machines.driver import SupervisorControl
 from stratuslab.local.store.database import DiskFull, Store
-from stratuslab.local.store.instance_record import Record
+from stratuslab.local.store.stored_records import Record
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.private_files import private_directory, why
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stratuslab.local.images.free_space import SPARE_MIB
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import QEMU
+from stratuslab.local.store.stored_records import QEMU
 from stratuslab.local.store.volumes import Volumes, volume_file
 from stratuslab.opennebula.states import Phase, State, phase
 from stratuslab.private_files import free_bytes

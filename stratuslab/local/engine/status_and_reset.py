@@ -11,7 +11,7 @@ from stratuslab.errors import StratusLabError
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity, InstanceLoad
 from stratuslab.local.images.image_removal import delete_discarded, discard
-from stratuslab.local.images.open_store import NEXT_INSTANCE, initialize
+from stratuslab.local.images.initialized_store import NEXT_INSTANCE, initialize
 from stratuslab.local.store.volumes import Volumes
 from stratuslab.opennebula.states import Lcm, State, state_label
 

@@ -18,7 +18,7 @@ from stratuslab.local.images.image_format import lacks_boot_loader
 from stratuslab.local.images.image_import import ImageImport, ImportedImage
 from stratuslab.local.images.image_reader import ALGORITHMS, USUAL, ReadResult
 from stratuslab.local.store.database import Store
-from stratuslab.marketplace.compression import MAGIC_SIZE, packing
+from stratuslab.marketplace.image_decompression import MAGIC_SIZE, packing
 from stratuslab.marketplace.metadata import Metadata, is_web_page
 from stratuslab.private_files import why
 from stratuslab.url_credentials import shown

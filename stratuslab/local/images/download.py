@@ -20,7 +20,6 @@ import requests
 from requests import exceptions
 from urllib3.exceptions import HTTPError
 
-from stratuslab.bounded_response import bounded_session
 from stratuslab.byte_sizes import size_text
 from stratuslab.errors import ConfigurationError, NotFound, PermissionDenied, Unreachable, UsageError
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
@@ -29,9 +28,10 @@ from stratuslab.local.images.image_reader import SparseFile
 from stratuslab.local.images.image_store import images, keep
 from stratuslab.marketplace import http_get
 from stratuslab.marketplace.address_guard import guarded_session
-from stratuslab.marketplace.compression import MAGIC_SIZE, packing
 from stratuslab.marketplace.http_failure import causes, explained, is_late
+from stratuslab.marketplace.image_decompression import MAGIC_SIZE, packing
 from stratuslab.private_files import is_at, open_locked, private_directory
+from stratuslab.response_deadline import bounded_session
 from stratuslab.url_credentials import split_login
 
 ATTEMPTS = 5
@@ -102,7 +102,7 @@ class Download:
 
     @property
     def packing(self) -> str:
-        """How the file is compressed, see :func:`stratuslab.marketplace.compression.packing`."""
+        """How the file is compressed, see :func:`stratuslab.marketplace.image_decompression.packing`."""
         return packing(os.pread(self.descriptor, MAGIC_SIZE, 0))
 
     def discard(self) -> None:

@@ -18,7 +18,7 @@ from stratuslab.local.images import ImageError, about
 from stratuslab.local.images.entry_search import EntryQuery, EntrySearch, add_to_catalogue
 from stratuslab.local.images.image_store import content
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import ADMINISTRATOR, User
+from stratuslab.local.store.stored_records import ADMINISTRATOR, User
 from stratuslab.marketplace.metadata import DCTERMS, RDF, Metadata, date_text, parsed, single
 from stratuslab.marketplace.metadata_writer import written
 from stratuslab.private_files import why

@@ -28,12 +28,12 @@ from stratuslab.local.images.free_space import NoSpace, storage_errors
 from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_reader import ALGORITHMS, USUAL, Checksums, ReadResult
 from stratuslab.local.images.image_store import NETWORKS_VARIABLE, STRANGER, content, images
-from stratuslab.local.images.open_store import open_store
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.images.initialized_store import open_store
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.marketplace.address_guard import guarded_session
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
+from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
 from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.private_files import locked, private_directory
 from stratuslab.url_credentials import shown

@@ -13,7 +13,7 @@ from stratuslab.local.images.free_space import storage_errors
 from stratuslab.local.images.image_format import Format, detect_format
 from stratuslab.local.images.image_reader import USUAL, ReadResult, read_image
 from stratuslab.local.images.image_store import IncomingFile
-from stratuslab.marketplace.compression import Readable
+from stratuslab.marketplace.image_decompression import Readable
 
 if TYPE_CHECKING:
     from stratuslab.local.images.download import Download

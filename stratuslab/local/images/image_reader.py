@@ -11,8 +11,8 @@ from typing import NamedTuple
 from stratuslab.byte_sizes import size_text
 from stratuslab.local.images import SILENT, ImageError, ProgressListener
 from stratuslab.local.images.free_space import free
-from stratuslab.marketplace.compression import Readable, unpacked
 from stratuslab.marketplace.identifier import identifier_from_sha1
+from stratuslab.marketplace.image_decompression import Readable, unpacked
 
 ALGORITHMS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 """The names of checksums in entries, by their hexadecimal digits."""

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.store import ballast_file
-from stratuslab.local.store.instance_record import Record
+from stratuslab.local.store.stored_records import Record
 from stratuslab.opennebula.states import State
 from stratuslab.private_files import is_disk_full, private_directory, require_own, why
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from stratuslab.local.api_error import BadTemplate, NoSuchNetwork
 from stratuslab.local.store import loopback_claims
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import User
+from stratuslab.local.store.stored_records import User
 
 _NETWORKS = ("public", "local", "private")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 from stratuslab.local.engine.server_rules import ServerRules, Verb
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.local.store.volumes import volume_of
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template_grammar import Attribute, render

@@ -15,7 +15,7 @@ from stratuslab.local.api.methods import answer
 from stratuslab.local.api.ready_templates import ReadyTemplate
 from stratuslab.local.api.server_profiles import PLAIN_3, SERVER_PROFILES
 from stratuslab.local.engine.server_rules import Verb
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.opennebula.states import Lcm, State
 from stratuslab.opennebula.template_grammar import Attribute, render
 from tests.fakes.staged_cloud import configure

@@ -21,7 +21,7 @@ import pytest
 
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.local.api.accounts import Accounts, administrator_password
-from stratuslab.local.api.http_messages import HttpRequest
+from stratuslab.local.api.http_request_response import HttpRequest
 from stratuslab.local.api.http_server import open_server
 from tests.fakes.served_cloud import Serve
 from tests.fakes.staged_cloud import Stage

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from stratuslab.local.api.http_messages import HttpRequest
+from stratuslab.local.api.http_request_response import HttpRequest
 from stratuslab.local.api.marketplace_json import MOST_ROWS
 from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, read_entry

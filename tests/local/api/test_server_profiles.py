@@ -9,7 +9,7 @@ import pytest
 
 from stratuslab.local.api.server_profiles import SERVER_PROFILES
 from stratuslab.local.engine.scheduler import InstanceLoad
-from stratuslab.local.store.instance_record import ADMINISTRATOR, QEMU
+from stratuslab.local.store.stored_records import ADMINISTRATOR, QEMU
 from stratuslab.opennebula.states import Lcm, State
 from tests.fakes.staged_cloud import Stage
 from tests.local.conftest import Caller

@@ -16,7 +16,7 @@ from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
 from stratuslab.local.engine.status_and_reset import reset, status
 from stratuslab.local.machines.driver import DiskKind
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
 from tests.fakes.staged_cloud import Actors, Stage, configure

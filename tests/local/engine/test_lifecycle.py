@@ -9,7 +9,7 @@ import pytest
 from stratuslab.local.api_error import WrongState
 from stratuslab.local.engine.lifecycle import Step, begin, failed, machine_gone, paused, placed, reached, start_again, was_stopped
 from stratuslab.local.engine.server_rules import Verb
-from stratuslab.local.store.instance_record import QEMU, Record, User
+from stratuslab.local.store.stored_records import QEMU, Record, User
 from stratuslab.opennebula.states import Lcm, State
 
 NOW = 1_795_329_549

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from stratuslab.errors import UsageError
-from stratuslab.local.api.http_messages import HttpRequest
+from stratuslab.local.api.http_request_response import HttpRequest
 from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 from stratuslab.local.api.marketplace_rest import respond
 from stratuslab.local.images.embedded_marketplace import (
@@ -22,9 +22,9 @@ from stratuslab.local.images.embedded_marketplace import (
     add_entries,
     read_entry,
 )
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 from stratuslab.local.store.database import Store
-from stratuslab.local.store.instance_record import User
+from stratuslab.local.store.stored_records import User
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.staged_cloud import Stage
 from tests.fakes.stopped_clock import StoppedClock

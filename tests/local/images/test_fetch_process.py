@@ -27,8 +27,8 @@ from stratuslab.local.images.embedded_marketplace import MarketplaceEntries, end
 from stratuslab.local.images.fetch_process import ImageFetcher, trusted
 from stratuslab.local.images.free_space import NoSpace
 from stratuslab.local.images.image_store import content, obtain
-from stratuslab.local.images.open_store import open_store
-from stratuslab.local.store.instance_record import ADMINISTRATOR, User
+from stratuslab.local.images.initialized_store import open_store
+from stratuslab.local.store.stored_records import ADMINISTRATOR, User
 from stratuslab.marketplace.metadata import Metadata
 from tests.fakes import scripted_server as servers
 from tests.fakes.file_server import broken_off, by_range, refuses, whole

@@ -28,7 +28,7 @@ from stratuslab.local.images.free_space import NoSpace, require
 from stratuslab.local.images.image_import import ImageImport
 from stratuslab.local.images.image_reader import USUAL, ReadResult, SparseFile, read_image
 from stratuslab.local.images.image_store import PARTIAL_SECONDS, IncomingFile, content
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from stratuslab.marketplace.metadata import Metadata
 from stratuslab.marketplace.metadata import read as read_metadata

@@ -21,10 +21,10 @@ from stratuslab.errors import ExitStatus, StratusLabError, UsageError
 from stratuslab.local import state_directory
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import Capacity
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 from stratuslab.local.store.database import _MIGRATIONS as MIGRATIONS
 from stratuslab.local.store.database import DATABASE, VERSION, Store
-from stratuslab.local.store.instance_record import Record
+from stratuslab.local.store.stored_records import Record
 from stratuslab.opennebula.states import State
 from tests.fakes.staged_cloud import Actors, configure
 from tests.harness import CHECKOUT
@@ -36,7 +36,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.local.engine.server_rules import Verb
 
 class NoMachines:
@@ -301,7 +301,7 @@ def test_what_importing_the_door_does_not_import() -> None:
 CHANGE_A_SETTING = """
 import sys
 from pathlib import Path
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 store = open_store(Path(sys.argv[1]), 0)
 with store.transaction():
     store.set_setting("from", sys.argv[2])

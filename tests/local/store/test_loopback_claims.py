@@ -16,8 +16,8 @@ import pytest
 
 from stratuslab.local.engine.status_and_reset import reset
 from stratuslab.local.store import loopback_claims
-from stratuslab.local.store.instance_record import ADMINISTRATOR
 from stratuslab.local.store.leases import address_text
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from tests.fakes.staged_cloud import Stage, configure
 from tests.harness import CHECKOUT
 from tests.local.templates import SMALL

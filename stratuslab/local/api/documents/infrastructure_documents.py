@@ -5,7 +5,7 @@ from __future__ import annotations
 from stratuslab.local.api.documents.element_tables import OWNED, contents, elements, filled, ids, written
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, Capacity, InstanceLoad
-from stratuslab.local.store.instance_record import QEMU, SIMULATED
+from stratuslab.local.store.stored_records import QEMU, SIMULATED
 from stratuslab.local.xml_writer import attributes, cdata
 from stratuslab.opennebula.states import State
 

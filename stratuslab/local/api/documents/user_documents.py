@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stratuslab.local.api.documents.element_tables import elements, ids, written
 from stratuslab.local.api_error import APIError, no_such
 from stratuslab.local.engine.engine import Engine
-from stratuslab.local.store.instance_record import User
+from stratuslab.local.store.stored_records import User
 from stratuslab.local.xml_writer import escape, wrapped
 from stratuslab.opennebula.error_codes import ErrorCode
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from stratuslab.local.api.documents.element_tables import elements
-from stratuslab.local.store.instance_record import Record
+from stratuslab.local.store.stored_records import Record
 from stratuslab.opennebula.numeric_constants import SSH_PORT
 from stratuslab.opennebula.template_grammar import Attribute
 

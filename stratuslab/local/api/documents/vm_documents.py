@@ -10,7 +10,7 @@ from stratuslab.local.api.documents.element_tables import elements, filled, perm
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.engine.scheduler import HOST_ID, HOST_NAME, TOO_LARGE
 from stratuslab.local.engine.server_rules import LENIENT
-from stratuslab.local.store.instance_record import DEFAULT_PERMISSIONS, Record, User
+from stratuslab.local.store.stored_records import DEFAULT_PERMISSIONS, Record, User
 from stratuslab.local.xml_writer import attributes, cdata, escape, wrapped
 from stratuslab.opennebula.instance import MONITORING_ERROR_ATTRIBUTE
 from stratuslab.opennebula.states import Lcm, State

@@ -14,7 +14,7 @@ from typing import Any
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.machines.driver import MachineError, MachineSpec
-from stratuslab.local.machines.machine_log import MachineLog
+from stratuslab.local.machines.machine_output import MachineLog
 from stratuslab.local.machines.qemu.command_line import NETWORK, Hardware, command
 from stratuslab.local.machines.qemu.machine_disks import MachineDisks
 from stratuslab.local.machines.qemu.qemu_process import QemuProcess

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stratuslab.local.machines.driver import MachineError
-from stratuslab.local.machines.machine_log import MachineLog
+from stratuslab.local.machines.machine_output import MachineLog
 from stratuslab.local.machines.qemu.qmp_client import Event, QmpClient, QmpError
 from stratuslab.local.machines.supervisor_processes import FOR_PROGRAMS
 from stratuslab.private_files import why

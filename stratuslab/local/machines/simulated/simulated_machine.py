@@ -12,12 +12,12 @@ import time
 
 import paramiko
 
-from stratuslab.key_format import new_private_key
 from stratuslab.local.machines.driver import DiskKind, MachineError, MachineSpec
-from stratuslab.local.machines.machine_log import MachineLog
+from stratuslab.local.machines.machine_output import MachineLog
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.ssh_server import SshServer, authorized
 from stratuslab.opennebula.numeric_constants import SSH_PORT
+from stratuslab.openssh_keys import new_private_key
 from stratuslab.private_files import replace, why
 
 GRACE_SECONDS = 0.5

@@ -19,11 +19,11 @@ import paramiko
 from paramiko import common
 from paramiko.auth_handler import AuthHandler
 
-from stratuslab.key_format import public_keys
 from stratuslab.local.machines.simulated.guest import Guest
 from stratuslab.local.machines.simulated.session_streams import HungUp, Interrupted, Streams, TerminalStreams
 from stratuslab.local.machines.simulated.sftp_server import SftpServer
 from stratuslab.local.machines.simulated.shell import Shell
+from stratuslab.openssh_keys import public_keys
 
 MAX_CONNECTIONS = 100
 MAX_LOGGING_IN = 30

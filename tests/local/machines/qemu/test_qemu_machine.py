@@ -21,7 +21,7 @@ import pytest
 
 from stratuslab.errors import StratusLabError
 from stratuslab.local.images.image_format import virtual_size
-from stratuslab.local.machines import machine_log
+from stratuslab.local.machines import machine_output
 from stratuslab.local.machines.driver import DiskKind, DiskSpec, MachineError
 from stratuslab.local.machines.qemu import machine_disks, qemu_machine, qemu_process
 from stratuslab.local.machines.qemu.overlay import make_overlay
@@ -459,8 +459,8 @@ def test_it_ends_with_its_supervisor(cloud: Machines, tmp_path: Path):
 
 
 def test_the_log_of_the_console_is_bounded(cloud: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine_log, "MOST_BYTES", 4000)
-    monkeypatch.setattr(machine_log, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(machine_output, "MOST_BYTES", 4000)
+    monkeypatch.setattr(machine_output, "KEPT_BYTES", 1000)
     made = cloud.started(FakeQemu(tmp_path / "bin"))
     with cloud.file("console.log").open("a") as log:
         for number in range(1000):
@@ -475,14 +475,14 @@ def test_the_log_of_the_console_is_bounded(cloud: Machines, tmp_path: Path, monk
 
 
 def test_a_line_of_ours_begins_a_line(tmp_path: Path):
-    log = machine_log.MachineLog(tmp_path / "console.log")
+    log = machine_output.MachineLog(tmp_path / "console.log")
     log.path.write_bytes(b"login: ")
     log.log("the machine is off")
     assert [line[-18:] for line in log.path.read_text().splitlines()] == ["login: ", "the machine is off"]
 
 
 def test_a_log_that_cannot_be_written_does_no_harm(tmp_path: Path):
-    log = machine_log.MachineLog(tmp_path / "nowhere" / "console.log")
+    log = machine_output.MachineLog(tmp_path / "nowhere" / "console.log")
     log.log("x")
     log.shorten()
     assert not log.path.exists()

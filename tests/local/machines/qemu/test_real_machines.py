@@ -18,7 +18,7 @@ from stratuslab.errors import ExitStatus
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.server_rules import Verb
 from stratuslab.local.engine.status_and_reset import reset
-from stratuslab.local.store.instance_record import ADMINISTRATOR
+from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.local.tiny.build_tiny import TinyImage
 from stratuslab.marketplace.identifier import identifier_from_sha1
 from tests.fakes.file_server import whole

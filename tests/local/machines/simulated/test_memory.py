@@ -13,7 +13,7 @@ import paramiko
 import pytest
 from paramiko import common
 
-from stratuslab.local.images.open_store import open_store
+from stratuslab.local.images.initialized_store import open_store
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.harness import TTYLINUX, Shell
 from tests.local.machines.simulated.booted_machine import Booted

@@ -15,7 +15,7 @@ from stratuslab.version import __version__
 
 if TYPE_CHECKING:
     from stratuslab.commands.session import Session
-    from stratuslab.output.columns import RowKind
+    from stratuslab.output.result_columns import RowKind
     from stratuslab.results import Result
 
 WAIT_TIMEOUT = 600.0

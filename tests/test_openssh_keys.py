@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stratuslab.key_format import public_key, public_keys
+from stratuslab.openssh_keys import public_key, public_keys
 
 
 def key_of(kind: str) -> str:

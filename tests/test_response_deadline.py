@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab.cloud.delivery_failures import AnswerLost
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
-from stratuslab.cloud.transport_errors import AnswerLost
 from stratuslab.errors import Unreachable
 from stratuslab.local.images import download
 from stratuslab.local.images.download import Download
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_connection import MarketplaceConnection
+from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
 from stratuslab.ssh.port_translation_client import translated_port
 from tests.fakes import scripted_server as servers
 from tests.fakes.scripted_server import Answer, Conversation, Scripted

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from stratuslab.cloud.client import Cloud
-from stratuslab.commands.base import Command
+from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import parallel
 from stratuslab.commands.shared.option_values import any_state
@@ -16,7 +16,7 @@ from stratuslab.commands.shared.waiting import Waited, wait
 from stratuslab.environment import Environment
 from stratuslab.errors import UsageError
 from stratuslab.python_library.log_messages import LogMessages
-from stratuslab.python_library.program_errors import ARGUMENTS
+from stratuslab.python_library.python_hints import ARGUMENTS
 from stratuslab.results import Result
 
 

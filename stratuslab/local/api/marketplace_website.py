@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from stratuslab.byte_sizes import size_text
-from stratuslab.local.api.http_messages import HttpResponse, number_of, whole
-from stratuslab.local.api.web_page import ROOT, STYLE, E, missing_page, moment, web_page
+from stratuslab.local.api.html_elements import ROOT, STYLE, E, missing_page, moment, web_page
+from stratuslab.local.api.http_request_response import HttpResponse, number_of, whole
 from stratuslab.local.images.entry_search import CatalogueRow, EntryQuery, EntrySearch, containing
 from stratuslab.local.images.image_listing import ContentLocation, content_location
 from stratuslab.local.store.database import Store

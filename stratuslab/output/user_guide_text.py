@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stratuslab import results
-from stratuslab.output.columns import TYPES
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import TYPES
 from stratuslab.output.safe_text import harmless, one_line, width, word
 from stratuslab.output.table_layout import table
 

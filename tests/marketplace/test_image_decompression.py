@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.errors import StratusLabError
-from stratuslab.marketplace.compression import packing, unpacked
+from stratuslab.marketplace.image_decompression import packing, unpacked
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 

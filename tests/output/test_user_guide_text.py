@@ -13,11 +13,11 @@ from stratuslab.commands.config import SettingRow
 from stratuslab.diagnosis.explanation import Explanation, ExplanationKind
 from stratuslab.instance_types import BUILT_IN, InstanceType, table
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.columns import INSTANCES, SETTINGS, TYPES
-from stratuslab.output.guide_layout import banner
-from stratuslab.output.guide_layout import lines as laid_out
 from stratuslab.output.output_options import OutputOptions
+from stratuslab.output.result_columns import INSTANCES, SETTINGS, TYPES
 from stratuslab.output.safe_text import width
+from stratuslab.output.user_guide_text import banner
+from stratuslab.output.user_guide_text import lines as laid_out
 from stratuslab.results import (
     InstanceRow,
     InstanceStarted,

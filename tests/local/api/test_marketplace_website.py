@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 import lxml.html
 import pytest
 
-from stratuslab.local.api.http_messages import HttpRequest
+from stratuslab.local.api.html_elements import STYLE
+from stratuslab.local.api.http_request_response import HttpRequest
 from stratuslab.local.api.marketplace_rest import respond
-from stratuslab.local.api.web_page import STYLE
 from stratuslab.local.images.embedded_marketplace import MarketplaceEntries
 from tests.fakes.headless_browser import CHROMIUM, HeadlessBrowser, headless_browser
 from tests.fakes.served_cloud import Serve

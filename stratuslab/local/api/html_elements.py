@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from lxml import html
 from lxml.builder import ElementMaker
 
-from stratuslab.local.api.http_messages import HttpResponse, whole
+from stratuslab.local.api.http_request_response import HttpResponse, whole
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stratuslab.cloud.catalogue import ResourceKind
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, NetworkRequest
+from stratuslab.cloud.resource_lookup import ResourceKind
 from stratuslab.commands.session import Session
 from stratuslab.commands.shared import image_argument
 from stratuslab.commands.shared.template_inputs import input_values

@@ -12,13 +12,13 @@ from threading import Lock
 from types import TracebackType
 from typing import TextIO
 
-from stratuslab.cloud.catalogue import ResourceKind, listing
 from stratuslab.cloud.endpoint import is_local
 from stratuslab.cloud.machine_request import MachineRequest
 from stratuslab.cloud.reply import Refused
+from stratuslab.cloud.resource_lookup import ResourceKind, listing
 from stratuslab.commands.session import Session
-from stratuslab.commands.shared.create import machine_requests
 from stratuslab.commands.shared.parallel import all_of, in_order, report
+from stratuslab.commands.shared.request_from_options import machine_requests
 from stratuslab.commands.shared.waiting import hopeless
 from stratuslab.environment import Environment
 from stratuslab.errors import NotFound, PermissionDenied, StratusLabError, UsageError

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratuslab.opennebula.nic import Nic
-from stratuslab.ssh.listening_points import listening_points
+from stratuslab.ssh.ssh_server_addresses import listening_points
 
 
 @pytest.mark.parametrize(

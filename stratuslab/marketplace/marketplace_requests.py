@@ -167,7 +167,7 @@ class MarketplaceConnection:
 
     def _open(self, url: str, what: str, headers: Mapping[str, str], form: Mapping[str, str] | None) -> requests.Response:
         """Send the request and follow redirects, but never from https to http or away from HTTP. The body is unread."""
-        from stratuslab.bounded_response import bounded_session
+        from stratuslab.response_deadline import bounded_session
 
         if self._session is None:
             self._session = bounded_session()

@@ -6,10 +6,10 @@ from xmlrpc.client import loads
 
 import pytest
 
-from stratuslab.cloud.catalogue import Resource, ResourceKind, listing
 from stratuslab.cloud.client import Cloud
 from stratuslab.cloud.endpoint import Credentials, resolve
 from stratuslab.cloud.http_transport import HttpTransport
+from stratuslab.cloud.resource_lookup import Resource, ResourceKind, listing
 from stratuslab.errors import NotFound, Unreachable, UsageError
 from stratuslab.opennebula.error_codes import ErrorCode
 from tests.fakes import scripted_server as servers

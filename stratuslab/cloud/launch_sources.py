@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from stratuslab.cloud import reply
-from stratuslab.cloud.catalogue import Resource, ResourceKind, documents, entry, names_to_use
+from stratuslab.cloud.resource_lookup import Resource, ResourceKind, documents, entry, names_to_use
 from stratuslab.cloud.rpc_caller import Caller
 from stratuslab.errors import PermissionDenied
 from stratuslab.opennebula.document_values import count, text

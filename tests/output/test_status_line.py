@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from stratuslab.output.progress import Progress
+from stratuslab.output.status_line import Progress
 
 
 @pytest.fixture

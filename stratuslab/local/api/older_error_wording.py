@@ -5,7 +5,7 @@ from __future__ import annotations
 from stratuslab.local import api_error
 from stratuslab.local.api.server_profiles import ServerProfile
 from stratuslab.local.api_error import APIError, Restricted, WrongState
-from stratuslab.local.store.instance_record import User
+from stratuslab.local.store.stored_records import User
 from stratuslab.opennebula.error_codes import ErrorCode
 
 _ALLOCATING = "Error allocating a new virtual machine."
