@@ -29,12 +29,12 @@ class Build(build_py):
     def run(self) -> None:
         super().run()
         sys.path.insert(0, str(HERE))  # the parsers need nothing but the standard library
-        from stratuslab.commands import completion
+        from stratuslab.commands import completion_scripts
         from stratuslab.commands.man_page import man_page, statuses
 
         pages = Path(self.get_finalized_command("build").build_base, "man1")  # type: ignore[attr-defined]
         pages.mkdir(parents=True, exist_ok=True)
-        commands = completion.commands()
+        commands = completion_scripts.commands()
         names = [command.prog for command in commands]
         exit_statuses = statuses((HERE / "docs" / "exit-statuses.rst").read_text("utf-8"))
         stated = os.environ.get("SOURCE_DATE_EPOCH") or (HERE / "CHANGELOG.rst").stat().st_mtime
@@ -44,11 +44,11 @@ class Build(build_py):
         self.distribution.data_files = [("share/man/man1", sorted(map(str, pages.glob("*.1"))))]
         if self.editable_mode:
             return
-        ready = Path(self.build_lib, "stratuslab", "commands", completion.READY.name)
+        ready = Path(self.build_lib, "stratuslab", "commands", completion_scripts.READY.name)
         ready.mkdir(parents=True, exist_ok=True)
-        for shell in completion.SHELLS:
+        for shell in completion_scripts.SHELLS:
             with contextlib.suppress(ImportError):  # built without isolation, where there is no shtab
-                ready.joinpath(shell).write_text(completion.make(shell), "utf-8")
+                ready.joinpath(shell).write_text(completion_scripts.make(shell), "utf-8")
 
 
 VERIFY = ["signxml>=5.1"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from stratuslab.commands import run
-from stratuslab.commands.completion import MODULES, commands
+from stratuslab.commands.completion_scripts import MODULES, commands
 from stratuslab.suggestion import did_you_mean
 
 _PREFIX = "stratus-"

@@ -118,7 +118,7 @@ def _from_keyring(username: str, endpoint: str) -> str:
 def open_marketplace(settings: Settings, environment: Environment, messages: Messages) -> Marketplace:
     """The Marketplace that the settings name. Nothing is sent yet. Raises UsageError for an invalid endpoint."""
     from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.marketplace.marketplace_requests import MarketplaceConnection, normalise_endpoint
+    from stratuslab.marketplace.marketplace_transport import MarketplaceConnection, normalise_endpoint
     from stratuslab.response_deadline import bounded_session
 
     endpoint = settings.marketplace_endpoint
@@ -127,7 +127,7 @@ def open_marketplace(settings: Settings, environment: Environment, messages: Mes
     address = normalise_endpoint(endpoint.value)
     if address == LOCAL_MARKETPLACE:
         from stratuslab.local import state_directory
-        from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
+        from stratuslab.local.api.requests_adapter import MarketplaceAdapter
 
         session.mount("local://", MarketplaceAdapter(state_directory(environment.environ)))
     connection = MarketplaceConnection(

@@ -1,4 +1,4 @@
-"""HTTP responses of ``requests`` whose time is bounded as a whole; see :mod:`stratuslab.paced_reader`."""
+"""HTTP responses of ``requests`` whose time is bounded as a whole; see :mod:`stratuslab.deadline_reader`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import http.client
 import socket
 from typing import TYPE_CHECKING, Any
 
-from stratuslab.paced_reader import PacedReader
+from stratuslab.deadline_reader import DeadlineReader
 
 if TYPE_CHECKING:
     import requests
@@ -19,11 +19,11 @@ class BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, *details, **named)
         silence = sock.gettimeout()
         if silence is not None:
-            self.fp = PacedReader(self.fp.detach(), sock, silence)
+            self.fp = DeadlineReader(self.fp.detach(), sock, silence)
 
     def begin(self) -> None:
         super().begin()
-        if isinstance(self.fp, PacedReader):
+        if isinstance(self.fp, DeadlineReader):
             self.fp.restart()
 
 

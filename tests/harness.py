@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from stratuslab.commands.completion import MODULES
+from stratuslab.commands.completion_scripts import MODULES
 from stratuslab.commands.main import main
 from stratuslab.environment import Environment
 

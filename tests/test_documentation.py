@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 import stratuslab
-from stratuslab.commands import completion
+from stratuslab.commands import completion_scripts
 from stratuslab.commands.command_declaration import Command
 from stratuslab.errors import ExitStatus
 from stratuslab.known_settings import KNOWN
@@ -86,14 +86,14 @@ def parsers(path: str, parser: argparse.ArgumentParser) -> Iterator[str]:
                 yield from parsers(f"{path} {name}", below)
 
 
-@pytest.mark.parametrize("command", completion.commands(), ids=lambda command: command.prog)
+@pytest.mark.parametrize("command", completion_scripts.commands(), ids=lambda command: command.prog)
 def test_the_manual_generates_the_options_of_every_command(command: Command):
     name = command.prog.removeprefix("stratus-")
     listed = re.findall(rf"^\.\. options:: ({name}.*)$", text(f"docs/{name}.rst"), re.MULTILINE)
     assert sorted(listed) == sorted(parsers(name, command.parser()))
 
 
-@pytest.mark.parametrize("module", completion.MODULES)
+@pytest.mark.parametrize("module", completion_scripts.MODULES)
 def test_every_command_has_a_page_and_a_script(module: str):
     command = module.replace("_", "-")
     program = f"stratus-{command}"

@@ -45,7 +45,7 @@ COMPUTED: dict[str, list[str] | None] = {
     "user_inputs: _NUMBERS[self.type]": list(user_inputs._NUMBERS.values()),
     "output_options: self.operand": None,
     "output_arguments: operand": None,
-    "ssh_config_file: f'(?ms)^{re.escape(begin)}.*?^{_END}'": ["(?ms)^# A\\ B.*?^# end"],
+    "ssh_config_writer: f'(?ms)^{re.escape(begin)}.*?^{_END}'": ["(?ms)^# A\\ B.*?^# end"],
     "fetch_process: f'(https?://.+)/metadata/{identifier}(/.*)?\\\\Z'": [r"(https?://.+)/metadata/AAAA(/.*)?\Z"],
 }
 

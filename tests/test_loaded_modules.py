@@ -85,7 +85,7 @@ CLOUD = """
 cloud cloud.bounded_parser cloud.client cloud.endpoint cloud.persistent_connection cloud.http_transport cloud.instance_actions
 cloud.fast_pool_parser cloud.pool_documents cloud.reply cloud.rpc_caller cloud.delivery_failures cloud.version_differences
 connections http_proxy opennebula.document_values opennebula.error_codes opennebula.history opennebula.instance opennebula.nic
-opennebula.states opennebula.template_grammar paced_reader
+opennebula.states opennebula.template_grammar deadline_reader
 """
 COMMANDS = {
     "describe_instance --help": DESCRIBE_HELP,

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stratuslab.commands import completion
+from stratuslab.commands import completion_scripts
 from stratuslab.diagnosis.causes import CAUSES, DISKS_NOT_SAVED, LOCKED
 from stratuslab.local.engine.engine import Engine
 from stratuslab.local.engine.status_and_reset import reset
@@ -247,8 +247,8 @@ NOT_RUN = {
     "python3 -m venv ": "it installs the package: .ci/run",
     "pip install ": "it installs packages: .ci/run, by tox",
     "man build/": "it needs the line before: .ci/check_package.py",
-    'eval "$(stratus-config --completion zsh)"': "it is for zsh: tests/commands/test_completion.py",
-    "stratus-config --completion fish": "it is for fish: tests/commands/test_completion.py",
+    'eval "$(stratus-config --completion_scripts zsh)"': "it is for zsh: tests/commands/test_completion_scripts.py",
+    "stratus-config --completion_scripts fish": "it is for fish: tests/commands/test_completion_scripts.py",
     "tox": "it takes an hour",
     "python -m tests.reliability": "it takes minutes: tests/reliability",
     ".ci/run": "it runs the tests",
@@ -299,7 +299,7 @@ def test_every_command_line_is_run_or_it_is_said_why_not() -> None:
 def test_the_options_that_the_text_names_exist() -> None:
     known = {
         command.prog: {name for parser in command.parser().with_actions() for name in parser._option_string_actions}
-        for command in completion.commands()
+        for command in completion_scripts.commands()
     }
     for path in ("README.rst", *sorted(f"docs/{page.name}" for page in (CHECKOUT / "docs").glob("*.rst"))):
         for words in re.findall(r"``(stratus-[^`]+)``", text(path)):

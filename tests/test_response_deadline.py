@@ -16,7 +16,7 @@ from stratuslab.errors import Unreachable
 from stratuslab.local.images import download
 from stratuslab.local.images.download import Download
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
+from stratuslab.marketplace.marketplace_transport import MarketplaceConnection
 from stratuslab.ssh.port_translation_client import translated_port
 from tests.fakes import scripted_server as servers
 from tests.fakes.scripted_server import Answer, Conversation, Scripted

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from stratuslab.commands.completion import commands
+from stratuslab.commands.completion_scripts import commands
 from stratuslab.errors import ExitStatus
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 

@@ -23,7 +23,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "errors",
             "http_proxy",
             "response_deadline",
-            "paced_reader",
+            "deadline_reader",
             "certificate_error",
             "private_files",
             "url_credentials",

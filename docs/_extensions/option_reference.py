@@ -17,7 +17,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from stratuslab.commands.completion import commands
+from stratuslab.commands.completion_scripts import commands
 from stratuslab.commands.man_page import value_name
 
 SHARED = (

@@ -22,7 +22,7 @@ from stratuslab.opennebula.states import Lcm, Phase
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from stratuslab.cloud.launch_sources import CloudImage
+    from stratuslab.cloud.launchable_images import CloudImage
     from stratuslab.cloud.lost_request import LostRequests
     from stratuslab.cloud.machine_request import MachineRequest, MachineTemplate
     from stratuslab.cloud.resource_lookup import Resource, ResourceKind
@@ -187,7 +187,7 @@ class Cloud(InstanceActions):
 
     def images(self) -> Iterator[CloudImage]:
         """The images, machine templates and appliances that the user may use."""
-        from stratuslab.cloud.launch_sources import cloud_images
+        from stratuslab.cloud.launchable_images import cloud_images
 
         return cloud_images(self._caller)
 

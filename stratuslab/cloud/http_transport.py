@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 from stratuslab.cloud.delivery_failures import AnswerLost, ConnectionDropped, DroppedEarly, NeverSent
 from stratuslab.cloud.endpoint import Credentials, Endpoint, host_in
 from stratuslab.cloud.persistent_connection import Closed, Head, HttpConnection, Incomplete, NotHTTP
+from stratuslab.deadline_reader import TooSlow
 from stratuslab.errors import AuthenticationError, PermissionDenied, StratusLabError, Unreachable
 from stratuslab.http_proxy import login_wanted, proxy_for
-from stratuslab.paced_reader import TooSlow
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from stratuslab.paced_reader import PacedReader
+from stratuslab.deadline_reader import DeadlineReader
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -109,10 +109,10 @@ class HttpConnection:
         self._socket.settimeout(self._silence)
         self._socket.sendall("\r\n".join(lines).encode("latin-1") + body)
 
-    def _reader(self) -> PacedReader:
-        return PacedReader(self._socket.makefile("rb", buffering=0), self._socket, self._silence)
+    def _reader(self) -> DeadlineReader:
+        return DeadlineReader(self._socket.makefile("rb", buffering=0), self._socket, self._silence)
 
-    def _head(self, reader: PacedReader) -> Head:
+    def _head(self, reader: DeadlineReader) -> Head:
         while True:
             line = reader.readline(_LONGEST_LINE)
             if not line:
@@ -124,7 +124,7 @@ class HttpConnection:
             if not begin[2].startswith("1"):  # 1xx: the response follows
                 return Head(begin[1], int(begin[2]), (begin[3] or "").strip(), headers)
 
-    def _body(self, head: Head, reader: PacedReader) -> Iterator[bytes]:
+    def _body(self, head: Head, reader: DeadlineReader) -> Iterator[bytes]:
         length = head.headers.get("content-length", "")
         if "chunked" in head.headers.get("transfer-encoding", "").lower():
             while size := _chunk_size(reader):
@@ -141,7 +141,7 @@ class HttpConnection:
         self.is_reusable = head.keeps_connection
 
 
-def _headers(reader: PacedReader) -> dict[str, str]:
+def _headers(reader: DeadlineReader) -> dict[str, str]:
     found: dict[str, str] = {}
     for _ in range(_MOST_HEADERS):
         line = reader.readline(_LONGEST_LINE)
@@ -154,7 +154,7 @@ def _headers(reader: PacedReader) -> dict[str, str]:
     raise NotHTTP("too many headers")
 
 
-def _chunk_size(reader: PacedReader) -> int:
+def _chunk_size(reader: DeadlineReader) -> int:
     line = reader.readline(_LONGEST_LINE)
     if not line.endswith(b"\n"):
         raise Incomplete
@@ -164,7 +164,7 @@ def _chunk_size(reader: PacedReader) -> int:
     return int(size[1], 16)
 
 
-def _exactly(reader: PacedReader, size: int) -> Iterator[bytes]:
+def _exactly(reader: DeadlineReader, size: int) -> Iterator[bytes]:
     while size:
         piece = reader.read1(min(size, _PIECE))
         if not piece:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stratuslab.commands.command_declaration import Command
-from stratuslab.commands.completion import KINDS, SHELLS, offered, script
+from stratuslab.commands.completion_scripts import KINDS, SHELLS, offered, script
 from stratuslab.commands.session import Session
 from stratuslab.errors import StratusLabError, UsageError
 from stratuslab.known_settings import KNOWN, Setting

@@ -126,7 +126,7 @@ def _described(
 
 def _write_ssh_config(session: Session, login: SSHLogin) -> None:
     """Bring the blocks of this cloud up to date: those of instances that are gone are removed."""
-    from stratuslab.ssh.ssh_config_file import SSHConfigFile
+    from stratuslab.ssh.ssh_config_writer import SSHConfigFile
 
     home = session.environment.home
     assert home is not None, "SSHLogin needs one"
@@ -142,7 +142,7 @@ def _write_ssh_config(session: Session, login: SSHLogin) -> None:
 
 
 def _blocks(found: Sequence[tuple[Instance, Target]]) -> Iterator[str]:
-    from stratuslab.ssh.ssh_config_file import host_block
+    from stratuslab.ssh.ssh_config_writer import host_block
 
     names = [instance.name for instance, _ in found]
     for instance, target in found:

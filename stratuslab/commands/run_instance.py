@@ -170,7 +170,7 @@ def _wait(session: Session, numbers: Sequence[int], wait_timeout: float, ids: Id
     from stratuslab.commands.shared.parallel import all_of, report
     from stratuslab.commands.shared.run_submission import kill_all
     from stratuslab.commands.shared.waiting import wait
-    from stratuslab.output.details_text import details_lines
+    from stratuslab.output.instance_details_text import details_lines
 
     try:
         waited = wait(session, numbers, session.options.wait_for, wait_timeout)

@@ -93,7 +93,7 @@ def _of_marketplace(session: Session, identifier: str) -> Iterator[Result]:
 
 
 def _of_cloud(session: Session, word: str) -> Iterator[Result]:
-    from stratuslab.cloud.launch_sources import described, machine_size, users
+    from stratuslab.cloud.launchable_images import described, machine_size, users
 
     prefix, _, name = word.partition(":")
     source, kind = _KINDS[prefix]

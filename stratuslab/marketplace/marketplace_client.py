@@ -11,7 +11,7 @@ from stratuslab.errors import NotFound, StratusLabError, Unreachable, UsageError
 from stratuslab.marketplace.catalogue_stream import read_catalogue
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.image_query import ImageQuery
-from stratuslab.marketplace.marketplace_requests import CHOOSE, NOT_MODIFIED, MarketplaceConnection
+from stratuslab.marketplace.marketplace_transport import CHOOSE, NOT_MODIFIED, MarketplaceConnection
 from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.marketplace.table_search import Hit, form_of, hits_of
 

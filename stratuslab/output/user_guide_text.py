@@ -44,7 +44,7 @@ def lines(result: results.Result, options: OutputOptions) -> Iterator[str]:
             header = options.header and not continues
             yield from table(options.selected(rows), options._replace(notes=options.notes and not detailed, header=header))
         case results.InstanceDetails():
-            from stratuslab.output.details_text import details_lines
+            from stratuslab.output.instance_details_text import details_lines
 
             yield from details_lines(result, options.terminal)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.commands.completion import MODULES
+from stratuslab.commands.completion_scripts import MODULES
 from stratuslab.errors import ExitStatus
 from tests.fakes.mishaps import Mishap, bad_gateway, denied, refused, web_page
 from tests.fakes.opennebula_answers import machine

@@ -15,7 +15,7 @@ from stratuslab.diagnosis.timeline import steps
 from stratuslab.opennebula.history import action_name
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.states import Lcm, State
-from stratuslab.output.details_text import details_lines
+from stratuslab.output.instance_details_text import details_lines
 from stratuslab.output.reason_text import away, reason
 from stratuslab.output.terminal import Terminal
 from stratuslab.results import InstanceDetails

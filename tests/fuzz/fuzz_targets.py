@@ -34,7 +34,7 @@ from stratuslab.cloud.http_transport import HttpTransport
 from stratuslab.cloud.machine_request import ImageDisk, MachineRequest, MachineTemplate
 from stratuslab.cloud.user_inputs import user_inputs
 from stratuslab.cloud.version_differences import ServerVersion
-from stratuslab.commands.completion import commands
+from stratuslab.commands.completion_scripts import commands
 from stratuslab.commands.shared.instance_argument import select
 from stratuslab.commands.shared.output_arguments import output_options
 from stratuslab.diagnosis.causes import known_cause
@@ -58,7 +58,7 @@ from stratuslab.local.machines.simulated.session_streams import HungUp, Interrup
 from stratuslab.local.machines.simulated.shell import Shell
 from stratuslab.marketplace import metadata, metadata_writer
 from stratuslab.marketplace.image_decompression import unpacked
-from stratuslab.marketplace.marketplace_requests import normalise_endpoint
+from stratuslab.marketplace.marketplace_transport import normalise_endpoint
 from stratuslab.opennebula.instance import Instance
 from stratuslab.opennebula.template_grammar import TemplateSyntaxError, parse, render
 from stratuslab.output.formatters import formatter

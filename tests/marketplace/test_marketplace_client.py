@@ -24,7 +24,7 @@ from stratuslab.errors import (
     UsageError,
 )
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_requests import MarketplaceConnection, normalise_endpoint
+from stratuslab.marketplace.marketplace_transport import MarketplaceConnection, normalise_endpoint
 from tests.fakes import scripted_server as servers
 from tests.fakes.certificate_authority import Authority
 from tests.fakes.scripted_server import Answer, Scripted

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from stratuslab.opennebula.instance import Instance
-from stratuslab.output.details_text import details_lines
+from stratuslab.output.instance_details_text import details_lines
 from stratuslab.output.redaction import masked, masked_text, masked_value, masks_of
 from stratuslab.output.terminal import Terminal
 from stratuslab.output.vm_document_text import document_lines

@@ -16,7 +16,7 @@ from stratuslab.ssh.host_key import check_shown_key
 from stratuslab.ssh.jump_hosts import banner_through, detour
 from stratuslab.ssh.login_target import Jump, Target, jumps
 from stratuslab.ssh.openssh import configuration
-from stratuslab.ssh.ssh_config_file import host_block
+from stratuslab.ssh.ssh_config_writer import host_block
 from stratuslab.ssh.user_public_key import make_key_pair
 from tests.fakes import sshd
 

@@ -308,7 +308,7 @@ def test_the_terminal_is_restored_in_the_worst_case(server, home: Path, end: str
 def test_import_is_light() -> None:
     heavy = "{'paramiko', 'cryptography', 'requests', 'subprocess'} & sys.modules.keys()"
     modules = "agent, banner, host_key, jump_hosts, known_hosts, ssh_server_addresses, login_target, openssh, paramiko_session"
-    modules += ", key_inspection, port_translation_client, ssh_config_file, user_public_key"
+    modules += ", key_inspection, port_translation_client, ssh_config_writer, user_public_key"
     code = f"import sys; from stratuslab.ssh import {modules}; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"

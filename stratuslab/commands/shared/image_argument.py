@@ -169,7 +169,7 @@ def _warnings(metadata: Metadata, now: datetime) -> Iterator[str]:
 def _metadata_url(session: Session, identifier: str) -> str:
     """The URL of the image's metadata, without the user and password that the Marketplace's endpoint may contain."""
     from stratuslab.marketplace.marketplace_client import Marketplace
-    from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
+    from stratuslab.marketplace.marketplace_transport import MarketplaceConnection
 
     return Marketplace(MarketplaceConnection(session.settings.marketplace_endpoint.value, timeout=1)).url(identifier)
 

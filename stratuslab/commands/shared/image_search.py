@@ -14,7 +14,7 @@ from stratuslab.settings import DEFAULT_MARKETPLACE
 from stratuslab.suggestion import did_you_mean, join_hints
 
 if TYPE_CHECKING:
-    from stratuslab.cloud.launch_sources import CloudImage
+    from stratuslab.cloud.launchable_images import CloudImage
     from stratuslab.marketplace.metadata import Metadata
 
 

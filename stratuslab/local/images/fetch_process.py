@@ -33,7 +33,7 @@ from stratuslab.local.store.stored_records import ADMINISTRATOR
 from stratuslab.marketplace.address_guard import guarded_session
 from stratuslab.marketplace.identifier import is_identifier
 from stratuslab.marketplace.marketplace_client import Marketplace
-from stratuslab.marketplace.marketplace_requests import MarketplaceConnection
+from stratuslab.marketplace.marketplace_transport import MarketplaceConnection
 from stratuslab.marketplace.metadata import Metadata, read
 from stratuslab.private_files import locked, private_directory
 from stratuslab.url_credentials import shown

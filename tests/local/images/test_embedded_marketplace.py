@@ -13,8 +13,8 @@ import requests
 
 from stratuslab.errors import UsageError
 from stratuslab.local.api.http_request_response import HttpRequest
-from stratuslab.local.api.marketplace_requests_adapter import MarketplaceAdapter
 from stratuslab.local.api.marketplace_rest import respond
+from stratuslab.local.api.requests_adapter import MarketplaceAdapter
 from stratuslab.local.images.embedded_marketplace import (
     EntryTaken,
     InvalidEntry,

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from stratuslab.commands import completion
+from stratuslab.commands import completion_scripts
 from stratuslab.commands.command_declaration import Command
 from stratuslab.commands.man_page import man_page, statuses
 from stratuslab.errors import ExitStatus
 from tests.harness import CHECKOUT, TTYLINUX, Shell
 
-COMMANDS = completion.commands()
+COMMANDS = completion_scripts.commands()
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -41,7 +41,7 @@ def test_the_commands_are_those_of_the_scripts() -> None:
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("completion")
-    for shell in completion.SHELLS:
+    for shell in completion_scripts.SHELLS:
         ran = Shell(directory)("config", "--completion", shell)
         assert (ran.status, ran.err) == (0, "")
         (directory / shell).write_text(ran.out, "utf-8")
@@ -69,7 +69,7 @@ def test_bash(scripts: Path, prog: str, before: str, word: str, offers: str) -> 
 
 
 def environ(shell: Shell) -> dict[str, str]:
-    """With the scripts on PATH, as completion calls them."""
+    """With the scripts on PATH, as completion_scripts calls them."""
     path = f"{Path(sys.executable).parent}:{CHECKOUT / 'bin'}:{os.environ['PATH']}"
     return {**shell.environment(), "PATH": path, "PYTHONPATH": str(CHECKOUT)}
 
@@ -123,7 +123,7 @@ class TestValues:
         assert self.values(alice, "instances") == []
         assert alice("run", "-q", TTYLINUX).status == 0
         assert self.values(alice, "instances") == []
-        now += 2 * completion.KEPT
+        now += 2 * completion_scripts.KEPT
         assert self.values(alice, "instances") == ["1", "one-1"]
         (kept,) = (alice.home / ".stratuslab" / "completion").iterdir()
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -204,5 +204,7 @@ def test_help_is_grouped_has_examples_and_fits(command: Command, monkeypatch: py
 
 def test_the_parsers_need_nothing_but_the_standard_library() -> None:
     # They are loaded where the package is built, and there nothing else is installed.
-    program = "import sys; sys.path.insert(0, sys.argv[1]); from stratuslab.commands import completion; completion.commands()"
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from stratuslab.commands import completion_scripts as made; made.commands()"
+    )
     output(sys.executable, "-I", "-S", "-c", program, str(CHECKOUT))

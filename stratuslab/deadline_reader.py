@@ -63,7 +63,7 @@ class _Pace(io.RawIOBase):
         super().close()
 
 
-class PacedReader(io.BufferedReader):
+class DeadlineReader(io.BufferedReader):
     """Reads a response from ``raw``, the file of the socket, and raises TooSlow; ``silence`` is the time-out in seconds.
 
     Only the status, the headers, the sizes of chunks and the trailers are read as lines, which are not the content.
