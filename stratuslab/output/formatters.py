@@ -30,7 +30,7 @@ def formatter(options: OutputOptions) -> TextFormatter | RowFormatter | JsonForm
 
 
 class TextFormatter:
-    """The text that the user guide shows, or a table of the rows and result_columns that the user chose."""
+    """The text that the user guide shows, or a table of the rows and columns that the user chose."""
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options

@@ -69,7 +69,7 @@ def test_bash(scripts: Path, prog: str, before: str, word: str, offers: str) -> 
 
 
 def environ(shell: Shell) -> dict[str, str]:
-    """With the scripts on PATH, as completion_scripts calls them."""
+    """With the scripts on PATH, as completion calls them."""
     path = f"{Path(sys.executable).parent}:{CHECKOUT / 'bin'}:{os.environ['PATH']}"
     return {**shell.environment(), "PATH": path, "PYTHONPATH": str(CHECKOUT)}
 
