@@ -9,6 +9,7 @@ clouds lease the same addresses, and the SSH server of the second machine gets a
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -63,10 +64,11 @@ def _claim(shared: Path, path: bytes, preferred: int) -> int:
             if claim.name in owners and not _is_cloud(owners[claim.name]):
                 claim.unlink()
             try:
-                claim.touch(0o600, exist_ok=False)
+                # Through one descriptor: before a second one the directory's owner could put a link there.
+                with open(claim, "xb", opener=partial(os.open, mode=0o600)) as file:
+                    file.write(path)
             except FileExistsError:
                 continue  # perhaps by another user just now
-            claim.write_bytes(path)
             return block
     raise OSError("all blocks are claimed")
 

@@ -111,6 +111,25 @@ def test_other_users_blocks_are_theirs(tmp_path: Path, opened: Open, shared: Pat
     assert shared.stat().st_mode & 0o7777 == 0o1777
 
 
+def test_a_claim_that_is_swapped_for_a_link(tmp_path: Path, opened: Open, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the owner of the shared directory can, as soon as it is there."""
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    usual = os.open
+
+    def swapped(path: Path, flags: int, *rest: int, **named: int) -> int:
+        descriptor = usual(path, flags, *rest, **named)
+        if flags & os.O_CREAT and Path(path).parent == shared and Path(path).name.startswith("127."):
+            Path(path).unlink()
+            Path(path).symlink_to(secret)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swapped)
+    assert leased(opened(tmp_path / "a"))
+    assert any(claim.is_symlink() for claim in shared.iterdir())
+    assert secret.read_text() == "mine"
+
+
 def test_ranges_that_somebody_chose_stay(tmp_path: Path, opened: Open) -> None:
     leased(opened(tmp_path / "a"))
     chosen = opened(tmp_path / "b")
