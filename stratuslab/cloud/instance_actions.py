@@ -101,7 +101,12 @@ class InstanceActions:
             except reply.Refused as error:
                 if not _WRONG_STATE.search(error.message):
                     raise
-                instance = self._look(number)
+                try:
+                    instance = self.instance(number)
+                except NotFound:
+                    raise
+                except StratusLabError:
+                    instance = None
                 if instance is not None and is_there(instance):
                     return
                 if pause is None:

@@ -427,6 +427,13 @@ def test_a_machine_that_boots_is_killed_when_it_can_be(scripted: Scripted) -> No
     assert (server.connections, pauses) == (6, [0.5, 1.0])
 
 
+def test_a_machine_that_is_removed_while_it_is_stopped(scripted: Scripted) -> None:
+    refused = servers.document(failure(BOOTING, 2048))
+    gone = servers.document(failure("Error getting virtual machine [1].", 1024))
+    with pytest.raises(NotFound, match=r"^no machine 1 at "):
+        cloud_at(scripted(refused, gone).url).stop(1)
+
+
 @pytest.mark.parametrize(
     "version, words, action",
     [
