@@ -7,6 +7,7 @@ from pathlib import Path
 
 from paramiko import Agent, ECDSAKey, Ed25519Key, PasswordRequiredException, PKey, RSAKey, SSHException
 
+from stratuslab.errors import UsageError
 from stratuslab.openssh_keys import take_string
 from stratuslab.ssh.key_inspection import public_blob
 from stratuslab.ssh.login_target import Target
@@ -111,4 +112,7 @@ def _private_key(path: Path, passphrase: str | None = None) -> PKey:
 
 def _blob(key: Path) -> bytes:
     """The public key that belongs to the file, in SSH's wire format; empty if unknown."""
-    return public_blob(key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub"))
+    try:
+        return public_blob(key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub"))
+    except UsageError:  # it is a certificate
+        return b""

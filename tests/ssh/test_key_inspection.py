@@ -19,6 +19,7 @@ from stratuslab.errors import UsageError
 from stratuslab.openssh_keys import public_keys
 from stratuslab.ssh.agent import agent_address, agent_keys
 from stratuslab.ssh.key_inspection import examine, public_blob
+from stratuslab.ssh.login_target import Target
 from stratuslab.ssh.user_public_key import make_key_pair
 
 KEYGEN = shutil.which("ssh-keygen") or ""
@@ -180,3 +181,19 @@ def test_a_real_agent(short: Path) -> None:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@needs_keygen
+def test_a_certificate_instead_of_the_public_key_costs_paramiko_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stratuslab.ssh.offered_keys import OfferedKeys
+
+    authority, key = made(tmp_path / "ca", "-t", "ed25519"), made(tmp_path / "id", "-t", "ed25519")
+    subprocess.run([KEYGEN, "-q", "-s", str(authority), "-I", "ann", "-n", "ann", str(tmp_path / "id.pub")], check=True)
+    (tmp_path / "id-cert.pub").replace(tmp_path / "id.pub")
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    target = Target("192.0.2.7", 22, "165.cloud", tmp_path / "known_hosts", key=key, only_key=True)
+    assert len(list(OfferedKeys(target, None).in_order())) == 1
+    key.write_text("torn")
+    keys = OfferedKeys(target, None)
+    assert list(keys.in_order()) == []
+    assert "not a readable private key" in keys.problems[0]
