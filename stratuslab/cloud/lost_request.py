@@ -32,7 +32,7 @@ class LostRequests:
     def __init__(self, calls: Caller) -> None:
         self._caller = calls
         self._whole_listing: str | None = None
-        self._taken = 1  # all ids below this one are taken, as far as is known; whether the first one is does not matter
+        self._taken = 0  # all ids below this one are known to be taken
         self._count = 0  # the user has at least this many machines, if listings begin with the oldest; 0: unknown
 
     def carrying(self, token: str, seconds: float, known: Collection[int] = ()) -> Iterator[Instance]:

@@ -192,13 +192,6 @@ def test_the_first_machine_of_a_cloud(opennebula: Clouds) -> None:
     assert [found.id for found in cloud_at(one).of_request("t-1", 5.0)] == [0]
 
 
-def test_a_cloud_whose_first_machine_was_removed(opennebula: Clouds) -> None:
-    """The newest machines are listed, not all."""
-    one = opennebula(version="4.4.1", machines={**{n: machine(n) for n in range(1, 900)}, 900: machine(900, user_template=OURS)})
-    assert [found.id for found in cloud_at(one).of_request("t-1", 5.0)] == [900]
-    assert [arguments[1] for method, arguments in one.calls if method == "one.vmpool.info"] == [401]
-
-
 @pytest.mark.parametrize("version", ["", "4.4.1"])
 def test_five_hundred_ids_that_were_given_out_meanwhile(opennebula: Clouds, version: str) -> None:
     machines = {number: machine(number, stime=BEGIN) for number in range(1000)}
