@@ -80,7 +80,11 @@ def _fact(name: str, read: str | Callable[[Any], Value] = "", title: str = "", *
     """A column that is read from the row's instance, by a function or the name of an attribute; None for what is unknown or
     empty."""
     of_instance = read if callable(read) else attribute(name, read).read
-    return Column(name, _if_known(lambda row: of_instance(row.instance)), title, is_fact=True, **details)
+
+    def value(row: results.InstanceRow) -> Value:
+        return None if row.instance is None else of_instance(row.instance)
+
+    return Column(name, value, title, is_fact=True, **details)
 
 
 def _if_known(read: Callable[[results.InstanceRow], Value]) -> Callable[[results.InstanceRow], Value]:
