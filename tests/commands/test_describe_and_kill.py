@@ -220,3 +220,4 @@ class TestWhatIsShown:
         assert '"QEMU was killed by signal 9"' in cloud("describe", "-v", "1").out
         assert cloud("start", "--no-wait", "1").status == 0
         assert "signal 9" not in cloud("describe", "-v", "1").out
+        assert cloud("kill", "1").status == 0, "its process must not outlive the test"
