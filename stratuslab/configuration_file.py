@@ -20,7 +20,7 @@ _TYPES_SECTION = "instance_types"
 class ConfigurationFile:
     """A configuration file: ``[default]``, the section ``selected`` laid over it, and ``[instance_types]``.
 
-    ``path`` is None if there is no file, ``duplicates`` says what the file has twice: the first section or setting. Raises
+    ``path`` is None without a file; ``duplicates`` names the first section or setting that occurs twice. Raises
     ConfigurationError, which names the wrong line, and UsageError for a file that others could change.
     """
 

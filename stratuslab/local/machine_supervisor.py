@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """Supervise an instance; arguments: directory, instance, and the descriptor of the lock if it is inherited."""
     directory, instance = Path(arguments[0]), int(arguments[1])
     os.umask(0o077)
-    # Kept until there is a machine that can be told.
+    # Signals that arrive before the machine is ready wait for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

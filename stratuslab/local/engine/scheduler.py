@@ -116,7 +116,7 @@ class FreeCapacity(NamedTuple):
         return self.memory_shortage(load) or (full if need > self.disk_mib else "")
 
     def memory_shortage(self, load: InstanceLoad) -> str:
-        """Why there is no memory for a machine that is off; empty if there is."""
+        """Why a machine that is off cannot be started for lack of memory; empty if it can."""
         need = load.memory_mib + MACHINE_MIB
         return f"[HOST] Not enough MEMORY on this computer: {need} MiB are not free" if need > self.memory_mib else ""
 

@@ -278,5 +278,5 @@ class SshServer:
                 else:
                     accepted.close()
             except (OSError, RuntimeError, paramiko.SSHException):
-                # The client has gone, or there is no free descriptor or thread: wait before the next one.
+                # The client has gone, or descriptors or threads are used up: pause before the next one.
                 time.sleep(0.01)
